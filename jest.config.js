@@ -1,0 +1,26 @@
+/** @type {import('jest').Config} */
+export default {
+  testEnvironment: 'node',
+  // Coverage counts only files below `roots`, so the sources are among them.
+  roots: ['core', 'adapters', 'gateway', 'test'].map((folder) => `<rootDir>/${folder}`),
+  testMatch: ['**/*.test.ts'],
+  moduleFileExtensions: ['ts', 'js', 'cts', 'cjs', 'json', 'node'],
+  moduleNameMapper: {
+    // A worker thread cannot run TypeScript: its file comes from the build, which `npm test` makes first.
+    '^\\./worker-file\\.cjs$': '<rootDir>/dist/cjs/gateway/engines/pglite/worker-file.cjs',
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  transform: {
+    '^.+\\.c?ts$': [
+      '@swc/jest',
+      {
+        jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+        module: { type: 'commonjs' },
+      },
+    ],
+  },
+  testTimeout: 60_000,
+  maxWorkers: 2,
+  collectCoverageFrom: ['{core,adapters,gateway}/**/*.ts', '!**/index.ts'],
+  restoreMocks: true,
+}
