@@ -1,0 +1,110 @@
+/** Logs in to a PostgreSQL server with a token as the password. */
+import { createHash } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
+import { PgIamError } from '../errors.js'
+import { createMessageReader } from '../wire/message-reader.js'
+
+/** The part of the client's work that a driver would do, were it to hold the password. */
+export interface Authentication {
+  socket: TLSSocket
+  /** The client's startup packet. */
+  startup: Buffer
+  user: string
+  password: string
+}
+
+/**
+ * Sends the startup packet and answers the server's request for a password. Resolves with the server's bytes from
+ * `AuthenticationOk`, or from the error that it refused the login with, on; both are for the driver to read.
+ *
+ * Rejects with `ERR_LOGIN_REJECTED` where the server wants something that a token is no answer to.
+ */
+export function authenticate({ socket, startup, user, password }: Authentication): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const reader = createMessageReader(MAX_MESSAGE_BYTES)
+    const forDriver: Buffer[] = []
+    const settle = (): void => {
+      socket.off('data', read).off('error', fail).off('close', ended)
+    }
+    const finish = (): void => {
+      settle()
+      socket.pause()
+      resolve(Buffer.concat([...forDriver, reader.takeRest()]))
+    }
+    const fail = (error: Error): void => {
+      settle()
+      reject(error)
+    }
+    const ended = (): void => {
+      // A server that refuses may close right behind its error, which the driver should still get to read.
+      if (forDriver.length > 0) finish()
+      else
+        fail(
+          Object.assign(new Error('the server closed the connection during login'), {
+            code: 'ECONNRESET',
+          }),
+        )
+    }
+    const read = (chunk: Buffer): void => {
+      try {
+        let finished = false
+        for (const { type, bytes } of reader.push(chunk)) {
+          if (!finished && type === AUTHENTICATION && bytes.readInt32BE(5) !== AUTHENTICATION_OK) {
+            socket.write(passwordMessage(bytes, user, password))
+            continue
+          }
+          finished ||= type === AUTHENTICATION || type === ERROR_RESPONSE
+          forDriver.push(Buffer.from(bytes))
+        }
+        if (finished) finish()
+      } catch (error) {
+        fail(error as Error)
+      }
+    }
+    socket.on('data', read).on('error', fail).on('close', ended)
+    socket.resume()
+    socket.write(startup)
+  })
+}
+
+const MAX_MESSAGE_BYTES = 1 << 20
+const AUTHENTICATION = 'R'.charCodeAt(0)
+const ERROR_RESPONSE = 'E'.charCodeAt(0)
+const AUTHENTICATION_OK = 0
+const CLEARTEXT_PASSWORD = 3
+const MD5_PASSWORD = 5
+
+function passwordMessage(request: Buffer, user: string, password: string): Buffer {
+  const method = request.readInt32BE(5)
+  switch (method) {
+    case CLEARTEXT_PASSWORD:
+      return encodePassword(password)
+    case MD5_PASSWORD:
+      return encodePassword(
+        `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), request.subarray(9, 13)]))}`,
+      )
+    default:
+      throw new PgIamError(
+        'ERR_LOGIN_REJECTED',
+        `the server asked for ${METHODS[method] ?? `authentication method ${method}`}, not for a token`,
+        {
+          hint: `Allow "${user}" to log in by IAM at the database: a role that may not is asked for an ordinary password.`,
+        },
+      )
+  }
+}
+
+const METHODS: Readonly<Record<number, string>> = { 7: 'GSSAPI', 9: 'SSPI', 10: 'a SCRAM password' }
+
+function encodePassword(password: string): Buffer {
+  const length = Buffer.byteLength(password) + 5
+  const message = Buffer.alloc(length + 1)
+  message.write('p', 0, 'latin1')
+  message.writeInt32BE(length, 1)
+  message.write(password, 5)
+  return message
+}
+
+function md5(content: string | Buffer): string {
+  return createHash('md5').update(content).digest('hex')
+}

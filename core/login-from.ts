@@ -1,0 +1,73 @@
+/** Logins from a URL or from the environment, for the provider that the host name shows. */
+import { PgIamError } from './errors.js'
+import type { Login } from './login.js'
+import { isPlainObject, invalidOption } from './options/check.js'
+import type { Environment } from './options/common-options.js'
+import { connectionUrlOptions } from './options/connection-url.js'
+import { createAuroraDsql, type AuroraDsqlOptions } from './providers/aurora-dsql.js'
+import { dsqlRegion } from './providers/aurora-dsql-host.js'
+
+/** Options beside a URL or an environment: those of every provider. */
+export type LoginFromOptions = AuroraDsqlOptions
+
+/**
+ * Returns a login for `postgres://user@host:port/database`, with the provider that the host name shows. `options` beat the
+ * URL, and the URL beats the environment.
+ *
+ * A password in the URL, and an `sslmode` or `ssl` that would weaken TLS, are refused.
+ *
+ * Exported from `'pg-iam'`.
+ *
+ * @throws PgIamError as the provider's own function, and `ERR_OPTION_INVALID` where no provider has such a host name.
+ */
+export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}): Login {
+  if (!isPlainObject(options as unknown)) throw invalidOption('options', 'an object', options)
+  const { tls, ...fromUrl } = connectionUrlOptions(url)
+  const { user, username } = options
+  const given: Record<string, unknown> = {
+    ...fromUrl,
+    ...withoutUndefined(options),
+    ...(tls === undefined
+      ? {}
+      : { tls: isPlainObject(options.tls) ? { ...tls, ...options.tls } : (options.tls ?? tls) }),
+  }
+  // Under either of its names, an explicit user beats the URL's.
+  if (username !== undefined && user === undefined) delete given['user']
+  return createForHost(given as AuroraDsqlOptions, process.env)
+}
+
+/**
+ * Returns a login made from the environment alone: `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGSSLROOTCERT`,
+ * `AWS_REGION`, `AWS_PROFILE`, with the provider that `PGHOST` shows.
+ *
+ * Exported from `'pg-iam'`.
+ *
+ * @param env default `process.env`
+ * @throws PgIamError as the provider's own function, and `ERR_OPTION_INVALID` where no provider has such a host name.
+ */
+export function loginFromEnv(env: Environment = process.env): Login {
+  if (!isPlainObject(env)) throw invalidOption('env', 'an object such as process.env', env)
+  return createForHost({}, env)
+}
+
+function createForHost(options: AuroraDsqlOptions, env: Environment): Login {
+  const host = options.host ?? env['PGHOST']
+  if (host === undefined || host === '') {
+    throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
+      hint: 'Name the host in the URL, or set PGHOST.',
+    })
+  }
+  if (typeof host === 'string' && dsqlRegion(host.toLowerCase().replace(/\.$/, '')) !== undefined)
+    return createAuroraDsql(options, env)
+  throw new PgIamError(
+    'ERR_OPTION_INVALID',
+    '"host" must be an endpoint name of a known provider',
+    {
+      hint: 'Aurora DSQL: CLUSTER.dsql.REGION.on.aws. For another name of such a database use auroraDsql({ host, connectTo }).',
+    },
+  )
+}
+
+function withoutUndefined(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}

@@ -1,0 +1,131 @@
+/** Checks of options as they are given: every refusal names the option, what it must be, and what came. */
+import { PgIamError } from '../errors.js'
+import { describeValue } from '../redact.js'
+import { nearestName } from './nearest-name.js'
+
+/** Turns one given value into the value that is kept, or throws `ERR_OPTION_INVALID`. */
+export type Check<T> = (value: unknown, name: string) => T
+
+/** The checks of one options object, by key. */
+export type Checks = Readonly<Record<string, Check<unknown>>>
+
+/** What an options object holds once it passed its checks. */
+export type Checked<C extends Checks> = { [K in keyof C]?: C[K] extends Check<infer T> ? T : never }
+
+/**
+ * Checks a whole options object, reading each key once. Keys that hold `undefined` count as not given, unknown keys are
+ * refused with the nearest known name.
+ *
+ * @param prefix what stands before the key in messages, such as `tls.`
+ */
+export function checkOptions<C extends Checks>(given: unknown, checks: C, prefix = ''): Checked<C> {
+  const owner = prefix === '' ? 'options' : prefix.slice(0, -1)
+  if (!isPlainObject(given)) throw invalidOption(owner, 'an object', given)
+  const checked: Record<string, unknown> = {}
+  for (const key of Object.keys(given)) {
+    const check = Object.hasOwn(checks, key) ? checks[key] : undefined
+    if (check === undefined) throw unknownOption(`${prefix}${key}`, Object.keys(checks), prefix)
+    const value = given[key]
+    if (value !== undefined) checked[key] = check(value, `${prefix}${key}`)
+  }
+  return checked as Checked<C>
+}
+
+/** The error for a value that an option cannot take. */
+export function invalidOption(name: string, expected: string, got: unknown): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_INVALID',
+    `"${name}" must be ${expected}, got ${describeValue(got)}`,
+  )
+}
+
+/** The error for an option that does not exist, with the nearest one that does. */
+export function unknownOption(name: string, known: readonly string[], prefix = ''): PgIamError {
+  const nearest = nearestName(name.slice(prefix.length), known)
+  return new PgIamError('ERR_OPTION_INVALID', `"${name}" is not a known option`, {
+    hint:
+      nearest === undefined
+        ? `Known are: ${known.join(', ')}.`
+        : `Did you mean "${prefix}${nearest}"?`,
+  })
+}
+
+/** A non-empty string without control characters: a NUL or line break in a name would break the wire protocol. */
+export const text: Check<string> = (value, name) => {
+  if (typeof value !== 'string' || value === '' || hasControlCharacter(value)) {
+    throw invalidOption(name, 'a non-empty string', value)
+  }
+  return value
+}
+
+/** A host name or an IP address, without scheme, port or path; kept in lower case and without a final dot. */
+export const hostName: Check<string> = (value, name) => {
+  const isHost =
+    typeof value === 'string' &&
+    value.length <= 253 &&
+    /^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?|[0-9a-f:.]+)$/i.test(value)
+  if (!isHost || value.includes('..'))
+    throw invalidOption(name, 'a host name without scheme, port or path', value)
+  return value.toLowerCase().replace(/\.$/, '')
+}
+
+/** A TCP port, as a number or, because environments hold text, as digits. */
+export const port: Check<number> = (value, name) => {
+  const number = typeof value === 'string' && /^\d{1,5}$/.test(value) ? Number(value) : value
+  if (!Number.isInteger(number) || (number as number) < 1 || (number as number) > 65_535) {
+    throw invalidOption(name, 'an integer from 1 to 65535', value)
+  }
+  return number as number
+}
+
+/** A number within a closed range. */
+export function numberWithin(least: number, most: number, unit: string): Check<number> {
+  return (value, name) => {
+    if (typeof value !== 'number' || !(value >= least && value <= most)) {
+      throw invalidOption(name, `a number of ${unit} from ${least} to ${most}`, value)
+    }
+    return value
+  }
+}
+
+/** An integer within a closed range. */
+export function integerWithin(least: number, most: number, unit: string): Check<number> {
+  return (value, name) => {
+    if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) {
+      throw invalidOption(name, `an integer of ${unit} from ${least} to ${most}`, value)
+    }
+    return value as number
+  }
+}
+
+/** One of a few strings. */
+export function oneOf<const T extends string>(...choices: readonly T[]): Check<T> {
+  return (value, name) => {
+    if (!choices.includes(value as T)) {
+      throw invalidOption(name, choices.map((choice) => `"${choice}"`).join(' or '), value)
+    }
+    return value as T
+  }
+}
+
+export const boolean: Check<boolean> = (value, name) => {
+  if (typeof value !== 'boolean') throw invalidOption(name, 'true or false', value)
+  return value
+}
+
+/** A function, as it is. */
+export function functionOf<T>(): Check<T> {
+  return (value, name) => {
+    if (typeof value !== 'function') throw invalidOption(name, 'a function', value)
+    return value as T
+  }
+}
+
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function hasControlCharacter(value: string): boolean {
+  // oxlint-disable-next-line no-control-regex
+  return /[\u0000-\u001f\u007f]/.test(value)
+}

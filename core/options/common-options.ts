@@ -1,0 +1,124 @@
+/** The options that every provider has, their checks, and where they come from when they are not given. */
+import { PgIamError } from '../errors.js'
+import { certificateAuthority } from '../tls/certificate-authority.js'
+import { tlsOptions, type TlsOptions } from '../tls/verified-tls.js'
+import {
+  checkOptions,
+  hostName,
+  integerWithin,
+  numberWithin,
+  port,
+  text,
+  type Check,
+} from './check.js'
+
+export interface CommonOptions {
+  /** Endpoint name of the database. Default `PGHOST`. */
+  host?: string
+  /** TCP port. Default `PGPORT`, else 5432. */
+  port?: number
+  /** Database name. Default `PGDATABASE`, else the provider's. */
+  database?: string
+  /** Database user. Default `PGUSER`. */
+  user?: string
+  /** Another name for `user`. */
+  username?: string
+  /** Dials this address instead of `host` and `port`, while tokens are still made and TLS verified for `host`: tunnels, CNAMEs, VPC endpoints. */
+  connectTo?: { host: string; port?: number }
+  /** TLS settings. TLS itself and its verification cannot be turned off. */
+  tls?: TlsOptions
+  /** Age in seconds at which pools replace a connection, from 1. Default: the provider's. */
+  maxLifetimeSecs?: number
+  /** For how many seconds one token may serve further connections, from 0 to 3,600. Default: the provider's. */
+  reuseTokenSecs?: number
+  /** How long a token may take, credentials included, in milliseconds, from 1 to 600,000. Default 10,000. */
+  tokenTimeoutMs?: number
+}
+
+const connectTo: Check<{ host: string; port?: number }> = (value, name) => {
+  const { host, port: dialledPort } = checkOptions(value, { host: hostName, port }, `${name}.`)
+  if (host === undefined) throw new PgIamError('ERR_OPTION_INVALID', `"${name}.host" must be given`)
+  return dialledPort === undefined ? { host } : { host, port: dialledPort }
+}
+
+export const COMMON_CHECKS: {
+  host: Check<string>
+  port: Check<number>
+  database: Check<string>
+  user: Check<string>
+  username: Check<string>
+  connectTo: Check<{ host: string; port?: number }>
+  tls: Check<TlsOptions>
+  maxLifetimeSecs: Check<number>
+  reuseTokenSecs: Check<number>
+  tokenTimeoutMs: Check<number>
+} = {
+  host: hostName,
+  port,
+  database: text,
+  user: text,
+  username: text,
+  connectTo,
+  tls: tlsOptions,
+  maxLifetimeSecs: numberWithin(1, 604_800, 'seconds'),
+  reuseTokenSecs: numberWithin(0, 3_600, 'seconds'),
+  tokenTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
+}
+
+/** The environment's variables, as `process.env` has them. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Where an option was not given, the variable that libpq or the AWS SDK reads for it. */
+export interface EnvironmentDefaults {
+  host?: string
+  port?: number
+  database?: string
+  user?: string
+  ca?: string
+}
+
+/** Reads libpq's variables. Empty ones count as not set, as for libpq. */
+export function environmentDefaults(env: Environment): EnvironmentDefaults {
+  refuseWeakMode(env)
+  const defaults: EnvironmentDefaults = {}
+  const read = <T>(name: string, check: Check<T>, keep: (value: T) => void): void => {
+    const value = env[name]
+    if (value !== undefined && value !== '') keep(check(value, name))
+  }
+  read('PGHOST', hostName, (value) => (defaults.host = value))
+  read('PGPORT', port, (value) => (defaults.port = value))
+  read('PGDATABASE', text, (value) => (defaults.database = value))
+  read('PGUSER', text, (value) => (defaults.user = value))
+  // "system" is libpq's word for the authorities of the operating system; those of Node are what we have for it.
+  if (env['PGSSLROOTCERT'] !== 'system')
+    read('PGSSLROOTCERT', certificateAuthority, (value) => (defaults.ca = value))
+  return defaults
+}
+
+/** The one name under which an option was given, where it has two. */
+export function oneName<T>(
+  options: { [name: string]: unknown },
+  name: string,
+  alias: string,
+): T | undefined {
+  const value = options[name]
+  const other = options[alias]
+  if (value !== undefined && other !== undefined && value !== other) {
+    throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" and "${alias}" must not differ`, {
+      hint: `Give "${name}" alone.`,
+    })
+  }
+  return (value ?? other) as T | undefined
+}
+
+function refuseWeakMode(env: Environment): void {
+  const mode = env['PGSSLMODE']
+  if (mode === undefined || !['disable', 'allow', 'prefer', 'no-verify'].includes(mode)) return
+  throw new PgIamError(
+    'ERR_TLS_UNVERIFIED',
+    `"PGSSLMODE" must not be "${mode}": a token is only sent over verified TLS`,
+    {
+      hint: 'Remove it, or set it to verify-full.',
+    },
+  )
+}

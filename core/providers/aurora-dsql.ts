@@ -1,0 +1,181 @@
+/** Logins to Amazon Aurora DSQL. */
+import { createLogin } from '../create-login.js'
+import { PgIamError } from '../errors.js'
+import type { Login } from '../login.js'
+import { checkOptions, integerWithin, invalidOption, text, type Check } from '../options/check.js'
+import {
+  COMMON_CHECKS,
+  environmentDefaults,
+  oneName,
+  type CommonOptions,
+  type Environment,
+} from '../options/common-options.js'
+import { createLoginCounters } from '../tokens/login-counters.js'
+import type { Clock } from '../tokens/token-source.js'
+import {
+  createCredentialsSource,
+  type AwsCredentials,
+  type AwsCredentialsProvider,
+} from './aws/credentials.js'
+import {
+  assumeRole,
+  credentials,
+  credentialsProvider,
+  provider,
+  refuseTwoSources,
+  type AssumeRoleOptions,
+} from './aws/credentials-provider.js'
+import { dsqlEndpoint, dsqlRegion } from './aurora-dsql-host.js'
+import { dsqlTokenIssuer } from './aurora-dsql-token.js'
+
+export interface AuroraDsqlOptions extends CommonOptions {
+  /** The region of the cluster. Default: the one in `host`, else `AWS_REGION` or `AWS_DEFAULT_REGION`. */
+  region?: string
+  /** AWS credentials, or a function that gives them. Default: the AWS SDK's chain of providers. */
+  credentials?: AwsCredentials | AwsCredentialsProvider
+  /** Another name for `credentials`, as in AWS's own connectors. */
+  customCredentialsProvider?: AwsCredentialsProvider
+  /** The profile of the shared AWS files that the chain reads. Default `AWS_PROFILE`. */
+  profile?: string
+  /** A role to take on with the credentials. */
+  assumeRole?: AssumeRoleOptions
+  /** Life of a token, in seconds, from 1 to 604,800 (one week, AWS's limit). Default 900. */
+  tokenDurationSecs?: number
+}
+
+/**
+ * Returns a login to an Aurora DSQL cluster: a new token for each physical connection, over verified TLS.
+ *
+ * `host` is an endpoint name, or a cluster ID with `region`. `user` must be given; `admin` signs for `DbConnectAdmin`, every
+ * other user for `DbConnect`. What is not given comes from the environment, as libpq and the AWS SDK name it. Nothing is
+ * loaded, looked up or signed before the first connection.
+ *
+ * Exported from `'pg-iam'`.
+ *
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
+ * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
+ * `ERR_TOKEN_INVALID` or `ERR_PEER_MISSING`.
+ */
+export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
+  return createAuroraDsql(options, process.env)
+}
+
+/** The same with its surroundings as parameters. */
+export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clock?: Clock): Login {
+  const options = checkOptions(given, CHECKS)
+  refuseTwoSources(options)
+  const defaults = environmentDefaults(env)
+  const host = hostOf(options, defaults.host, regionFrom(env))
+  const region = regionOf(host, options.region, regionFrom(env))
+  const user = userOf(options, defaults.user)
+  const listeningPort = options.port ?? defaults.port ?? 5432
+  const durationSecs = options.tokenDurationSecs ?? 900
+  const counters = createLoginCounters()
+
+  const source = credentialsProvider({
+    credentials: options.credentials ?? options.customCredentialsProvider,
+    profile: options.profile ?? presentIn(env, 'AWS_PROFILE'),
+    assumeRole: options.assumeRole,
+    region,
+  })
+  const fresh = createCredentialsSource(
+    { ...source, tokenDurationMs: durationSecs * 1000, counters },
+    clock,
+  )
+
+  return createLogin(
+    {
+      provider: 'aurora-dsql',
+      host,
+      port: listeningPort,
+      database: options.database ?? defaults.database ?? 'postgres',
+      user,
+      region,
+      connectTo: options.connectTo && { port: listeningPort, ...options.connectTo },
+      tls: { ...(defaults.ca === undefined ? {} : { ca: defaults.ca }), ...options.tls },
+      // Aurora DSQL ends every session at 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
+      maxLifetimeSecs: options.maxLifetimeSecs ?? 3_300,
+      reuseTokenSecs: options.reuseTokenSecs ?? 0,
+      tokenTimeoutMs: options.tokenTimeoutMs ?? 10_000,
+      counters,
+      issueToken: dsqlTokenIssuer({ host, region, user, durationSecs, credentials: fresh }),
+    },
+    clock,
+  )
+}
+
+const regionName: Check<string> = (value, name) => {
+  if (typeof value !== 'string' || !/^[a-z]{2,}(-[a-z0-9]+)+$/.test(value))
+    throw invalidOption(name, 'the name of an AWS region', value)
+  return value
+}
+
+const CHECKS = {
+  ...COMMON_CHECKS,
+  region: regionName,
+  credentials,
+  customCredentialsProvider: provider,
+  profile: text,
+  assumeRole,
+  tokenDurationSecs: integerWithin(1, 604_800, 'seconds'),
+} as const
+
+function hostOf(
+  options: { host?: string; region?: string },
+  hostOfEnvironment: string | undefined,
+  region: string | undefined,
+): string {
+  const host = options.host ?? hostOfEnvironment
+  if (host === undefined) {
+    throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
+      hint: 'Give the endpoint name of the cluster, or set PGHOST.',
+    })
+  }
+  return dsqlEndpoint(host, options.region ?? region)
+}
+
+/** A region that was given must agree with the host: a token for another region is refused, much later and without a reason. */
+function regionOf(
+  host: string,
+  given: string | undefined,
+  regionOfEnvironment: string | undefined,
+): string {
+  const ofHost = dsqlRegion(host)
+  if (given !== undefined && ofHost !== undefined && given !== ofHost) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"region" must be "${ofHost}", as "host" says, got "${given}"`,
+    )
+  }
+  const region = given ?? ofHost ?? regionOfEnvironment
+  if (region === undefined) {
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      '"region" must be given where "host" does not name it',
+      { hint: 'Give "region", or set AWS_REGION.' },
+    )
+  }
+  return region
+}
+
+function userOf(
+  options: { user?: string; username?: string },
+  userOfEnvironment: string | undefined,
+): string {
+  const user = oneName<string>(options, 'user', 'username') ?? userOfEnvironment
+  if (user === undefined) {
+    throw new PgIamError('ERR_OPTION_INVALID', '"user" must be given', {
+      hint: 'Give the database role of the application, or set PGUSER. "admin" is never taken by default: it may do everything.',
+    })
+  }
+  return user
+}
+
+function regionFrom(env: Environment): string | undefined {
+  const region = presentIn(env, 'AWS_REGION') ?? presentIn(env, 'AWS_DEFAULT_REGION')
+  return region === undefined ? undefined : regionName(region, 'AWS_REGION')
+}
+
+function presentIn(env: Environment, name: string): string | undefined {
+  return env[name] === '' ? undefined : env[name]
+}

@@ -1,0 +1,111 @@
+/** AWS credentials: one provider per login, asked rarely, never remembered when it failed. */
+import { PgIamError, isPgIamError } from '../../errors.js'
+import { singleFlight } from '../../single-flight.js'
+import type { LoginCounters } from '../../tokens/login-counters.js'
+import type { Clock } from '../../tokens/token-source.js'
+
+/** What the AWS SDK calls an identity. */
+export interface AwsCredentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken?: string
+  /** When they end; not given for credentials without an end. */
+  readonly expiration?: Date
+}
+
+/** As the AWS SDK's providers: called with `forceRefresh` when what it has ends too soon. */
+export type AwsCredentialsProvider = (options?: {
+  forceRefresh?: boolean
+}) => AwsCredentials | Promise<AwsCredentials>
+
+export interface CredentialsSourceSettings {
+  provider: AwsCredentialsProvider
+  /** How long a token signed with them is to live. */
+  tokenDurationMs: number
+  /** What was looked for, for the hint of a failure. */
+  lookedFor: string
+  counters: LoginCounters
+}
+
+/**
+ * Creates the function that gives credentials fit to sign with now.
+ *
+ * They are kept until they would end before the token, but for at least half of the life that they came with: a provider
+ * that has nothing longer to give is not asked for every connection. Calls made together share one request.
+ */
+export function createCredentialsSource(
+  settings: CredentialsSourceSettings,
+  now: Clock = Date.now,
+): () => Promise<AwsCredentials> {
+  const { tokenDurationMs } = settings
+  let kept: { credentials: AwsCredentials; renewAt: number } | undefined
+
+  const renew = singleFlight(async () => {
+    const isFirst = kept === undefined
+    let credentials = await ask(settings, !isFirst)
+    // A provider may answer from a cache of its own; told that this is too short, it looks again.
+    if (isFirst && lifeLeft(credentials, now()) < tokenDurationMs)
+      credentials = await ask(settings, true)
+    const left = lifeLeft(credentials, now())
+    if (left <= 0) throw ended(settings)
+    kept = { credentials, renewAt: now() + left - Math.min(tokenDurationMs, left / 2) }
+    return credentials
+  })
+  return async () => (kept !== undefined && now() < kept.renewAt ? kept.credentials : renew())
+}
+
+async function ask(
+  { provider, counters, lookedFor }: CredentialsSourceSettings,
+  forceRefresh: boolean,
+): Promise<AwsCredentials> {
+  counters.credentialCalls++
+  let given: unknown
+  try {
+    given = await (forceRefresh ? provider({ forceRefresh }) : provider())
+  } catch (cause) {
+    if (isPgIamError(cause)) throw cause
+    throw unavailable('could not get AWS credentials', lookedFor, { cause })
+  }
+  return checkCredentials(given, lookedFor)
+}
+
+function checkCredentials(given: unknown, lookedFor: string): AwsCredentials {
+  const { accessKeyId, secretAccessKey, sessionToken, expiration } = (given ?? {}) as Record<
+    keyof AwsCredentials,
+    unknown
+  >
+  const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+  if (!isText(accessKeyId) || !isText(secretAccessKey)) {
+    throw unavailable(
+      'the credentials came without an access key ID or a secret access key',
+      lookedFor,
+    )
+  }
+  if (
+    expiration !== undefined &&
+    !(expiration instanceof Date && !Number.isNaN(expiration.getTime()))
+  ) {
+    throw unavailable(
+      'the credentials came with an "expiration" that is not a valid Date',
+      lookedFor,
+    )
+  }
+  return {
+    accessKeyId,
+    secretAccessKey,
+    ...(isText(sessionToken) ? { sessionToken } : {}),
+    ...(expiration === undefined ? {} : { expiration }),
+  }
+}
+
+function lifeLeft({ expiration }: AwsCredentials, now: number): number {
+  return expiration === undefined ? Infinity : expiration.getTime() - now
+}
+
+function ended({ lookedFor }: CredentialsSourceSettings): PgIamError {
+  return unavailable('the AWS credentials have ended', lookedFor)
+}
+
+function unavailable(message: string, hint: string, options: { cause?: unknown } = {}): PgIamError {
+  return new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', message, { hint, ...options })
+}

@@ -1,0 +1,85 @@
+/** The only place that says how TLS is done: always, and always verified for the host that the token is for. */
+import { PgIamError } from '../errors.js'
+import {
+  checkOptions,
+  hostName,
+  invalidOption,
+  isPlainObject,
+  oneOf,
+  type Check,
+} from '../options/check.js'
+import { certificateAuthority } from './certificate-authority.js'
+
+/**
+ * Verified TLS, in the words that `node:tls` and every driver understand. There is no way to turn verification off.
+ */
+export interface VerifiedTls {
+  readonly rejectUnauthorized: true
+  /** PEM text of the certificate authorities to trust; those that ship with Node when not given. */
+  readonly ca?: string
+  /** The name that the server's certificate must carry, also sent as SNI. */
+  readonly servername: string
+  readonly minVersion: 'TLSv1.2'
+}
+
+/** How TLS starts: after PostgreSQL's own request (`postgres`), or with the first byte (`direct`, PostgreSQL 17 and Aurora DSQL). */
+export type TlsNegotiation = 'postgres' | 'direct'
+
+export interface TlsOptions {
+  /** PEM text, or the path of a PEM file, with the certificate authorities to trust. Default: those that ship with Node. */
+  ca?: string
+  /** The name that the server's certificate must carry. Default: `host`. */
+  servername?: string
+  /** Default `'postgres'`. */
+  negotiation?: TlsNegotiation
+}
+
+/** Checks a `tls` option, refusing with `ERR_TLS_UNVERIFIED` whatever would turn verification off. */
+export const tlsOptions: Check<TlsOptions> = (value, name) => {
+  if (!isPlainObject(value)) {
+    if (value === false) throw unverified(name)
+    throw invalidOption(name, 'an object such as { ca }', value)
+  }
+  if (weakens(value)) throw unverified(name)
+  const { rejectUnauthorized: _verified, ...rest } = value
+  return checkOptions(
+    rest,
+    { ca: certificateAuthority, servername: hostName, negotiation: oneOf('postgres', 'direct') },
+    `${name}.`,
+  )
+}
+
+/** Tells whether an `ssl` or `tls` value of any client would leave TLS out or the certificate unchecked. */
+export function weakens(value: unknown): boolean {
+  if (value === false) return true
+  // postgres.js verifies nothing for these words.
+  if (typeof value === 'string')
+    return ['disable', 'allow', 'prefer', 'require', 'no-verify'].includes(value)
+  if (!isPlainObject(value)) return false
+  const { rejectUnauthorized } = value
+  return (
+    (rejectUnauthorized !== undefined && rejectUnauthorized !== true) ||
+    value['checkServerIdentity'] !== undefined
+  )
+}
+
+/** The error for a setting that would send a token where nobody checked who listens. */
+export function unverified(name: string): PgIamError {
+  return new PgIamError(
+    'ERR_TLS_UNVERIFIED',
+    `"${name}" must not turn TLS or its verification off`,
+    {
+      hint: "A token is a password: give the authority that signed the server's certificate as tls: { ca } instead.",
+    },
+  )
+}
+
+export function verifiedTls(host: string, options: TlsOptions): VerifiedTls {
+  const { ca, servername = host } = options
+  return Object.freeze({
+    rejectUnauthorized: true,
+    servername,
+    minVersion: 'TLSv1.2',
+    ...(ca === undefined ? {} : { ca }),
+  } as const)
+}

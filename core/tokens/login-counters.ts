@@ -1,0 +1,30 @@
+/** What a login counts. */
+
+/** Counts since the login was made. */
+export interface LoginStats {
+  /** Tokens that the issuer gave. */
+  readonly tokensMade: number
+  /** Connections that shared a token made for another one. */
+  readonly tokensReused: number
+  /** Token requests that failed. */
+  readonly tokensFailed: number
+  /** How often credentials were asked for. */
+  readonly credentialCalls: number
+  /** Physical connections that logged in. */
+  readonly connectionsOpened: number
+  /** Those of them that are open now. */
+  readonly connectionsOpen: number
+}
+
+export type LoginCounters = { -readonly [Name in keyof LoginStats]: LoginStats[Name] }
+
+export function createLoginCounters(): LoginCounters {
+  return {
+    tokensMade: 0,
+    tokensReused: 0,
+    tokensFailed: 0,
+    credentialCalls: 0,
+    connectionsOpened: 0,
+    connectionsOpen: 0,
+  }
+}

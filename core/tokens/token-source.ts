@@ -1,0 +1,114 @@
+/** Where a login's tokens come from: made new, or shared for a while, counted and reported. */
+import { PgIamError, isPgIamError } from '../errors.js'
+import { publish, type LoginIdentity } from '../events.js'
+import { singleFlight } from '../single-flight.js'
+import type { LoginCounters } from './login-counters.js'
+import type { Token } from './token.js'
+
+export interface TokenSourceSettings {
+  /** Asks the issuer for a new token. */
+  issue: () => Promise<Token>
+  /** Names the login in errors and events. */
+  identity: () => LoginIdentity
+  /** What a failure is called, such as `sign a token for HOST`. */
+  purpose: string
+  /** How long one token may serve further connections, in milliseconds; 0 makes one for each. */
+  reuseMs: number
+  timeoutMs: number
+  counters: LoginCounters
+}
+
+/** The current time in epoch milliseconds; a parameter so that tests can move it. */
+export type Clock = () => number
+
+/** Creates the function that gives the token of one physical connection. */
+export function createTokenSource(
+  settings: TokenSourceSettings,
+  now: Clock = Date.now,
+): () => Promise<Token> {
+  const { counters, reuseMs, identity } = settings
+  let shared: { token: Token; until: number } | undefined
+
+  const make = async (): Promise<Token> => {
+    const startedAt = now()
+    try {
+      const token = await withinTimeout(settings.issue(), settings)
+      refuseExpired(token, settings, now())
+      counters.tokensMade++
+      publish('pg-iam:token.made', () => ({
+        ...identity(),
+        expiresAt: token.expiresAt,
+        elapsedMs: now() - startedAt,
+      }))
+      return token
+    } catch (cause) {
+      counters.tokensFailed++
+      const error = asTokenError(cause, settings)
+      publish('pg-iam:token.failed', () => ({ ...identity(), error }))
+      throw error
+    }
+  }
+  if (reuseMs === 0) return make
+
+  const renew = singleFlight(async () => {
+    const token = await make()
+    shared = { token, until: Math.min(now() + reuseMs, nearExpiry(token, now())) }
+    return token
+  })
+  return async () => {
+    if (shared !== undefined && now() < shared.until) {
+      counters.tokensReused++
+      const { token } = shared
+      publish('pg-iam:token.reused', () => ({ ...identity(), expiresAt: token.expiresAt }))
+      return token
+    }
+    return renew()
+  }
+}
+
+/** A shared token is given up a tenth of its life, at most a minute, before it ends: it still has to reach the server. */
+function nearExpiry(token: Token, now: number): number {
+  const expiresAt = token.expiresAt.getTime()
+  return expiresAt - Math.min((expiresAt - now) / 10, 60_000)
+}
+
+function refuseExpired(token: Token, { identity }: TokenSourceSettings, now: number): void {
+  if (token.expiresAt.getTime() > now) return
+  throw new PgIamError(
+    'ERR_TOKEN_INVALID',
+    `${identity().provider}: the token for ${identity().host} came already expired`,
+    {
+      hint: 'Check the clock of this machine, and when its credentials end.',
+    },
+  )
+}
+
+function asTokenError(cause: unknown, { identity, purpose }: TokenSourceSettings): PgIamError {
+  if (isPgIamError(cause)) return cause
+  return new PgIamError(
+    'ERR_TOKEN_REQUEST_FAILED',
+    `${identity().provider}: could not ${purpose}`,
+    { cause },
+  )
+}
+
+async function withinTimeout<T>(work: Promise<T>, settings: TokenSourceSettings): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const { provider } = settings.identity()
+      const message = `${provider}: could not ${settings.purpose} within ${settings.timeoutMs} ms`
+      reject(
+        new PgIamError('ERR_TOKEN_TIMEOUT', message, {
+          retryable: true,
+          hint: 'Check what gives the credentials (profile, metadata endpoint, STS), or raise "tokenTimeoutMs".',
+        }),
+      )
+    }, settings.timeoutMs)
+  })
+  try {
+    return await Promise.race([work, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}
