@@ -1,0 +1,100 @@
+/** Logins for Knex. */
+import type { Knex } from 'knex'
+import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
+import { createLoginStream } from '../core/connection/login-stream.js'
+import { PgIamError } from '../core/errors.js'
+import type { Login } from '../core/login.js'
+import { describeValue } from '../core/redact.js'
+
+/**
+ * Returns the configuration for `knex()`: every physical connection logs in with a token of its own.
+ *
+ * Exported from `'pg-iam/knex'`.
+ *
+ * @param config whatever `knex()` takes for PostgreSQL; `connection` without address, user, password and TLS, which are the login's
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ */
+export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config {
+  refuseOtherPaths(config)
+  return {
+    client: 'pg',
+    ...config,
+    pool: { maxConnectionLifetimeMillis: login.maxLifetimeSecs * 1000, ...config.pool },
+    connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
+  }
+}
+
+/**
+ * Returns a connection function for `knex({ client: 'pg', connection })`: every physical connection logs in with a token of
+ * its own. Knex asks it once and keeps what it gives, which is good for any number of connections and tokens.
+ *
+ * Exported from `'pg-iam/knex'`.
+ *
+ * @param connection other settings of the connection, such as `application_name`
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for settings that the login has already
+ */
+export function knexConnection(
+  login: Login,
+  connection: Knex.PgConnectionConfig = {},
+): () => Promise<Knex.PgConnectionConfig> {
+  const settings = connectionConfig(login, connection)
+  // No `expirationChecker`: it would have Knex throw away connections that are in good health.
+  return async () => ({ ...settings })
+}
+
+const OWNED: Readonly<Record<string, OwnedByLogin>> = {
+  host: 'host',
+  port: 'port',
+  user: 'user',
+  database: 'database',
+  password: 'password',
+  connectionString: 'url',
+  stream: 'socket',
+  ssl: 'tls',
+}
+
+function connectionConfig(login: Login, given: Knex.PgConnectionConfig): Knex.PgConnectionConfig {
+  const tls = checkDriverOptions(login, given, OWNED, 'connection.')
+  const { expirationChecker: _checker, ...rest } = given
+  return {
+    ...rest,
+    host: login.host,
+    port: login.port,
+    database: login.database,
+    ...(login.user === undefined ? {} : { user: login.user }),
+    // Said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
+    ssl: false,
+    stream: () => createLoginStream(login, tls),
+  }
+}
+
+const CLIENTS = ['pg', 'postgres', 'postgresql']
+
+/** Everything that would have Knex open its connections in another way. */
+function refuseOtherPaths(config: Knex.Config): void {
+  const { client, connection } = config
+  if (typeof client === 'string' && !CLIENTS.includes(client)) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"client" must be "pg" beside a login, got ${describeValue(client)}`,
+    )
+  }
+  if (typeof connection === 'string' || typeof connection === 'function') {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"connection" must be an object beside a login, got ${describeValue(connection)}`,
+      {
+        hint: 'Make the login from the URL with loginFromUrl(), and give other settings as fields.',
+      },
+    )
+  }
+  if ('connectionPool' in config && config.connectionPool !== undefined) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      '"connectionPool" must not be given beside a login',
+      {
+        hint: 'Make the pool with createPool() of pg-iam/pg and give it to Knex without knexConfig().',
+      },
+    )
+  }
+}
