@@ -1,8 +1,11 @@
 /** Logins for Knex. */
 import type { Knex } from 'knex'
+import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createLoginStream } from '../core/connection/login-stream.js'
+import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
+import { LIFETIME_JITTER } from '../core/connection/lifetime.js'
 import type { Login } from '../core/login.js'
 import { describeValue } from '../core/redact.js'
 
@@ -19,7 +22,7 @@ export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config 
   return {
     client: 'pg',
     ...config,
-    pool: { maxConnectionLifetimeMillis: login.maxLifetimeSecs * 1000, ...config.pool },
+    pool: { ...lifetimes(login), ...config.pool },
     connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
   }
 }
@@ -40,6 +43,46 @@ export function knexConnection(
   const settings = connectionConfig(login, connection)
   // No `expirationChecker`: it would have Knex throw away connections that are in good health.
   return async () => ({ ...settings })
+}
+
+/**
+ * Runs `fn` in a transaction of Knex, and again as a whole when it met a conflict.
+ *
+ * Exported from `'pg-iam/knex'`.
+ *
+ * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ *
+ * @param options those of `knex.transaction()`, and those of the retry
+ */
+export function knexTransaction<T>(
+  knex: Knex,
+  fn: (transaction: Knex.Transaction) => Promise<T>,
+  options: Knex.TransactionConfig & RetryOptions = {},
+): Promise<T> {
+  const { retry, own } = splitRetryOptions(options)
+  return runTransaction({
+    client: knex,
+    login: loginOfKnex(knex),
+    retry,
+    fn,
+    attempt: (work) => knex.transaction(work, own),
+  })
+}
+
+/** Knex looks at the age of a connection when it hands one out, and adds its jitter to the age. */
+function lifetimes({ maxLifetimeSecs }: Login): Knex.PoolConfig {
+  const millis = maxLifetimeSecs * 1_000
+  return {
+    maxConnectionLifetimeMillis: millis * (1 - LIFETIME_JITTER),
+    maxConnectionLifetimeJitterMillis: millis * LIFETIME_JITTER,
+  }
+}
+
+/** With a connection function the settings are there once Knex has asked for them, so with the first connection. */
+function loginOfKnex(knex: Knex): Login | undefined {
+  const { connectionSettings } = knex.client as { connectionSettings?: { stream?: unknown } }
+  return loginOfFactory(connectionSettings?.stream)
 }
 
 const OWNED: Readonly<Record<string, OwnedByLogin>> = {
@@ -64,7 +107,7 @@ function connectionConfig(login: Login, given: Knex.PgConnectionConfig): Knex.Pg
     ...(login.user === undefined ? {} : { user: login.user }),
     // Said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
     ssl: false,
-    stream: () => createLoginStream(login, tls),
+    stream: createStreamFactory(login, { tls, retiresWhenIdle: true }),
   }
 }
 

@@ -1,8 +1,22 @@
 /** Logins for pg (node-postgres). */
-import { Client, Pool, type ClientBase, type ClientConfig, type PoolConfig } from 'pg'
+import {
+  Client,
+  Pool,
+  type ClientBase,
+  type ClientConfig,
+  type PoolClient,
+  type PoolConfig,
+} from 'pg'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createLoginStream } from '../core/connection/login-stream.js'
+import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
+import { JitteredPool } from './pg/jittered-pool.js'
+import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import { runTransaction } from '../core/conflict/run-transaction.js'
+import { lendToTransaction } from '../core/conflict/transaction-lease.js'
+import { sqlStateOf } from '../core/conflict/is-occ-conflict.js'
+import { drawLifetimeSecs } from '../core/connection/lifetime.js'
 import type { Login } from '../core/login.js'
+import { checkOptions, boolean, oneOf } from '../core/options/check.js'
 
 /**
  * Returns a pool whose every physical connection logs in with a token of its own.
@@ -13,7 +27,7 @@ import type { Login } from '../core/login.js'
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function createPool(login: Login, config: PoolConfig = {}): Pool {
-  const pool = new Pool(pgConfig(login, config))
+  const pool = new JitteredPool(poolConfig(login, config))
   // Without a listener the death of an idle connection ends the process; the pool has dropped it by then.
   pool.on('error', ignore)
   return pool
@@ -44,9 +58,44 @@ export function createClient(login: Login, config: ClientConfig = {}): Client {
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function pgConfig(login: Login, config: PoolConfig = {}): PoolConfig {
+  // A pool of another make reads the age once, so chance draws it here.
+  return { maxLifetimeSeconds: drawLifetimeSecs(login), ...poolConfig(login, config) }
+}
+
+/** How a transaction begins, and how it is retried. */
+export interface PgTransactionOptions extends RetryOptions {
+  /** Default: the server's. Aurora DSQL knows `repeatable read` only. */
+  isolationLevel?: 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
+  /** Default `false`. */
+  readOnly?: boolean
+}
+
+/**
+ * Runs `fn` in a transaction on one connection of `pool`, and again as a whole when it met a conflict. The connection is
+ * `fn`'s until `fn` settles; a statement that comes later is refused with `ERR_CLOSED`.
+ *
+ * Exported from `'pg-iam/pg'`.
+ *
+ * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ */
+export function pgTransaction<T>(
+  pool: Pool,
+  fn: (client: PoolClient) => Promise<T>,
+  options: PgTransactionOptions = {},
+): Promise<T> {
+  return runTransaction({
+    client: pool,
+    login: loginOfFactory(pool.options.stream),
+    retry: splitRetryOptions(options).retry,
+    fn,
+    attempt: (work) => runOnPool(pool, beginStatement(options), work),
+  })
+}
+
+function poolConfig(login: Login, config: PoolConfig): PoolConfig {
   const { onConnect } = config
   return {
-    maxLifetimeSeconds: login.maxLifetimeSecs,
     ...config,
     ...clientConfig(login, config),
     // A client that is checked out has no listener of the pool's: the death of its backend would end the process.
@@ -55,6 +104,49 @@ export function pgConfig(login: Login, config: PoolConfig = {}): PoolConfig {
       return onConnect?.(client)
     },
   }
+}
+
+async function runOnPool<T>(
+  pool: Pool,
+  begin: string,
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect()
+  const lease = lendToTransaction(client)
+  let broken: Error | undefined
+  try {
+    await client.query(begin)
+    try {
+      const result = await work(lease.client)
+      lease.end()
+      await client.query('COMMIT')
+      return result
+    } catch (error) {
+      lease.end()
+      await client.query('ROLLBACK')
+      throw error
+    }
+  } catch (error) {
+    // Without an answer of the server nobody knows what state the connection is in.
+    if (sqlStateOf(error) === undefined) broken = error as Error
+    throw error
+  } finally {
+    client.release(broken)
+  }
+}
+
+const BEGIN_CHECKS = {
+  isolationLevel: oneOf('read uncommitted', 'read committed', 'repeatable read', 'serializable'),
+  readOnly: boolean,
+} as const
+
+function beginStatement(options: PgTransactionOptions): string {
+  const { isolationLevel, readOnly } = checkOptions(splitRetryOptions(options).own, BEGIN_CHECKS)
+  const modes = [
+    ...(isolationLevel === undefined ? [] : [`ISOLATION LEVEL ${isolationLevel.toUpperCase()}`]),
+    ...(readOnly === true ? ['READ ONLY'] : []),
+  ]
+  return ['BEGIN', modes.join(', ')].join(' ').trim()
 }
 
 const OWNED: Readonly<Record<string, OwnedByLogin>> = {
@@ -79,7 +171,7 @@ function clientConfig(login: Login, config: ClientConfig): ClientConfig {
     ...(login.user === undefined ? {} : { user: login.user }),
     // Said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
     ssl: false,
-    stream: () => createLoginStream(login, tls),
+    stream: createStreamFactory(login, { tls }),
   }
 }
 

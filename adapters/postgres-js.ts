@@ -1,13 +1,21 @@
 /** Logins for Postgres.js. */
-import postgres, { type Options, type PostgresType, type Sql } from 'postgres'
+import postgres, { type Options, type PostgresType, type Sql, type TransactionSql } from 'postgres'
+import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import { runTransaction } from '../core/conflict/run-transaction.js'
+import { checkOptions, text } from '../core/options/check.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createLoginStream } from '../core/connection/login-stream.js'
+import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
+import { drawLifetimeSecs } from '../core/connection/lifetime.js'
 import type { Login } from '../core/login.js'
+import { safeBegin } from './postgres-js/safe-begin.js'
 
 /**
  * Returns a Postgres.js instance whose every physical connection logs in with a token of its own.
  *
  * Exported from `'pg-iam/postgres-js'`.
+ *
+ * Its `begin` outlives the death of a connection: the bare one ends the process, or runs what is left of the transaction's
+ * function on the next connection, statement by statement.
  *
  * @param options whatever `postgres()` takes, but for the address, the user, the password and TLS, which are the login's
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
@@ -18,7 +26,9 @@ export function createSql<T extends Record<string, PostgresType> = {}>(
 ): Sql<
   Record<string, PostgresType> extends T ? {} : { [Name in keyof T]: ReturnType<T[Name]['parse']> }
 > {
-  return postgres(postgresOptions(login, options)) as never
+  const sql = postgres(postgresOptions(login, options))
+  Object.assign(sql, { begin: safeBegin(sql as unknown as Sql) })
+  return sql as never
 }
 
 /**
@@ -37,7 +47,8 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
 ): Options<T> {
   const tls = checkDriverOptions(login, options, OWNED)
   return {
-    max_lifetime: login.maxLifetimeSecs,
+    // Postgres.js calls a function for each slot, which its types leave out.
+    max_lifetime: (() => drawLifetimeSecs(login)) as unknown as number,
     ...options,
     host: login.host,
     port: login.port,
@@ -47,9 +58,45 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     ssl: false,
     // A public option that its types leave out. It is called per physical connection and must not reject: that would
     // lose the slot for good. The stream never does; what fails is reported on it, as by any socket.
-    socket: () => createLoginStream(login, tls),
+    socket: createStreamFactory(login, { tls }),
   } as Options<T>
 }
+
+/** How a transaction begins, and how it is retried. */
+export interface SqlTransactionOptions extends RetryOptions {
+  /** What stands behind BEGIN, as in `sql.begin('isolation level serializable', fn)`. */
+  begin?: string
+}
+
+/**
+ * Runs `fn` in a transaction of Postgres.js, and again as a whole when it met a conflict.
+ *
+ * Exported from `'pg-iam/postgres-js'`.
+ *
+ * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ */
+export function sqlTransaction<T, Types extends Record<string, unknown> = {}>(
+  sql: Sql<Types>,
+  fn: (sql: TransactionSql<Types>) => Promise<T>,
+  options: SqlTransactionOptions = {},
+): Promise<T> {
+  const { retry, own } = splitRetryOptions(options)
+  const { begin = '' } = checkOptions(own, { begin: text })
+  const safe = safeBegin(sql as unknown as Sql) as unknown as Begin<Types>
+  return runTransaction({
+    client: sql,
+    login: loginOfFactory((sql.options as { socket?: unknown }).socket),
+    retry,
+    fn,
+    attempt: (work) => safe(begin, work),
+  })
+}
+
+type Begin<Types extends Record<string, unknown>> = <T>(
+  begin: string,
+  work: (sql: TransactionSql<Types>) => Promise<T>,
+) => Promise<T>
 
 const OWNED: Readonly<Record<string, OwnedByLogin>> = {
   host: 'host',

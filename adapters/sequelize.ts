@@ -1,8 +1,15 @@
 /** Logins for Sequelize 6. */
-import type { Options } from 'sequelize'
+import type { Options, Sequelize, Transaction, TransactionOptions } from 'sequelize'
+import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createLoginStream } from '../core/connection/login-stream.js'
+import {
+  createStreamFactory,
+  isPastLifetime,
+  loginOfFactory,
+} from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
+import { invalidOption } from '../core/options/check.js'
 import type { Login } from '../core/login.js'
 import type { VerifiedTls } from '../core/tls/verified-tls.js'
 
@@ -27,6 +34,7 @@ export function sequelizeOptions(login: Login, options: Options = {}): Options {
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { username: login.user }),
+    pool: { ...options.pool, validate: validator(options.pool?.validate) },
     dialectOptions: {
       // `SET client_min_messages` on each connection is refused by some servers, Aurora DSQL among them.
       clientMinMessages: 'ignore',
@@ -46,17 +54,88 @@ export function sequelizeOptions(login: Login, options: Options = {}): Options {
  */
 export function sequelizeHook(login: Login): (config: SequelizeConnectionConfig) => void {
   return (config) => {
+    // One object serves all connections of a pool: it is prepared once.
+    if (loginOfFactory(streamOf(config)) === login) return
     refuseOtherPaths(config)
     // Sequelize fills in a host of its own where none is given, so only what cannot be a default is compared.
-    const tls = checkDriverOptions(
-      login,
-      { ...config.dialectOptions, password: config.password },
-      HOOK_OWNED,
-    )
-    // One object serves all connections of a pool, so this must come out the same each time.
+    const given = { ...config.dialectOptions, password: config.password }
+    const tls = checkDriverOptions(login, given, HOOK_OWNED)
     Object.assign(config, { host: login.host, port: login.port, database: login.database })
     if (login.user !== undefined) config.username = login.user
     config.dialectOptions = withLogin(config.dialectOptions, login, tls)
+  }
+}
+
+/**
+ * Runs `fn` in a transaction of Sequelize, and again as a whole when it met a conflict. Hooks that `fn` registers by
+ * `transaction.afterCommit()` run once, after the commit that happened.
+ *
+ * Exported from `'pg-iam/sequelize'`.
+ *
+ * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ *
+ * @param options those of `sequelize.transaction()`, and those of the retry
+ */
+export async function sequelizeTransaction<T>(
+  sequelize: Sequelize,
+  fn: (transaction: Transaction) => PromiseLike<T>,
+  options: TransactionOptions & RetryOptions = {},
+): Promise<T> {
+  const { retry, own } = splitRetryOptions(options)
+  let committed: (() => Promise<void>) | undefined
+  const result = await runTransaction({
+    client: sequelize,
+    login: loginOfSequelize(sequelize),
+    retry,
+    fn,
+    attempt: (work) =>
+      sequelize.transaction(own, async (transaction) => {
+        committed = keepAfterCommit(transaction)
+        return work(transaction)
+      }),
+  })
+  await committed?.()
+  return result
+}
+
+/** Sequelize has no lifetime, but asks before it hands a connection out. A function given replaces its own, which is repeated here. */
+function validator(
+  given: ((client?: unknown) => boolean) | undefined,
+): (client?: unknown) => boolean {
+  return (client) => {
+    const { _invalid, _ending } = client as { _invalid?: boolean; _ending?: boolean }
+    return (
+      _invalid !== true && _ending !== true && !isPastLifetime(client) && (given?.(client) ?? true)
+    )
+  }
+}
+
+/** Sequelize works on its own copy of the options, where a `beforeConnect` hook leaves its traces too. */
+function loginOfSequelize(sequelize: Sequelize): Login | undefined {
+  const { connectionManager } = sequelize as unknown as {
+    connectionManager?: { config?: SequelizeConnectionConfig }
+  }
+  return loginOfFactory(streamOf(connectionManager?.config))
+}
+
+function streamOf(config: SequelizeConnectionConfig | undefined): unknown {
+  return (config?.dialectOptions as { stream?: unknown } | undefined)?.stream
+}
+
+/**
+ * Takes the hooks over: Sequelize runs them after a commit that failed, too. What one of them throws must not look like a
+ * failed transaction, so they run when it is over.
+ */
+function keepAfterCommit(transaction: Transaction): () => Promise<void> {
+  const hooks: ((transaction: Transaction) => void | Promise<void>)[] = []
+  transaction.afterCommit = (hook: (transaction: Transaction) => void | Promise<void>): void => {
+    if (typeof hook !== 'function') throw invalidOption('afterCommit', 'a function', hook)
+    hooks.push(hook)
+  }
+  return async () => {
+    // In turn, as Sequelize runs them.
+    for (const hook of hooks) await hook.call(transaction, transaction)
   }
 }
 
@@ -87,8 +166,10 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
 
 const DIALECT_OWNED: Readonly<Record<string, OwnedByLogin>> = { ssl: 'tls', stream: 'socket' }
 
-/** On its second call the hook finds the stream that it set itself. */
-const HOOK_OWNED: Readonly<Record<string, OwnedByLogin>> = { password: 'password', ssl: 'tls' }
+const HOOK_OWNED: Readonly<Record<string, OwnedByLogin>> = {
+  password: 'password',
+  ...DIALECT_OWNED,
+}
 
 function loginTls(login: Login, options: Options, dialectOptions: object): VerifiedTls {
   // Sequelize does nothing about a top-level `ssl`, but whoever wrote `ssl: false` meant something.
@@ -98,7 +179,11 @@ function loginTls(login: Login, options: Options, dialectOptions: object): Verif
 
 function withLogin(dialectOptions: object | undefined, login: Login, tls: VerifiedTls): object {
   // `ssl` is said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
-  return { ...dialectOptions, ssl: false, stream: () => createLoginStream(login, tls) }
+  return {
+    ...dialectOptions,
+    ssl: false,
+    stream: createStreamFactory(login, { tls, retiresWhenIdle: true }),
+  }
 }
 
 /** libpq opens its connections itself, and a replication set has several addresses. */

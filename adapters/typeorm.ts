@@ -1,11 +1,15 @@
 /** Logins for TypeORM. */
-import type { DataSourceOptions } from 'typeorm'
+import * as pg from 'pg'
+import type { DataSource, DataSourceOptions, EntityManager } from 'typeorm'
+import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createLoginStream } from '../core/connection/login-stream.js'
+import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
-import { isPlainObject } from '../core/options/check.js'
+import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
 import { unverified, weakens } from '../core/tls/verified-tls.js'
+import { JitteredPool } from './pg/jittered-pool.js'
 
 /** TypeORM's options for PostgreSQL. */
 export type TypeormPostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>
@@ -38,12 +42,13 @@ export function typeormOptions(
     database: login.database,
     ...(login.user === undefined ? {} : { username: login.user }),
     ssl: false,
+    // Without `native`: TypeORM takes pg-native wherever that is installed, and it knows no `stream`.
+    driver: options.driver ?? { ...pg, Pool: JitteredPool, native: undefined },
     extra: {
-      maxLifetimeSeconds: login.maxLifetimeSecs,
       ...extra,
       // `extra` beats the options above it. `ssl` is said aloud, because pg reads PGSSLMODE where it is left out.
       ssl: false,
-      stream: () => createLoginStream(login, tls.ca === undefined ? ownTls : tls),
+      stream: createStreamFactory(login, { tls: tls.ca === undefined ? ownTls : tls }),
     },
   }
 }
@@ -69,6 +74,44 @@ export function typeormPassword(login: Login): () => Promise<string> {
     return login.password()
   }
 }
+
+/** How a transaction begins, and how it is retried. */
+export interface TypeormTransactionOptions extends RetryOptions {
+  /** Default: the server's. */
+  isolationLevel?: 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE'
+}
+
+/**
+ * Runs `fn` in a transaction of TypeORM, and again as a whole when it met a conflict.
+ *
+ * Exported from `'pg-iam/typeorm'`.
+ *
+ * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ */
+export function typeormTransaction<T>(
+  dataSource: DataSource,
+  fn: (manager: EntityManager) => Promise<T>,
+  options: TypeormTransactionOptions = {},
+): Promise<T> {
+  const { retry, own } = splitRetryOptions(options)
+  const { isolationLevel } = checkOptions(own, TRANSACTION_CHECKS)
+  const { extra } = dataSource.options as { extra?: Extra }
+  return runTransaction({
+    client: dataSource,
+    login: loginOfFactory(extra?.['stream']),
+    retry,
+    fn,
+    attempt: (work) =>
+      isolationLevel === undefined
+        ? dataSource.transaction(work)
+        : dataSource.transaction(isolationLevel, work),
+  })
+}
+
+const TRANSACTION_CHECKS = {
+  isolationLevel: oneOf('READ UNCOMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'),
+} as const
 
 type Extra = Record<string, unknown>
 

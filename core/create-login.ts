@@ -1,11 +1,13 @@
 /** Puts a login together from checked settings. */
+import { createConnectPacer } from './connection/connect-pacer.js'
 import {
-  RECORDER,
+  INTERNALS,
   type Address,
-  type ConnectionRecorder,
   type Login,
+  type LoginInternals,
   type ProviderName,
 } from './login.js'
+import type { RetryOptions } from './conflict/retry-options.js'
 import type { LoginCounters } from './tokens/login-counters.js'
 import { createTokenSource, type Clock } from './tokens/token-source.js'
 import type { Token } from './tokens/token.js'
@@ -23,6 +25,9 @@ export interface LoginSettings {
   maxLifetimeSecs: number
   reuseTokenSecs: number
   tokenTimeoutMs: number
+  connectTimeoutMs: number
+  connectRate: number | undefined
+  retry: RetryOptions | undefined
   counters: LoginCounters
   /** Asks the issuer for a new token. */
   issueToken: () => Promise<Token>
@@ -42,14 +47,19 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
     },
     clock,
   )
-  const recorder: ConnectionRecorder = {
-    opened: () => {
+  const internals: LoginInternals = {
+    connectionOpened: () => {
       counters.connectionsOpened++
       counters.connectionsOpen++
     },
-    closed: () => {
+    connectionClosed: () => {
       counters.connectionsOpen--
     },
+    conflictRetried: () => {
+      counters.conflictsRetried++
+    },
+    pacer: createConnectPacer(settings.connectRate),
+    connectTimeoutMs: settings.connectTimeoutMs,
   }
   const login: Login = {
     provider,
@@ -62,10 +72,11 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
     tls: verifiedTls(host, settings.tls),
     tlsNegotiation: settings.tls.negotiation ?? 'postgres',
     maxLifetimeSecs: settings.maxLifetimeSecs,
+    ...(settings.retry === undefined ? {} : { retry: Object.freeze({ ...settings.retry }) }),
     token,
     password: async () => (await token()).value,
     stats: () => ({ ...counters }),
   }
-  Object.defineProperty(login, RECORDER, { value: recorder })
+  Object.defineProperty(login, INTERNALS, { value: internals })
   return Object.freeze(login)
 }

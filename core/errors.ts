@@ -13,7 +13,12 @@
  * | `ERR_TOKEN_REQUEST_FAILED` | the token could not be made | by cause |
  * | `ERR_TOKEN_TIMEOUT` | no token within `tokenTimeoutMs` | yes |
  * | `ERR_TOKEN_INVALID` | the token came empty, unreadable or already expired | no |
+ * | `ERR_CONNECT_TIMEOUT` | no physical connection within `connectTimeoutMs` | yes |
  * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer | no |
+ * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction met a conflict; `cause` is the last one | yes |
+ * | `ERR_OUTCOME_UNKNOWN` | the connection was lost during COMMIT | no |
+ * | `ERR_TRANSACTION_NESTED` | a transaction function was called inside of another one | no |
+ * | `ERR_ABORTED` | the caller's signal has fired | no |
  * | `ERR_GATEWAY_PROTOCOL` | a client of the gateway broke the PostgreSQL protocol | no |
  * | `ERR_GATEWAY_ENGINE` | the engine behind the gateway could not be started or was lost | yes |
  * | `ERR_CLOSED` | something that was closed is used again | no |
@@ -27,7 +32,12 @@ export type PgIamErrorCode =
   | 'ERR_TOKEN_REQUEST_FAILED'
   | 'ERR_TOKEN_TIMEOUT'
   | 'ERR_TOKEN_INVALID'
+  | 'ERR_CONNECT_TIMEOUT'
   | 'ERR_LOGIN_REJECTED'
+  | 'ERR_OCC_EXHAUSTED'
+  | 'ERR_OUTCOME_UNKNOWN'
+  | 'ERR_TRANSACTION_NESTED'
+  | 'ERR_ABORTED'
   | 'ERR_GATEWAY_PROTOCOL'
   | 'ERR_GATEWAY_ENGINE'
   | 'ERR_CLOSED'
@@ -50,7 +60,8 @@ export class PgIamError extends Error {
   override readonly name = 'PgIamError'
   readonly code: PgIamErrorCode
   readonly retryable: boolean
-  readonly hint?: string
+  // Declared only: as a field it would be an own property, and be printed, where there is no hint.
+  declare readonly hint?: string
 
   constructor(code: PgIamErrorCode, message: string, options: PgIamErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined)

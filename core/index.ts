@@ -2,6 +2,9 @@
 export { auroraDsql, type AuroraDsqlOptions } from './providers/aurora-dsql.js'
 export type { AwsCredentials, AwsCredentialsProvider } from './providers/aws/credentials.js'
 export type { AssumeRoleOptions } from './providers/aws/credentials-provider.js'
+export { isOccConflict } from './conflict/is-occ-conflict.js'
+export { retryOnConflict } from './conflict/retry-on-conflict.js'
+export type { Retry, RetryOptions } from './conflict/retry-options.js'
 export { PgIamError, isPgIamError, type PgIamErrorCode, type PgIamErrorOptions } from './errors.js'
 export type {
   ConnectionOpenedEvent,

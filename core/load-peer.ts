@@ -21,7 +21,7 @@ export async function loadPeer<T>(name: string, load: () => Promise<T>): Promise
 
 /** Node names the missing package in the message; a package that the peer itself misses is not ours to explain. */
 function isMissing(error: unknown, name: string): boolean {
-  const { code, message } = error as { code?: unknown; message?: unknown }
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
   const notFound = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
   return (
     notFound &&

@@ -1,5 +1,5 @@
 /** The logger that a caller may hand to a login or to the gateway. */
-import { isPlainObject, invalidOption, type Check } from './options/check.js'
+import { invalidOption, type Check } from './options/check.js'
 
 /** What pg-iam needs of a logger. `console`, pino (with arguments swapped by a wrapper) and winston fit. */
 export interface Logger {
@@ -12,8 +12,9 @@ export interface Logger {
 /** Checks that a given value can log. */
 export const logger: Check<Logger> = (value, name) => {
   const methods = ['debug', 'info', 'warn', 'error'] as const
-  if (!isPlainObject(value) || !methods.every((method) => typeof value[method] === 'function')) {
+  const given = (value ?? {}) as Partial<Record<keyof Logger, unknown>>
+  if (!methods.every((method) => typeof given[method] === 'function')) {
     throw invalidOption(name, 'an object with debug, info, warn and error functions', value)
   }
-  return value as unknown as Logger
+  return value as Logger
 }

@@ -27,9 +27,7 @@ export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}):
   const given: Record<string, unknown> = {
     ...fromUrl,
     ...withoutUndefined(options),
-    ...(tls === undefined
-      ? {}
-      : { tls: isPlainObject(options.tls) ? { ...tls, ...options.tls } : (options.tls ?? tls) }),
+    ...(tls === undefined ? {} : { tls: joinedTls(tls, options.tls) }),
   }
   // Under either of its names, an explicit user beats the URL's.
   if (username !== undefined && user === undefined) delete given['user']
@@ -66,6 +64,12 @@ function createForHost(options: AuroraDsqlOptions, env: Environment): Login {
       hint: 'Aurora DSQL: CLUSTER.dsql.REGION.on.aws. For another name of such a database use auroraDsql({ host, connectTo }).',
     },
   )
+}
+
+/** What is no object is left to the provider's check, which says what is wrong with it. */
+function joinedTls(fromUrl: object, given: unknown): unknown {
+  if (given === undefined) return fromUrl
+  return isPlainObject(given) ? { ...fromUrl, ...withoutUndefined(given) } : given
 }
 
 function withoutUndefined(options: object): object {

@@ -1,4 +1,6 @@
 /** A login: all that one database login needs. */
+import type { ConnectPacer } from './connection/connect-pacer.js'
+import type { RetryOptions } from './conflict/retry-options.js'
 import type { LoginStats } from './tokens/login-counters.js'
 import type { TlsNegotiation, VerifiedTls } from './tls/verified-tls.js'
 import type { Token } from './tokens/token.js'
@@ -32,6 +34,8 @@ export interface Login {
   readonly tlsNegotiation: TlsNegotiation
   /** The age, in seconds, at which pools replace a connection. */
   readonly maxLifetimeSecs: number
+  /** How the transaction functions retry, where the login says so. */
+  readonly retry?: RetryOptions
   /** Gives the token of one physical connection. Rejects with a `PgIamError`. */
   token(): Promise<Token>
   /** The value of `token()`, for whatever takes a password function. */
@@ -39,11 +43,21 @@ export interface Login {
   stats(): LoginStats
 }
 
-/** Counts connections on the login that they belong to; kept off its public surface. */
-export interface ConnectionRecorder {
-  opened(): void
-  closed(): void
+/** What a login holds for the rest of the core, and for nobody else. */
+export interface LoginInternals {
+  connectionOpened(): void
+  connectionClosed(): void
+  conflictRetried(): void
+  /** Says when the next connection may be dialled. */
+  readonly pacer: ConnectPacer
+  /** How long a physical connection may take, in milliseconds. */
+  readonly connectTimeoutMs: number
 }
 
-/** Where a login keeps its recorder. A registered symbol, because the ESM and the CommonJS copy must find it. */
-export const RECORDER: unique symbol = Symbol.for('pg-iam.connection-recorder') as never
+/** The internals of a login, or `undefined` for an object that only looks like one. */
+export function internalsOf(login: Login): LoginInternals | undefined {
+  return (login as { [INTERNALS]?: LoginInternals })[INTERNALS]
+}
+
+/** A registered symbol, because the ESM and the CommonJS copy of the package must both find it. */
+export const INTERNALS: unique symbol = Symbol.for('pg-iam.login-internals') as never

@@ -15,17 +15,28 @@ export function describeValue(value: unknown): string {
   return String(value)
 }
 
+/** Says of what kind a value is and nothing more: for options whose every value may be a secret. */
+export function describeKind(value: unknown): string {
+  if (value === '') return 'an empty string'
+  if (typeof value === 'string') return `a string of ${value.length} characters`
+  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
+    return `a ${typeof value}`
+  return describeValue(value)
+}
+
 const LONGEST_SHOWN = 60
 
 function describeText(text: string): string {
+  if (text.length > LONGEST_SHOWN) return describeKind(text)
   if (SECRET_SHAPES.some((shape) => shape.test(text))) return 'a string that may hold a secret'
-  if (text.length > LONGEST_SHOWN) return `a string of ${text.length} characters`
   return JSON.stringify(text)
 }
 
 const SECRET_SHAPES = [
   /X-Amz-(Signature|Security-Token|Credential)/i,
   /^eyJ[\w-]+\./, // a JSON Web Token
-  /:\/\/[^/@\s]*:[^/@\s]*@/, // a URL with a password
+  /:.*@/s, // a URL with a password, whatever characters somebody forgot to encode in it
+  /password\s*=/i, // the key=value form of libpq
+  /[A-Za-z0-9/+]{40}/, // a secret access key of AWS
   /PRIVATE KEY/,
 ]

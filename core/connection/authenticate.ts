@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { PgIamError } from '../errors.js'
-import { createMessageReader } from '../wire/message-reader.js'
+import { HEADER_BYTES, createMessageReader } from '../wire/message-reader.js'
 
 /** The part of the client's work that a driver would do, were it to hold the password. */
 export interface Authentication {
@@ -13,50 +13,65 @@ export interface Authentication {
   password: string
 }
 
+export interface Authenticated {
+  /** What the server sent that is for the driver to read: from `AuthenticationOk` on, or the error that it refused with. */
+  received: Buffer
+  /** The SQLSTATE of that error. */
+  refusedWith?: string
+}
+
 /**
- * Sends the startup packet and answers the server's request for a password. Resolves with the server's bytes from
- * `AuthenticationOk`, or from the error that it refused the login with, on; both are for the driver to read.
+ * Sends the startup packet and answers the server's request for a password. Resolves when the server is ready for a query, or
+ * has refused the login.
+ *
+ * It does not resolve before: a server that hangs up in between would have Postgres.js reconnect in a loop, without a pause and
+ * without an end.
  *
  * Rejects with `ERR_LOGIN_REJECTED` where the server wants something that a token is no answer to.
  */
-export function authenticate({ socket, startup, user, password }: Authentication): Promise<Buffer> {
+export function authenticate({
+  socket,
+  startup,
+  user,
+  password,
+}: Authentication): Promise<Authenticated> {
   return new Promise((resolve, reject) => {
     const reader = createMessageReader(MAX_MESSAGE_BYTES)
     const forDriver: Buffer[] = []
+    let refusedWith: string | undefined
+    let isReady = false
     const settle = (): void => {
       socket.off('data', read).off('error', fail).off('close', ended)
     }
     const finish = (): void => {
       settle()
       socket.pause()
-      resolve(Buffer.concat([...forDriver, reader.takeRest()]))
+      const received = Buffer.concat([...forDriver, reader.takeRest()])
+      resolve(refusedWith === undefined ? { received } : { received, refusedWith })
     }
     const fail = (error: Error): void => {
       settle()
       reject(error)
     }
     const ended = (): void => {
-      // A server that refuses may close right behind its error, which the driver should still get to read.
-      if (forDriver.length > 0) finish()
-      else
-        fail(
-          Object.assign(new Error('the server closed the connection during login'), {
-            code: 'ECONNRESET',
-          }),
-        )
+      fail(
+        Object.assign(new Error('the server closed the connection during login'), {
+          code: 'ECONNRESET',
+        }),
+      )
     }
     const read = (chunk: Buffer): void => {
       try {
-        let finished = false
         for (const { type, bytes } of reader.push(chunk)) {
-          if (!finished && type === AUTHENTICATION && bytes.readInt32BE(5) !== AUTHENTICATION_OK) {
+          if (type === AUTHENTICATION && bytes.readInt32BE(HEADER_BYTES) !== AUTHENTICATION_OK) {
             socket.write(passwordMessage(bytes, user, password))
             continue
           }
-          finished ||= type === AUTHENTICATION || type === ERROR_RESPONSE
           forDriver.push(Buffer.from(bytes))
+          if (type === ERROR_RESPONSE) refusedWith ??= sqlStateIn(bytes)
+          isReady ||= type === READY_FOR_QUERY
         }
-        if (finished) finish()
+        if (isReady || refusedWith !== undefined) finish()
       } catch (error) {
         fail(error as Error)
       }
@@ -70,6 +85,7 @@ export function authenticate({ socket, startup, user, password }: Authentication
 const MAX_MESSAGE_BYTES = 1 << 20
 const AUTHENTICATION = 'R'.charCodeAt(0)
 const ERROR_RESPONSE = 'E'.charCodeAt(0)
+const READY_FOR_QUERY = 'Z'.charCodeAt(0)
 const AUTHENTICATION_OK = 0
 const CLEARTEXT_PASSWORD = 3
 const MD5_PASSWORD = 5
@@ -92,6 +108,12 @@ function passwordMessage(request: Buffer, user: string, password: string): Buffe
         },
       )
   }
+}
+
+/** The SQLSTATE of an ErrorResponse: fields of a type byte and a text each. */
+function sqlStateIn(error: Buffer): string {
+  const fields = error.toString('latin1', HEADER_BYTES).split('\0')
+  return fields.find((field) => field.startsWith('C'))?.slice(1) ?? '08004'
 }
 
 const METHODS: Readonly<Record<number, string>> = { 7: 'GSSAPI', 9: 'SSPI', 10: 'a SCRAM password' }

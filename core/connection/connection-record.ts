@@ -1,25 +1,25 @@
 /** Counts and reports one physical connection. */
 import { publish } from '../events.js'
-import { RECORDER, type ConnectionRecorder, type Login } from '../login.js'
+import { internalsOf, type Login } from '../login.js'
 
 export interface ConnectionRecord {
   closed(error?: Error): void
 }
 
-/** Records that a connection of `login` logged in, which began to be opened at `startedAt`. */
-export function recordConnection(login: Login, startedAt: number): ConnectionRecord {
-  const recorder = (login as { [RECORDER]?: ConnectionRecorder })[RECORDER]
-  const { provider, host } = login
+/** Records that a connection of `login` to `host` logged in, which began to be opened at `startedAt`. */
+export function recordConnection(login: Login, host: string, startedAt: number): ConnectionRecord {
+  const internals = internalsOf(login)
+  const { provider } = login
   const identity = { provider, host, user: login.user, connectionId: nextConnectionId++ }
   const openedAt = Date.now()
   let isOpen = true
-  recorder?.opened()
+  internals?.connectionOpened()
   publish('pg-iam:connection.opened', () => ({ ...identity, elapsedMs: openedAt - startedAt }))
   return {
     closed(error) {
       if (!isOpen) return
       isOpen = false
-      recorder?.closed()
+      internals?.connectionClosed()
       publish('pg-iam:connection.retired', () => ({
         ...identity,
         ageMs: Date.now() - openedAt,

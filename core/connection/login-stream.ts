@@ -16,34 +16,46 @@ import type { Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { CANCEL_REQUEST, SSL_REQUEST } from '../wire/startup-packet.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
+import { retireWhenIdle, type IdleRetirement } from './idle-retirement.js'
+import { drawLifetimeSecs } from './lifetime.js'
 import { openConnection, openForCancel, type OpenConnection } from './open-connection.js'
 
-/**
- * Creates the stream of one physical connection. Nothing happens before the driver writes its first packet.
- *
- * @param tls default: that of the login
- */
-export function createLoginStream(login: Login, tls: VerifiedTls = login.tls): LoginStream {
-  return new LoginStream(login, tls)
+export interface LoginStreamOptions {
+  /** Default: that of the login. */
+  tls?: VerifiedTls
+  /** Ends the connection once it is past its lifetime and idle. Default `false`: the pool does that. */
+  retiresWhenIdle?: boolean
 }
 
 type WriteCallback = (error?: Error | null) => void
 
+/** The stream of one physical connection. Nothing happens before the driver writes its first packet. */
 export class LoginStream extends Duplex {
   readonly #login: Login
   readonly #tls: VerifiedTls
+  readonly #retiresWhenIdle: boolean
+  readonly #lifetimeMs: number
   readonly #abort = new AbortController()
-  #firstPacket: Buffer = Buffer.alloc(0)
-  #opening = false
-  #socket: TLSSocket | undefined
-  #record: ConnectionRecord | undefined
   /** What the driver asked of its socket before there was one. */
   readonly #wishes: ((socket: TLSSocket) => void)[] = []
+  #firstPacket: Buffer = Buffer.alloc(0)
+  #isOpening = false
+  #socket: TLSSocket | undefined
+  #openedAt = Infinity
+  #record: ConnectionRecord | undefined
+  #retirement: IdleRetirement | undefined
 
-  constructor(login: Login, tls: VerifiedTls) {
+  constructor(login: Login, { tls = login.tls, retiresWhenIdle = false }: LoginStreamOptions = {}) {
     super({ allowHalfOpen: false })
     this.#login = login
     this.#tls = tls
+    this.#retiresWhenIdle = retiresWhenIdle
+    this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
+  }
+
+  /** Whether the connection has reached the age at which a pool should not hand it out any more. */
+  get isPastLifetime(): boolean {
+    return Date.now() - this.#openedAt >= this.#lifetimeMs
   }
 
   /** As on a `net.Socket`. The address is the login's business; pg only waits for the event before it writes. */
@@ -76,15 +88,16 @@ export class LoginStream extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
     if (this.#socket !== undefined) {
+      this.#retirement?.wrote()
       writeThrough(this.#socket, chunk, done)
       return
     }
     this.#firstPacket = Buffer.concat([this.#firstPacket, chunk])
-    if (this.#opening || !isWhole(this.#firstPacket)) {
+    if (this.#isOpening || !isWhole(this.#firstPacket)) {
       done()
       return
     }
-    this.#opening = true
+    this.#isOpening = true
     this.#open(this.#firstPacket).then(
       () => done(),
       (error: unknown) => done(error as Error),
@@ -96,11 +109,12 @@ export class LoginStream extends Duplex {
     done: WriteCallback,
   ): void {
     // One TLS record for what pg corked together: Parse, Bind, Describe, Execute, Sync.
-    this._write(
-      chunks.length === 1 ? chunks[0]!.chunk : Buffer.concat(chunks.map(({ chunk }) => chunk)),
-      'binary',
-      done,
-    )
+    const [first] = chunks
+    const joined =
+      chunks.length === 1 && first !== undefined
+        ? first.chunk
+        : Buffer.concat(chunks.map(({ chunk }) => chunk))
+    this._write(joined, 'binary', done)
   }
 
   override _read(): void {
@@ -114,6 +128,7 @@ export class LoginStream extends Duplex {
 
   override _destroy(error: Error | null, done: WriteCallback): void {
     this.#abort.abort()
+    this.#retirement?.cancel()
     this.#socket?.destroy()
     this.#record?.closed(error ?? undefined)
     done(error)
@@ -124,18 +139,18 @@ export class LoginStream extends Duplex {
     const code = firstPacket.readInt32BE(4)
     if (code === SSL_REQUEST) throw tlsTwice()
     const open = code === CANCEL_REQUEST ? openForCancel : openConnection
-    const connection = await open({
-      login: this.#login,
-      tls: this.#tls,
-      firstPacket,
-      signal: this.#abort.signal,
-    })
+    const request = { login: this.#login, tls: this.#tls, firstPacket, signal: this.#abort.signal }
+    const connection = await open(request)
     if (this.destroyed) {
       connection.socket.destroy()
       return
     }
-    if (code !== CANCEL_REQUEST && connection.received[0] !== ERROR_RESPONSE)
-      this.#record = recordConnection(this.#login, startedAt)
+    if (code !== CANCEL_REQUEST && connection.refusedWith === undefined) {
+      this.#openedAt = Date.now()
+      this.#record = recordConnection(this.#login, connection.host, startedAt)
+      if (this.#retiresWhenIdle)
+        this.#retirement = retireWhenIdle(this.#lifetimeMs, () => this.#retire())
+    }
     this.#attach(connection)
   }
 
@@ -143,6 +158,7 @@ export class LoginStream extends Duplex {
     this.#socket = socket
     for (const wish of this.#wishes.splice(0)) wish(socket)
     socket.on('data', (chunk: Buffer) => {
+      this.#retirement?.received(chunk)
       if (!this.push(chunk)) socket.pause()
     })
     socket.on('end', () => this.push(null))
@@ -157,13 +173,14 @@ export class LoginStream extends Duplex {
   /** What was received is still delivered; a driver that no longer reads would otherwise keep the stream open. */
   #closed(): void {
     if (this.destroyed) return
-    if (!this.readableEnded && this.readableLength > 0) {
-      this.once('end', () => this.destroy())
-      this.push(null)
-    } else {
-      this.push(null)
-      setImmediate(() => this.destroy())
-    }
+    if (!this.readableEnded && this.readableLength > 0) this.once('end', () => this.destroy())
+    else setImmediate(() => this.destroy())
+    this.push(null)
+  }
+
+  /** Says goodbye as a driver would, and lets the server close. */
+  #retire(): void {
+    this.#socket?.end(TERMINATE)
   }
 
   #wish(wish: (socket: TLSSocket) => void): this {
@@ -173,7 +190,7 @@ export class LoginStream extends Duplex {
   }
 }
 
-const ERROR_RESPONSE = 'E'.charCodeAt(0)
+const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])
 
 function isWhole(packet: Buffer): boolean {
   return packet.length >= 8 && packet.length >= packet.readInt32BE(0)
@@ -181,11 +198,9 @@ function isWhole(packet: Buffer): boolean {
 
 /** The callback is what holds a driver back that writes faster than the network takes. */
 function writeThrough(socket: TLSSocket, chunk: Buffer, done: WriteCallback): void {
-  if (socket.destroyed) {
+  if (socket.destroyed)
     done(Object.assign(new Error('the connection is closed'), { code: 'EPIPE' }))
-    return
-  }
-  socket.write(chunk, (error) => done(error))
+  else socket.write(chunk, (error) => done(error))
 }
 
 function tlsTwice(): PgIamError {

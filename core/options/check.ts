@@ -1,6 +1,7 @@
 /** Checks of options as they are given: every refusal names the option, what it must be, and what came. */
+import { isIP } from 'node:net'
 import { PgIamError } from '../errors.js'
-import { describeValue } from '../redact.js'
+import { describeKind, describeValue } from '../redact.js'
 import { nearestName } from './nearest-name.js'
 
 /** Turns one given value into the value that is kept, or throws `ERR_OPTION_INVALID`. */
@@ -39,6 +40,14 @@ export function invalidOption(name: string, expected: string, got: unknown): PgI
   )
 }
 
+/** The same for an option that is a secret: what came is not shown, not even the part that was wrong with it. */
+export function invalidSecret(name: string, expected: string, got: unknown): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_INVALID',
+    `"${name}" must be ${expected}, got ${describeKind(got)}`,
+  )
+}
+
 /** The error for an option that does not exist, with the nearest one that does. */
 export function unknownOption(name: string, known: readonly string[], prefix = ''): PgIamError {
   const nearest = nearestName(name.slice(prefix.length), known)
@@ -52,10 +61,23 @@ export function unknownOption(name: string, known: readonly string[], prefix = '
 
 /** A non-empty string without control characters: a NUL or line break in a name would break the wire protocol. */
 export const text: Check<string> = (value, name) => {
-  if (typeof value !== 'string' || value === '' || hasControlCharacter(value)) {
-    throw invalidOption(name, 'a non-empty string', value)
-  }
+  if (!isText(value)) throw invalidOption(name, TEXT, value)
   return value
+}
+
+/** The same for a secret, such as a key that was read together with the line break behind it. */
+export const secretText: Check<string> = (value, name) => {
+  if (!isText(value)) throw invalidSecret(name, TEXT, value)
+  return value
+}
+
+/** A string of a given form. */
+export function matching(pattern: RegExp, expected: string): Check<string> {
+  return (value, name) => {
+    if (typeof value !== 'string' || !pattern.test(value))
+      throw invalidOption(name, expected, value)
+    return value
+  }
 }
 
 /** A host name or an IP address, without scheme, port or path; kept in lower case and without a final dot. */
@@ -63,7 +85,7 @@ export const hostName: Check<string> = (value, name) => {
   const isHost =
     typeof value === 'string' &&
     value.length <= 253 &&
-    /^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?|[0-9a-f:.]+)$/i.test(value)
+    (isIP(value) !== 0 || /^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?$/i.test(value))
   if (!isHost || value.includes('..'))
     throw invalidOption(name, 'a host name without scheme, port or path', value)
   return value.toLowerCase().replace(/\.$/, '')
@@ -121,11 +143,18 @@ export function functionOf<T>(): Check<T> {
   }
 }
 
+/**
+ * Tells whether a value can hold options: an object of the caller's own making, also an instance of a class or what
+ * `import *` gives. A Map, a Date or a promise has no keys, and would pass for options of which none was given.
+ */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  const tag = Object.prototype.toString.call(value)
+  return tag === '[object Object]' || tag === '[object Module]'
 }
 
-function hasControlCharacter(value: string): boolean {
+const TEXT = 'a non-empty string without control characters'
+
+function isText(value: unknown): value is string {
   // oxlint-disable-next-line no-control-regex
-  return /[\u0000-\u001f\u007f]/.test(value)
+  return typeof value === 'string' && value !== '' && !/[\u0000-\u001f\u007f]/.test(value)
 }

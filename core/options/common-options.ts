@@ -1,4 +1,5 @@
 /** The options that every provider has, their checks, and where they come from when they are not given. */
+import { retryOptions, type RetryOptions } from '../conflict/retry-options.js'
 import { PgIamError } from '../errors.js'
 import { certificateAuthority } from '../tls/certificate-authority.js'
 import { tlsOptions, type TlsOptions } from '../tls/verified-tls.js'
@@ -33,6 +34,12 @@ export interface CommonOptions {
   reuseTokenSecs?: number
   /** How long a token may take, credentials included, in milliseconds, from 1 to 600,000. Default 10,000. */
   tokenTimeoutMs?: number
+  /** How long a physical connection may take, token included, in milliseconds, from 1 to 600,000. Default 30,000. */
+  connectTimeoutMs?: number
+  /** How many physical connections a second the login opens at the most, from 0.1 to 10,000. Default: no limit. */
+  connectRate?: number
+  /** How the transaction functions retry a conflict, where their own options do not say. */
+  retry?: RetryOptions
 }
 
 const connectTo: Check<{ host: string; port?: number }> = (value, name) => {
@@ -52,6 +59,9 @@ export const COMMON_CHECKS: {
   maxLifetimeSecs: Check<number>
   reuseTokenSecs: Check<number>
   tokenTimeoutMs: Check<number>
+  connectTimeoutMs: Check<number>
+  connectRate: Check<number>
+  retry: Check<RetryOptions>
 } = {
   host: hostName,
   port,
@@ -63,6 +73,9 @@ export const COMMON_CHECKS: {
   maxLifetimeSecs: numberWithin(1, 604_800, 'seconds'),
   reuseTokenSecs: numberWithin(0, 3_600, 'seconds'),
   tokenTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
+  connectTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
+  connectRate: numberWithin(0.1, 10_000, 'connections a second'),
+  retry: retryOptions,
 }
 
 /** The environment's variables, as `process.env` has them. */
@@ -77,22 +90,28 @@ export interface EnvironmentDefaults {
   ca?: string
 }
 
-/** Reads libpq's variables. Empty ones count as not set, as for libpq. */
-export function environmentDefaults(env: Environment): EnvironmentDefaults {
+/**
+ * Reads libpq's variables for what was not `given`. Empty ones count as not set, as for libpq, and those of given options
+ * are not looked at: a PGHOST that holds a socket directory is no mistake of a caller who names the host.
+ */
+export function environmentDefaults(
+  env: Environment,
+  given: { readonly [Name in keyof EnvironmentDefaults]?: unknown } = {},
+): EnvironmentDefaults {
   refuseWeakMode(env)
-  const defaults: EnvironmentDefaults = {}
-  const read = <T>(name: string, check: Check<T>, keep: (value: T) => void): void => {
+  const read = <T>(option: keyof EnvironmentDefaults, name: string, check: Check<T>): object => {
     const value = env[name]
-    if (value !== undefined && value !== '') keep(check(value, name))
+    if (given[option] !== undefined || value === undefined || value === '') return {}
+    return { [option]: check(value, name) }
   }
-  read('PGHOST', hostName, (value) => (defaults.host = value))
-  read('PGPORT', port, (value) => (defaults.port = value))
-  read('PGDATABASE', text, (value) => (defaults.database = value))
-  read('PGUSER', text, (value) => (defaults.user = value))
-  // "system" is libpq's word for the authorities of the operating system; those of Node are what we have for it.
-  if (env['PGSSLROOTCERT'] !== 'system')
-    read('PGSSLROOTCERT', certificateAuthority, (value) => (defaults.ca = value))
-  return defaults
+  return {
+    ...read('host', 'PGHOST', hostName),
+    ...read('port', 'PGPORT', port),
+    ...read('database', 'PGDATABASE', text),
+    ...read('user', 'PGUSER', text),
+    // "system" is libpq's word for the authorities of the operating system; those of Node are what we have for it.
+    ...(env['PGSSLROOTCERT'] === 'system' ? {} : read('ca', 'PGSSLROOTCERT', certificateAuthority)),
+  }
 }
 
 /** The one name under which an option was given, where it has two. */

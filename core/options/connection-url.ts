@@ -66,7 +66,7 @@ function applyParameter(options: UrlOptions, name: string, value: string): void 
 
 function parse(url: unknown): URL {
   const text = url instanceof URL ? url.href : url
-  if (typeof text === 'string' && /^postgres(ql)?:\/\//.test(text) && URL.canParse(text))
+  if (typeof text === 'string' && /^postgres(ql)?:\/\/[^#]*$/.test(text) && URL.canParse(text))
     return new URL(text)
   // What came may hold a password in a place where it is not recognised as one, so it is not shown.
   throw new PgIamError(

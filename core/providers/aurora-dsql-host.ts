@@ -12,9 +12,13 @@ export function dsqlRegion(host: string): string | undefined {
   return /^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([a-z0-9-]+)\.on\.aws$/.exec(host)?.[1]
 }
 
-/** The endpoint name for what was given as `host`: an endpoint name as it is, or a cluster ID completed with the region. */
-export function dsqlEndpoint(hostOrId: string, region: string | undefined): string {
-  if (!CLUSTER_ID.test(hostOrId)) return hostOrId
+/** Tells whether a name is a cluster ID, 26 letters and digits: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/ */
+export function isClusterId(name: string): boolean {
+  return /^[a-z0-9]{26}$/.test(name)
+}
+
+/** The public endpoint name of a cluster. */
+export function dsqlEndpoint(clusterId: string, region: string | undefined): string {
   if (region === undefined) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
@@ -24,8 +28,5 @@ export function dsqlEndpoint(hostOrId: string, region: string | undefined): stri
       },
     )
   }
-  return `${hostOrId}.dsql.${region}.on.aws`
+  return `${clusterId}.dsql.${region}.on.aws`
 }
-
-/** 26 lower-case letters and digits: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/ */
-const CLUSTER_ID = /^[a-z0-9]{26}$/

@@ -2,7 +2,7 @@
 import { createLogin } from '../create-login.js'
 import { PgIamError } from '../errors.js'
 import type { Login } from '../login.js'
-import { checkOptions, integerWithin, invalidOption, text, type Check } from '../options/check.js'
+import { checkOptions, integerWithin, matching, text } from '../options/check.js'
 import {
   COMMON_CHECKS,
   environmentDefaults,
@@ -25,7 +25,8 @@ import {
   refuseTwoSources,
   type AssumeRoleOptions,
 } from './aws/credentials-provider.js'
-import { dsqlEndpoint, dsqlRegion } from './aurora-dsql-host.js'
+import { answeringWithin } from './aws/provider-timeout.js'
+import { dsqlEndpoint, dsqlRegion, isClusterId } from './aurora-dsql-host.js'
 import { dsqlTokenIssuer } from './aurora-dsql-token.js'
 
 export interface AuroraDsqlOptions extends CommonOptions {
@@ -64,10 +65,11 @@ export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
 export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
   refuseTwoSources(options)
-  const defaults = environmentDefaults(env)
-  const host = hostOf(options, defaults.host, regionFrom(env))
-  const region = regionOf(host, options.region, regionFrom(env))
-  const user = userOf(options, defaults.user)
+  const givenUser = oneName<string>(options, 'user', 'username')
+  const defaults = environmentDefaults(env, { ...options, user: givenUser, ca: options.tls?.ca })
+  const host = hostOf(options.host ?? defaults.host, options.region, env)
+  const region = regionOf(host, options.region, env)
+  const user = userOf(givenUser ?? defaults.user)
   const listeningPort = options.port ?? defaults.port ?? 5432
   const durationSecs = options.tokenDurationSecs ?? 900
   const counters = createLoginCounters()
@@ -78,8 +80,14 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
     assumeRole: options.assumeRole,
     region,
   })
+  const tokenTimeoutMs = options.tokenTimeoutMs ?? 10_000
   const fresh = createCredentialsSource(
-    { ...source, tokenDurationMs: durationSecs * 1000, counters },
+    {
+      ...source,
+      provider: answeringWithin(source.provider, tokenTimeoutMs),
+      tokenDurationMs: durationSecs * 1000,
+      counters,
+    },
     clock,
   )
 
@@ -96,7 +104,10 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
       // Aurora DSQL ends every session at 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
       maxLifetimeSecs: options.maxLifetimeSecs ?? 3_300,
       reuseTokenSecs: options.reuseTokenSecs ?? 0,
-      tokenTimeoutMs: options.tokenTimeoutMs ?? 10_000,
+      tokenTimeoutMs,
+      connectTimeoutMs: options.connectTimeoutMs ?? 30_000,
+      connectRate: options.connectRate,
+      retry: options.retry,
       counters,
       issueToken: dsqlTokenIssuer({ host, region, user, durationSecs, credentials: fresh }),
     },
@@ -104,11 +115,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
   )
 }
 
-const regionName: Check<string> = (value, name) => {
-  if (typeof value !== 'string' || !/^[a-z]{2,}(-[a-z0-9]+)+$/.test(value))
-    throw invalidOption(name, 'the name of an AWS region', value)
-  return value
-}
+const regionName = matching(/^[a-z]{2,}(-[a-z0-9]+)+$/, 'the name of an AWS region')
 
 const CHECKS = {
   ...COMMON_CHECKS,
@@ -120,26 +127,17 @@ const CHECKS = {
   tokenDurationSecs: integerWithin(1, 604_800, 'seconds'),
 } as const
 
-function hostOf(
-  options: { host?: string; region?: string },
-  hostOfEnvironment: string | undefined,
-  region: string | undefined,
-): string {
-  const host = options.host ?? hostOfEnvironment
-  if (host === undefined) {
+function hostOf(given: string | undefined, region: string | undefined, env: Environment): string {
+  if (given === undefined) {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
       hint: 'Give the endpoint name of the cluster, or set PGHOST.',
     })
   }
-  return dsqlEndpoint(host, options.region ?? region)
+  return isClusterId(given) ? dsqlEndpoint(given, region ?? regionFrom(env)) : given
 }
 
 /** A region that was given must agree with the host: a token for another region is refused, much later and without a reason. */
-function regionOf(
-  host: string,
-  given: string | undefined,
-  regionOfEnvironment: string | undefined,
-): string {
+function regionOf(host: string, given: string | undefined, env: Environment): string {
   const ofHost = dsqlRegion(host)
   if (given !== undefined && ofHost !== undefined && given !== ofHost) {
     throw new PgIamError(
@@ -147,7 +145,7 @@ function regionOf(
       `"region" must be "${ofHost}", as "host" says, got "${given}"`,
     )
   }
-  const region = given ?? ofHost ?? regionOfEnvironment
+  const region = given ?? ofHost ?? regionFrom(env)
   if (region === undefined) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
@@ -158,11 +156,7 @@ function regionOf(
   return region
 }
 
-function userOf(
-  options: { user?: string; username?: string },
-  userOfEnvironment: string | undefined,
-): string {
-  const user = oneName<string>(options, 'user', 'username') ?? userOfEnvironment
+function userOf(user: string | undefined): string {
   if (user === undefined) {
     throw new PgIamError('ERR_OPTION_INVALID', '"user" must be given', {
       hint: 'Give the database role of the application, or set PGUSER. "admin" is never taken by default: it may do everything.',
@@ -172,8 +166,11 @@ function userOf(
 }
 
 function regionFrom(env: Environment): string | undefined {
-  const region = presentIn(env, 'AWS_REGION') ?? presentIn(env, 'AWS_DEFAULT_REGION')
-  return region === undefined ? undefined : regionName(region, 'AWS_REGION')
+  for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION']) {
+    const region = presentIn(env, name)
+    if (region !== undefined) return regionName(region, name)
+  }
+  return undefined
 }
 
 function presentIn(env: Environment, name: string): string | undefined {

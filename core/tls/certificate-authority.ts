@@ -1,6 +1,6 @@
 /** Certificate authorities, given as PEM text or as the path of a PEM file. */
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createSecureContext } from 'node:tls'
 import { PgIamError } from '../errors.js'
 import { invalidOption, type Check } from '../options/check.js'
 
@@ -9,31 +9,38 @@ export const certificateAuthority: Check<string> = (value, name) => {
   const given = Buffer.isBuffer(value) ? value.toString('utf8') : value
   if (typeof given !== 'string' || given === '') throw invalidOption(name, EXPECTED, value)
   const pem = given.includes('-----BEGIN') ? given : readPem(given, name)
-  // OpenSSL takes a text without any certificate for an empty list, and then trusts nobody, much later.
-  if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw invalidOption(name, EXPECTED, value)
+  const begun = pem.split(BEGIN).length - 1
+  if (begun === 0) throw invalidOption(name, EXPECTED, value)
+  // OpenSSL stops at the first certificate that it cannot read, without a word, and then trusts nobody, much later.
+  const whole = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  if (whole.length < begun) throw unreadable(name)
   try {
-    createSecureContext({ ca: pem })
+    for (const certificate of whole) void new X509Certificate(certificate)
   } catch (cause) {
-    throw new PgIamError(
-      'ERR_OPTION_INVALID',
-      `"${name}" holds a certificate that cannot be read`,
-      { cause },
-    )
+    throw unreadable(name, { cause })
   }
   return pem
 }
 
+const BEGIN = '-----BEGIN CERTIFICATE-----'
 const EXPECTED = 'PEM text or the path of a PEM file'
+
+function unreadable(name: string, options: { cause?: unknown } = {}): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_INVALID',
+    `"${name}" holds a certificate that cannot be read`,
+    options,
+  )
+}
 
 function readPem(path: string, name: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause) {
-    const error = new PgIamError(
+    throw new PgIamError(
       'ERR_OPTION_INVALID',
       `"${name}" must be ${EXPECTED}, and no file could be read there`,
       { cause },
     )
-    throw error
   }
 }

@@ -36,11 +36,8 @@ export interface TlsOptions {
 
 /** Checks a `tls` option, refusing with `ERR_TLS_UNVERIFIED` whatever would turn verification off. */
 export const tlsOptions: Check<TlsOptions> = (value, name) => {
-  if (!isPlainObject(value)) {
-    if (value === false) throw unverified(name)
-    throw invalidOption(name, 'an object such as { ca }', value)
-  }
   if (weakens(value)) throw unverified(name)
+  if (!isPlainObject(value)) throw invalidOption(name, 'an object such as { ca }', value)
   const { rejectUnauthorized: _verified, ...rest } = value
   return checkOptions(
     rest,

@@ -10,6 +10,8 @@ export interface LoginStats {
   readonly tokensFailed: number
   /** How often credentials were asked for. */
   readonly credentialCalls: number
+  /** Conflicts after which a transaction function ran its transaction again. */
+  readonly conflictsRetried: number
   /** Physical connections that logged in. */
   readonly connectionsOpened: number
   /** Those of them that are open now. */
@@ -24,6 +26,7 @@ export function createLoginCounters(): LoginCounters {
     tokensReused: 0,
     tokensFailed: 0,
     credentialCalls: 0,
+    conflictsRetried: 0,
     connectionsOpened: 0,
     connectionsOpen: 0,
   }

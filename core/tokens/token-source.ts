@@ -3,6 +3,8 @@ import { PgIamError, isPgIamError } from '../errors.js'
 import { publish, type LoginIdentity } from '../events.js'
 import { singleFlight } from '../single-flight.js'
 import type { LoginCounters } from './login-counters.js'
+import { withinTimeout } from '../within-timeout.js'
+import { tokenTimeout } from './token-timeout.js'
 import type { Token } from './token.js'
 
 export interface TokenSourceSettings {
@@ -32,7 +34,7 @@ export function createTokenSource(
   const make = async (): Promise<Token> => {
     const startedAt = now()
     try {
-      const token = await withinTimeout(settings.issue(), settings)
+      const token = await withinTimeout(settings.issue(), settings.timeoutMs, () => timedOut(settings))
       refuseExpired(token, settings, now())
       counters.tokensMade++
       publish('pg-iam:token.made', () => ({
@@ -92,23 +94,6 @@ function asTokenError(cause: unknown, { identity, purpose }: TokenSourceSettings
   )
 }
 
-async function withinTimeout<T>(work: Promise<T>, settings: TokenSourceSettings): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const { provider } = settings.identity()
-      const message = `${provider}: could not ${settings.purpose} within ${settings.timeoutMs} ms`
-      reject(
-        new PgIamError('ERR_TOKEN_TIMEOUT', message, {
-          retryable: true,
-          hint: 'Check what gives the credentials (profile, metadata endpoint, STS), or raise "tokenTimeoutMs".',
-        }),
-      )
-    }, settings.timeoutMs)
-  })
-  try {
-    return await Promise.race([work, timeout])
-  } finally {
-    clearTimeout(timer)
-  }
+function timedOut({ identity, purpose, timeoutMs }: TokenSourceSettings): PgIamError {
+  return tokenTimeout(`${identity().provider}: could not ${purpose} within ${timeoutMs} ms`)
 }

@@ -15,13 +15,20 @@ export interface Token {
 
 /** Makes a token whose value is hidden from everything that prints objects. */
 export function createToken(value: string, expiresAt: Date, user?: string): Token {
-  const token: { expiresAt: Date; user?: string } = { expiresAt }
+  const end = expiresAt.getTime()
+  const token: { expiresAt: Date; user?: string } = {
+    // A Date can be changed even in a frozen object, and a token may be shared.
+    get expiresAt() {
+      return new Date(end)
+    },
+  }
   if (user !== undefined) token.user = user
   Object.defineProperties(token, {
     // A getter, because `util.inspect` with `showHidden` prints the values of non-enumerable properties.
     value: { get: () => value, enumerable: false },
     [inspect.custom]: {
-      value: () => `Token { expires ${expiresAt.toISOString()} }`,
+      value: () =>
+        `Token { expires ${Number.isNaN(end) ? 'at an unknown time' : token.expiresAt.toISOString()} }`,
       enumerable: false,
     },
   })

@@ -3,14 +3,15 @@ import { PgIamError } from '../../errors.js'
 import { loadPeer } from '../../load-peer.js'
 import {
   checkOptions,
-  functionOf,
   integerWithin,
   invalidOption,
+  invalidSecret,
   isPlainObject,
-  text,
+  matching,
+  secretText,
   type Check,
 } from '../../options/check.js'
-import type { AwsCredentials, AwsCredentialsProvider } from './credentials.js'
+import { isValidDate, type AwsCredentials, type AwsCredentialsProvider } from './credentials.js'
 
 /** A role to take on with the credentials, by STS. */
 export interface AssumeRoleOptions {
@@ -49,36 +50,37 @@ export function credentialsProvider(settings: CredentialsProviderSettings): Cred
 export const credentials: Check<AwsCredentials | AwsCredentialsProvider> = (value, name) => {
   if (typeof value === 'function') return value as AwsCredentialsProvider
   if (!isPlainObject(value))
-    throw invalidOption(name, 'AWS credentials or a function that returns them', value)
+    throw invalidSecret(name, 'AWS credentials or a function that returns them', value)
   const { accessKeyId, secretAccessKey, sessionToken, expiration } = value
-  text(accessKeyId, `${name}.accessKeyId`)
-  text(secretAccessKey, `${name}.secretAccessKey`)
-  if (sessionToken !== undefined) text(sessionToken, `${name}.sessionToken`)
-  if (expiration !== undefined && !(expiration instanceof Date))
-    throw invalidOption(`${name}.expiration`, 'a Date', expiration)
+  secretText(accessKeyId, `${name}.accessKeyId`)
+  secretText(secretAccessKey, `${name}.secretAccessKey`)
+  if (sessionToken !== undefined) secretText(sessionToken, `${name}.sessionToken`)
+  if (expiration !== undefined && !isValidDate(expiration))
+    throw invalidSecret(`${name}.expiration`, 'a valid Date', expiration)
   return value as unknown as AwsCredentials
 }
 
 /** A function that gives credentials. */
-export const provider: Check<AwsCredentialsProvider> = functionOf<AwsCredentialsProvider>()
+export const provider: Check<AwsCredentialsProvider> = (value, name) => {
+  if (typeof value !== 'function') throw invalidSecret(name, 'a function', value)
+  return value as AwsCredentialsProvider
+}
 
 export const assumeRole: Check<AssumeRoleOptions> = (value, name) => {
-  const checks = {
-    roleArn,
-    externalId: text,
-    sessionName: text,
-    durationSecs: integerWithin(900, 43_200, 'seconds'),
-  }
-  const { roleArn: arn, ...rest } = checkOptions(value, checks, `${name}.`)
-  if (arn === undefined) throw invalidOption(`${name}.roleArn`, 'the ARN of a role', undefined)
-  return { roleArn: arn, ...rest }
+  const { roleArn, ...rest } = checkOptions(value, ROLE_CHECKS, `${name}.`)
+  if (roleArn === undefined) throw invalidOption(`${name}.roleArn`, ROLE_ARN, undefined)
+  return { roleArn, ...rest }
 }
 
-const roleArn: Check<string> = (value, name) => {
-  if (typeof value !== 'string' || !/^arn:[\w-]+:iam::\d{12}:role\/\S+$/.test(value))
-    throw invalidOption(name, 'the ARN of a role', value)
-  return value
-}
+const ROLE_ARN = 'the ARN of a role'
+
+// The forms are those of https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+const ROLE_CHECKS = {
+  roleArn: matching(/^arn:[\w-]+:iam::\d{12}:role\/[\u0021-\u007e]+$/, ROLE_ARN),
+  externalId: matching(/^[\w+=,.@:/-]{2,1224}$/, '2 to 1224 letters, digits or +=,.@:/-'),
+  sessionName: matching(/^[\w+=,.@-]{2,64}$/, '2 to 64 letters, digits or +=,.@-'),
+  durationSecs: integerWithin(900, 43_200, 'seconds'),
+} as const
 
 function baseProvider({
   credentials: given,

@@ -1,4 +1,5 @@
 /** AWS credentials: one provider per login, asked rarely, never remembered when it failed. */
+import { isDate } from 'node:util/types'
 import { PgIamError, isPgIamError } from '../../errors.js'
 import { singleFlight } from '../../single-flight.js'
 import type { LoginCounters } from '../../tokens/login-counters.js'
@@ -54,6 +55,11 @@ export function createCredentialsSource(
   return async () => (kept !== undefined && now() < kept.renewAt ? kept.credentials : renew())
 }
 
+/** Tells whether a value is a Date of any realm that holds a time. */
+export function isValidDate(value: unknown): value is Date {
+  return isDate(value) && !Number.isNaN(value.getTime())
+}
+
 async function ask(
   { provider, counters, lookedFor }: CredentialsSourceSettings,
   forceRefresh: boolean,
@@ -81,10 +87,7 @@ function checkCredentials(given: unknown, lookedFor: string): AwsCredentials {
       lookedFor,
     )
   }
-  if (
-    expiration !== undefined &&
-    !(expiration instanceof Date && !Number.isNaN(expiration.getTime()))
-  ) {
+  if (expiration !== undefined && !isValidDate(expiration)) {
     throw unavailable(
       'the credentials came with an "expiration" that is not a valid Date',
       lookedFor,

@@ -1,0 +1,47 @@
+/** Ends connections that have reached their age and do nothing, for pools that only look at those they hand out. */
+
+export interface IdleRetirement {
+  /** Says that the driver has written. */
+  wrote(): void
+  /** Shows what the server has sent. */
+  received(chunk: Buffer): void
+  cancel(): void
+}
+
+/**
+ * Calls `retire` once the connection is `lifetimeMs` old and has been idle, outside of any transaction, for a while. A pool that
+ * refuses connections of that age when it is asked for one does not use it any more by then.
+ */
+export function retireWhenIdle(lifetimeMs: number, retire: () => void): IdleRetirement {
+  const quietMs = Math.min(LONGEST_QUIET_MS, lifetimeMs / 10)
+  let isIdle = true
+  let lastUse = Date.now()
+  const check = (): void => {
+    if (isIdle && Date.now() - lastUse >= quietMs) retire()
+    else timer = setTimeout(check, quietMs).unref()
+  }
+  let timer = setTimeout(check, lifetimeMs).unref()
+  return {
+    wrote: () => {
+      isIdle = false
+      lastUse = Date.now()
+    },
+    received: (chunk) => {
+      isIdle = endsIdle(chunk)
+      lastUse = Date.now()
+    },
+    cancel: () => clearTimeout(timer),
+  }
+}
+
+const LONGEST_QUIET_MS = 5_000
+
+/** `ReadyForQuery`, outside of a transaction. One that is split over two chunks is not seen, and the connection stays longer. */
+const READY_AND_IDLE = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
+
+function endsIdle(chunk: Buffer): boolean {
+  const { length } = READY_AND_IDLE
+  return (
+    chunk.length >= length && chunk.compare(READY_AND_IDLE, 0, length, chunk.length - length) === 0
+  )
+}
