@@ -1,5 +1,8 @@
 /** Puts a login together from checked settings. */
+import type { RetryOptions } from './conflict/retry-options.js'
 import { createConnectPacer } from './connection/connect-pacer.js'
+import { createEndpointSet } from './connection/endpoint-set.js'
+import type { Endpoint } from './connection/log-in.js'
 import {
   INTERNALS,
   type Address,
@@ -7,20 +10,28 @@ import {
   type LoginInternals,
   type ProviderName,
 } from './login.js'
-import type { RetryOptions } from './conflict/retry-options.js'
 import type { LoginCounters } from './tokens/login-counters.js'
 import { createTokenSource, type Clock } from './tokens/token-source.js'
 import type { Token } from './tokens/token.js'
 import { verifiedTls, type TlsOptions } from './tls/verified-tls.js'
 
+/** One of the hosts of a login. */
+export interface HostSettings {
+  host: string
+  region: string
+  /** Where it is dialled, where that is not `host` and the login's `port`. */
+  connectTo: Address | undefined
+  /** Asks the issuer for a new token for this host. */
+  issueToken: () => Promise<Token>
+}
+
 export interface LoginSettings {
   provider: ProviderName
-  host: string
+  /** At least one; a connection goes to the first that answers. */
+  hosts: readonly [HostSettings, ...HostSettings[]]
   port: number
   database: string
   user: string
-  region: string
-  connectTo: Address | undefined
   tls: TlsOptions
   maxLifetimeSecs: number
   reuseTokenSecs: number
@@ -29,24 +40,14 @@ export interface LoginSettings {
   connectRate: number | undefined
   retry: RetryOptions | undefined
   counters: LoginCounters
-  /** Asks the issuer for a new token. */
-  issueToken: () => Promise<Token>
 }
 
 /** Creates a login. No token is made before one is asked for. */
 export function createLogin(settings: LoginSettings, clock?: Clock): Login {
-  const { provider, host, port, database, user, region, connectTo, counters } = settings
-  const token = createTokenSource(
-    {
-      issue: settings.issueToken,
-      identity: () => ({ provider, host, user }),
-      purpose: `sign a token for ${host}`,
-      reuseMs: settings.reuseTokenSecs * 1000,
-      timeoutMs: settings.tokenTimeoutMs,
-      counters,
-    },
-    clock,
-  )
+  const { provider, hosts, port, database, user, counters } = settings
+  const endpoints = hosts.map((host) => endpointFor(host, settings, clock))
+  const [first] = endpoints as [Endpoint]
+  const [{ region, connectTo }] = hosts
   const internals: LoginInternals = {
     connectionOpened: () => {
       counters.connectionsOpened++
@@ -59,24 +60,52 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
       counters.conflictsRetried++
     },
     pacer: createConnectPacer(settings.connectRate),
+    endpoints: createEndpointSet(endpoints),
     connectTimeoutMs: settings.connectTimeoutMs,
   }
   const login: Login = {
     provider,
-    host,
+    host: first.host,
+    ...(hosts.length === 1 ? {} : { hosts: Object.freeze(hosts.map(({ host }) => host)) }),
     port,
     database,
     user,
     region,
     ...(connectTo === undefined ? {} : { connectTo: Object.freeze({ ...connectTo }) }),
-    tls: verifiedTls(host, settings.tls),
-    tlsNegotiation: settings.tls.negotiation ?? 'postgres',
+    tls: first.tls,
+    tlsNegotiation: first.negotiation,
     maxLifetimeSecs: settings.maxLifetimeSecs,
     ...(settings.retry === undefined ? {} : { retry: Object.freeze({ ...settings.retry }) }),
-    token,
-    password: async () => (await token()).value,
+    token: first.token,
+    password: async () => (await first.token()).value,
     stats: () => ({ ...counters }),
   }
   Object.defineProperty(login, INTERNALS, { value: internals })
   return Object.freeze(login)
+}
+
+function endpointFor(
+  { host, connectTo, issueToken }: HostSettings,
+  settings: LoginSettings,
+  clock: Clock | undefined,
+): Endpoint {
+  const { provider, port, user, tls, counters } = settings
+  const token = createTokenSource(
+    {
+      issue: issueToken,
+      identity: () => ({ provider, host, user }),
+      purpose: `sign a token for ${host}`,
+      reuseMs: settings.reuseTokenSecs * 1_000,
+      timeoutMs: settings.tokenTimeoutMs,
+      counters,
+    },
+    clock,
+  )
+  return {
+    host,
+    address: connectTo ?? { host, port },
+    tls: verifiedTls(host, tls),
+    negotiation: tls.negotiation ?? 'postgres',
+    token,
+  }
 }

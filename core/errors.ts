@@ -13,6 +13,7 @@
  * | `ERR_TOKEN_REQUEST_FAILED` | the token could not be made | by cause |
  * | `ERR_TOKEN_TIMEOUT` | no token within `tokenTimeoutMs` | yes |
  * | `ERR_TOKEN_INVALID` | the token came empty, unreadable or already expired | no |
+ * | `ERR_CONNECT_FAILED` | none of several hosts answered; `cause` holds the error of each | yes |
  * | `ERR_CONNECT_TIMEOUT` | no physical connection within `connectTimeoutMs` | yes |
  * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer | no |
  * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction met a conflict; `cause` is the last one | yes |
@@ -32,6 +33,7 @@ export type PgIamErrorCode =
   | 'ERR_TOKEN_REQUEST_FAILED'
   | 'ERR_TOKEN_TIMEOUT'
   | 'ERR_TOKEN_INVALID'
+  | 'ERR_CONNECT_FAILED'
   | 'ERR_CONNECT_TIMEOUT'
   | 'ERR_LOGIN_REJECTED'
   | 'ERR_OCC_EXHAUSTED'

@@ -49,7 +49,8 @@ export function loginFromEnv(env: Environment = process.env): Login {
 }
 
 function createForHost(options: AuroraDsqlOptions, env: Environment): Login {
-  const host = options.host ?? env['PGHOST']
+  const given = options.host ?? env['PGHOST']
+  const host: unknown = Array.isArray(given) ? given[0] : given
   if (host === undefined || host === '') {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
       hint: 'Name the host in the URL, or set PGHOST.',

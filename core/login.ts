@@ -1,5 +1,6 @@
 /** A login: all that one database login needs. */
 import type { ConnectPacer } from './connection/connect-pacer.js'
+import type { EndpointSet } from './connection/endpoint-set.js'
 import type { RetryOptions } from './conflict/retry-options.js'
 import type { LoginStats } from './tokens/login-counters.js'
 import type { TlsNegotiation, VerifiedTls } from './tls/verified-tls.js'
@@ -21,8 +22,10 @@ export interface Address {
  */
 export interface Login {
   readonly provider: ProviderName
-  /** The host that tokens are made for and that TLS is verified for. */
+  /** The host that tokens are made for and that TLS is verified for; the first of several. */
   readonly host: string
+  /** All hosts, where there are several: a connection goes to the first that answers. */
+  readonly hosts?: readonly string[]
   readonly port: number
   readonly database: string
   /** The database user; `undefined` until the first token where the token names it. */
@@ -50,6 +53,8 @@ export interface LoginInternals {
   conflictRetried(): void
   /** Says when the next connection may be dialled. */
   readonly pacer: ConnectPacer
+  /** Where connections may go. */
+  readonly endpoints: EndpointSet
   /** How long a physical connection may take, in milliseconds. */
   readonly connectTimeoutMs: number
 }

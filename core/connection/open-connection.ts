@@ -6,7 +6,12 @@ import { pause } from '../pause.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { startupParameters } from '../wire/startup-packet.js'
 import { dial } from './dial.js'
-import { logIn, type Endpoint, type LoggedIn } from './log-in.js'
+import { createEndpointSet, type EndpointSet } from './endpoint-set.js'
+import type { Endpoint } from './log-in.js'
+import { isBeforeDialling, tryEndpoints, type OpenConnection } from './try-endpoints.js'
+import { withinTime } from './within-time.js'
+
+export type { OpenConnection } from './try-endpoints.js'
 
 export interface ConnectionRequest {
   login: Login
@@ -15,11 +20,6 @@ export interface ConnectionRequest {
   firstPacket: Buffer
   /** Gives up and closes the socket when it fires. */
   signal: AbortSignal
-}
-
-export interface OpenConnection extends LoggedIn {
-  /** The host that the connection is to. */
-  host: string
 }
 
 /**
@@ -39,25 +39,30 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
   }
   const user = login.user ?? parameters.get('user') ?? ''
   parameters.set('database', login.database)
-  const protocolVersion = firstPacket.readInt32BE(4)
-
+  const attempt = {
+    parameters,
+    user,
+    protocolVersion: firstPacket.readInt32BE(4),
+    provider: login.provider,
+    endpoints: endpointsOf(request),
+  }
   const timeoutMs = internalsOf(login)?.connectTimeoutMs ?? DEFAULT_TIMEOUT_MS
-  return withinTime(login, timeoutMs, signal, async (untilThen) => {
-    const endAt = Date.now() + timeoutMs
-    for (let attempt = 1; ; attempt++) {
-      const opened = await paced(login, untilThen, () => {
-        const endpoint = endpointOf(request)
-        return logIn({ endpoint, parameters, protocolVersion, user, signal: untilThen })
-      })
+  const endAt = Date.now() + timeoutMs
+  const what = `${login.provider}: could not connect to ${login.host}`
+  return withinTime({ what, timeoutMs, signal }, async (untilThen) => {
+    for (let round = 1; ; round++) {
+      const opened = await paced(login, untilThen, () =>
+        tryEndpoints({ ...attempt, signal: untilThen }),
+      )
       const delayMs = fullJitter(
-        attempt,
+        round,
         FIRST_REFUSAL_PAUSE_MS,
         LONGEST_REFUSAL_PAUSE_MS,
         Math.random,
       )
-      const isLast = Date.now() + delayMs >= endAt
-      if (isLast || opened.refusedWith === undefined || !TOO_MANY.has(opened.refusedWith))
-        return { ...opened, host: login.host }
+      const isTimeLeft = Date.now() + delayMs < endAt
+      if (!isTimeLeft || opened.refusedWith === undefined || !TOO_MANY.has(opened.refusedWith))
+        return opened
       opened.socket.destroy()
       await pause(delayMs, untilThen)
     }
@@ -66,7 +71,7 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
 
 /** Sends a cancel request, which needs TLS but no token. */
 export async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
-  const endpoint = endpointOf(request)
+  const [endpoint] = endpointsOf(request).inOrder() as [Endpoint]
   const socket = await dial({ ...endpoint, signal: request.signal })
   socket.write(request.firstPacket)
   return { socket, received: Buffer.alloc(0), host: endpoint.host }
@@ -82,7 +87,27 @@ const LONGEST_REFUSAL_PAUSE_MS = 3_000
  */
 const TOO_MANY: ReadonlySet<string> = new Set(['53300', '53400'])
 
-function endpointOf({ login, tls }: ConnectionRequest): Endpoint {
+/** The endpoints of the login, trusting the authorities that the driver's options name where the login names none. */
+function endpointsOf({ login, tls }: ConnectionRequest): EndpointSet {
+  const endpoints = internalsOf(login)?.endpoints
+  if (endpoints === undefined) return createEndpointSet([onlyEndpoint(login, tls)])
+  const { ca } = tls
+  if (ca === undefined || ca === login.tls.ca) return endpoints
+  const originals = new Map<Endpoint, Endpoint>()
+  return {
+    inOrder: () =>
+      endpoints.inOrder().map((endpoint) => {
+        const trusting = { ...endpoint, tls: { ...endpoint.tls, ca } }
+        originals.set(trusting, endpoint)
+        return trusting
+      }),
+    answered: (endpoint) => endpoints.answered(originals.get(endpoint) ?? endpoint),
+    didNotAnswer: (endpoint) => endpoints.didNotAnswer(originals.get(endpoint) ?? endpoint),
+  }
+}
+
+/** An object that was made of a login, by spreading it for example, still says where to go. */
+function onlyEndpoint(login: Login, tls: VerifiedTls): Endpoint {
   return {
     host: login.host,
     address: login.connectTo ?? { host: login.host, port: login.port },
@@ -96,8 +121,8 @@ function endpointOf({ login, tls }: ConnectionRequest): Endpoint {
 async function paced(
   login: Login,
   signal: AbortSignal,
-  connect: () => Promise<LoggedIn>,
-): Promise<LoggedIn> {
+  connect: () => Promise<OpenConnection>,
+): Promise<OpenConnection> {
   const pacer = internalsOf(login)?.pacer
   await pacer?.admit(signal)
   const startedAt = Date.now()
@@ -107,34 +132,7 @@ async function paced(
     else pacer?.failed(startedAt)
     return opened
   } catch (error) {
-    if (!(error instanceof PgIamError) && !signal.aborted) pacer?.failed(startedAt)
+    if (!isBeforeDialling(error) && !signal.aborted) pacer?.failed(startedAt)
     throw error
-  }
-}
-
-/** Runs `work` with a signal that fires with the caller's, or when the time is up. */
-async function withinTime<T>(
-  login: Login,
-  timeoutMs: number,
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const timeout = new AbortController()
-  const timer = setTimeout(() => timeout.abort(), timeoutMs)
-  try {
-    return await work(AbortSignal.any([signal, timeout.signal]))
-  } catch (cause) {
-    if (!timeout.signal.aborted) throw cause
-    throw new PgIamError(
-      'ERR_CONNECT_TIMEOUT',
-      `${login.provider}: could not connect to ${login.host} within ${timeoutMs} ms`,
-      {
-        cause,
-        retryable: true,
-        hint: 'Check that the address can be reached from here, or raise "connectTimeoutMs".',
-      },
-    )
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -100,6 +100,17 @@ export const port: Check<number> = (value, name) => {
   return number as number
 }
 
+/** One value, or a list with at least one; kept as a list. */
+export function oneOrMore<T>(check: Check<T>): Check<readonly [T, ...T[]]> {
+  return (value, name) => {
+    if (!Array.isArray(value)) return [check(value, name)]
+    const values = value.map((each, index) => check(each, `${name}[${index}]`))
+    const [first, ...others] = values
+    if (first === undefined) throw invalidOption(name, 'a list with at least one value', value)
+    return [first, ...others]
+  }
+}
+
 /** A number within a closed range. */
 export function numberWithin(least: number, most: number, unit: string): Check<number> {
   return (value, name) => {

@@ -8,14 +8,15 @@ import {
   hostName,
   integerWithin,
   numberWithin,
+  oneOrMore,
   port,
   text,
   type Check,
 } from './check.js'
 
 export interface CommonOptions {
-  /** Endpoint name of the database. Default `PGHOST`. */
-  host?: string
+  /** Endpoint name of the database, or several: a connection goes to the first that answers. Default `PGHOST`. */
+  host?: string | readonly string[]
   /** TCP port. Default `PGPORT`, else 5432. */
   port?: number
   /** Database name. Default `PGDATABASE`, else the provider's. */
@@ -24,8 +25,8 @@ export interface CommonOptions {
   user?: string
   /** Another name for `user`. */
   username?: string
-  /** Dials this address instead of `host` and `port`, while tokens are still made and TLS verified for `host`: tunnels, CNAMEs, VPC endpoints. */
-  connectTo?: { host: string; port?: number }
+  /** Dials this address instead of `host` and `port`, while tokens are still made and TLS verified for `host`: tunnels, CNAMEs, VPC endpoints. One for each host. */
+  connectTo?: DialAddress | readonly DialAddress[]
   /** TLS settings. TLS itself and its verification cannot be turned off. */
   tls?: TlsOptions
   /** Age in seconds at which pools replace a connection, from 1. Default: the provider's. */
@@ -42,19 +43,26 @@ export interface CommonOptions {
   retry?: RetryOptions
 }
 
-const connectTo: Check<{ host: string; port?: number }> = (value, name) => {
+/** Where to dial instead of the host itself. */
+export interface DialAddress {
+  host: string
+  /** Default: the port of the login. */
+  port?: number
+}
+
+const dialAddress: Check<DialAddress> = (value, name) => {
   const { host, port: dialledPort } = checkOptions(value, { host: hostName, port }, `${name}.`)
   if (host === undefined) throw new PgIamError('ERR_OPTION_INVALID', `"${name}.host" must be given`)
   return dialledPort === undefined ? { host } : { host, port: dialledPort }
 }
 
 export const COMMON_CHECKS: {
-  host: Check<string>
+  host: Check<readonly [string, ...string[]]>
   port: Check<number>
   database: Check<string>
   user: Check<string>
   username: Check<string>
-  connectTo: Check<{ host: string; port?: number }>
+  connectTo: Check<readonly [DialAddress, ...DialAddress[]]>
   tls: Check<TlsOptions>
   maxLifetimeSecs: Check<number>
   reuseTokenSecs: Check<number>
@@ -63,12 +71,12 @@ export const COMMON_CHECKS: {
   connectRate: Check<number>
   retry: Check<RetryOptions>
 } = {
-  host: hostName,
+  host: oneOrMore(hostName),
   port,
   database: text,
   user: text,
   username: text,
-  connectTo,
+  connectTo: oneOrMore(dialAddress),
   tls: tlsOptions,
   maxLifetimeSecs: numberWithin(1, 604_800, 'seconds'),
   reuseTokenSecs: numberWithin(0, 3_600, 'seconds'),

@@ -1,8 +1,8 @@
 /** Logins to Amazon Aurora DSQL. */
-import { createLogin } from '../create-login.js'
+import { createLogin, type HostSettings } from '../create-login.js'
 import { PgIamError } from '../errors.js'
 import type { Login } from '../login.js'
-import { checkOptions, integerWithin, matching, text } from '../options/check.js'
+import { checkOptions, integerWithin, matching, text, type Checked } from '../options/check.js'
 import {
   COMMON_CHECKS,
   environmentDefaults,
@@ -47,7 +47,7 @@ export interface AuroraDsqlOptions extends CommonOptions {
 /**
  * Returns a login to an Aurora DSQL cluster: a new token for each physical connection, over verified TLS.
  *
- * `host` is an endpoint name, or a cluster ID with `region`. `user` must be given; `admin` signs for `DbConnectAdmin`, every
+ * `host` is an endpoint name, or a cluster ID with `region`, or a list of them: the endpoints of a multi-Region cluster. `user` must be given; `admin` signs for `DbConnectAdmin`, every
  * other user for `DbConnect`. What is not given comes from the environment, as libpq and the AWS SDK name it. Nothing is
  * loaded, looked up or signed before the first connection.
  *
@@ -67,10 +67,9 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
   refuseTwoSources(options)
   const givenUser = oneName<string>(options, 'user', 'username')
   const defaults = environmentDefaults(env, { ...options, user: givenUser, ca: options.tls?.ca })
-  const host = hostOf(options.host ?? defaults.host, options.region, env)
-  const region = regionOf(host, options.region, env)
   const user = userOf(givenUser ?? defaults.user)
   const listeningPort = options.port ?? defaults.port ?? 5432
+  const hosts = hostsOf(options, defaults.host, listeningPort, env)
   const durationSecs = options.tokenDurationSecs ?? 900
   const counters = createLoginCounters()
 
@@ -78,7 +77,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
     credentials: options.credentials ?? options.customCredentialsProvider,
     profile: options.profile ?? presentIn(env, 'AWS_PROFILE'),
     assumeRole: options.assumeRole,
-    region,
+    region: hosts[0].region,
   })
   const tokenTimeoutMs = options.tokenTimeoutMs ?? 10_000
   const fresh = createCredentialsSource(
@@ -94,12 +93,13 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
   return createLogin(
     {
       provider: 'aurora-dsql',
-      host,
+      hosts: hosts.map((place) => ({
+        ...place,
+        issueToken: dsqlTokenIssuer({ ...place, user, durationSecs, credentials: fresh }),
+      })) as [HostSettings, ...HostSettings[]],
       port: listeningPort,
       database: options.database ?? defaults.database ?? 'postgres',
       user,
-      region,
-      connectTo: options.connectTo && { port: listeningPort, ...options.connectTo },
       tls: { ...(defaults.ca === undefined ? {} : { ca: defaults.ca }), ...options.tls },
       // Aurora DSQL ends every session at 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
       maxLifetimeSecs: options.maxLifetimeSecs ?? 3_300,
@@ -109,7 +109,6 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
       connectRate: options.connectRate,
       retry: options.retry,
       counters,
-      issueToken: dsqlTokenIssuer({ host, region, user, durationSecs, credentials: fresh }),
     },
     clock,
   )
@@ -127,13 +126,43 @@ const CHECKS = {
   tokenDurationSecs: integerWithin(1, 604_800, 'seconds'),
 } as const
 
-function hostOf(given: string | undefined, region: string | undefined, env: Environment): string {
+type Place = Omit<HostSettings, 'issueToken'>
+
+function hostsOf(
+  { host, region, connectTo, tls }: AuroraDsqlChecked,
+  hostOfEnvironment: string | undefined,
+  listeningPort: number,
+  env: Environment,
+): [Place, ...Place[]] {
+  const given =
+    host ?? (hostOfEnvironment === undefined ? undefined : ([hostOfEnvironment] as const))
   if (given === undefined) {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
       hint: 'Give the endpoint name of the cluster, or set PGHOST.',
     })
   }
-  return isClusterId(given) ? dsqlEndpoint(given, region ?? regionFrom(env)) : given
+  if (connectTo !== undefined && connectTo.length !== given.length) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"connectTo" must have an address for each of the ${given.length} hosts, got ${connectTo.length}`,
+    )
+  }
+  if (tls?.servername !== undefined && given.length > 1) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      '"tls.servername" must not be given for several hosts',
+    )
+  }
+  const places = given.map((name, index): Place => {
+    const endpoint = isClusterId(name) ? dsqlEndpoint(name, region ?? regionFrom(env)) : name
+    const address = connectTo?.[index]
+    return {
+      host: endpoint,
+      region: regionOf(endpoint, region, env),
+      connectTo: address && { port: listeningPort, ...address },
+    }
+  })
+  return places as [Place, ...Place[]]
 }
 
 /** A region that was given must agree with the host: a token for another region is refused, much later and without a reason. */
@@ -155,6 +184,8 @@ function regionOf(host: string, given: string | undefined, env: Environment): st
   }
   return region
 }
+
+type AuroraDsqlChecked = Checked<typeof CHECKS>
 
 function userOf(user: string | undefined): string {
   if (user === undefined) {

@@ -29,12 +29,14 @@ export function createTokenSource(
   now: Clock = Date.now,
 ): () => Promise<Token> {
   const { counters, reuseMs, identity } = settings
-  let shared: { token: Token; until: number } | undefined
+  let shared: SharedToken | undefined
 
   const make = async (): Promise<Token> => {
     const startedAt = now()
     try {
-      const token = await withinTimeout(settings.issue(), settings.timeoutMs, () => timedOut(settings))
+      const token = await withinTimeout(settings.issue(), settings.timeoutMs, () =>
+        timedOut(settings),
+      )
       refuseExpired(token, settings, now())
       counters.tokensMade++
       publish('pg-iam:token.made', () => ({
@@ -54,18 +56,26 @@ export function createTokenSource(
 
   const renew = singleFlight(async () => {
     const token = await make()
-    shared = { token, until: Math.min(now() + reuseMs, nearExpiry(token, now())) }
-    return token
+    const until = Math.min(now() + reuseMs, nearExpiry(token, now()))
+    return (shared = { token, until, isTaken: false })
   })
   return async () => {
-    if (shared !== undefined && now() < shared.until) {
+    const current = shared !== undefined && now() < shared.until ? shared : await renew()
+    const { token } = current
+    // The first connection has the token that was made for it; those that waited for it together share it.
+    if (current.isTaken) {
       counters.tokensReused++
-      const { token } = shared
       publish('pg-iam:token.reused', () => ({ ...identity(), expiresAt: token.expiresAt }))
-      return token
     }
-    return renew()
+    current.isTaken = true
+    return token
   }
+}
+
+interface SharedToken {
+  readonly token: Token
+  readonly until: number
+  isTaken: boolean
 }
 
 /** A shared token is given up a tenth of its life, at most a minute, before it ends: it still has to reach the server. */

@@ -13,8 +13,8 @@ export function answeringWithin(
 ): AwsCredentialsProvider {
   return (...options) => {
     const answer = provider(...options)
-    if (!(answer instanceof Promise)) return answer
-    return withinTimeout(answer, milliseconds, () =>
+    if (!('then' in Object(answer))) return answer
+    return withinTimeout(Promise.resolve(answer), milliseconds, () =>
       tokenTimeout(`could not get AWS credentials within ${milliseconds} ms`),
     )
   }

@@ -1,0 +1,98 @@
+/** Logs in at the first endpoint that answers. */
+import { PgIamError, isPgIamError, type PgIamErrorCode } from '../errors.js'
+import type { EndpointSet } from './endpoint-set.js'
+import { logIn, type Endpoint, type LoggedIn, type LoginAttempt } from './log-in.js'
+import { withinTime } from './within-time.js'
+
+export interface OpenConnection extends LoggedIn {
+  /** The host that the connection is to. */
+  host: string
+}
+
+export interface EndpointsAttempt extends Omit<LoginAttempt, 'endpoint'> {
+  provider: string
+  endpoints: EndpointSet
+}
+
+/**
+ * Tries the endpoints in turn. One that does not answer is left alone for a while; one that refuses the login for good has
+ * answered. While there is another to go to, an endpoint gets five seconds.
+ *
+ * Rejects with the error of a single endpoint as it is, and of several with `ERR_CONNECT_FAILED`, whose `cause` is an
+ * `AggregateError` with the error of each. What fails before an endpoint is reached, such as a token, ends the attempt.
+ */
+export async function tryEndpoints(attempt: EndpointsAttempt): Promise<OpenConnection> {
+  const { endpoints, provider, signal } = attempt
+  const inOrder = endpoints.inOrder()
+  const errors: unknown[] = []
+  let refused: OpenConnection | undefined
+  for (const [index, endpoint] of inOrder.entries()) {
+    try {
+      const opened = await logInThere(attempt, endpoint, index < inOrder.length - 1)
+      if (opened.refusedWith === undefined || !OVERLOADED.test(opened.refusedWith)) {
+        refused?.socket.destroy()
+        endpoints.answered(endpoint)
+        return { ...opened, host: endpoint.host }
+      }
+      refused?.socket.destroy()
+      refused = { ...opened, host: endpoint.host }
+      errors.push(
+        new Error(`the server at ${endpoint.host} refused the connection (${opened.refusedWith})`),
+      )
+    } catch (error) {
+      if (signal.aborted || isBeforeDialling(error)) {
+        refused?.socket.destroy()
+        throw error
+      }
+      errors.push(error)
+    }
+    endpoints.didNotAnswer(endpoint)
+  }
+  // The server's own words are for the driver, which makes its error of them.
+  if (refused !== undefined) return refused
+  throw errors.length === 1 ? errors[0] : noneAnswered(provider, inOrder, errors)
+}
+
+const TIME_WITH_ANOTHER_TO_GO_MS = 5_000
+
+/** Too many connections, or not (or not any more) accepting any: another endpoint may. */
+const OVERLOADED = /^(53|57P0[123]|08)/
+
+function logInThere(
+  attempt: EndpointsAttempt,
+  endpoint: Endpoint,
+  isAnotherLeft: boolean,
+): Promise<LoggedIn> {
+  if (!isAnotherLeft) return logIn({ ...attempt, endpoint })
+  const { provider, signal } = attempt
+  const limit = {
+    what: `${provider}: could not connect to ${endpoint.host}`,
+    timeoutMs: TIME_WITH_ANOTHER_TO_GO_MS,
+    signal,
+  }
+  return withinTime(limit, (untilThen) => logIn({ ...attempt, endpoint, signal: untilThen }))
+}
+
+const BEFORE_DIALLING: ReadonlySet<PgIamErrorCode> = new Set([
+  'ERR_CREDENTIALS_UNAVAILABLE',
+  'ERR_TOKEN_REQUEST_FAILED',
+  'ERR_TOKEN_TIMEOUT',
+  'ERR_TOKEN_INVALID',
+  'ERR_PEER_MISSING',
+])
+
+export function isBeforeDialling(error: unknown): boolean {
+  return isPgIamError(error) && BEFORE_DIALLING.has(error.code)
+}
+
+function noneAnswered(
+  provider: string,
+  endpoints: readonly Endpoint[],
+  errors: unknown[],
+): PgIamError {
+  const hosts = endpoints.map(({ host }) => host).join(', ')
+  return new PgIamError('ERR_CONNECT_FAILED', `${provider}: could not connect to any of ${hosts}`, {
+    cause: new AggregateError(errors, 'no endpoint answered'),
+    retryable: true,
+  })
+}

@@ -1,0 +1,31 @@
+/** Limits the time that opening a connection may take. */
+import { PgIamError } from '../errors.js'
+
+export interface TimeLimit {
+  /** What is being done, for the message. */
+  what: string
+  timeoutMs: number
+  /** The caller's own signal. */
+  signal: AbortSignal
+}
+
+/** Runs `work` with a signal that fires with the caller's, or when the time is up; then it rejects with `ERR_CONNECT_TIMEOUT`. */
+export async function withinTime<T>(
+  { what, timeoutMs, signal }: TimeLimit,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const timeout = new AbortController()
+  const timer = setTimeout(() => timeout.abort(), timeoutMs)
+  try {
+    return await work(AbortSignal.any([signal, timeout.signal]))
+  } catch (cause) {
+    if (!timeout.signal.aborted) throw cause
+    throw new PgIamError('ERR_CONNECT_TIMEOUT', `${what} within ${timeoutMs} ms`, {
+      cause,
+      retryable: true,
+      hint: 'Check that the address can be reached from here, or raise "connectTimeoutMs".',
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}
