@@ -123,7 +123,7 @@ async function runOnPool<T>(
       return result
     } catch (error) {
       lease.end()
-      await client.query('ROLLBACK')
+      await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError))
       throw error
     }
   } catch (error) {

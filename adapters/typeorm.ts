@@ -9,6 +9,7 @@ import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
 import { unverified, weakens } from '../core/tls/verified-tls.js'
+import { answerPasswordRequest } from './typeorm/answer-password-request.js'
 import { JitteredPool } from './pg/jittered-pool.js'
 
 /** TypeORM's options for PostgreSQL. */
@@ -56,23 +57,26 @@ export function typeormOptions(
 /**
  * Returns a password function for `new DataSource({ password })`: a token for each physical connection.
  *
- * Host, user and TLS stay yours, so prefer `typeormOptions`: it also keeps pg from leaving a socket open for each token
- * that could not be made.
+ * Host, user and TLS stay yours, so prefer `typeormOptions`, which takes them from the login and keeps them verified.
  *
  * Exported from `'pg-iam/typeorm'`.
  *
  * The function rejects with `ERR_TLS_UNVERIFIED` where the connection has no verified TLS, and as the login's `token()`.
  */
 export function typeormPassword(login: Login): () => Promise<string> {
-  // pg calls it with the parameters of the connection, which TypeORM's type does not say.
-  return async (...connection: unknown[]) => {
+  // pg calls it as a method of the client, with the parameters of the connection; TypeORM's type says neither.
+  async function password(this: unknown, ...connection: unknown[]): Promise<string> {
     const [parameters] = connection
-    if (isPlainObject(parameters)) {
-      const { ssl } = parameters
-      if (ssl === undefined || weakens(ssl)) throw unverified('ssl')
-    }
-    return login.password()
+    return answerPasswordRequest({ client: this, parameters }, async () => {
+      if (isPlainObject(parameters)) refuseWeakTls(parameters)
+      return login.password()
+    })
   }
+  return password
+}
+
+function refuseWeakTls({ ssl }: { ssl?: unknown }): void {
+  if (ssl === undefined || weakens(ssl)) throw unverified('ssl')
 }
 
 /** How a transaction begins, and how it is retried. */

@@ -56,7 +56,7 @@ export async function tryEndpoints(attempt: EndpointsAttempt): Promise<OpenConne
 const TIME_WITH_ANOTHER_TO_GO_MS = 5_000
 
 /** Too many connections, or not (or not any more) accepting any: another endpoint may. */
-const OVERLOADED = /^(53|57P0[123]|08)/
+const OVERLOADED = /^(53|57P0[123])/
 
 function logInThere(
   attempt: EndpointsAttempt,

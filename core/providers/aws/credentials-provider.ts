@@ -116,15 +116,18 @@ function defaultChain(profile: string | undefined, region: string): AwsCredentia
   }
 }
 
+/**
+ * Made anew for each call: the STS client of the SDK would keep the first credentials that it got, for ever where they name no
+ * end, also when STS has come to refuse them.
+ */
 function assumedRole(
   base: AwsCredentialsProvider,
   role: AssumeRoleOptions,
   region: string,
 ): AwsCredentialsProvider {
-  let assumed: (() => Promise<AwsCredentials>) | undefined
   return async () => {
     const { fromTemporaryCredentials } = await loadCredentialProviders()
-    assumed ??= fromTemporaryCredentials({
+    const assume = fromTemporaryCredentials({
       masterCredentials: async () => base(),
       clientConfig: { region },
       params: {
@@ -135,7 +138,7 @@ function assumedRole(
         ...(role.durationSecs === undefined ? {} : { DurationSeconds: role.durationSecs }),
       },
     })
-    return assumed()
+    return assume()
   }
 }
 

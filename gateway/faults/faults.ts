@@ -1,0 +1,165 @@
+/** What the gateway does wrong on purpose, so that applications can be tested against it. */
+import { fatal } from '../auth/refusal.js'
+import type { ServerError } from '../wire/server-error.js'
+import { createCharges } from './charges.js'
+import { createConnectionLimiter, type ConnectionLimiter } from './connection-limiter.js'
+import {
+  ageLimit,
+  conflictOptions,
+  connectionLimits,
+  cutOptions,
+  rejectOptions,
+  timesOptions,
+  type ConflictCode,
+  type ConflictOptions,
+  type ConnectionLimits,
+  type CutOptions,
+  type CutStage,
+  type RejectOptions,
+  type TimesOptions,
+} from './fault-options.js'
+import type { FaultDecisions } from './session-faults.js'
+import {
+  createSessionRegistry,
+  type GatewaySession,
+  type SessionRegistry,
+} from './session-registry.js'
+
+/**
+ * Faults on demand. Each call arms one fault more; what is armed stays so until it has happened as often as asked for, or
+ * until `clear()`. All options are checked: what is wrong throws `ERR_OPTION_INVALID`.
+ */
+export interface GatewayFaults {
+  /** Refuses the next logins with an error of your choice, before their token is looked at. */
+  rejectLogins(options?: RejectOptions): void
+  /** Holds the next logins up once their token has come, until the returned function is called or the client gives up. */
+  stallLogins(options?: TimesOptions): () => void
+  /** Cuts connections without a word, at a stage of your choice. */
+  cut(options: CutOptions): void
+  /** Makes COMMITs or statements meet a conflict; a COMMIT that does is rolled back. */
+  raiseConflicts(options?: ConflictOptions): void
+  /** Ends every session at this age in milliseconds, as Aurora DSQL does at 60 minutes; `undefined` ends that. */
+  endSessionsAt(ageMs: number | undefined): void
+  /** Limits open sessions and new ones a second, with the refusals of Aurora DSQL; `undefined` ends that. */
+  limitConnections(limits: ConnectionLimits | undefined): void
+  /** The sessions that are open. */
+  sessions(): GatewaySession[]
+  /** Ends one session, as an administrator would. Returns `false` where there is none with this process ID. */
+  killSession(processId: number): boolean
+  /** Disarms everything; logins that are held up go on. Open sessions stay. */
+  clear(): void
+}
+
+/** The occasions on which faults happen. */
+export interface FaultHooks extends FaultDecisions {
+  /** Whether a connection that was just accepted is cut. */
+  cutOnAccept(): boolean
+  /** The error with which a login is refused before its token is looked at. */
+  refuseLogin(openSessions: number): ServerError | undefined
+  /** Resolves when a login whose token has come may go on, with whether it is to be cut. */
+  afterToken(): Promise<{ isCut: boolean }>
+  readonly registry: SessionRegistry
+}
+
+/** @param random chance, for faults with a probability */
+export function createFaults(
+  now: () => number,
+  random: () => number = Math.random,
+): { faults: GatewayFaults; hooks: FaultHooks } {
+  const rejections = createCharges<ServerError>()
+  const stalls = createCharges<Promise<void>>()
+  const conflicts = {
+    commit: createCharges<ConflictCode>(),
+    statement: createCharges<ConflictCode>(),
+  }
+  const chances: Partial<
+    Record<'commit' | 'statement', { probability: number; code: ConflictCode }>
+  > = {}
+  const cuts = {
+    'before-tls': createCharges<true>(),
+    authentication: createCharges<true>(),
+    statement: createCharges<true>(),
+    'before-commit': createCharges<true>(),
+    'after-commit': createCharges<true>(),
+  } satisfies Record<CutStage, unknown>
+  const releases = new Set<() => void>()
+  const registry = createSessionRegistry(now)
+  let limiter: ConnectionLimiter | undefined
+
+  const hooks: FaultHooks = {
+    get isArmed() {
+      const counted = [
+        conflicts.commit,
+        conflicts.statement,
+        cuts.statement,
+        cuts['before-commit'],
+        cuts['after-commit'],
+      ]
+      return (
+        chances.commit !== undefined ||
+        chances.statement !== undefined ||
+        counted.some((charges) => !charges.isEmpty)
+      )
+    },
+    cut: (stage) => cuts[stage].take() === true,
+    conflict(at) {
+      const chance = chances[at]
+      if (chance !== undefined && random() < chance.probability) return chance.code
+      return conflicts[at].take()
+    },
+    cutOnAccept: () => cuts['before-tls'].take() === true,
+    refuseLogin: (openSessions) => rejections.take() ?? limiter?.admit(openSessions),
+    async afterToken() {
+      await stalls.take()
+      return { isCut: cuts.authentication.take() === true }
+    },
+    registry,
+  }
+
+  const faults: GatewayFaults = {
+    rejectLogins(options = {}) {
+      const { times, sqlState, message } = rejectOptions(options)
+      rejections.add(fatal(sqlState, message), times)
+    },
+    stallLogins(options = {}) {
+      const { times } = timesOptions(options)
+      let release: () => void = () => {}
+      stalls.add(new Promise((resolve) => (release = resolve)), times)
+      releases.add(release)
+      return release
+    },
+    cut(options) {
+      const { at, times } = cutOptions(options)
+      cuts[at].add(true, times)
+    },
+    raiseConflicts(options = {}) {
+      const { at, times, probability, code } = conflictOptions(options)
+      if (probability === undefined) conflicts[at].add(code, times)
+      else chances[at] = { probability, code }
+    },
+    endSessionsAt: (ageMs) => registry.endAt(ageLimit(ageMs)),
+    limitConnections(limits) {
+      limiter =
+        limits === undefined ? undefined : createConnectionLimiter(connectionLimits(limits), now)
+    },
+    sessions: () => registry.list(),
+    killSession: (processId) => registry.kill(processId),
+    clear() {
+      for (const charges of [
+        rejections,
+        stalls,
+        conflicts.commit,
+        conflicts.statement,
+        ...Object.values(cuts),
+      ])
+        charges.clear()
+      delete chances.commit
+      delete chances.statement
+      limiter = undefined
+      registry.endAt(undefined)
+      for (const release of releases) release()
+      releases.clear()
+    },
+  }
+  return { faults: Object.freeze(faults), hooks }
+}
