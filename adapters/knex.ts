@@ -105,11 +105,15 @@ function connectionConfig(login: Login, given: Knex.PgConnectionConfig): Knex.Pg
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { user: login.user }),
-    // Said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
+    // Said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they are left out, and would start TLS inside of TLS.
     ssl: false,
+    ...NEGOTIATION,
     stream: createStreamFactory(login, { tls, retiresWhenIdle: true }),
   }
 }
+
+/** An option of pg that Knex passes on, and that is missing in its types. */
+const NEGOTIATION: object = { sslnegotiation: 'postgres' }
 
 const CLIENTS = ['pg', 'postgres', 'postgresql']
 

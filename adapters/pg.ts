@@ -162,15 +162,15 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
 
 function clientConfig(login: Login, config: ClientConfig): ClientConfig {
   const tls = checkDriverOptions(login, config, OWNED)
-  const { sslnegotiation: _negotiation, ...rest } = config
   return {
-    ...rest,
+    ...config,
     host: login.host,
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { user: login.user }),
-    // Said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
+    // Said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they are left out, and would start TLS inside of TLS.
     ssl: false,
+    sslnegotiation: 'postgres',
     stream: createStreamFactory(login, { tls }),
   }
 }

@@ -47,8 +47,10 @@ export function typeormOptions(
     driver: options.driver ?? { ...pg, Pool: JitteredPool, native: undefined },
     extra: {
       ...extra,
-      // `extra` beats the options above it. `ssl` is said aloud, because pg reads PGSSLMODE where it is left out.
+      // `extra` beats the options above it. Both are said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they
+      // are left out.
       ssl: false,
+      sslnegotiation: 'postgres',
       stream: createStreamFactory(login, { tls: tls.ca === undefined ? ownTls : tls }),
     },
   }

@@ -15,7 +15,7 @@
  * | `ERR_TOKEN_INVALID` | the token came empty, unreadable or already expired | no |
  * | `ERR_CONNECT_FAILED` | none of several hosts answered; `cause` holds the error of each | yes |
  * | `ERR_CONNECT_TIMEOUT` | no physical connection within `connectTimeoutMs` | yes |
- * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer | no |
+ * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer, or is no PostgreSQL | no |
  * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction met a conflict; `cause` is the last one | yes |
  * | `ERR_OUTCOME_UNKNOWN` | the connection was lost during COMMIT | no |
  * | `ERR_TRANSACTION_NESTED` | a transaction function was called inside of another one | no |

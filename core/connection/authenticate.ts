@@ -1,7 +1,7 @@
 /** Logs in to a PostgreSQL server with a token as the password. */
 import { createHash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { PgIamError } from '../errors.js'
+import { PgIamError, isPgIamError } from '../errors.js'
 import { HEADER_BYTES, createMessageReader } from '../wire/message-reader.js'
 
 /** The part of the client's work that a driver would do, were it to hold the password. */
@@ -27,7 +27,7 @@ export interface Authenticated {
  * It does not resolve before: a server that hangs up in between would have Postgres.js reconnect in a loop, without a pause and
  * without an end.
  *
- * Rejects with `ERR_LOGIN_REJECTED` where the server wants something that a token is no answer to.
+ * Rejects with `ERR_LOGIN_REJECTED` where the server wants something that a token is no answer to, or is no PostgreSQL.
  */
 export function authenticate({
   socket,
@@ -72,8 +72,8 @@ export function authenticate({
           isReady ||= type === READY_FOR_QUERY
         }
         if (isReady || refusedWith !== undefined) finish()
-      } catch (error) {
-        fail(error as Error)
+      } catch (cause) {
+        fail(isPgIamError(cause, 'ERR_LOGIN_REJECTED') ? cause : notPostgres(cause))
       }
     }
     socket.on('data', read).on('error', fail).on('close', ended)
@@ -91,14 +91,12 @@ const CLEARTEXT_PASSWORD = 3
 const MD5_PASSWORD = 5
 
 function passwordMessage(request: Buffer, user: string, password: string): Buffer {
-  const method = request.readInt32BE(5)
+  const method = request.readInt32BE(HEADER_BYTES)
   switch (method) {
     case CLEARTEXT_PASSWORD:
       return encodePassword(password)
     case MD5_PASSWORD:
-      return encodePassword(
-        `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), request.subarray(9, 13)]))}`,
-      )
+      return encodePassword(md5Password(user, password, request))
     default:
       throw new PgIamError(
         'ERR_LOGIN_REJECTED',
@@ -108,6 +106,20 @@ function passwordMessage(request: Buffer, user: string, password: string): Buffe
         },
       )
   }
+}
+
+function notPostgres(cause: unknown): PgIamError {
+  return new PgIamError(
+    'ERR_LOGIN_REJECTED',
+    'the server does not speak the protocol of PostgreSQL',
+    { cause, hint: 'Check host and port: something else may be listening there.' },
+  )
+}
+
+function md5Password(user: string, password: string, request: Buffer): string {
+  const salt = Buffer.alloc(4)
+  salt.writeInt32BE(request.readInt32BE(HEADER_BYTES + 4))
+  return `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), salt]))}`
 }
 
 /** The SQLSTATE of an ErrorResponse: fields of a type byte and a text each. */

@@ -122,7 +122,9 @@ export class LoginStream extends Duplex {
   }
 
   override _final(done: WriteCallback): void {
-    this.#socket?.end()
+    // Without a socket nothing will ever come that could end the other side.
+    if (this.#socket === undefined) this.destroy()
+    else this.#socket.end()
     done()
   }
 

@@ -2,11 +2,17 @@
 import { PgIamError, isPgIamError, type PgIamErrorCode } from '../errors.js'
 import type { EndpointSet } from './endpoint-set.js'
 import { logIn, type Endpoint, type LoggedIn, type LoginAttempt } from './log-in.js'
-import { withinTime } from './within-time.js'
+import { withinTime, type After } from './within-time.js'
 
 export interface OpenConnection extends LoggedIn {
   /** The host that the connection is to. */
   host: string
+}
+
+/** What an attempt meets outside of this process, as parameters for simulations. */
+export interface AttemptSurroundings {
+  logIn: (attempt: LoginAttempt) => Promise<LoggedIn>
+  after: After
 }
 
 export interface EndpointsAttempt extends Omit<LoginAttempt, 'endpoint'> {
@@ -21,14 +27,18 @@ export interface EndpointsAttempt extends Omit<LoginAttempt, 'endpoint'> {
  * Rejects with the error of a single endpoint as it is, and of several with `ERR_CONNECT_FAILED`, whose `cause` is an
  * `AggregateError` with the error of each. What fails before an endpoint is reached, such as a token, ends the attempt.
  */
-export async function tryEndpoints(attempt: EndpointsAttempt): Promise<OpenConnection> {
+export async function tryEndpoints(
+  attempt: EndpointsAttempt,
+  surroundings: Partial<AttemptSurroundings> = {},
+): Promise<OpenConnection> {
   const { endpoints, provider, signal } = attempt
   const inOrder = endpoints.inOrder()
   const errors: unknown[] = []
   let refused: OpenConnection | undefined
   for (const [index, endpoint] of inOrder.entries()) {
     try {
-      const opened = await logInThere(attempt, endpoint, index < inOrder.length - 1)
+      const isAnotherLeft = index < inOrder.length - 1
+      const opened = await logInThere(attempt, endpoint, isAnotherLeft, surroundings)
       if (opened.refusedWith === undefined || !OVERLOADED.test(opened.refusedWith)) {
         refused?.socket.destroy()
         endpoints.answered(endpoint)
@@ -62,15 +72,17 @@ function logInThere(
   attempt: EndpointsAttempt,
   endpoint: Endpoint,
   isAnotherLeft: boolean,
+  { logIn: logInAt = logIn, after }: Partial<AttemptSurroundings>,
 ): Promise<LoggedIn> {
-  if (!isAnotherLeft) return logIn({ ...attempt, endpoint })
+  if (!isAnotherLeft) return logInAt({ ...attempt, endpoint })
   const { provider, signal } = attempt
   const limit = {
     what: `${provider}: could not connect to ${endpoint.host}`,
     timeoutMs: TIME_WITH_ANOTHER_TO_GO_MS,
     signal,
+    ...(after === undefined ? {} : { after }),
   }
-  return withinTime(limit, (untilThen) => logIn({ ...attempt, endpoint, signal: untilThen }))
+  return withinTime(limit, (untilThen) => logInAt({ ...attempt, endpoint, signal: untilThen }))
 }
 
 const BEFORE_DIALLING: ReadonlySet<PgIamErrorCode> = new Set([

@@ -7,15 +7,20 @@ export interface TimeLimit {
   timeoutMs: number
   /** The caller's own signal. */
   signal: AbortSignal
+  /** Default: Node's timers. */
+  after?: After
 }
+
+/** Calls `act` after `ms`, unless the function that it returns is called before. */
+export type After = (ms: number, act: () => void) => () => void
 
 /** Runs `work` with a signal that fires with the caller's, or when the time is up; then it rejects with `ERR_CONNECT_TIMEOUT`. */
 export async function withinTime<T>(
-  { what, timeoutMs, signal }: TimeLimit,
+  { what, timeoutMs, signal, after = afterRealTime }: TimeLimit,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const timeout = new AbortController()
-  const timer = setTimeout(() => timeout.abort(), timeoutMs)
+  const cancel = after(timeoutMs, () => timeout.abort())
   try {
     return await work(AbortSignal.any([signal, timeout.signal]))
   } catch (cause) {
@@ -26,6 +31,11 @@ export async function withinTime<T>(
       hint: 'Check that the address can be reached from here, or raise "connectTimeoutMs".',
     })
   } finally {
-    clearTimeout(timer)
+    cancel()
   }
+}
+
+function afterRealTime(ms: number, act: () => void): () => void {
+  const timer = setTimeout(act, ms)
+  return () => clearTimeout(timer)
 }

@@ -1,0 +1,106 @@
+/** Takes apart a token that is a presigned request without its scheme, as Aurora DSQL's are. */
+import type { CredentialScope, PresignedRequest } from './sigv4.js'
+
+export interface PresignedToken {
+  readonly accessKeyId: string
+  readonly host: string
+  readonly action: string | undefined
+  readonly sessionToken: string | undefined
+  readonly scope: CredentialScope
+  /** When it was signed, in epoch milliseconds. */
+  readonly signedAt: number
+  /** How long it is made to last, in seconds. */
+  readonly durationSecs: number
+  readonly signature: Buffer
+  /** What the signature must have been made of. */
+  readonly request: PresignedRequest
+}
+
+/** Returns the parts of the token, or says in one sentence, without showing any of it, what is wrong with it. */
+export function parsePresignedToken(token: string): PresignedToken | string {
+  const separator = token.indexOf('/?')
+  if (separator <= 0) return 'it is not a host name, "/?" and parameters'
+  const host = token.slice(0, separator)
+  if (!/^[A-Za-z0-9.-]+$/.test(host)) return 'its host is no host name'
+  const parameters = parseQuery(token.slice(separator + 2))
+  if (typeof parameters === 'string') return parameters
+
+  const take = (name: string): string => parameters.get(name) ?? ''
+  const missing = REQUIRED.find((name) => take(name) === '')
+  if (missing !== undefined) return `it has no ${missing}`
+  if (take('X-Amz-Algorithm') !== 'AWS4-HMAC-SHA256') return 'its algorithm is not AWS4-HMAC-SHA256'
+  if (take('X-Amz-SignedHeaders') !== 'host') return 'its signed headers are not "host" alone'
+  const [accessKeyId, date, region, service, terminator, ...more] =
+    take('X-Amz-Credential').split('/')
+  if (!accessKeyId || !date || !region || !service || terminator !== 'aws4_request' || more.length)
+    return 'its credential is not KEY/DATE/REGION/SERVICE/aws4_request'
+  const timestamp = take('X-Amz-Date')
+  const signedAt = parseTimestamp(timestamp)
+  if (signedAt === undefined) return 'its date is none'
+  const duration = take('X-Amz-Expires')
+  if (!/^-?\d{1,15}$/.test(duration)) return 'its duration is not a number of seconds'
+  if (!/^[0-9a-f]{64}$/.test(take('X-Amz-Signature')))
+    return 'its signature is not 64 lower-case hexadecimal digits'
+
+  const scope = { date, region, service }
+  const signed = new Map(parameters)
+  signed.delete('X-Amz-Signature')
+  return {
+    accessKeyId,
+    host,
+    action: parameters.get('Action'),
+    sessionToken: parameters.get('X-Amz-Security-Token'),
+    scope,
+    signedAt,
+    durationSecs: Number(duration),
+    signature: Buffer.from(take('X-Amz-Signature'), 'hex'),
+    request: { host, parameters: signed, timestamp, scope },
+  }
+}
+
+const REQUIRED = [
+  'X-Amz-Algorithm',
+  'X-Amz-Credential',
+  'X-Amz-Date',
+  'X-Amz-Expires',
+  'X-Amz-SignedHeaders',
+  'X-Amz-Signature',
+]
+
+/** More than any signer sends; each of them costs an encoding and a place in a sort. */
+const MAX_PARAMETERS = 32
+
+function parseQuery(query: string): Map<string, string> | string {
+  const pairs = query.split('&')
+  if (pairs.length > MAX_PARAMETERS) return 'it has too many parameters'
+  const parameters = new Map<string, string>()
+  for (const pair of pairs) {
+    const equals = pair.indexOf('=')
+    if (equals <= 0) return 'it has a parameter without a name or a value'
+    const name = decode(pair.slice(0, equals))
+    const value = decode(pair.slice(equals + 1))
+    if (name === undefined || value === undefined) return 'it has a wrong percent-encoding'
+    // Which of two would count is what signer and service might disagree on.
+    if (parameters.has(name)) return 'it has a parameter twice'
+    parameters.set(name, value)
+  }
+  return parameters
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+function parseTimestamp(timestamp: string): number | undefined {
+  const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(timestamp)
+  if (parts === null) return undefined
+  const [, year, month, day, hour, minute, second] = parts
+  const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`
+  const time = Date.parse(iso)
+  // `Date.parse` takes 30 February for 2 March.
+  return Number.isNaN(time) || new Date(time).toISOString() !== iso ? undefined : time
+}

@@ -1,0 +1,39 @@
+/** What stands behind the gateway: the one interface that every engine has. */
+import type { Duplex } from 'node:stream'
+
+/** An embedded or a real PostgreSQL, ready for sessions. */
+export interface Engine {
+  readonly name: 'pglite' | 'upstream'
+
+  /**
+   * Opens a session for a client whose login was accepted. Rejects with a `ServerError` when the engine refuses it (no such
+   * database, too many sessions, engine lost), which the gateway then sends to the client.
+   */
+  openSession(request: SessionRequest): Promise<EngineSession>
+
+  /** Ends every session and releases every process, thread, socket and file. */
+  close(): Promise<void>
+}
+
+export interface SessionRequest {
+  /** The role that the token was accepted for. */
+  readonly role: string
+  readonly database: string
+  /** The other parameters of the client's startup packet, such as `application_name` or `options`. */
+  readonly parameters: ReadonlyMap<string, string>
+}
+
+/**
+ * One client's session as a byte stream with back-pressure.
+ *
+ * Writable side: whole frontend messages, already checked for structure; one chunk may hold several. `Terminate` is not
+ * written, the side is ended instead, also when the client just disappears; the engine then rolls back and cleans up.
+ *
+ * Readable side: what follows `AuthenticationOk`, so `ParameterStatus` messages and a first `ReadyForQuery`, then the
+ * replies. No `BackendKeyData`: the gateway has keys of its own. The side ends when the session does; a session that the
+ * engine ends by itself sends a `FATAL` ErrorResponse first.
+ */
+export interface EngineSession extends Duplex {
+  /** Cancels what the session is running, if it runs anything. Never throws; a cancel that comes too late does nothing. */
+  cancel(): void
+}

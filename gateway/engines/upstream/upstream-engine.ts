@@ -1,0 +1,132 @@
+/** The engine that is a real PostgreSQL: each client gets a session of its own there. */
+import type { Socket } from 'node:net'
+import { PgIamError } from '../../../core/errors.js'
+import type { Logger } from '../../../core/logger.js'
+import { CANCEL_REQUEST, sslRequestPacket } from '../../../core/wire/startup-packet.js'
+import { createPacketReader } from '../../wire/packet-reader.js'
+import { ServerError } from '../../wire/server-error.js'
+import type { Engine, EngineSession, SessionRequest } from '../engine.js'
+import { dialUpstream, isOnThisMachine } from './dial-upstream.js'
+import type { UpstreamOptions } from './upstream-address.js'
+import { logInUpstream, type UpstreamLogin } from './upstream-login.js'
+import { createUpstreamSession } from './upstream-session.js'
+
+export interface UpstreamEngineSettings {
+  upstream: UpstreamOptions
+  /** How long connecting and logging in may take, in milliseconds each. */
+  connectTimeoutMs: number
+  logger: Logger
+}
+
+/** Rejects with `ERR_GATEWAY_ENGINE` where no PostgreSQL answers at the address. */
+export async function startUpstreamEngine(settings: UpstreamEngineSettings): Promise<Engine> {
+  const { upstream, connectTimeoutMs, logger } = settings
+  await probe(settings)
+  const sockets = new Set<Socket>()
+  let closed = false
+  const dial = async (): Promise<Socket> => {
+    const socket = await dialUpstream(upstream, connectTimeoutMs)
+    if (closed) {
+      socket.destroy()
+      throw new ServerError('57P01', 'the gateway is closing')
+    }
+    sockets.add(socket)
+    socket.on('error', (error) => logger.debug('gateway: a connection upstream failed', { error }))
+    socket.once('close', () => sockets.delete(socket))
+    return socket
+  }
+  const cancel = (key: UpstreamLogin['key']): void => {
+    dial()
+      .then((socket) => socket.end(cancelRequest(key)).resume())
+      .catch((error: unknown) => logger.warn('gateway: could not cancel upstream', { error }))
+  }
+
+  return {
+    name: 'upstream',
+    openSession: async (request) => {
+      const socket = await dial().catch(lost)
+      return openSession(socket, request, settings, cancel)
+    },
+    async close() {
+      closed = true
+      const ends = [...sockets].map((socket) => new Promise((end) => socket.once('close', end)))
+      for (const socket of sockets) socket.destroy()
+      await Promise.all(ends)
+    },
+  }
+}
+
+async function openSession(
+  socket: Socket,
+  { role, database, parameters }: SessionRequest,
+  { upstream, connectTimeoutMs }: UpstreamEngineSettings,
+  cancel: (key: UpstreamLogin['key']) => void,
+): Promise<EngineSession> {
+  const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
+  try {
+    const { key, greeting } = await logInUpstream(socket, {
+      parameters: new Map([
+        ...parameters,
+        ['user', role],
+        ['database', upstream.database ?? database],
+      ]),
+      password: upstream.password,
+      allowsCleartext: isOnThisMachine(upstream),
+    })
+    return createUpstreamSession({ socket, greeting, cancel: () => cancel(key) })
+  } catch (error) {
+    socket.destroy()
+    return lost(error)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function lost(cause: unknown): Promise<never> {
+  if (cause instanceof ServerError) return Promise.reject(cause)
+  const { code } = cause as { code?: string }
+  const reason = code === undefined ? '' : `: ${code}`
+  return Promise.reject(
+    new ServerError('08006', `could not reach the PostgreSQL behind the gateway${reason}`, {
+      cause,
+    }),
+  )
+}
+
+function cancelRequest({ processId, secretKey }: UpstreamLogin['key']): Buffer {
+  const packet = Buffer.alloc(12 + secretKey.length)
+  packet.writeInt32BE(packet.length, 0)
+  packet.writeInt32BE(CANCEL_REQUEST, 4)
+  packet.writeInt32BE(processId, 8)
+  secretKey.copy(packet, 12)
+  return packet
+}
+
+/** Asks for TLS, which every PostgreSQL answers with one letter, and forgets about it: no login, and no line in its log. */
+async function probe({ upstream, connectTimeoutMs }: UpstreamEngineSettings): Promise<void> {
+  let socket: Socket | undefined
+  let timer: NodeJS.Timeout | undefined
+  try {
+    socket = await dialUpstream(upstream, connectTimeoutMs)
+    const dialled = socket
+    timer = setTimeout(() => dialled.destroy(), connectTimeoutMs)
+    socket.write(sslRequestPacket())
+    const answer = await createPacketReader(socket).read(1)
+    if (!/[SN]/.test(answer.toString('latin1')))
+      throw new Error('it does not answer like PostgreSQL')
+  } catch (cause) {
+    const { host, port = 5432 } = upstream
+    throw new PgIamError(
+      'ERR_GATEWAY_ENGINE',
+      `gateway: no PostgreSQL answers at ${host}, port ${port}`,
+      {
+        cause,
+        retryable: true,
+        hint: 'Check "upstream", and that the server runs.',
+      },
+    )
+  } finally {
+    clearTimeout(timer)
+    socket?.destroy()
+  }
+}

@@ -1,0 +1,159 @@
+/** One connection, from the first byte to the last. */
+import type { Socket } from 'node:net'
+import type { Logger } from '../../core/logger.js'
+import { fatal, refusal, type Refusal } from '../auth/refusal.js'
+import type { StatsRecorder } from '../gateway-stats.js'
+import { authenticationOk, backendKeyData, errorResponse } from '../wire/backend-messages.js'
+import type { ServerError } from '../wire/server-error.js'
+import type { CancelKeys } from './cancel-keys.js'
+import { readOpening } from './initial-packet.js'
+import { createDeadline } from './login-deadline.js'
+import { refusalOf, refused } from './login-refused.js'
+import { logIn, servernameOf, type LoggedIn, type LoginServices } from './login.js'
+import { closeGently, leaveSession, startRelay, type Relay } from './relay.js'
+import { parseStartup, type StartupRequest } from './startup-request.js'
+import type { TlsUpgrader } from './tls-upgrade.js'
+
+export interface ConnectionServices extends LoginServices {
+  tls: TlsUpgrader
+  cancelKeys: CancelKeys
+  stats: StatsRecorder
+  loginTimeoutMs: number
+  logger: Logger
+}
+
+export interface Connection {
+  /** Ends it: a client that is logged in is told why, any other is just closed. */
+  shutDown(): void
+}
+
+/** Serves a connection that was just accepted. Whatever happens on it ends it, and nothing else. */
+export function serveConnection(plain: Socket, services: ConnectionServices): Connection {
+  const { logger } = services
+  let relay: Relay | undefined
+  // Errors also come to whoever waits for the socket; without a listener they would end the process.
+  plain.on('error', (error) => logger.debug('gateway: a connection failed', { error }))
+  if (services.faults.cutOnAccept()) {
+    plain.destroy()
+    return { shutDown: () => {} }
+  }
+  const serve = async (): Promise<void> => {
+    const client = await admit(plain, services)
+    if (client === undefined) return
+    relay = client.relay
+    const reason = await relay.ended
+    client.release()
+    logger.debug('gateway: a session ended', { role: client.role, ...(reason && { reason }) })
+  }
+  serve().catch((error: unknown) => {
+    // Not to be reached: a fault of ours must not end the process of whoever runs the gateway.
+    logger.error('gateway: a connection failed', { error })
+    plain.destroy()
+  })
+  return {
+    shutDown() {
+      if (relay === undefined) plain.destroy()
+      else relay.terminate(fatal('57P01', 'terminating connection due to administrator command'))
+    },
+  }
+}
+
+interface Client {
+  readonly relay: Relay
+  readonly role: string
+  release(): void
+}
+
+/** Takes a connection to its session. Returns nothing where it ends before: cancelled, refused, gone. */
+async function admit(plain: Socket, services: ConnectionServices): Promise<Client | undefined> {
+  const { tls, cancelKeys, stats, logger } = services
+  const deadline = createDeadline(services.loginTimeoutMs)
+  let socket: Socket = plain
+  let request: StartupRequest | undefined
+  try {
+    const opening = await deadline.race(readOpening(plain, tls), tooSlow())
+    if (opening.kind === 'cancel') {
+      stats.cancelRequested(cancelKeys.cancel(opening.processId, opening.secretKey))
+      plain.destroy()
+      return undefined
+    }
+    socket = opening.socket
+    socket.on('error', (error) => logger.debug('gateway: a connection failed', { error }))
+    request = parseStartup(opening.packet)
+    const login = logIn(opening.socket, request, services)
+    const told = fatal('57014', 'canceling authentication due to timeout')
+    // A session that is opened after the deadline belongs to nobody.
+    const loggedIn = await deadline.race(login, tooSlow(told), (late) => leaveSession(late.session))
+    return openClient(socket, loggedIn, request, services)
+  } catch (error) {
+    const refusal = refusalOf(error)
+    if (refusal === undefined) {
+      logger.debug('gateway: a client left during its login', { error })
+      plain.destroy()
+    } else {
+      refuse(socket, refusal, request, services)
+    }
+    return undefined
+  } finally {
+    deadline.clear()
+  }
+}
+
+function tooSlow(told?: ServerError): Error {
+  return refused(refusal('login-timeout', 'the login took longer than "loginTimeoutMs"', told))
+}
+
+function openClient(
+  socket: Socket,
+  { session, token }: LoggedIn,
+  { role, database, parameters }: StartupRequest,
+  { cancelKeys, stats, faults, logger }: ConnectionServices,
+): Client {
+  const key = cancelKeys.issue(() => session.cancel())
+  stats.loginAccepted(token)
+  logger.debug('gateway: accepted a login', {
+    role,
+    accessKeyId: token.accessKeyId,
+    processId: key.processId,
+    applicationName: parameters.get('application_name'),
+  })
+  const greeting = [authenticationOk(), backendKeyData(key.processId, key.secretKey)]
+  const relay = startRelay(socket, session, Buffer.concat(greeting), faults)
+  const opened = {
+    processId: key.processId,
+    role,
+    database,
+    applicationName: parameters.get('application_name'),
+  }
+  const unregister = faults.registry.add(opened, (error) => relay.terminate(error))
+  return {
+    relay,
+    role,
+    release() {
+      unregister()
+      key.release()
+      stats.sessionEnded()
+    },
+  }
+}
+
+function refuse(
+  socket: Socket,
+  { reason, explanation, told }: Refusal,
+  request: StartupRequest | undefined,
+  { stats, logger }: ConnectionServices,
+): void {
+  stats.loginRefused(reason)
+  logger.warn(`gateway: refused a login: ${explanation}`, {
+    reason,
+    ...(request && { role: request.role, database: request.database }),
+    servername: servernameOf(socket),
+    remotePort: socket.remotePort,
+  })
+  if (told === undefined) {
+    socket.destroy()
+    return
+  }
+  socket.write(errorResponse(told))
+  closeGently(socket)
+}

@@ -1,0 +1,131 @@
+/** Carries messages between a client that is logged in and its session, both ways at the pace of the slower side. */
+import type { Socket } from 'node:net'
+import type { EngineSession } from '../engines/engine.js'
+import { fatal } from '../auth/refusal.js'
+import { errorResponse } from '../wire/backend-messages.js'
+import { createSessionFaults, type FaultDecisions } from '../faults/session-faults.js'
+import { createFrontendReader } from '../wire/frontend-reader.js'
+import { BackendType } from '../wire/message-types.js'
+import { createReplyTracker } from '../wire/reply-tracker.js'
+import { ServerError } from '../wire/server-error.js'
+
+export interface Relay {
+  /** Tells the client why, where a message may stand, and ends the session. Does nothing on one that has ended. */
+  terminate(reason: ServerError): void
+  /** Resolves, once both sides have ended, with what ended it where that was not the client's wish. Never rejects. */
+  readonly ended: Promise<Error | undefined>
+}
+
+/**
+ * @param greeting what goes to the client in front of the session's first messages
+ * @param decisions what of it is to fail on purpose
+ */
+export function startRelay(
+  client: Socket,
+  session: EngineSession,
+  greeting: Buffer,
+  decisions: FaultDecisions,
+): Relay {
+  const reader = createFrontendReader()
+  const tracker = createReplyTracker()
+  const faults = createSessionFaults(decisions, tracker)
+  let reason: Error | undefined
+  let clientDone = false
+  let sessionDone = false
+  let settle: (reason: Error | undefined) => void = () => {}
+  const ended = new Promise<Error | undefined>((resolve) => (settle = resolve))
+
+  const finishWhenDone = (): void => {
+    if (clientDone && sessionDone) settle(reason)
+  }
+  const terminate = (error: ServerError): void => {
+    if (client.destroyed || client.writableEnded) return
+    reason ??= error
+    if (tracker.atBoundary) client.write(errorResponse(error))
+    closeGently(client)
+    session.off('data', toClient)
+    leaveSession(session)
+  }
+
+  const toSession = (chunk: Buffer): void => {
+    if (session.writableEnded || session.destroyed) return
+    try {
+      const messages = reader.push(chunk)
+      const passed = messages === undefined ? NOTHING : faults.fromClient(messages)
+      if (passed === undefined) {
+        client.destroy()
+        return
+      }
+      if (passed.length > 0 && !session.write(passed)) client.pause()
+    } catch (error) {
+      terminate(fatal('08P01', (error as Error).message))
+      return
+    }
+    if (reader.terminated) session.end()
+  }
+  const toClient = (chunk: Buffer): void => {
+    tracker.push(chunk)
+    const { bytes, isCut } = faults.fromEngine(chunk)
+    if (isCut) client.destroy()
+    else if (bytes.length > 0 && !client.write(bytes)) session.pause()
+  }
+  const sessionEnded = (): void => {
+    if (sessionDone) return
+    sessionDone = true
+    if (!client.destroyed && !client.writableEnded) {
+      // A session that ends by itself has said why in a last error; one that broke off has not.
+      const silent = !reader.terminated && tracker.lastType !== BackendType.errorResponse
+      if (silent) reason ??= connectionLost()
+      if (silent && tracker.atBoundary) client.write(errorResponse(connectionLost()))
+      closeGently(client)
+    }
+    session.destroy()
+    finishWhenDone()
+  }
+  const clientEnded = (): void => {
+    if (clientDone) return
+    clientDone = true
+    session.off('data', toClient)
+    leaveSession(session)
+    finishWhenDone()
+  }
+
+  session.on('data', toClient).on('end', sessionEnded).on('close', sessionEnded)
+  session.on('drain', () => client.resume())
+  session.on('error', (error) => {
+    reason ??= error
+  })
+  client.on('drain', () => session.resume())
+  client.on('end', () => session.end())
+  client.on('close', clientEnded)
+  client.on('error', (error) => {
+    reason ??= error
+  })
+  client.write(greeting)
+  client.on('data', toSession).resume()
+  // Either side may have ended while nobody listened.
+  if (session.destroyed) sessionEnded()
+  if (client.destroyed) clientEnded()
+  return { terminate, ended }
+}
+
+/** Sends what is left to send, then closes; at the latest after a while, should the client not take it. */
+export function closeGently(socket: Socket): void {
+  socket.setTimeout(LINGER_MS, () => socket.destroy())
+  socket.resume()
+  socket.destroySoon()
+}
+
+/** Ends a session whose client is gone. It reaches its end only when somebody reads the rest of its replies. */
+export function leaveSession(session: EngineSession): void {
+  session.on('error', () => {})
+  session.end()
+  session.resume()
+}
+
+const NOTHING = Buffer.alloc(0)
+const LINGER_MS = 5_000
+
+function connectionLost(): ServerError {
+  return fatal('57P01', 'terminating connection because the server behind the gateway was lost')
+}

@@ -1,0 +1,68 @@
+/** The server's side of TLS on connections that began without it. */
+import type { Socket } from 'node:net'
+import { createServer, type TLSSocket } from 'node:tls'
+import type { GatewayCertificates } from '../certificates/gateway-certificates.js'
+import { connectionClosed } from '../wire/packet-reader.js'
+
+export interface TlsUpgrader {
+  /** Resolves after the handshake; rejects with what went wrong in it. The socket is then closed. */
+  upgrade(socket: Socket): Promise<TLSSocket>
+}
+
+/** Creates an upgrader: TLS 1.2 or newer, and no other ALPN protocol than `postgresql` for clients that name one. */
+export function createTlsUpgrader({ certificate, privateKey }: GatewayCertificates): TlsUpgrader {
+  const waiting = new Map<string, Waiting>()
+  // It never listens: injecting connections is the documented way to get a server's TLS on a socket that one has.
+  const server = createServer({
+    cert: certificate,
+    key: privateKey,
+    minVersion: 'TLSv1.2',
+    ALPNProtocols: ['postgresql'],
+    // The gateway's own limit covers the whole login.
+    handshakeTimeout: 0x7fff_ffff,
+  })
+  server.on('secureConnection', (secured) => {
+    const waiter = waiting.get(peerOf(secured))
+    if (waiter === undefined) secured.destroy()
+    else waiter.resolve(secured)
+  })
+  server.on('tlsClientError', (error, secured) => waiting.get(peerOf(secured))?.reject(error))
+
+  return {
+    upgrade(socket) {
+      const peer = peerOf(socket)
+      return new Promise((resolve, reject) => {
+        const settle = (): void => {
+          waiting.delete(peer)
+          socket.off('close', closed)
+        }
+        const closed = (): void => {
+          settle()
+          reject(connectionClosed())
+        }
+        waiting.set(peer, {
+          resolve(secured) {
+            settle()
+            resolve(secured)
+          },
+          reject(error) {
+            settle()
+            reject(error)
+          },
+        })
+        socket.once('close', closed)
+        server.emit('connection', socket)
+      })
+    },
+  }
+}
+
+interface Waiting {
+  resolve(secured: TLSSocket): void
+  reject(error: Error): void
+}
+
+/** What the server's events have in common with the socket that was injected. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
+}
