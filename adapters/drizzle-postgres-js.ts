@@ -5,6 +5,7 @@ import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { Options, PostgresType, Sql } from 'postgres'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
+import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import type { Login } from '../core/login.js'
 import { createSql } from './postgres-js.js'
@@ -27,6 +28,7 @@ export function drizzleClient<TSchema extends Record<string, unknown> = Record<s
   login: Login,
   config: DrizzleClientConfig<TSchema> = {},
 ): PostgresJsDatabase<TSchema> & { $client: Sql } {
+  checkDriverOptions(login, config, { client: 'socket' })
   const { connection = {}, ...drizzleConfig } = config
   return drizzle({
     ...(drizzleConfig as DrizzleConfig<TSchema>),

@@ -7,6 +7,7 @@ import { sqlStateOf } from '../core/conflict/is-occ-conflict.js'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { lendToTransaction } from '../core/conflict/transaction-lease.js'
+import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import type { Login } from '../core/login.js'
 import { createPool } from './pg.js'
@@ -37,6 +38,7 @@ export function drizzleClient<TSchema extends Record<string, unknown> = Record<s
   login: Login,
   config: DrizzleClientConfig<TSchema> = {},
 ): DrizzleDatabase<TSchema> {
+  checkDriverOptions(login, config, { client: 'socket' })
   const { connection = {}, ...drizzleConfig } = config
   return drizzle({
     ...(drizzleConfig as DrizzleConfig<TSchema>),

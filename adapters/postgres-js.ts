@@ -3,6 +3,7 @@ import postgres, { type Options, type PostgresType, type Sql, type TransactionSq
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkOptions, text } from '../core/options/check.js'
+import { PADDING_PARAMETER } from '../core/connection/first-packet.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { drawLifetimeSecs } from '../core/connection/lifetime.js'
@@ -58,7 +59,9 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     ssl: false,
     // A public option that its types leave out. It is called per physical connection and must not reject: that would
     // lose the slot for good. The stream never does; what fails is reported on it, as by any socket.
-    socket: createStreamFactory(login, { tls }),
+    // It fails with what the server said last, which Postgres.js does not wait for.
+    socket: createStreamFactory(login, { tls, failsWhenLost: true }),
+    connection: { ...options.connection, [PADDING_PARAMETER]: PADDING },
   } as Options<T>
 }
 
@@ -97,6 +100,13 @@ type Begin<Types extends Record<string, unknown>> = <T>(
   begin: string,
   work: (sql: TransactionSql<Types>) => Promise<T>,
 ) => Promise<T>
+
+/**
+ * Postgres.js (3.4) collects small writes for a moment. Where the connection dies in that moment it forgets to send what it
+ * collected and goes on collecting, so that the slot never opens a connection again. What is longer than a kilobyte it sends
+ * at once. An object, because its text need not be seen wherever the options are printed.
+ */
+const PADDING = { toString: () => ' '.repeat(1_024) } as unknown as string
 
 const OWNED: Readonly<Record<string, OwnedByLogin>> = {
   host: 'host',

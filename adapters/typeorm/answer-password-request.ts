@@ -32,7 +32,9 @@ function hidePassword(owner: unknown): void {
   let hidden: unknown
   Object.defineProperty(owner, 'password', {
     get: () => hidden,
-    set: (value) => (hidden = value),
+    set: (value) => {
+      hidden = value
+    },
     configurable: true,
     enumerable: false,
   })

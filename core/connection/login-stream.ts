@@ -11,20 +11,25 @@
  */
 import { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { PgIamError } from '../errors.js'
 import type { Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { CANCEL_REQUEST, SSL_REQUEST } from '../wire/startup-packet.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
+import { createFirstPacket } from './first-packet.js'
 import { retireWhenIdle, type IdleRetirement } from './idle-retirement.js'
+import { lastWordsIn } from './last-words.js'
 import { drawLifetimeSecs } from './lifetime.js'
 import { openConnection, openForCancel, type OpenConnection } from './open-connection.js'
+import { createSocketSettings } from './socket-settings.js'
+import { brokenPipe, closedByServer, tlsTwice } from './stream-errors.js'
 
 export interface LoginStreamOptions {
   /** Default: that of the login. */
   tls?: VerifiedTls
   /** Ends the connection once it is past its lifetime and idle. Default `false`: the pool does that. */
   retiresWhenIdle?: boolean
+  /** Fails with what the server said last where the server ends the connection. Default `false`: it just ends. */
+  failsWhenLost?: boolean
 }
 
 type WriteCallback = (error?: Error | null) => void
@@ -34,28 +39,42 @@ export class LoginStream extends Duplex {
   readonly #login: Login
   readonly #tls: VerifiedTls
   readonly #retiresWhenIdle: boolean
+  readonly #failsWhenLost: boolean
   readonly #lifetimeMs: number
   readonly #abort = new AbortController()
-  /** What the driver asked of its socket before there was one. */
-  readonly #wishes: ((socket: TLSSocket) => void)[] = []
-  #firstPacket: Buffer = Buffer.alloc(0)
+  readonly #settings = createSocketSettings()
+  readonly #firstPacket = createFirstPacket()
   #isOpening = false
   #socket: TLSSocket | undefined
   #openedAt = Infinity
   #record: ConnectionRecord | undefined
   #retirement: IdleRetirement | undefined
+  #lastChunk: Buffer = Buffer.alloc(0)
+  /** Whether the driver, or we, have ended the connection. */
+  #isLeaving = false
+  #isEndedByServer = false
 
-  constructor(login: Login, { tls = login.tls, retiresWhenIdle = false }: LoginStreamOptions = {}) {
+  constructor(login: Login, options: LoginStreamOptions = {}) {
     super({ allowHalfOpen: false })
+    const { tls = login.tls, retiresWhenIdle = false, failsWhenLost = false } = options
     this.#login = login
     this.#tls = tls
     this.#retiresWhenIdle = retiresWhenIdle
+    this.#failsWhenLost = failsWhenLost
     this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
+    if (failsWhenLost) this.once('end', () => this.#finish())
   }
 
   /** Whether the connection has reached the age at which a pool should not hand it out any more. */
   get isPastLifetime(): boolean {
     return Date.now() - this.#openedAt >= this.#lifetimeMs
+  }
+
+  /** Why the server ended the connection, or `undefined` where it has not. */
+  get loss(): Error | undefined {
+    const said = lastWordsIn(this.#lastChunk)
+    if (said !== undefined || this.#isLeaving || !this.#isEndedByServer) return said
+    return closedByServer()
   }
 
   /** As on a `net.Socket`. The address is the login's business; pg only waits for the event before it writes. */
@@ -71,34 +90,39 @@ export class LoginStream extends Duplex {
   }
 
   setNoDelay(noDelay?: boolean): this {
-    return this.#wish((socket) => socket.setNoDelay(noDelay))
+    this.#settings.set((socket) => socket.setNoDelay(noDelay))
+    return this
   }
 
   setKeepAlive(enable?: boolean, initialDelay?: number): this {
-    return this.#wish((socket) => socket.setKeepAlive(enable, initialDelay))
+    this.#settings.set((socket) => socket.setKeepAlive(enable, initialDelay))
+    return this
   }
 
   ref(): this {
-    return this.#wish((socket) => socket.ref())
+    this.#settings.set((socket) => socket.ref())
+    return this
   }
 
   unref(): this {
-    return this.#wish((socket) => socket.unref())
+    this.#settings.set((socket) => socket.unref())
+    return this
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
     if (this.#socket !== undefined) {
+      this.#isLeaving ||= chunk.equals(TERMINATE)
       this.#retirement?.wrote()
       writeThrough(this.#socket, chunk, done)
       return
     }
-    this.#firstPacket = Buffer.concat([this.#firstPacket, chunk])
-    if (this.#isOpening || !isWhole(this.#firstPacket)) {
+    const firstPacket = this.#isOpening ? undefined : this.#firstPacket.push(chunk)
+    if (firstPacket === undefined) {
       done()
       return
     }
     this.#isOpening = true
-    this.#open(this.#firstPacket).then(
+    this.#open(firstPacket).then(
       () => done(),
       (error: unknown) => done(error as Error),
     )
@@ -122,6 +146,7 @@ export class LoginStream extends Duplex {
   }
 
   override _final(done: WriteCallback): void {
+    this.#isLeaving ||= !this.#isEndedByServer
     // Without a socket nothing will ever come that could end the other side.
     if (this.#socket === undefined) this.destroy()
     else this.#socket.end()
@@ -132,7 +157,7 @@ export class LoginStream extends Duplex {
     this.#abort.abort()
     this.#retirement?.cancel()
     this.#socket?.destroy()
-    this.#record?.closed(error ?? undefined)
+    this.#record?.closed(error ?? this.loss)
     done(error)
   }
 
@@ -158,14 +183,19 @@ export class LoginStream extends Duplex {
 
   #attach({ socket, received }: OpenConnection): void {
     this.#socket = socket
-    for (const wish of this.#wishes.splice(0)) wish(socket)
+    this.#settings.apply(socket)
     socket.on('data', (chunk: Buffer) => {
+      this.#lastChunk = chunk
       this.#retirement?.received(chunk)
       if (!this.push(chunk)) socket.pause()
     })
-    socket.on('end', () => this.push(null))
+    socket.on('end', () => {
+      this.#isEndedByServer = true
+      this.push(null)
+    })
     socket.on('error', (error) => this.destroy(error))
     socket.on('close', () => this.#closed())
+    this.#lastChunk = received
     if (received.length > 0) this.push(received)
     // A server that refuses the login may have closed while its answer was read.
     if (socket.destroyed) this.#closed()
@@ -175,42 +205,32 @@ export class LoginStream extends Duplex {
   /** What was received is still delivered; a driver that no longer reads would otherwise keep the stream open. */
   #closed(): void {
     if (this.destroyed) return
-    if (!this.readableEnded && this.readableLength > 0) this.once('end', () => this.destroy())
-    else setImmediate(() => this.destroy())
+    this.#isEndedByServer = true
+    this.#record?.closed(this.loss)
+    if (!this.readableEnded && this.readableLength > 0) this.once('end', () => this.#finish())
+    else setImmediate(() => this.#finish())
     this.push(null)
   }
 
-  /** Says goodbye as a driver would, and lets the server close. */
+  #finish(): void {
+    this.destroy(this.#failsWhenLost ? this.loss : undefined)
+  }
+
+  /** Says goodbye as a driver would. The driver sees the end at once, so that it sends nothing to a server that is leaving. */
   #retire(): void {
-    this.#socket?.end(TERMINATE)
-  }
-
-  #wish(wish: (socket: TLSSocket) => void): this {
-    if (this.#socket === undefined) this.#wishes.push(wish)
-    else wish(this.#socket)
-    return this
+    const socket = this.#socket
+    this.#isLeaving = true
+    this.#socket = undefined
+    socket?.setTimeout(GOODBYE_MS, () => socket.destroy()).end(TERMINATE)
+    this.push(null)
   }
 }
 
+const GOODBYE_MS = 5_000
 const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])
-
-function isWhole(packet: Buffer): boolean {
-  return packet.length >= 8 && packet.length >= packet.readInt32BE(0)
-}
 
 /** The callback is what holds a driver back that writes faster than the network takes. */
 function writeThrough(socket: TLSSocket, chunk: Buffer, done: WriteCallback): void {
-  if (socket.destroyed)
-    done(Object.assign(new Error('the connection is closed'), { code: 'EPIPE' }))
+  if (socket.destroyed) done(brokenPipe())
   else socket.write(chunk, (error) => done(error))
-}
-
-function tlsTwice(): PgIamError {
-  return new PgIamError(
-    'ERR_OPTION_CONFLICT',
-    'the client is set to do TLS itself, on a connection that has it already',
-    {
-      hint: 'Leave "ssl" out of the client\'s options: the login brings verified TLS.',
-    },
-  )
 }

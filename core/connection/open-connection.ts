@@ -7,6 +7,7 @@ import type { VerifiedTls } from '../tls/verified-tls.js'
 import { startupParameters } from '../wire/startup-packet.js'
 import { dial } from './dial.js'
 import { createEndpointSet, type EndpointSet } from './endpoint-set.js'
+import { PADDING_PARAMETER } from './first-packet.js'
 import type { Endpoint } from './log-in.js'
 import { isBeforeDialling, tryEndpoints, type OpenConnection } from './try-endpoints.js'
 import { withinTime } from './within-time.js'
@@ -37,6 +38,7 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
       'the driver did not send a startup packet of PostgreSQL',
     )
   }
+  parameters.delete(PADDING_PARAMETER)
   const user = login.user ?? parameters.get('user') ?? ''
   parameters.set('database', login.database)
   const attempt = {

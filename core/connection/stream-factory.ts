@@ -19,8 +19,18 @@ export function loginOfFactory(factory: unknown): Login | undefined {
 
 /** Tells whether a `pg.Client` runs on a stream of ours that has reached its age. */
 export function isPastLifetime(client: unknown): boolean {
-  const { connection } = (client ?? {}) as { connection?: { stream?: unknown } }
-  return (connection?.stream as { isPastLifetime?: boolean } | undefined)?.isPastLifetime === true
+  return streamOf(client).isPastLifetime === true
+}
+
+/** Why the server ended the connection of a `pg.Client` on a stream of ours, or `undefined` where it has not. */
+export function lossOf(client: unknown): Error | undefined {
+  return streamOf(client).loss
+}
+
+/** By what they have in common, because the stream may be of the package's other copy. */
+function streamOf(client: unknown): Partial<Pick<LoginStream, 'isPastLifetime' | 'loss'>> {
+  const { connection } = (client ?? {}) as { connection?: { stream?: object } }
+  return connection?.stream ?? {}
 }
 
 const LOGIN: unique symbol = Symbol.for('pg-iam.login') as never

@@ -49,9 +49,7 @@ export const tlsOptions: Check<TlsOptions> = (value, name) => {
 /** Tells whether an `ssl` or `tls` value of any client would leave TLS out or the certificate unchecked. */
 export function weakens(value: unknown): boolean {
   if (value === false) return true
-  // postgres.js verifies nothing for these words.
-  if (typeof value === 'string')
-    return ['disable', 'allow', 'prefer', 'require', 'no-verify'].includes(value)
+  if (typeof value === 'string') return WEAK_WORDS.includes(value)
   if (!isPlainObject(value)) return false
   const { rejectUnauthorized } = value
   return (
@@ -59,6 +57,9 @@ export function weakens(value: unknown): boolean {
     value['checkServerIdentity'] !== undefined
   )
 }
+
+/** Postgres.js verifies nothing for the first ones; the last ones come out of URLs. */
+const WEAK_WORDS = ['disable', 'allow', 'prefer', 'require', 'no-verify', 'false', '0', 'off', 'no']
 
 /** The error for a setting that would send a token where nobody checked who listens. */
 export function unverified(name: string): PgIamError {

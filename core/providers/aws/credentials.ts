@@ -17,6 +17,8 @@ export interface AwsCredentials {
 /** As the AWS SDK's providers: called with `forceRefresh` when what it has ends too soon. */
 export type AwsCredentialsProvider = (options?: {
   forceRefresh?: boolean
+  /** Never given. The SDK's own providers know it, and TypeScript wants one property in common. */
+  callerClientConfig?: never
 }) => AwsCredentials | Promise<AwsCredentials>
 
 export interface CredentialsSourceSettings {
