@@ -13,7 +13,7 @@ export interface GatewayStats {
   readonly loginsRefused: number
   /** How many logins were refused, by reason; reasons that did not occur are left out. */
   readonly refusals: Readonly<Partial<Record<RefusalReason, number>>>
-  /** How many different tokens were accepted. */
+  /** How many different tokens were accepted. Those that one key signs within a second for one role are the same text. */
   readonly distinctTokens: number
   /** How often a client asked to cancel a query. */
   readonly cancelRequests: number

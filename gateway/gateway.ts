@@ -106,7 +106,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     issueCredentials: (own = {}) => issueTemporaryCredentials(principals, first.roles, clock, own),
     revokeCredentials: (accessKeyId) => principals.revoke(accessKeyId),
     faults,
-    stats: stats.read,
+    stats: () => stats.read(),
     close: () => (closing ??= close()),
   } satisfies Gateway)
 }

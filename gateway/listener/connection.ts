@@ -86,12 +86,12 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     const loggedIn = await deadline.race(login, tooSlow(told), (late) => leaveSession(late.session))
     return openClient(socket, loggedIn, request, services)
   } catch (error) {
-    const refusal = refusalOf(error)
-    if (refusal === undefined) {
+    const refusedWith = refusalOf(error)
+    if (refusedWith === undefined) {
       logger.debug('gateway: a client left during its login', { error })
       plain.destroy()
     } else {
-      refuse(socket, refusal, request, services)
+      refuse(socket, refusedWith, request, services)
     }
     return undefined
   } finally {

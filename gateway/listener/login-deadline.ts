@@ -10,10 +10,10 @@ export interface Deadline {
 
 export function createDeadline(milliseconds: number): Deadline {
   let expired = false
-  let expire = (): void => {}
+  let expire: (() => void) | undefined
   const timer = setTimeout(() => {
     expired = true
-    expire()
+    expire?.()
   }, milliseconds)
   return {
     race: (work, timedOut, late) =>

@@ -32,11 +32,11 @@ export function startRelay(
   let reason: Error | undefined
   let clientDone = false
   let sessionDone = false
-  let settle: (reason: Error | undefined) => void = () => {}
+  let settle: ((reason: Error | undefined) => void) | undefined
   const ended = new Promise<Error | undefined>((resolve) => (settle = resolve))
 
   const finishWhenDone = (): void => {
-    if (clientDone && sessionDone) settle(reason)
+    if (clientDone && sessionDone) settle?.(reason)
   }
   const terminate = (error: ServerError): void => {
     if (client.destroyed || client.writableEnded) return

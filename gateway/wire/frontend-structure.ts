@@ -11,7 +11,8 @@ import { FrontendType } from './message-types.js'
  */
 export function structuralFault(bytes: Buffer, start: number, end: number): string | undefined {
   const body = start + 5
-  switch (bytes[start]) {
+  const type: number = bytes[start]!
+  switch (type) {
     case FrontendType.query:
     case FrontendType.copyFail:
       return isExactly(afterText(bytes, body, end), end)
@@ -36,7 +37,7 @@ export function structuralFault(bytes: Buffer, start: number, end: number): stri
     case FrontendType.password:
       return 'a password message after the login'
     default:
-      return `invalid frontend message type ${bytes[start]}`
+      return `invalid frontend message type ${type}`
   }
 }
 

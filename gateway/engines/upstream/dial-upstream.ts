@@ -33,5 +33,5 @@ export function dialUpstream(
 
 /** Whether what is sent stays on this machine. */
 export function isOnThisMachine({ host }: UpstreamOptions): boolean {
-  return host.startsWith('/') || host === 'localhost' || host === '::1' || /^127\./.test(host)
+  return host.startsWith('/') || host === 'localhost' || host === '::1' || host.startsWith('127.')
 }

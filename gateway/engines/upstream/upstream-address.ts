@@ -51,8 +51,8 @@ const secret: Check<string> = (value, name) => {
 }
 
 /** As libpq reads it, as far as the gateway can do what it asks for. */
-function fromUrl(text: string, name: string): object {
-  const url = parse(text)
+function fromUrl(given: string, name: string): object {
+  const url = parse(given)
   if (url === undefined || !['postgres:', 'postgresql:'].includes(url.protocol))
     throw new PgIamError('ERR_OPTION_INVALID', `"${name}" must be an object or a postgres:// URL`)
   if (url.username !== '') {
@@ -85,9 +85,9 @@ function fromUrl(text: string, name: string): object {
 }
 
 /** Neither the URL nor the parser's error is shown: there may be a password in it. */
-function parse(text: string): URL | undefined {
+function parse(given: string): URL | undefined {
   try {
-    const url = new URL(text)
+    const url = new URL(given)
     for (const part of [url.hostname, url.pathname, url.password]) decodeURIComponent(part)
     return url
   } catch {

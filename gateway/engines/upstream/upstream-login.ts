@@ -100,9 +100,9 @@ function offersScram(request: Buffer): boolean {
   return request.toString('latin1', 9).split('\0').includes(SCRAM_SHA_256)
 }
 
-function notTrusted(message: string): ServerError {
+function notTrusted(detail: string): ServerError {
   return new ServerError('28000', 'the PostgreSQL behind the gateway refused its login', {
-    detail: message,
+    detail,
     hint: 'Let it trust the gateway, over its Unix socket for example, or give "upstream.password".',
   })
 }

@@ -1,0 +1,180 @@
+import { startGateway, type GatewayOptions } from '../../gateway/index.js'
+import { gatewaySettings } from '../../gateway/options.js'
+
+const CLUSTER = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
+const PRINCIPAL = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'canary-secret', roles: ['app'] }
+
+describe('gatewaySettings', () => {
+  it('has a default for everything', () => {
+    expect(gatewaySettings({})).toMatchObject({
+      host: '127.0.0.1',
+      port: 0,
+      clusters: [expect.stringMatching(/^[a-z0-9]{26}\.dsql\.us-east-1\.on\.aws$/)],
+      principals: [],
+      roles: ['admin', 'app'],
+      database: 'postgres',
+      engine: { pglite: {} },
+      loginTimeoutMs: 10_000,
+      maxConnections: 10_000,
+      clock: Date.now,
+    })
+  })
+
+  it('keeps what is given', () => {
+    const given: GatewayOptions = {
+      host: '127.8.0.1',
+      port: 5432,
+      clusters: [
+        CLUSTER,
+        CLUSTER.toUpperCase(),
+        '01234567890123456789012345.dsql-fnh4.eu-west-1.on.aws',
+      ],
+      principals: [PRINCIPAL],
+      roles: ['shop', 'admin', 'shop'],
+      database: 'orders',
+      dataDirectory: '/data',
+      cacheDirectory: '/cache',
+      lockTimeoutMs: 1,
+      idleInTransactionTimeoutMs: 2,
+      loginTimeoutMs: 3,
+      maxConnections: 4,
+      logger: console,
+      clock: () => 5,
+    }
+    expect(gatewaySettings(given)).toMatchObject({
+      host: '127.8.0.1',
+      port: 5432,
+      clusters: [CLUSTER, '01234567890123456789012345.dsql-fnh4.eu-west-1.on.aws'],
+      principals: [PRINCIPAL],
+      roles: ['admin', 'shop'],
+      database: 'orders',
+      engine: {
+        pglite: {
+          dataDirectory: '/data',
+          cacheDirectory: '/cache',
+          lockTimeoutMs: 1,
+          idleInTransactionTimeoutMs: 2,
+        },
+      },
+      loginTimeoutMs: 3,
+      maxConnections: 4,
+      logger: console,
+    })
+  })
+
+  it('takes the engine "upstream" where an upstream is given', () => {
+    const upstream = { host: '/tmp/socket', port: 5433 }
+    expect(gatewaySettings({ upstream }).engine).toEqual({ upstream })
+    expect(gatewaySettings({ upstream, engine: 'upstream' }).engine).toEqual({ upstream })
+  })
+})
+
+describe('startGateway', () => {
+  const invalid: [option: string, value: unknown][] = [
+    ['host', '0.0.0.0'],
+    ['host', '::'],
+    ['host', 'example.com'],
+    ['host', 127],
+    ['port', -1],
+    ['port', 65_536],
+    ['port', '5432'],
+    ['port', 1.5],
+    ['clusters', CLUSTER],
+    ['clusters', []],
+    ['clusters[0]', ['localhost']],
+    ['clusters[1]', [CLUSTER, 'https://example.com']],
+    ['clusters[0]', [7]],
+    ['principals', {}],
+    ['principals', []],
+    ['principals[0]', ['x']],
+    ['principals[0].accessKeyId', [{ ...PRINCIPAL, accessKeyId: 'with space' }]],
+    ['principals[0].accessKeyId', [{ secretAccessKey: 's', roles: [] }]],
+    ['principals[0].secretAccessKey', [{ ...PRINCIPAL, secretAccessKey: '' }]],
+    ['principals[0].secretAccessKey', [{ accessKeyId: 'A', roles: [] }]],
+    ['principals[0].sessionToken', [{ ...PRINCIPAL, sessionToken: 7 }]],
+    ['principals[0].roles', [{ ...PRINCIPAL, roles: 'app' }]],
+    ['principals[0].roles', [{ accessKeyId: 'A', secretAccessKey: 's' }]],
+    ['principals[0].role', [{ ...PRINCIPAL, role: 'app' }]],
+    ['roles', 'app'],
+    ['roles[1]', ['app', '']],
+    ['roles[0]', ['x'.repeat(64)]],
+    ['roles[0]', ['with\0nul']],
+    ['database', ''],
+    ['engine', 'postgres'],
+    ['upstream.host', {}],
+    ['upstream.host', { host: '' }],
+    ['upstream.port', { host: 'h', port: 0 }],
+    ['upstream.database', { host: 'h', database: 7 }],
+    ['upstream.password', { host: 'h', password: '' }],
+    ['upstream.user', { host: 'h', user: 'app' }],
+    ['upstream', 'http://localhost/'],
+    ['upstream', 'postgres://localhost:99999/'],
+    ['upstream', 'postgres://localhost/?connect_timeout=5'],
+    ['upstream', 7],
+    ['dataDirectory', ''],
+    ['cacheDirectory', 7],
+    ['lockTimeoutMs', 0],
+    ['lockTimeoutMs', 3_600_001],
+    ['idleInTransactionTimeoutMs', '5s'],
+    ['loginTimeoutMs', Infinity],
+    ['maxConnections', 0],
+    ['maxConnections', 1.5],
+    ['logger', {}],
+    ['logger', () => {}],
+    ['clock', 5],
+    ['cluster', CLUSTER],
+  ]
+  it.each(invalid)('refuses a wrong "%s": %p', async (option, value) => {
+    const key = option.split(/[.[]/)[0]!
+    await expect(startGateway({ [key]: value })).rejects.toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: expect.stringContaining(`"${option}"`) as string,
+    })
+  })
+
+  const conflicts: [what: string, options: GatewayOptions, named: string][] = [
+    ['an upstream for PGlite', { engine: 'pglite', upstream: { host: 'h' } }, '"upstream"'],
+    [
+      'an option of PGlite with an upstream',
+      { lockTimeoutMs: 5, upstream: { host: 'h' } },
+      '"lockTimeoutMs"',
+    ],
+    ['one access key twice', { principals: [PRINCIPAL, PRINCIPAL] }, '"principals[1].accessKeyId"'],
+    ['a user in the URL', { upstream: 'postgres://app@localhost/' }, '"upstream"'],
+    ['TLS in the URL', { upstream: 'postgres://localhost/?sslmode=require' }, '"upstream"'],
+  ]
+  it.each(conflicts)('refuses %s', async (_what, options, named) => {
+    await expect(startGateway(options)).rejects.toMatchObject({
+      code: 'ERR_OPTION_CONFLICT',
+      message: expect.stringContaining(named) as string,
+    })
+  })
+
+  it('refuses the engine "upstream" without one', async () => {
+    await expect(startGateway({ engine: 'upstream' })).rejects.toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+    })
+  })
+
+  it('suggests the nearest option', async () => {
+    await expect(startGateway({ principal: [] } as object)).rejects.toMatchObject({
+      hint: 'Did you mean "principals"?',
+    })
+  })
+
+  it('never shows a secret in its refusals', async () => {
+    const wrong: unknown[] = [
+      { principals: [{ ...PRINCIPAL, secretAccessKey: ['canary-secret'] }] },
+      { principals: [{ ...PRINCIPAL, sessionToken: { canary: 'canary-secret' } }] },
+      { upstream: { host: 'h', password: 'canary-secret\0' } },
+      { upstream: 'postgres://app:canary-secret@localhost/' },
+      { upstream: 'postgres://:canary-secret@local host/' },
+      { upstream: 'mysql://:canary-secret@localhost/' },
+    ]
+    for (const options of wrong) {
+      const error = await startGateway(options as object).catch((refusal: unknown) => refusal)
+      const { message, hint, stack, cause } = error as Error & { hint?: string }
+      expect(`${message} ${hint} ${stack} ${String(cause)}`).not.toContain('canary-secret')
+    }
+  })
+})

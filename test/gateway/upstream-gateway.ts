@@ -1,0 +1,76 @@
+/** A gateway in front of a real PostgreSQL for one test file, and what it logs. */
+import type { Logger } from '../../core/logger.js'
+import { startGateway, type Gateway, type GatewayOptions } from '../../gateway/index.js'
+import { launchPostgres, type PostgresServer } from '../support/postgres/launch-postgres.js'
+
+export interface LogLine {
+  level: keyof Logger
+  message: string
+  details: Record<string, unknown>
+}
+
+export interface LogRecorder {
+  logger: Logger
+  lines: LogLine[]
+  /** Resolves with the next line that tells of a refusal for this reason; lines before it are skipped. */
+  refusal(reason: string): Promise<LogLine>
+  /** Resolves with the next line with this message; lines before it are skipped. */
+  line(message: string): Promise<LogLine>
+}
+
+export function recordLog(): LogRecorder {
+  const lines: LogLine[] = []
+  let wake: (() => void) | undefined
+  let read = 0
+  const record =
+    (level: keyof Logger) =>
+    (message: string, details: object = {}): void => {
+      lines.push({ level, message, details: details as Record<string, unknown> })
+      wake?.()
+    }
+  const next = async (fits: (line: LogLine) => boolean): Promise<LogLine> => {
+    for (;;) {
+      while (read < lines.length) {
+        const line = lines[read++]!
+        if (fits(line)) return line
+      }
+      await new Promise<void>((resolve) => (wake = resolve))
+    }
+  }
+  return {
+    lines,
+    logger: {
+      debug: record('debug'),
+      info: record('info'),
+      warn: record('warn'),
+      error: record('error'),
+    },
+    refusal: (reason) => next(({ details }) => details['reason'] === reason),
+    line: (text) => next(({ message }) => message === text),
+  }
+}
+
+/** Registers the start and the end of a server; gives gateways in front of it, which end with the test file. */
+export function usePostgres(): {
+  server: () => PostgresServer
+  start: (options?: GatewayOptions) => Promise<Gateway>
+} {
+  let server: PostgresServer
+  const gateways: Gateway[] = []
+  beforeAll(async () => {
+    server = await launchPostgres({ roles: ['admin', 'app'] })
+  })
+  afterAll(async () => {
+    await Promise.all(gateways.map((gateway) => gateway.close()))
+    await server?.close()
+  })
+  return {
+    server: () => server,
+    async start(options = {}) {
+      const { socketDirectory, port } = server
+      const gateway = await startGateway({ upstream: { host: socketDirectory, port }, ...options })
+      gateways.push(gateway)
+      return gateway
+    },
+  }
+}
