@@ -1,0 +1,122 @@
+/** Drives Knex for the contract. */
+import knex, { type Knex } from 'knex'
+import { knexConfig, knexConnection } from '../../../adapters/knex.js'
+import type {
+  AdapterDriver,
+  AdapterVariant,
+  Database,
+  DriverSettings,
+  Refusal,
+  Statements,
+} from '../../support/adapter-contract/adapter-driver.js'
+
+const connectionRefusals: Refusal[] = [
+  { what: 'a password', options: { password: 'secret' }, code: 'ERR_OPTION_CONFLICT' },
+  {
+    what: 'a password function',
+    options: { password: () => 'secret' },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+  {
+    what: 'a connection string',
+    options: { connectionString: 'postgres://app@db.example.com/shop' },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+  { what: 'another host', options: { host: 'db.example.com' }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'another user', options: { user: 'admin' }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'another database', options: { database: 'shop' }, code: 'ERR_OPTION_CONFLICT' },
+  {
+    what: 'a socket of its own',
+    options: { stream: () => undefined },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+  { what: 'ssl: false', options: { ssl: false }, code: 'ERR_TLS_UNVERIFIED' },
+  {
+    what: 'rejectUnauthorized: false',
+    options: { ssl: { rejectUnauthorized: false } },
+    code: 'ERR_TLS_UNVERIFIED',
+  },
+]
+
+const configVariant: AdapterVariant<Knex.Config> = {
+  name: 'knexConfig',
+  options: (settings) => ({
+    ...knexOptions(settings),
+    connection: { application_name: 'contract' },
+  }),
+  open: (login, options) => knexDatabase(knex(knexConfig(login, options))),
+  refusesAt: 'construction',
+  refusals: [
+    ...connectionRefusals.map((refusal) => ({
+      ...refusal,
+      options: { connection: refusal.options },
+    })),
+    {
+      what: 'a URL as connection',
+      options: { connection: 'postgres://app@db.example.com/shop' },
+      code: 'ERR_OPTION_CONFLICT',
+    },
+    {
+      what: 'a connection function',
+      options: { connection: () => ({}) },
+      code: 'ERR_OPTION_CONFLICT',
+    },
+    { what: 'another client', options: { client: 'mysql2' }, code: 'ERR_OPTION_CONFLICT' },
+    { what: 'a pool of pg', options: { connectionPool: {} }, code: 'ERR_OPTION_CONFLICT' },
+  ],
+}
+
+/** The options of this variant are Knex's own, with what `knexConnection` takes under `connection`. */
+const connectionVariant: AdapterVariant<Knex.Config & { connection?: Knex.PgConnectionConfig }> = {
+  name: 'knexConnection',
+  options: (settings) => ({
+    ...knexOptions(settings),
+    connection: { application_name: 'contract' },
+  }),
+  open: (login, { connection, ...options }) =>
+    knexDatabase(knex({ ...options, client: 'pg', connection: knexConnection(login, connection) })),
+  refusesAt: 'construction',
+  refusals: connectionRefusals.map((refusal) => ({
+    ...refusal,
+    options: { connection: refusal.options },
+  })),
+}
+
+export const knexDriver: AdapterDriver = {
+  client: 'knex',
+  variants: [configVariant, connectionVariant],
+}
+
+function knexOptions({ poolSize, log }: DriverSettings): Omit<Knex.Config, 'connection'> {
+  const logged = (message: unknown): void =>
+    log(typeof message === 'string' ? message : JSON.stringify(message))
+  return {
+    // Knex tries again at this pace while connections fail; its own 200 ms would only make the tests slow.
+    pool: { min: 0, max: poolSize, createRetryIntervalMillis: 5 },
+    debug: true,
+    asyncStackTraces: true,
+    log: { warn: logged, error: logged, debug: logged, deprecate: logged, inspectionDepth: 12 },
+  }
+}
+
+function knexDatabase(db: Knex): Database {
+  return {
+    ...statementsOn(db),
+    transaction: (work) => db.transaction((transaction) => work(statementsOn(transaction))),
+    close: () => db.destroy(),
+    objects: [db, db.client, (db.client as { config: unknown }).config],
+  }
+}
+
+function statementsOn(db: Knex): Statements {
+  return {
+    run: async (text) => (await db.raw<{ rows: Record<string, unknown>[] }>(text)).rows,
+    addNote: async (id, body) => {
+      await db('note').insert({ id, body })
+    },
+    findNote: async (id) => {
+      const note = await db<{ id: number; body: string }>('note').where({ id }).first('body')
+      return note?.body
+    },
+  }
+}

@@ -1,0 +1,177 @@
+/** Drives TypeORM for the contract. */
+import { DataSource, EntitySchema, type EntityManager, type LogLevel, type Logger } from 'typeorm'
+import type { Pool } from 'pg'
+import {
+  typeormOptions,
+  typeormPassword,
+  type TypeormPostgresOptions,
+} from '../../../adapters/typeorm.js'
+import type { Login } from '../../../core/index.js'
+import type {
+  AdapterDriver,
+  AdapterVariant,
+  Database,
+  DriverSettings,
+  Refusal,
+  Statements,
+} from '../../support/adapter-contract/adapter-driver.js'
+
+type Options = Partial<TypeormPostgresOptions>
+
+const optionRefusals: Refusal[] = [
+  { what: 'a password', options: { password: 'secret' }, code: 'ERR_OPTION_CONFLICT' },
+  {
+    what: 'a password function',
+    options: { password: () => 'secret' },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+  {
+    what: 'a URL',
+    options: { url: 'postgres://app@db.example.com/shop' },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+  { what: 'another host', options: { host: 'db.example.com' }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'another port', options: { port: 6543 }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'another user', options: { username: 'admin' }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'another database', options: { database: 'shop' }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'ssl: false', options: { ssl: false }, code: 'ERR_TLS_UNVERIFIED' },
+  {
+    what: 'rejectUnauthorized: false',
+    options: { ssl: { rejectUnauthorized: false } },
+    code: 'ERR_TLS_UNVERIFIED',
+  },
+  {
+    what: 'a password in extra',
+    options: { extra: { password: 'secret' } },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+  {
+    what: 'a connection string in extra',
+    options: { extra: { connectionString: 'postgres://app@db.example.com/shop' } },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+  { what: 'ssl: false in extra', options: { extra: { ssl: false } }, code: 'ERR_TLS_UNVERIFIED' },
+  {
+    what: 'replication',
+    options: { replication: { master: { host: 'a.example' }, slaves: [] } },
+    code: 'ERR_OPTION_CONFLICT',
+  },
+]
+
+const optionsVariant: AdapterVariant<Options> = {
+  name: 'typeormOptions',
+  options: typeormSettings,
+  open: (login, options) =>
+    typeormDatabase(new DataSource(typeormOptions(login, { ...options, entities: [noteSchema] }))),
+  refusesAt: 'construction',
+  refusals: optionRefusals,
+}
+
+const passwordVariant: AdapterVariant<Options> = {
+  name: 'typeormPassword',
+  options: typeormSettings,
+  open: (login, options) => {
+    const dataSource = new DataSource({
+      ...ownConnection(login),
+      ...options,
+      entities: [noteSchema],
+    })
+    const pool = (): Pool | undefined => (dataSource.driver as unknown as { master?: Pool }).master
+    return { ...typeormDatabase(dataSource), connections: () => pool()?.totalCount ?? 0 }
+  },
+  refusesAt: 'connection',
+  refusals: [
+    { what: 'no TLS', options: { ssl: false }, code: 'ERR_TLS_UNVERIFIED' },
+    {
+      what: 'rejectUnauthorized: false',
+      options: { ssl: { rejectUnauthorized: false } },
+      code: 'ERR_TLS_UNVERIFIED',
+    },
+  ],
+}
+
+export const typeormDriver: AdapterDriver = {
+  client: 'typeorm',
+  variants: [optionsVariant, passwordVariant],
+}
+
+/** What everybody writes who only takes the password from the adapter. */
+function ownConnection(login: Login): TypeormPostgresOptions {
+  const { host, port } = login.connectTo ?? login
+  return {
+    type: 'postgres',
+    host,
+    port,
+    database: login.database,
+    ...(login.user === undefined ? {} : { username: login.user }),
+    password: typeormPassword(login),
+    ssl: { ...login.tls },
+  }
+}
+
+function typeormSettings({ poolSize, log }: DriverSettings): Options {
+  return {
+    poolSize,
+    applicationName: 'contract',
+    logging: 'all',
+    logger: lineLogger(log),
+    poolErrorHandler: (error) => log(`pool error ${error}`),
+  }
+}
+
+function lineLogger(log: (line: string) => void): Logger {
+  return {
+    logQuery: (query, parameters) => log(`${query} ${JSON.stringify(parameters)}`),
+    logQueryError: (error, query, parameters) =>
+      log(`${error} ${query} ${JSON.stringify(parameters)}`),
+    logQuerySlow: (time, query, parameters) =>
+      log(`${time} ${query} ${JSON.stringify(parameters)}`),
+    logSchemaBuild: log,
+    logMigration: log,
+    log: (level: LogLevel, message: unknown) => log(`${level} ${String(message)}`),
+  }
+}
+
+interface Note {
+  id: number
+  body: string
+}
+
+const noteSchema = new EntitySchema<Note>({
+  name: 'note',
+  tableName: 'note',
+  columns: { id: { type: 'int', primary: true }, body: { type: 'text' } },
+})
+
+function typeormDatabase(dataSource: DataSource): Database {
+  let starting: Promise<DataSource> | undefined
+  // TypeORM wants to be initialized once, before the first query. A failure is not remembered.
+  const ready = async (): Promise<EntityManager> => {
+    if (!dataSource.isInitialized) {
+      starting ??= dataSource.initialize().finally(() => (starting = undefined))
+      await starting
+    }
+    return dataSource.manager
+  }
+  return {
+    ...statementsOn(ready),
+    transaction: async (work) => {
+      const manager = await ready()
+      await manager.transaction((inTransaction) => work(statementsOn(async () => inTransaction)))
+    },
+    close: async () => {
+      if (dataSource.isInitialized) await dataSource.destroy()
+    },
+    objects: [dataSource, dataSource.options, dataSource.driver],
+  }
+}
+
+function statementsOn(manager: () => Promise<EntityManager>): Statements {
+  return {
+    run: async (text) => (await manager()).query(text),
+    addNote: async (id, body) => {
+      await (await manager()).insert(noteSchema, { id, body })
+    },
+    findNote: async (id) => (await (await manager()).findOneBy(noteSchema, { id }))?.body,
+  }
+}

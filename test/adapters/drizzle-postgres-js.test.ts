@@ -1,0 +1,48 @@
+import { eq } from 'drizzle-orm'
+import { integer, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
+import { drizzleClient } from '../../adapters/drizzle-postgres-js.js'
+import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
+import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
+import { drizzlePostgresJsDriver } from './drivers/drizzle-postgres-js.js'
+
+describeAdapterContract(drizzlePostgresJsDriver)
+
+const note = pgTable('note', { id: integer().primaryKey(), body: text() })
+const event = pgTable('event', {
+  id: integer().primaryKey(),
+  at: timestamp({ withTimezone: true }),
+})
+
+describe('drizzleClient on Postgres.js', () => {
+  const server = useContractServer()
+
+  it('takes a schema for relational queries', async () => {
+    const db = drizzleClient(server().login(), { schema: { note } })
+    await db.insert(note).values({ id: 1, body: 'one' })
+    expect(await db.query.note.findFirst({ where: eq(note.id, 1) })).toEqual({ id: 1, body: 'one' })
+    await db.$client.end()
+  })
+
+  it('writes and reads dates, for which Drizzle changes the client that it is given', async () => {
+    const db = drizzleClient(server().login())
+    const at = new Date('2026-11-22T12:34:56.789Z')
+    await db.execute('CREATE TABLE event (id int PRIMARY KEY, at timestamptz)')
+    await db.insert(event).values({ id: 1, at })
+    expect(await db.select().from(event)).toEqual([{ id: 1, at }])
+    await db.$client.end()
+  })
+
+  it('refuses a URL as connection', () => {
+    const connection = 'postgres://app@db.example.com/shop' as never
+    expect(() => drizzleClient(server().login(), { connection })).toThrow(
+      expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
+    )
+  })
+
+  it('refuses a client of the caller, which would log in in its own way', () => {
+    const config: object = { client: {} }
+    expect(() => drizzleClient(server().login(), config)).toThrow(
+      expect.objectContaining({ code: 'ERR_OPTION_CONFLICT' }),
+    )
+  })
+})

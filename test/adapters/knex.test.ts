@@ -1,0 +1,124 @@
+import knex, { type Knex } from 'knex'
+import { knexConfig, knexConnection } from '../../adapters/knex.js'
+import { atOnce } from '../support/adapter-contract/contract-context.js'
+import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
+import { eventually } from '../support/adapter-contract/eventually.js'
+import { fakeDate } from '../support/adapter-contract/fake-date.js'
+import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
+import { withEnvironment } from '../support/environment.js'
+import { knexDriver } from './drivers/knex.js'
+
+describeAdapterContract(knexDriver)
+
+const HOUR_MS = 3_600_000
+
+describe('knexConnection', () => {
+  const server = useContractServer()
+
+  it('gives a function that Knex asks at its first connections only, and that is good for any number of tokens', async () => {
+    const putForward = fakeDate()
+    const login = server().login({ tokenDurationSecs: 60, maxLifetimeSecs: 604_800 })
+    let asked = 0
+    const connect = knexConnection(login)
+    const connection = () => {
+      asked++
+      return connect()
+    }
+    const db = knex({ client: 'pg', connection, pool: { min: 0, max: 3 } })
+    try {
+      for (let round = 1; round <= 10; round++) {
+        await atOnce(6, () => db.raw('SELECT 1'))
+        expect(login.stats()).toMatchObject({ tokensMade: 3 * round, connectionsOpen: 3 })
+        await server().endSessions()
+        await eventually('the end of all connections', () => login.stats().connectionsOpen === 0)
+        putForward(HOUR_MS)
+      }
+      // One after another they would be one; the first three were opened at once.
+      expect(asked).toBe(3)
+      expect(server().gateway.stats().loginsRefused).toBe(0)
+    } finally {
+      await db.destroy()
+      jest.useRealTimers()
+    }
+  })
+
+  it('keeps connections whose tokens have ended', async () => {
+    const putForward = fakeDate()
+    const login = server().login({ tokenDurationSecs: 60, maxLifetimeSecs: 604_800 })
+    const pool = { min: 0, max: 3, idleTimeoutMillis: 24 * HOUR_MS }
+    const db = knex({ client: 'pg', connection: knexConnection(login), pool })
+    try {
+      await atOnce(6, () => db.raw('SELECT 1'))
+      putForward(HOUR_MS)
+      await atOnce(6, () => db.raw('SELECT 1'))
+      expect(login.stats()).toMatchObject({ tokensMade: 3, connectionsOpen: 3 })
+    } finally {
+      await db.destroy()
+      jest.useRealTimers()
+    }
+  })
+
+  it('gives Knex nothing that ends', async () => {
+    const settings = await knexConnection(server().login())()
+    expect(settings).not.toHaveProperty('expirationChecker')
+    expect(settings).not.toHaveProperty('password')
+  })
+})
+
+describe('knexConfig', () => {
+  const server = useContractServer()
+
+  it.each(['pg', 'postgres', 'postgresql'])('takes the client %s', (client) => {
+    expect(knexConfig(server().login(), { client })).toMatchObject({ client })
+  })
+
+  it('passes the other settings of Knex on', async () => {
+    const config = knexConfig(server().login(), {
+      searchPath: ['pg_temp', 'public'],
+      connection: { application_name: 'passed on' },
+    })
+    await withKnex(config, async (db) => {
+      const { rows } = await db.raw<{ rows: unknown[] }>(
+        "SELECT current_setting('search_path') AS path, current_setting('application_name') AS name",
+      )
+      expect(rows).toEqual([{ path: 'pg_temp, public', name: 'passed on' }])
+    })
+  })
+
+  it.each([
+    { PGSSLMODE: 'disable' },
+    { PGSSLMODE: 'no-verify' },
+    { PGSSLNEGOTIATION: 'direct' },
+    { PGPASSWORD: 'from the environment', PGUSER: 'admin', PGHOST: 'nowhere.example' },
+  ])('is not led astray by the environment %j', async (variables) => {
+    const config = knexConfig(server().login())
+    await withEnvironment(variables, () =>
+      withKnex(config, async (db) => {
+        const { rows } = await db.raw<{ rows: unknown[] }>('SELECT current_user AS role')
+        expect(rows).toEqual([{ role: 'app' }])
+      }),
+    )
+  })
+
+  it('changes the schema and inserts in batches', async () => {
+    await withKnex(knexConfig(server().login()), async (db) => {
+      await db.schema.createTable('streamed', (table) => table.integer('id').primary())
+      await db.batchInsert(
+        'streamed',
+        Array.from({ length: 500 }, (_, id) => ({ id })),
+      )
+      const ids = await db('streamed').orderBy('id').pluck<number[]>('id')
+      expect(ids).toHaveLength(500)
+      await db.schema.dropTable('streamed')
+    })
+  })
+})
+
+async function withKnex(config: Knex.Config, work: (db: Knex) => Promise<void>): Promise<void> {
+  const db = knex(config)
+  try {
+    await work(db)
+  } finally {
+    await db.destroy()
+  }
+}

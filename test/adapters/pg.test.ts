@@ -1,0 +1,209 @@
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { text } from 'node:stream/consumers'
+import { Client, Pool, Query, type ClientBase, type PoolClient } from 'pg'
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
+import Cursor from 'pg-cursor'
+import { createClient, createPool, pgConfig } from '../../adapters/pg.js'
+import type { AwsCredentials } from '../../core/index.js'
+import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
+import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
+import { eventually } from '../support/adapter-contract/eventually.js'
+import { createDeferred } from '../support/deferred.js'
+import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
+import { withEnvironment } from '../support/environment.js'
+import { pgDriver } from './drivers/pg.js'
+
+describeAdapterContract(pgDriver)
+
+describe('createClient', () => {
+  const server = useContractServer()
+
+  it('logs in with one token and ends', async () => {
+    const login = server().login()
+    const client = createClient(login, { application_name: 'single' })
+    await client.connect()
+    const { rows } = await client.query("SELECT current_setting('application_name') AS name")
+    expect(rows).toEqual([{ name: 'single' }])
+    expect(login.stats()).toMatchObject({ tokensMade: 1, connectionsOpen: 1 })
+    await client.end()
+    await eventually('the end of the connection', () => login.stats().connectionsOpen === 0)
+  })
+
+  it('rejects `connect` with the original error', async () => {
+    const original = new Error('no credentials today')
+    const client = createClient(server().login({ credentials: () => Promise.reject(original) }))
+    const error = await rejectionOf(client.connect())
+    expect(errorChain(error)).toContain(original)
+  })
+
+  it('lives on when its backend dies', async () => {
+    const client = createClient(server().login())
+    await client.connect()
+    const ended = new Promise((resolve) => client.once('end', resolve))
+    await server().endSessions()
+    await ended
+    await expect(client.query('SELECT 1')).rejects.toThrow()
+    await client.end()
+  })
+
+  it.each([
+    ['a password', { password: 'secret' }, 'ERR_OPTION_CONFLICT'],
+    ['a connection string', { connectionString: 'postgres://h/d' }, 'ERR_OPTION_CONFLICT'],
+    ['ssl: false', { ssl: false }, 'ERR_TLS_UNVERIFIED'],
+  ])('refuses %s', (_what, config, code) => {
+    expect(() => createClient(server().login(), config)).toThrow(expect.objectContaining({ code }))
+  })
+})
+
+describe('createPool', () => {
+  const server = useContractServer()
+  const pools: Pool[] = []
+  const open = (...parameters: Parameters<typeof createPool>): Pool => {
+    const pool = createPool(...parameters)
+    pools.push(pool)
+    return pool
+  }
+
+  afterEach(() => Promise.all(pools.splice(0).map((pool) => pool.end())))
+
+  it('keeps to `connectionTimeoutMillis` while a token does not come', async () => {
+    const { promise, resolve } = createDeferred<AwsCredentials>()
+    const credentials = () => promise
+    const login = server().login({ credentials })
+    const pool = open(login, { connectionTimeoutMillis: 50 })
+    await expect(pool.query('SELECT 1')).rejects.toThrow('timeout')
+
+    // A token that comes too late does no harm, and opens nothing.
+    const dialled = server().relay.accepted()
+    resolve(server().gateway.credentials)
+    expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    expect(server().relay.accepted() - dialled).toBe(1)
+  })
+
+  it('calls the `onConnect` of the caller, and waits for it', async () => {
+    const calls: string[] = []
+    // pg waits for a promise, which its types do not know of.
+    const onConnect = (client: ClientBase): void =>
+      client
+        .query("SET application_name TO 'from onConnect'")
+        .then(() => calls.push('done')) as never
+    const pool = open(server().login(), { onConnect })
+    const { rows } = await pool.query("SELECT current_setting('application_name') AS name")
+    expect(rows).toEqual([{ name: 'from onConnect' }])
+    expect(calls).toEqual(['done'])
+  })
+
+  it.each([
+    ['ssl: true', { ssl: true }],
+    ['rejectUnauthorized: true', { ssl: { rejectUnauthorized: true } }],
+    ['the host, port and user of the login', {}],
+  ])('takes %s, which is what is done anyway', async (_what, config) => {
+    const login = server().login()
+    const same = { host: login.host, port: login.port, user: 'app', database: login.database }
+    const pool = open(login, { ...config, ...same })
+    expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  })
+
+  it.each([
+    { PGSSLMODE: 'disable' },
+    { PGSSLMODE: 'no-verify' },
+    { PGSSLNEGOTIATION: 'direct' },
+    { PGPASSWORD: 'from the environment', PGUSER: 'admin', PGHOST: 'nowhere.example' },
+  ])('is not led astray by the environment %j', async (variables) => {
+    const login = server().login()
+    await withEnvironment(variables, async () => {
+      const pool = open(login)
+      expect((await pool.query('SELECT current_user AS role')).rows).toEqual([{ role: 'app' }])
+    })
+  })
+
+  it('carries a parameter of 5 MB and 100,000 rows', async () => {
+    const pool = open(server().login())
+    const body = 'x'.repeat(5_000_000)
+    const parameter = await pool.query<{ length: number }>('SELECT length($1) AS length', [body])
+    expect(parameter.rows[0]?.length).toBe(5_000_000)
+    const { rows } = await pool.query<{ n: number }>('SELECT n FROM generate_series(1, 100000) n')
+    expect(rows).toHaveLength(100_000)
+    expect(rows.at(-1)).toEqual({ n: 100_000 })
+  })
+
+  describe('with one client', () => {
+    let client: PoolClient
+
+    beforeEach(async () => {
+      client = await open(server().login()).connect()
+    })
+
+    afterEach(() => client.release())
+
+    it('copies in and out', async () => {
+      await client.query('CREATE TEMPORARY TABLE copied (id int, body text)')
+      const lines = Array.from({ length: 10_000 }, (_, id) => `${id}\tline ${id}\n`)
+      await pipeline(Readable.from(lines), client.query(copyFrom('COPY copied FROM STDIN')))
+      const copy = await text(client.query(copyTo('COPY copied TO STDOUT')))
+      expect(copy).toBe(lines.join(''))
+    })
+
+    it('reads with a cursor', async () => {
+      const cursor = client.query(new Cursor('SELECT n FROM generate_series(1, 10) n'))
+      expect(await cursor.read(4)).toHaveLength(4)
+      expect(await cursor.read(100)).toHaveLength(6)
+      await cursor.close()
+    })
+
+    it('runs queries that were sent without waiting', async () => {
+      const queries = Array.from({ length: 50 }, (_, n) => client.query('SELECT $1::int AS n', [n]))
+      const results = await Promise.all(queries)
+      expect(results.map(({ rows }) => rows[0] as unknown)).toEqual(
+        Array.from({ length: 50 }, (_, n) => ({ n })),
+      )
+    })
+  })
+
+  it('cancels a query over a connection that needs no token', async () => {
+    const login = server().login()
+    const client = await open(login).connect()
+    const query = new Query("DO $$ BEGIN RAISE NOTICE 'running'; PERFORM pg_sleep(60); END $$")
+    const failed = once(query, 'error')
+    const running = once(client, 'notice')
+    client.query(query)
+    await running
+    // Missing in the types of pg.
+    const canceller = createClient(login) as Client & {
+      cancel(client: unknown, query: Query): void
+    }
+    canceller.cancel(client, query)
+    expect(await failed).toEqual([expect.objectContaining({ code: '57014' })])
+    expect(login.stats().tokensMade).toBe(1)
+    client.release()
+  })
+})
+
+describe('pgConfig', () => {
+  const server = useContractServer()
+
+  it('serves a single client as well as a pool', async () => {
+    const client = new Client(pgConfig(server().login()))
+    await client.connect()
+    expect((await client.query('SELECT current_user AS role')).rows).toEqual([{ role: 'app' }])
+    await client.end()
+  })
+
+  it('keeps the process alive when the backend of a client that is checked out dies', async () => {
+    const pool = new Pool(pgConfig(server().login()))
+    pool.on('error', () => {})
+    const client = await pool.connect()
+    const ended = new Promise((resolve) => client.once('end', resolve))
+    await server().endSessions()
+    await ended
+    client.release(true)
+    expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    await pool.end()
+  })
+
+  it('holds no password and no token', () => {
+    expect(pgConfig(server().login())).not.toHaveProperty('password')
+  })
+})

@@ -1,0 +1,83 @@
+/** Credentials that fail in every way there is, in a process where nothing catches what nobody waited for. */
+import { auroraDsql, type AwsCredentials } from '../../../../core/index.js'
+import type { AdapterVariant } from '../adapter-driver.js'
+import type { ChildOrder } from '../child-run.js'
+import { codesOf, errorChain } from '../error-chain.js'
+import { eventually } from '../eventually.js'
+import { FAILURES, type Failure } from '../failures.js'
+
+/** By the name of the failure. */
+export type FailingProviderReport = Record<string, FailureReport>
+
+export interface FailureReport {
+  /** Queries that failed while the credentials did. */
+  failed: number
+  /** Those of them whose error holds the original one. */
+  withOriginal: number
+  /** Those of them whose error holds ours, with this code. */
+  withCode: number
+  /** Queries that succeeded once the credentials did. */
+  recovered: number
+  /** Connections made for these. */
+  connections: number
+}
+
+const QUERIES = 40
+
+export async function runFailingProvider(
+  variant: AdapterVariant,
+  order: ChildOrder,
+): Promise<FailingProviderReport> {
+  const report: FailingProviderReport = {}
+  for (const failure of FAILURES) report[failure.name] = await runFailure(failure, variant, order)
+  return report
+}
+
+async function runFailure(
+  failure: Failure,
+  variant: AdapterVariant,
+  order: ChildOrder,
+): Promise<FailureReport> {
+  const original = Object.assign(new Error('the metadata endpoint is gone'), { code: 'EHOSTDOWN' })
+  const good = order.login.credentials as AwsCredentials
+  let failing = true
+  const login = auroraDsql({
+    ...order.login,
+    credentials: () => (failing ? failure.fail(original) : good) as AwsCredentials,
+    tokenTimeoutMs: failure.code === 'ERR_TOKEN_TIMEOUT' ? 50 : 10_000,
+  })
+  const database = variant.open(login, variant.options({ poolSize: 5, log: () => {} }))
+  const query = (): Promise<unknown> => database.run('SELECT 1 AS one')
+
+  const failed = await settleAll(query)
+  const errors = failed.flatMap((result) =>
+    result.status === 'rejected' ? [result.reason as unknown] : [],
+  )
+  await eventually('no socket to be open', () => openSockets() === 0)
+
+  failing = false
+  const made = login.stats().tokensMade
+  const recovered = await settleAll(query)
+  const connections = login.stats().tokensMade - made
+  await database.close()
+  await eventually('no socket to be open', () => openSockets() === 0)
+  return {
+    failed: errors.length,
+    withOriginal: errors.filter((error) => errorChain(error).includes(original)).length,
+    withCode: errors.filter((error) => codesOf(error).includes(failure.code)).length,
+    recovered: recovered.filter(({ status }) => status === 'fulfilled').length,
+    connections,
+  }
+}
+
+function settleAll(query: () => Promise<unknown>): Promise<PromiseSettledResult<unknown>[]> {
+  return Promise.allSettled(Array.from({ length: QUERIES }, query))
+}
+
+/** Standard output and input are pipes, so every TCP socket is a client's. */
+function openSockets(): number {
+  return process
+    .getActiveResourcesInfo()
+    .filter((type) => ['TCPSocketWrap', 'TCPWRAP', 'TLSWrap', 'TCPConnectWrap'].includes(type))
+    .length
+}

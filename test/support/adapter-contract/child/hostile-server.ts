@@ -1,0 +1,66 @@
+/** Logins to servers that are not what they should be, under every environment that weakens TLS for some client. */
+import { auroraDsql } from '../../../../core/index.js'
+import type { AdapterVariant } from '../adapter-driver.js'
+import type { ChildOrder, ChildTarget } from '../child-run.js'
+import { codesOf } from '../error-chain.js'
+
+export interface Attempt {
+  readonly target: string
+  readonly environment: string
+  /** The codes of the error, or `connected`. */
+  readonly outcome: readonly unknown[] | 'connected'
+}
+
+const ENVIRONMENTS: readonly Readonly<Record<string, string>>[] = [
+  {},
+  { PGSSLMODE: 'disable' },
+  { PGSSLMODE: 'prefer' },
+  { PGSSLMODE: 'require' },
+  { PGSSLMODE: 'no-verify' },
+  { PGSSL: 'false', PGREQUIRESSL: '0', PGSSLCERTMODE: 'disable' },
+  { PGPASSWORD: 'password-of-the-environment', PGUSER: 'admin', PGDATABASE: 'shop' },
+  { NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+  {
+    NODE_TLS_REJECT_UNAUTHORIZED: '0',
+    PGSSLMODE: 'disable',
+    PGPASSWORD: 'password-of-the-environment',
+  },
+]
+
+export async function runHostileServer(
+  variant: AdapterVariant,
+  order: ChildOrder,
+): Promise<Attempt[]> {
+  const attempts: Attempt[] = []
+  for (const target of order.targets ?? []) {
+    for (const environment of ENVIRONMENTS) {
+      attempts.push({
+        target: target.name,
+        environment: JSON.stringify(environment),
+        outcome: await attempt(variant, order, target, environment),
+      })
+    }
+  }
+  return attempts
+}
+
+async function attempt(
+  variant: AdapterVariant,
+  order: ChildOrder,
+  { port, ca }: ChildTarget,
+  environment: Readonly<Record<string, string>>,
+): Promise<Attempt['outcome']> {
+  // The login refuses some of these environments itself, so it is made before; the client reads them when it likes.
+  const login = auroraDsql({ ...order.login, connectTo: { host: '127.0.0.1', port }, tls: { ca } })
+  Object.assign(process.env, environment)
+  const database = variant.open(login, variant.options({ poolSize: 1, log: () => {} }))
+  try {
+    await database.run('SELECT 1')
+    return 'connected'
+  } catch (error) {
+    return codesOf(error)
+  } finally {
+    await database.close()
+    for (const name of Object.keys(environment)) delete process.env[name]
+  }
+}

@@ -1,0 +1,81 @@
+/** The gateway that the contract runs against, on each of its engines. */
+import { Pool } from 'pg'
+import { createPool } from '../../../adapters/pg.js'
+import type { AuroraDsqlOptions, Login } from '../../../core/index.js'
+import { startGateway, type Gateway, type GatewayOptions } from '../../../gateway/index.js'
+import { launchPostgres, type PostgresServer } from '../postgres/launch-postgres.js'
+import { startRelay, type Relay } from './relay.js'
+
+export const ENGINES = ['PostgreSQL', 'PGlite'] as const
+export type EngineName = (typeof ENGINES)[number]
+
+export interface ContractServer {
+  readonly engine: EngineName
+  readonly gateway: Gateway
+  /** Every connection of the logins goes through it. */
+  readonly relay: Relay
+  /** A login as the role `app`, to a database with the table `note`. */
+  login: (options?: AuroraDsqlOptions) => Login
+  /** Ends every session: PostgreSQL as its administrator would, PGlite, which has nothing of the kind, as a broken network. */
+  endSessions: () => Promise<void>
+  close: () => Promise<void>
+}
+
+export async function startContractServer(engine: EngineName): Promise<ContractServer> {
+  const postgres =
+    engine === 'PostgreSQL' ? await launchPostgres({ roles: ['admin', 'app'] }) : undefined
+  const gateway = await startGateway({
+    // Looked up at each call, because tests put the date forward.
+    clock: () => Date.now(),
+    ...(postgres === undefined ? {} : { upstream: upstreamOf(postgres) }),
+  })
+  const relay = await startRelay(gateway)
+  const login = (options: AuroraDsqlOptions = {}): Login =>
+    gateway.login({ connectTo: { host: '127.0.0.1', port: relay.port }, ...options })
+  await createTable(login())
+  return {
+    engine,
+    gateway,
+    relay,
+    login,
+    async endSessions() {
+      if (postgres === undefined) relay.cut()
+      else await terminateBackends(postgres)
+    },
+    async close() {
+      await relay.close()
+      await gateway.close()
+      await postgres?.close()
+    },
+  }
+}
+
+function upstreamOf({
+  socketDirectory,
+  port,
+  database,
+}: PostgresServer): NonNullable<GatewayOptions['upstream']> {
+  return { host: socketDirectory, port, database }
+}
+
+async function createTable(login: Login): Promise<void> {
+  const pool = createPool(login, { max: 1 })
+  await pool.query('CREATE TABLE note (id int PRIMARY KEY, body text)')
+  await pool.end()
+}
+
+async function terminateBackends({
+  socketDirectory,
+  port,
+  superuser,
+}: PostgresServer): Promise<void> {
+  const pool = new Pool({
+    host: socketDirectory,
+    port,
+    user: superuser,
+    database: 'postgres',
+    ssl: false,
+  })
+  await pool.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'`)
+  await pool.end()
+}

@@ -1,0 +1,37 @@
+/** Closing the client releases everything. */
+import { childLogin, runChild } from '../child-run.js'
+import type { LifecycleReport } from '../child/lifecycle.js'
+import { atOnce, type ContractContext } from '../contract-context.js'
+import { eventually } from '../eventually.js'
+
+export function describeClosing(context: ContractContext): void {
+  it('lets the process end by itself', async () => {
+    const { gateway } = context.server()
+    const result = await runChild<LifecycleReport>({
+      task: 'lifecycle',
+      client: context.client,
+      variant: context.variant.name,
+      login: childLogin(context.server()),
+    })
+    expect(result).toEqual({ end: 0, report: { rows: 9 }, output: '' })
+    await eventually(
+      'the gateway to see no connection',
+      () => gateway.stats().connectionsOpen === 0,
+    )
+  })
+
+  it('leaves no connection behind, used or not', async () => {
+    const { gateway, login: loginTo, relay } = context.server()
+    const login = loginTo()
+    await context.open(login).close()
+    const db = context.open(login, { poolSize: 10 })
+    await atOnce(10, () => db.run('SELECT 1'))
+    await db.close()
+    await eventually(
+      'the gateway to see no connection',
+      () => gateway.stats().connectionsOpen === 0,
+    )
+    await eventually('the relay to see no connection', () => relay.open() === 0)
+    await eventually('the login to count no connection', () => login.stats().connectionsOpen === 0)
+  })
+}

@@ -1,0 +1,93 @@
+/** A provider that fails: its error reaches the application, nothing leaks or hangs, and the next connection tries again. */
+import { countCalls, atOnce, type ContractContext } from '../contract-context.js'
+import { childLogin, runChild, type ChildResult } from '../child-run.js'
+import type { FailingProviderReport } from '../child/failing-provider.js'
+import { errorChain, rejectionOf } from '../error-chain.js'
+import { eventually } from '../eventually.js'
+import { fakeDate } from '../fake-date.js'
+import { FAILURES } from '../failures.js'
+
+const HOUR_MS = 3_600_000
+
+export function describeFailingProvider(context: ContractContext): void {
+  describe('in a process of its own', () => {
+    let result: ChildResult<FailingProviderReport>
+
+    beforeAll(async () => {
+      result = await runChild({
+        task: 'failing-provider',
+        client: context.client,
+        variant: context.variant.name,
+        login: childLogin(context.server()),
+      })
+    })
+
+    it('never ends the process, and lets it end by itself', () => {
+      expect(result).toMatchObject({ end: 0, output: '' })
+    })
+
+    it.each(FAILURES)(
+      'fails 40 queries and serves 40 more once credentials come, when the provider $name',
+      ({ name, hasOriginal }) => {
+        expect(result.report?.[name]).toEqual({
+          failed: 40,
+          withOriginal: hasOriginal ? 40 : 0,
+          withCode: 40,
+          recovered: 40,
+          connections: 5,
+        })
+      },
+    )
+  })
+
+  it('leaves no connection open, at either end', async () => {
+    const { gateway, login: loginTo, relay } = context.server()
+    const original = new Error('no credentials today')
+    const db = context.open(loginTo({ credentials: () => Promise.reject(original) }))
+    const errors = await atOnce(10, () => rejectionOf(db.run('SELECT 1')))
+    for (const error of errors) expect(errorChain(error)).toContain(original)
+    await eventually(
+      'the gateway to see no connection',
+      () => gateway.stats().connectionsOpen === 0,
+    )
+    expect(relay.open()).toBe(0)
+  })
+
+  it('comes back from an outage that began when its connections were lost', async () => {
+    const { endSessions, gateway, login: loginTo } = context.server()
+    const original = new Error('no credentials today')
+    const putForward = fakeDate()
+    let failing = false
+    const { credentials } = countCalls(() => {
+      if (failing) throw original
+      return gateway.issueCredentials({ durationSecs: 3_600 })
+    })
+    const login = loginTo({ credentials })
+    const db = context.open(login, { poolSize: 3 })
+    await atOnce(6, () => db.run('SELECT 1'))
+
+    failing = true
+    putForward(HOUR_MS)
+    await endSessions()
+    const left = db.connections ?? (() => login.stats().connectionsOpen)
+    await eventually('the client to notice', () => left() === 0)
+    const errors = await atOnce(6, () => rejectionOf(db.run('SELECT 1')))
+    for (const error of errors) expect(errorChain(error)).toContain(original)
+
+    failing = false
+    expect(await atOnce(6, () => db.run('SELECT 1 AS one'))).toHaveLength(6)
+  })
+
+  it('passes the refusal of the server on as it came', async () => {
+    const { gateway, login: loginTo } = context.server()
+    const { accessKeyId, secretAccessKey } = gateway.credentials
+    const credentials = { accessKeyId, secretAccessKey: secretAccessKey.toLowerCase() }
+    const db = context.open(loginTo({ credentials }))
+    const error = await rejectionOf(db.run('SELECT 1'))
+    expect(errorChain(error)).toContainEqual(expect.objectContaining({ code: '08006' }))
+    await eventually(
+      'the gateway to see no connection',
+      () => gateway.stats().connectionsOpen === 0,
+    )
+  })
+}

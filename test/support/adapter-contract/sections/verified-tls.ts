@@ -1,0 +1,57 @@
+/** No token goes over a connection that is not encrypted and verified, whatever server or environment ask for it. */
+import { createCertificates } from '../../../../gateway/certificates/gateway-certificates.js'
+import { childLogin, runChild } from '../child-run.js'
+import type { Attempt } from '../child/hostile-server.js'
+import type { ContractContext } from '../contract-context.js'
+import { startRecordingServer, type RecordingServer } from '../recording-server.js'
+
+export function describeVerifiedTls(context: ContractContext): void {
+  const servers: RecordingServer[] = []
+  let attempts: readonly Attempt[]
+  let received: readonly string[]
+
+  beforeAll(async () => {
+    const { gateway } = context.server()
+    const [cluster] = gateway.clusters
+    const trusted = await createCertificates(['elsewhere.example.com', 'localhost', '127.0.0.1'])
+    const strange = await createCertificates([cluster!])
+    const kinds = [
+      { name: 'without TLS', certificates: undefined, ca: trusted.ca },
+      { name: 'with a certificate that nobody vouches for', certificates: strange, ca: trusted.ca },
+      { name: 'with a certificate for another name', certificates: trusted, ca: trusted.ca },
+    ]
+    const targets = await Promise.all(
+      kinds.map(async ({ name, certificates, ca }) => {
+        const server = await startRecordingServer(certificates)
+        servers.push(server)
+        return { name, ca, port: server.port }
+      }),
+    )
+    const { client, variant } = context
+    const login = childLogin(context.server())
+    const { report } = await runChild<Attempt[]>({
+      task: 'hostile-server',
+      client,
+      variant: variant.name,
+      login,
+      targets,
+    })
+    attempts = report ?? []
+    received = servers.map((server) => server.received())
+  })
+
+  afterAll(() => Promise.all(servers.map((server) => server.close())))
+
+  it.each([
+    [0, 'without TLS'],
+    [1, 'with a certificate that nobody vouches for'],
+    [2, 'with a certificate for another name'],
+  ])('sends no token to server %i, %s, in any environment', (index, name) => {
+    const ofServer = attempts.filter(({ target }) => target === name)
+    expect(ofServer).toHaveLength(9)
+    expect(ofServer.filter(({ outcome }) => outcome === 'connected')).toEqual([])
+    expect(servers[index]!.accepted()).toBeGreaterThanOrEqual(9)
+    expect(received[index]).not.toContain('X-Amz-')
+    expect(received[index]).not.toContain('password-of-the-environment')
+  })
+}

@@ -1,0 +1,18 @@
+/** A gateway for the tests of one `describe`. */
+import { startContractServer, type ContractServer, type EngineName } from './contract-server.js'
+
+/** Starts it before the tests and closes it after them; the function that it returns gives it meanwhile. */
+export function useContractServer(engine: EngineName = 'PostgreSQL'): () => ContractServer {
+  let server: ContractServer | undefined
+
+  beforeAll(async () => {
+    server = await startContractServer(engine)
+  })
+
+  afterAll(() => server?.close())
+
+  return () => {
+    if (server === undefined) throw new Error('the gateway is there while tests run only')
+    return server
+  }
+}

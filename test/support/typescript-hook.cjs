@@ -1,0 +1,30 @@
+/**
+ * Lets plain Node run TypeScript sources, for tests that need a process of their own:
+ * `node --require ./test/support/typescript-hook.cjs --eval "require('./core/errors.ts')"`.
+ */
+'use strict'
+// oxlint-disable no-underscore-dangle -- Node 20 has no other way in
+const { existsSync } = require('node:fs')
+const Module = require('node:module')
+const { dirname, resolve } = require('node:path')
+const { transformFileSync } = require('@swc/core')
+
+require.extensions['.ts'] = (module, file) => {
+  const { code } = transformFileSync(file, {
+    swcrc: false,
+    sourceMaps: 'inline',
+    jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+    module: { type: 'commonjs' },
+  })
+  module._compile(code, file)
+}
+
+// Sources import each other by the names that the build gives them, which end in `.js`.
+const resolveFilename = Module._resolveFilename
+Module._resolveFilename = function (request, parent, ...rest) {
+  if (request.startsWith('.') && request.endsWith('.js') && parent?.filename !== undefined) {
+    const source = resolve(dirname(parent.filename), request.replace(/\.js$/, '.ts'))
+    if (existsSync(source)) return source
+  }
+  return resolveFilename.call(this, request, parent, ...rest)
+}
