@@ -1,0 +1,12 @@
+/** The tables of the demo, as both Drizzles see them. */
+import { integer, pgTable, text, uuid } from 'drizzle-orm/pg-core'
+
+export const note = pgTable('demo_note', {
+  id: uuid().primaryKey(),
+  client: text().notNull(),
+})
+
+export const account = pgTable('demo_account', {
+  id: uuid().primaryKey(),
+  balance: integer().notNull(),
+})

@@ -1,0 +1,39 @@
+/** Sequelize in the demo. */
+import { randomUUID } from 'node:crypto'
+import { sequelizeOptions } from 'pg-iam/sequelize'
+import { DataTypes, Sequelize } from 'sequelize'
+import type { DemoClient, DemoClientSettings } from '../demo-client.js'
+
+/** After how many uses a connection is replaced; Sequelize's own pool counts those instead of looking at the age. */
+const MAX_USES = 40
+
+export async function openSequelize(settings: DemoClientSettings): Promise<DemoClient> {
+  const { login, name, poolSize, from, to } = settings
+  const sequelize = new Sequelize(
+    sequelizeOptions(login, { logging: false, pool: { max: poolSize, maxUses: MAX_USES } }),
+  )
+  const id = { type: DataTypes.UUID, primaryKey: true }
+  const Note = sequelize.define(
+    'Note',
+    { id, client: DataTypes.TEXT },
+    { tableName: 'demo_note', timestamps: false },
+  )
+  const Account = sequelize.define(
+    'Account',
+    { id, balance: DataTypes.INTEGER },
+    { tableName: 'demo_account', timestamps: false },
+  )
+  return {
+    countNotes: () => Note.count({ where: { client: name } }),
+    async addNote() {
+      await Note.create({ id: randomUUID(), client: name })
+    },
+    async transfer() {
+      await sequelize.transaction(async (transaction) => {
+        await Account.decrement({ balance: 1 }, { where: { id: from }, transaction })
+        await Account.increment({ balance: 1 }, { where: { id: to }, transaction })
+      })
+    },
+    close: () => sequelize.close(),
+  }
+}

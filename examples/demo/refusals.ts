@@ -1,0 +1,73 @@
+/** Tokens that must not open the door: an expired one, a forged one, and one for another role. */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Login } from 'pg-iam'
+import type { Gateway, RefusalReason } from 'pg-iam/gateway'
+import { createClient } from 'pg-iam/pg'
+import type { GatewayLog } from './gateway-log.js'
+
+/** What came of an attempt to log in with a bad token. */
+export interface Refusal {
+  readonly token: string
+  /** The error that the client got, or that it got none. */
+  readonly clientSaw: string
+  readonly gatewayLogged: string
+  /** Whether the gateway refused it, and for the right reason. */
+  readonly isRefused: boolean
+}
+
+/** A role of the gateway's database that the demo's own credentials may not use. */
+export const OTHER_ROLE = 'auditor'
+
+export interface BadLogin {
+  readonly token: string
+  readonly login: Login
+  readonly reason: RefusalReason
+}
+
+/** Makes the three logins. The token of the first is good now, and ends a second later. */
+export async function createBadLogins(gateway: Gateway): Promise<BadLogin[]> {
+  const { accessKeyId } = gateway.credentials
+  const expiring = gateway.login({ tokenDurationSecs: 1 })
+  const expiringToken = await expiring.token()
+  const forged = gateway.login({ credentials: { accessKeyId, secretAccessKey: 'a good guess' } })
+  const forApp = gateway.issueCredentials({ roles: ['app'] })
+  const wrongRole = gateway.login({ user: OTHER_ROLE, credentials: forApp })
+  return [
+    {
+      token: 'expired',
+      login: { ...expiring, token: async () => untilEnded(expiringToken) },
+      reason: 'token-expired',
+    },
+    { token: 'forged', login: forged, reason: 'signature-wrong' },
+    { token: 'other role', login: wrongRole, reason: 'role-not-allowed' },
+  ]
+}
+
+/** Tries a bad login, and tells what both sides saw. */
+export async function attempt(
+  { token, login, reason }: BadLogin,
+  log: GatewayLog,
+): Promise<Refusal> {
+  log.takeWarnings()
+  const client = createClient(login)
+  const clientSaw = await client.connect().then(() => undefined, describe)
+  await client.end()
+  const warnings = log.takeWarnings()
+  return {
+    token,
+    clientSaw: clientSaw ?? 'nothing: it was let in',
+    gatewayLogged: warnings.map(({ message }) => message.replace(/^gateway: /, '')).join('; '),
+    isRefused: clientSaw !== undefined && warnings.some((warning) => warning.reason === reason),
+  }
+}
+
+async function untilEnded<T extends { readonly expiresAt: Date }>(token: T): Promise<T> {
+  await delay(Math.max(0, token.expiresAt.getTime() - Date.now()))
+  return token
+}
+
+function describe(error: unknown): string {
+  // In an error of the database, pg keeps the fields of the server's message as properties.
+  const { code, message, hint }: { code?: string; message?: string; hint?: string } = Object(error)
+  return [`${code}: ${message}`, ...(hint === undefined ? [] : [`(${hint})`])].join(' ')
+}

@@ -1,0 +1,59 @@
+/**
+ * Runs an example: `npm run example sequelize`.
+ *
+ * Without an environment it starts a gateway on PGlite and runs the example against that. With PGHOST it runs against that
+ * cluster, with the login that PGHOST, PGUSER, AWS_PROFILE and the like describe; the user must be one who may create a table.
+ */
+import { isPgIamError, loginFromEnv, type Login } from 'pg-iam'
+import { startGateway } from 'pg-iam/gateway'
+import { print } from './print.js'
+
+interface Example {
+  main(login: Login): Promise<void>
+}
+
+const EXAMPLES: Readonly<Record<string, () => Promise<Example>>> = {
+  sequelize: () => import('./sequelize.js'),
+  typeorm: () => import('./typeorm.js'),
+  knex: () => import('./knex.js'),
+  drizzle: () => import('./drizzle.js'),
+  'drizzle-postgres-js': () => import('./drizzle-postgres-js.js'),
+  pg: () => import('./pg.js'),
+  'postgres-js': () => import('./postgres-js.js'),
+}
+
+async function run([name = '', ...rest]: readonly string[]): Promise<number> {
+  const load = Object.hasOwn(EXAMPLES, name) ? EXAMPLES[name] : undefined
+  if (load === undefined || rest.length > 0) {
+    process.stderr.write(`usage: npm run example ${Object.keys(EXAMPLES).join('|')}\n`)
+    return 2
+  }
+  const example = await load()
+  if (process.env['PGHOST'] !== undefined) {
+    await runWith(loginFromEnv(), example)
+    return 0
+  }
+  const gateway = await startGateway()
+  try {
+    await runWith(gateway.login(), example)
+  } finally {
+    await gateway.close()
+  }
+  return 0
+}
+
+async function runWith(login: Login, example: Example): Promise<void> {
+  const { host, port } = login.connectTo ?? login
+  print(`as ${login.user} to ${login.host}, at ${host}:${port}`)
+  await example.main(login)
+  const { connectionsOpened, tokensMade } = login.stats()
+  print(`physical connections: ${connectionsOpened}, tokens: ${tokensMade}`)
+}
+
+function report(error: unknown): number {
+  const hint = isPgIamError(error) && error.hint !== undefined ? `\n${error.hint}` : ''
+  process.stderr.write(`${String(error)}${hint}\n`)
+  return 1
+}
+
+process.exitCode = await run(process.argv.slice(2)).catch(report)

@@ -1,0 +1,54 @@
+/** Sequelize with a token for each physical connection: `npm run example sequelize`. */
+import { randomUUID } from 'node:crypto'
+import type { Login } from 'pg-iam'
+import { sequelizeOptions } from 'pg-iam/sequelize'
+import { DataTypes, Sequelize, type Model } from 'sequelize'
+import { print } from './print.js'
+
+interface Account extends Model {
+  owner: string
+  balance: number
+}
+
+export async function main(login: Login): Promise<void> {
+  const sequelize = new Sequelize(sequelizeOptions(login, { logging: false, pool: { max: 5 } }))
+  const Account = sequelize.define<Account>(
+    'Account',
+    {
+      id: { type: DataTypes.UUID, primaryKey: true },
+      owner: DataTypes.TEXT,
+      balance: DataTypes.INTEGER,
+    },
+    { tableName: 'pg_iam_account', timestamps: false },
+  )
+  try {
+    await sequelize.query(
+      `CREATE TABLE IF NOT EXISTS pg_iam_account
+         (id uuid PRIMARY KEY, owner text NOT NULL, balance integer NOT NULL)`,
+    )
+    print('created table pg_iam_account, unless it was there')
+
+    const ada = randomUUID()
+    const ben = randomUUID()
+    await Account.bulkCreate([
+      { id: ada, owner: 'Ada', balance: 100 },
+      { id: ben, owner: 'Ben', balance: 0 },
+    ])
+    print('wrote two accounts: Ada 100, Ben 0')
+
+    await sequelize.transaction(async (transaction) => {
+      await Account.decrement({ balance: 30 }, { where: { id: ada }, transaction })
+      await Account.increment({ balance: 30 }, { where: { id: ben }, transaction })
+    })
+    print('moved 30 from Ada to Ben in a transaction')
+
+    const accounts = await Account.findAll({ where: { id: [ada, ben] }, order: ['owner'] })
+    print(`read: ${accounts.map(({ owner, balance }) => `${owner} ${balance}`).join(', ')}`)
+
+    await Account.destroy({ where: { id: [ada, ben] } })
+    print('removed both accounts')
+  } finally {
+    await sequelize.close()
+    print('closed the pool')
+  }
+}

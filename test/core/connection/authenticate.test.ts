@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto'
+import {
+  AUTHENTICATION_OK,
+  CLEARTEXT_REQUEST,
+  GREETING,
+  SCRAM_REQUEST,
+  errorResponse,
+  md5Request,
+  message,
+} from '../support/backend-messages.js'
+import { createByteReader, type ByteReader } from '../support/byte-reader.js'
+import { acceptTls, startStandIn, type StandIn } from '../support/postgres-stand-in.js'
+import { startRawClient, type RawClient } from '../support/raw-client.js'
+import { printed } from '../support/printed.js'
+import type { TLSSocket } from 'node:tls'
+
+let standIn: StandIn | undefined
+afterEach(async () => {
+  await standIn?.close()
+  standIn = undefined
+})
+
+/** A client whose startup packet `answer` gets to answer. */
+async function clientOf(
+  answer: (socket: TLSSocket, reader: ByteReader) => Promise<unknown>,
+): Promise<RawClient> {
+  standIn = await startStandIn(async (socket, keys) => {
+    const secured = await acceptTls(socket, keys)
+    const reader = createByteReader(secured)
+    await reader.packet()
+    await answer(secured, reader)
+  })
+  return startRawClient(standIn.login())
+}
+
+describe('a login', () => {
+  it('answers a request for a clear-text password with the token', async () => {
+    let answer = Buffer.alloc(0)
+    const client = await clientOf(async (socket, reader) => {
+      socket.write(CLEARTEXT_REQUEST)
+      answer = await reader.message()
+      socket.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))
+    })
+    await client.receive(GREETING.length)
+    expect(String.fromCharCode(answer[0] ?? 0)).toBe('p')
+    expect(answer.readInt32BE(1)).toBe(answer.length - 1)
+    expect(answer.at(-1)).toBe(0)
+    expect(answer.indexOf(0, 5)).toBe(answer.length - 1)
+    client.stream.destroy()
+  })
+
+  it('answers a request for an MD5 password, as a PostgreSQL that is not the cloud may ask', async () => {
+    const salt = Buffer.from([1, 250, 3, 0])
+    let given = ''
+    const client = await clientOf(async (socket, reader) => {
+      socket.write(md5Request(salt))
+      given = (await reader.message()).toString('latin1', 5).replace(/\0$/, '')
+      socket.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))
+    })
+    await client.receive(GREETING.length)
+    const { stream } = client
+    stream.destroy()
+    expect(given).toMatch(/^md5[0-9a-f]{32}$/)
+    expect(given).not.toBe(`md5${createHash('md5').update('').digest('hex')}`)
+  })
+
+  it.each([
+    ['a SCRAM password', SCRAM_REQUEST],
+    ['GSSAPI', message('R', 7)],
+    ['SSPI', message('R', 9)],
+    ['authentication method 2', message('R', 2)],
+    ['authentication method 99', message('R', 99)],
+  ])('is given up when the server asks for %s', async (name, request) => {
+    let more: Promise<Buffer> | undefined
+    const client = await clientOf(async (socket, reader) => {
+      socket.write(request)
+      more = reader.read(1)
+      await more
+    })
+    const error = await client.closed
+    expect(error).toMatchObject({
+      code: 'ERR_LOGIN_REJECTED',
+      message: `the server asked for ${name}, not for a token`,
+      hint: expect.stringContaining('Allow "app" to log in by IAM'),
+    })
+    expect(printed(error)).not.toContain('X-Amz')
+    await expect(more).rejects.toThrow('the client left after 0 of 1 bytes')
+    await standIn?.idle()
+  })
+
+  it.each([
+    ['a message shorter than its own length word', Buffer.from('R\0\0\0\x03')],
+    ['a message of two gigabytes', Buffer.from('R\x7f\xff\xff\xff', 'latin1')],
+    ['a negative length', Buffer.from('R\xff\xff\xff\xff', 'latin1')],
+    ['an authentication request without a method', message('R')],
+    ['an authentication request with half a method', message('R', Buffer.from([0, 0]))],
+    ['an MD5 request without salt', message('R', 5)],
+    ['HTTP', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')],
+  ])(
+    'is given up, with a reason and without a socket, when the server sends %s',
+    async (_label, bytes) => {
+      const client = await clientOf(async (socket, reader) => {
+        socket.write(bytes)
+        await reader.read(1)
+      })
+      expect(await client.closed).toMatchObject({
+        code: 'ERR_LOGIN_REJECTED',
+        message: expect.stringContaining('the server does not speak'),
+      })
+      await standIn?.idle()
+    },
+  )
+
+  it.each([
+    ['before a password was asked for', Buffer.alloc(0)],
+    ['after notices', message('N', Buffer.from('SNOTICE\0Mhello\0\0'))],
+    ['after it had let the user in', AUTHENTICATION_OK],
+  ])('that is refused %s leaves the words of the server to the driver', async (_label, before) => {
+    const refusal = errorResponse('3D000', 'database "shop" does not exist')
+    const client = await clientOf(async (socket) => {
+      socket.write(before)
+      socket.end(refusal)
+    })
+    expect(await client.closed).toBeUndefined()
+    expect(client.received()).toEqual(Buffer.concat([before, refusal]))
+  })
+
+  it('passes on what a server says of protocol versions and parameters', async () => {
+    const negotiate = message('v', 0x0003_0000, 0)
+    const notice = message('N', Buffer.from('SNOTICE\0Mhello\0\0'))
+    const client = await clientOf(async (socket, reader) => {
+      socket.write(Buffer.concat([negotiate, CLEARTEXT_REQUEST]))
+      await reader.message()
+      socket.write(Buffer.concat([notice, AUTHENTICATION_OK, GREETING]))
+    })
+    const expected = Buffer.concat([negotiate, notice, AUTHENTICATION_OK, GREETING])
+    expect(await client.receive(expected.length)).toEqual(expected)
+    client.stream.destroy()
+  })
+})

@@ -1,0 +1,90 @@
+import { dial } from '../../../core/connection/dial.js'
+import { verifiedTls } from '../../../core/tls/verified-tls.js'
+import { rejectionOf } from '../support/caught.js'
+import { createByteReader } from '../support/byte-reader.js'
+import { startStandIn, type Behaviour, type StandIn } from '../support/postgres-stand-in.js'
+
+let standIn: StandIn | undefined
+
+afterEach(async () => {
+  await standIn?.close()
+  standIn = undefined
+})
+
+/** What dialling such a server ends with, once no connection is left at it. */
+async function refusal(
+  behaviour: Behaviour,
+  signal = new AbortController().signal,
+): Promise<unknown> {
+  standIn = await startStandIn(behaviour)
+  const address = { host: '127.0.0.1', port: standIn.port }
+  const tls = verifiedTls('db.example.com', { ca: standIn.authority.ca })
+  const error = await rejectionOf(dial({ address, tls, negotiation: 'postgres', signal }))
+  await standIn.idle()
+  return error
+}
+
+describe('dial, when it ends early', () => {
+  const closingAfter: [string, Behaviour][] = [
+    ['accepting', async (socket) => void socket.destroy()],
+    [
+      'the request',
+      async (socket) => void (await createByteReader(socket).packet(), socket.destroy()),
+    ],
+    [
+      'an orderly end',
+      async (socket) => void (await createByteReader(socket).packet(), socket.end()),
+    ],
+    [
+      'its yes',
+      async (socket) => {
+        await createByteReader(socket).packet()
+        socket.end('S')
+      },
+    ],
+    [
+      'the first bytes of the handshake',
+      async (socket) => {
+        const reader = createByteReader(socket)
+        await reader.packet()
+        socket.write('S')
+        await reader.read(1)
+        socket.resetAndDestroy()
+      },
+    ],
+  ]
+  it.each(closingAfter)('rejects when the server closes after %s', async (_label, behaviour) => {
+    const error = await refusal(behaviour)
+    expect(error).toMatchObject({ code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/) })
+  })
+
+  it('does not dial when it was given up before', async () => {
+    const error = await refusal(async () => {}, AbortSignal.abort())
+    expect(error).toMatchObject({ name: 'AbortError' })
+    expect(standIn?.accepted()).toBe(0)
+  })
+
+  const stages: [string, (reached: () => void) => Behaviour][] = [
+    ['it was accepted', (reached) => async () => reached()],
+    [
+      'it asked for TLS',
+      (reached) => async (socket) => void (await createByteReader(socket).packet(), reached()),
+    ],
+    [
+      'it began the handshake',
+      (reached) => async (socket) => {
+        const reader = createByteReader(socket)
+        await reader.packet()
+        socket.write('S')
+        await reader.read(1)
+        reached()
+      },
+    ],
+  ]
+  it.each(stages)('leaves no socket when it is given up after %s', async (_label, stage) => {
+    const controller = new AbortController()
+    const behaviour = stage(() => controller.abort())
+    expect(await refusal(behaviour, controller.signal)).toBeInstanceOf(Error)
+    expect(standIn?.accepted()).toBe(1)
+  })
+})

@@ -1,0 +1,149 @@
+import { collectEvents, type CollectedEvents } from '../support/collect-events.js'
+import { AUTHENTICATION_OK, CLEARTEXT_REQUEST, GREETING } from '../support/backend-messages.js'
+import { createByteReader } from '../support/byte-reader.js'
+import { CREDENTIALS } from '../support/dsql-options.js'
+import {
+  acceptLogin,
+  acceptTls,
+  startStandIn,
+  type Behaviour,
+  type StandIn,
+} from '../support/postgres-stand-in.js'
+import { startRawClient } from '../support/raw-client.js'
+
+let standIn: StandIn | undefined
+let collected: CollectedEvents
+beforeEach(() => {
+  collected = collectEvents()
+})
+afterEach(async () => {
+  collected.stop()
+  await standIn?.close()
+  standIn = undefined
+})
+
+/** Servers that come to a point of the login, and then do what the test wants, which gets the way to cut the connection. */
+const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
+  ['it was accepted', (then) => async (socket) => then(() => socket.destroy())],
+  [
+    'it asked for TLS',
+    (then) => async (socket) => {
+      await createByteReader(socket).packet()
+      then(() => socket.destroy())
+    },
+  ],
+  [
+    'TLS was agreed on',
+    (then) => async (socket) => {
+      const reader = createByteReader(socket)
+      await reader.packet()
+      socket.write('S')
+      await reader.read(1)
+      then(() => socket.destroy())
+    },
+  ],
+  [
+    'TLS was done',
+    (then) => async (socket, keys) => {
+      const secured = await acceptTls(socket, keys)
+      secured.resume()
+      then(() => secured.end())
+    },
+  ],
+  [
+    'it sent its startup packet',
+    (then) => async (socket, keys) => {
+      const secured = await acceptTls(socket, keys)
+      await createByteReader(secured).packet()
+      then(() => socket.destroy())
+    },
+  ],
+  [
+    'it sent the token',
+    (then) => async (socket, keys) => {
+      const secured = await acceptTls(socket, keys)
+      const reader = createByteReader(secured)
+      await reader.packet()
+      secured.write(CLEARTEXT_REQUEST)
+      await reader.message()
+      then(() => secured.end())
+    },
+  ],
+  [
+    'it was let in, but not yet ready',
+    (then) => async (socket, keys) => {
+      const secured = await acceptTls(socket, keys)
+      const reader = createByteReader(secured)
+      await reader.packet()
+      secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING.subarray(0, -1)]), () =>
+        then(() => secured.end()),
+      )
+    },
+  ],
+]
+
+describe('a stream that is destroyed', () => {
+  it.each(stages)('after %s leaves no socket', async (_label, stage) => {
+    let destroy = (): void => {}
+    standIn = await startStandIn(stage(() => destroy()))
+    const login = standIn.login()
+    const client = startRawClient(login)
+    destroy = () => client.stream.destroy()
+    expect(await client.closed).toBeUndefined()
+    await standIn.idle()
+    expect(standIn.accepted()).toBe(1)
+    expect(login.stats()).toMatchObject({ connectionsOpened: 0, connectionsOpen: 0 })
+    expect(collected.names()).toEqual(['token.made'])
+  })
+
+  it('while its token is made never dials', async () => {
+    standIn = await startStandIn(async () => {})
+    let give = (): void => {}
+    const asked = new Promise<void>((resolve) => {
+      give = resolve
+    })
+    let answer: ((value: typeof CREDENTIALS) => void) | undefined
+    const login = standIn.login({
+      credentials: () => {
+        give()
+        return new Promise((resolve) => (answer = resolve))
+      },
+    })
+    const client = startRawClient(login)
+    await asked
+    client.stream.destroy()
+    expect(await client.closed).toBeUndefined()
+    answer?.(CREDENTIALS)
+    await collected.next('pg-iam:token.made')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(standIn.accepted()).toBe(0)
+  })
+
+  it('when it was open is retired with its error, once', async () => {
+    standIn = await startStandIn(async (socket, keys) => void (await acceptLogin(socket, keys)))
+    const client = startRawClient(standIn.login())
+    await client.receive(GREETING.length)
+    client.stream.destroy(new Error('enough'))
+    client.stream.destroy()
+    expect(await client.closed).toEqual(new Error('enough'))
+    await standIn.idle()
+    expect(collected.names()).toEqual(['token.made', 'connection.opened', 'connection.retired'])
+  })
+})
+
+describe('a server that closes', () => {
+  it.each(stages)(
+    'after %s is reported as a lost connection, and leaves nothing open',
+    async (_label, stage) => {
+      standIn = await startStandIn(stage((cut) => cut()))
+      const login = standIn.login()
+      const client = startRawClient(login)
+      expect(await client.closed).toMatchObject({
+        code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/),
+      })
+      expect(client.received()).toHaveLength(0)
+      await standIn.idle()
+      expect(login.stats()).toMatchObject({ connectionsOpened: 0, connectionsOpen: 0 })
+    },
+  )
+})

@@ -1,0 +1,231 @@
+import { once } from 'node:events'
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { LoginStream } from '../../../core/connection/login-stream.js'
+import { GREETING } from '../support/backend-messages.js'
+import { createByteReader } from '../support/byte-reader.js'
+import { collectEvents } from '../support/collect-events.js'
+import { acceptLogin, acceptTls, startStandIn, type StandIn } from '../support/postgres-stand-in.js'
+import { startRawClient, startup } from '../support/raw-client.js'
+
+const MEGABYTE = 1 << 20
+const WELCOME = GREETING.length + 9
+
+/** Lets the event loop turn so many times. */
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+let standIn: StandIn | undefined
+afterEach(async () => {
+  await standIn?.close()
+  standIn = undefined
+})
+
+describe('a stream of a login', () => {
+  it('carries ten megabytes each way at once, unchanged', async () => {
+    const up = randomBytes(10 * MEGABYTE)
+    const down = randomBytes(10 * MEGABYTE)
+    let arrived: Promise<Buffer> | undefined
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      secured.write(down)
+      arrived = createByteReader(secured).read(up.length)
+      await arrived
+    })
+    const client = startRawClient(standIn.login())
+    await client.receive(WELCOME)
+    client.stream.write(up)
+    const received = await client.receive(WELCOME + down.length)
+    expect(received.subarray(WELCOME).equals(down)).toBe(true)
+    expect((await arrived)?.equals(up)).toBe(true)
+    client.stream.destroy()
+  })
+
+  it('holds a driver back that writes faster than the server reads', async () => {
+    let receiveAll = (): Promise<Buffer> => Promise.reject(new Error('not yet'))
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      receiveAll = () => createByteReader(secured).read(64 * MEGABYTE)
+    })
+    const { stream, receive } = startRawClient(standIn.login())
+    await receive(WELCOME)
+    let isTaken = false
+    // More than the buffers of any operating system hold.
+    const goesOn = stream.write(Buffer.alloc(64 * MEGABYTE), () => (isTaken = true))
+    expect([goesOn, stream.writableNeedDrain]).toEqual([false, true])
+    const drained = once(stream, 'drain')
+    await turns(20)
+    expect(isTaken).toBe(false)
+    await receiveAll()
+    await drained
+    stream.destroy()
+  })
+
+  it('holds a server back that sends faster than the driver reads', async () => {
+    let isTaken = false
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      secured.write(Buffer.alloc(64 * MEGABYTE), () => (isTaken = true))
+    })
+    const stream = new LoginStream(standIn.login())
+    stream.write(startup())
+    // The buffer fills up, and then nothing more is taken from the socket.
+    while (stream.readableLength < stream.readableHighWaterMark) await turns(1)
+    await turns(20)
+    expect(isTaken).toBe(false)
+    expect(stream.readableLength).toBeLessThan(MEGABYTE)
+    let size = 0
+    const all = new Promise<void>((resolve) => {
+      stream.on('data', (chunk: Buffer) => {
+        size += chunk.length
+        if (size === WELCOME + 64 * MEGABYTE) resolve()
+      })
+    })
+    await all
+    stream.destroy()
+    await standIn.idle()
+  })
+
+  it('delivers what is left to a driver that reads late, after the server has closed', async () => {
+    const sent = randomBytes(MEGABYTE)
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      secured.end(sent)
+    })
+    const collected = collectEvents()
+    const login = standIn.login()
+    const stream = new LoginStream(login)
+    stream.write(startup())
+    await once(stream, 'readable')
+    const chunks: Buffer[] = []
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      stream.pause()
+      setImmediate(() => stream.resume())
+    })
+    await once(stream, 'close')
+    expect(Buffer.concat(chunks).subarray(WELCOME).equals(sent)).toBe(true)
+    expect(login.stats().connectionsOpen).toBe(0)
+    expect(await collected.next('pg-iam:connection.retired')).toMatchObject({
+      connectionId: expect.any(Number),
+    })
+    collected.stop()
+  })
+
+  it('counts a connection as closed once the server has closed it, though the driver reads no more', async () => {
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      secured.end(Buffer.alloc(1_000))
+    })
+    const collected = collectEvents()
+    const login = standIn.login()
+    const stream = new LoginStream(login)
+    stream.write(startup())
+    await collected.next('pg-iam:connection.retired')
+    expect(login.stats()).toMatchObject({ connectionsOpened: 1, connectionsOpen: 0 })
+    expect(stream.destroyed).toBe(false)
+    stream.destroy()
+    collected.stop()
+  })
+
+  it('writes together what the driver corked together', async () => {
+    const writes: Buffer[] = []
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      secured.on('data', (chunk: Buffer) => {
+        writes.push(chunk)
+        secured.write('Z')
+      })
+      secured.resume()
+    })
+    const client = startRawClient(standIn.login())
+    await client.receive(WELCOME)
+    client.stream.cork()
+    for (const part of ['Parse', 'Bind', 'Execute', 'Sync']) client.stream.write(part)
+    client.stream.uncork()
+    await client.receive(WELCOME + 1)
+    expect(String(writes[0])).toBe('ParseBindExecuteSync')
+    client.stream.destroy()
+  })
+
+  it('does for its socket what the driver asked of it before there was one, and after', async () => {
+    let server: Socket | undefined
+    standIn = await startStandIn(async (socket, keys) => {
+      server = socket
+      await acceptLogin(socket, keys)
+    })
+    const client = startRawClient(standIn.login())
+    const { stream } = client
+    expect(stream.setNoDelay(true).setKeepAlive(true, 1_000).unref().ref()).toBe(stream)
+    await client.receive(WELCOME)
+    expect(stream.setNoDelay().setKeepAlive(false).ref()).toBe(stream)
+    expect(server?.destroyed).toBe(false)
+    stream.destroy()
+  })
+})
+
+describe('a cancel request', () => {
+  it('goes over verified TLS, without a token, and ends when the server has closed', async () => {
+    const request = Buffer.from([
+      0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e, 0, 0, 0x12, 0x67, 0, 0, 4, 0xd2,
+    ])
+    let seen = Buffer.alloc(0)
+    standIn = await startStandIn(async (socket, keys) => {
+      const secured = await acceptTls(socket, keys)
+      seen = Buffer.from(await createByteReader(secured).packet())
+      secured.end()
+    })
+    const login = standIn.login()
+    const collected = collectEvents()
+    const client = startRawClient(login, request)
+    expect(await client.closed).toBeUndefined()
+    expect(seen).toEqual(request)
+    expect(login.stats()).toMatchObject({ tokensMade: 0, connectionsOpened: 0 })
+    expect(collected.names()).toEqual([])
+    collected.stop()
+    await standIn.idle()
+  })
+
+  it('that fails ends with the error, and leaves no socket', async () => {
+    standIn = await startStandIn(async (socket) => {
+      await createByteReader(socket).packet()
+      socket.end('N')
+    })
+    const request = Buffer.from([0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e, 0, 0, 0, 1, 0, 0, 0, 2])
+    expect(await startRawClient(standIn.login(), request).closed).toMatchObject({
+      code: 'ERR_TLS_UNVERIFIED',
+    })
+    await standIn.idle()
+  })
+})
+
+describe('a driver that begins wrong', () => {
+  it.each([
+    [
+      'asks for TLS itself',
+      Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]),
+      'the client is set to do TLS itself, on a connection that has it already',
+    ],
+    [
+      'sends half a parameter',
+      startup().subarray(0, -1),
+      'the driver did not send a startup packet of PostgreSQL',
+    ],
+    [
+      'sends more than its packet',
+      Buffer.concat([startup(), Buffer.from('Q')]),
+      'the driver did not send a startup packet of PostgreSQL',
+    ],
+  ])('and %s is told so, before anything is dialled', async (_label, packet, message) => {
+    standIn = await startStandIn(async () => {})
+    const login = standIn.login()
+    const bytes = Buffer.from(packet)
+    bytes.writeInt32BE(Math.min(bytes.readInt32BE(0), bytes.length), 0)
+    expect(await startRawClient(login, bytes).closed).toMatchObject({
+      code: 'ERR_OPTION_CONFLICT',
+      message,
+    })
+    expect([login.stats().tokensMade, standIn.accepted()]).toEqual([0, 0])
+  })
+})

@@ -1,0 +1,213 @@
+import { once } from 'node:events'
+import { LoginStream } from '../../../core/connection/login-stream.js'
+import { AUTHENTICATION_OK, GREETING, errorResponse, textRow } from '../support/backend-messages.js'
+import { createByteReader } from '../support/byte-reader.js'
+import { collectEvents, type CollectedEvents } from '../support/collect-events.js'
+import { CREDENTIALS, HOST } from '../support/dsql-options.js'
+import {
+  acceptLogin,
+  acceptTls,
+  receiveLogin,
+  startStandIn,
+  type LoginTranscript,
+  type StandIn,
+} from '../support/postgres-stand-in.js'
+import { presigned } from '../support/presigned.js'
+import { parametersOf, startRawClient, startup } from '../support/raw-client.js'
+
+const WELCOME = AUTHENTICATION_OK.length + GREETING.length
+
+let standIn: StandIn | undefined
+let collected: CollectedEvents
+beforeEach(() => {
+  collected = collectEvents()
+})
+afterEach(async () => {
+  collected.stop()
+  await standIn?.close()
+  standIn = undefined
+})
+
+describe('a stream of a login', () => {
+  it('logs in with a token as the user and to the database of the login, and keeps what else the driver said', async () => {
+    let transcript: LoginTranscript | undefined
+    standIn = await startStandIn(async (socket, keys) => {
+      transcript = await acceptLogin(socket, keys)
+    })
+    const client = startRawClient(
+      standIn.login(),
+      startup({ user: 'someone', database: 'other', application_name: 'é', options: '-c a=b' }),
+    )
+    expect(await client.receive(WELCOME)).toEqual(Buffer.concat([AUTHENTICATION_OK, GREETING]))
+    expect(parametersOf(transcript?.startup ?? Buffer.alloc(0))).toEqual({
+      user: 'app',
+      database: 'shop',
+      application_name: 'é',
+      options: '-c a=b',
+    })
+    expect(presigned(transcript?.password ?? '')).toMatchObject({
+      host: HOST,
+      accessKeyId: CREDENTIALS.accessKeyId,
+    })
+    client.stream.destroy()
+    await standIn.idle()
+  })
+
+  it('does nothing before the driver has written its whole first packet', async () => {
+    standIn = await startStandIn(async (socket, keys) => void (await acceptLogin(socket, keys)))
+    const login = standIn.login()
+    const stream = new LoginStream(login)
+    stream.connect()
+    await once(stream, 'connect')
+    expect(stream.readyState).toBe('opening')
+    const packet = startup()
+    for (const byte of packet.subarray(0, -1)) stream.write(Buffer.from([byte]))
+    await new Promise((resolve) => stream.write('', resolve))
+    expect([login.stats().tokensMade, standIn.accepted()]).toEqual([0, 0])
+    stream.write(packet.subarray(-1))
+    await once(stream, 'readable')
+    expect(login.stats()).toMatchObject({ tokensMade: 1, connectionsOpened: 1, connectionsOpen: 1 })
+    expect(stream.readyState).toBe('open')
+    stream.destroy()
+    await once(stream, 'close')
+    expect(stream.readyState).toBe('closed')
+  })
+
+  it('understands a server that sends byte by byte, and passes on byte by byte', async () => {
+    const query = Buffer.from('Q\0\0\0\x0dselect 1\0')
+    let asked = Buffer.alloc(0)
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured, password } = await receiveLogin(socket, keys)
+      expect(password).toContain('X-Amz-Signature')
+      for (const byte of Buffer.concat([AUTHENTICATION_OK, GREETING])) {
+        await new Promise((resolve) => secured.write(Buffer.from([byte]), resolve))
+      }
+      asked = await createByteReader(secured).read(query.length)
+      for (const byte of textRow('one'))
+        await new Promise((resolve) => secured.write(Buffer.from([byte]), resolve))
+    })
+    const client = startRawClient(standIn.login())
+    await client.receive(WELCOME)
+    for (const byte of query) client.stream.write(Buffer.from([byte]))
+    const answer = await client.receive(WELCOME + textRow('one').length)
+    expect(answer.subarray(WELCOME)).toEqual(textRow('one'))
+    expect(asked).toEqual(query)
+    client.stream.destroy()
+  })
+
+  it('gives the driver everything when the server sends welcome and first data at once', async () => {
+    const all = Buffer.concat([
+      AUTHENTICATION_OK,
+      GREETING,
+      textRow('early'),
+      Buffer.from([0x4e, 0, 0]),
+    ])
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await receiveLogin(socket, keys)
+      secured.write(all)
+    })
+    const client = startRawClient(standIn.login())
+    expect(await client.receive(all.length)).toEqual(all)
+    client.stream.destroy()
+  })
+
+  it('takes a server that asks for no password', async () => {
+    let extra: Promise<Buffer> | undefined
+    standIn = await startStandIn(async (socket, keys) => {
+      const secured = await acceptTls(socket, keys)
+      const reader = createByteReader(secured)
+      await reader.packet()
+      secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))
+      extra = reader.read(1)
+    })
+    const client = startRawClient(standIn.login())
+    expect(await client.receive(WELCOME)).toEqual(Buffer.concat([AUTHENTICATION_OK, GREETING]))
+    client.stream.destroy()
+    // Not a byte was sent: the token stayed here.
+    await expect(extra).rejects.toThrow('the client left after 0 of 1 bytes')
+  })
+
+  it('lets the driver read the error of a server that refuses, and closes with it', async () => {
+    const refusal = errorResponse('28000', 'access denied')
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await receiveLogin(socket, keys)
+      secured.end(refusal)
+    })
+    const login = standIn.login()
+    const client = startRawClient(login)
+    expect(await client.closed).toBeUndefined()
+    expect(client.received()).toEqual(refusal)
+    expect(login.stats()).toMatchObject({ tokensMade: 1, connectionsOpened: 0, connectionsOpen: 0 })
+    expect(collected.names()).toEqual(['token.made'])
+    await standIn.idle()
+  })
+
+  it('counts and reports a connection from the login to its end', async () => {
+    standIn = await startStandIn(async (socket, keys) => void (await acceptLogin(socket, keys)))
+    const login = standIn.login()
+    const clients = [startRawClient(login), startRawClient(login)]
+    await Promise.all(clients.map((client) => client.receive(WELCOME)))
+    expect(login.stats()).toMatchObject({ connectionsOpened: 2, connectionsOpen: 2 })
+    clients[0]?.stream.end()
+    await clients[0]?.closed
+    expect(login.stats()).toMatchObject({ connectionsOpened: 2, connectionsOpen: 1 })
+    clients[1]?.stream.destroy(new Error('broken'))
+    await clients[1]?.closed
+    expect(login.stats()).toMatchObject({ connectionsOpened: 2, connectionsOpen: 0 })
+    const identity = { provider: 'aurora-dsql', host: HOST, user: 'app' }
+    const opened = collected.events.filter(({ name }) => name === 'pg-iam:connection.opened')
+    const retired = collected.events.filter(({ name }) => name === 'pg-iam:connection.retired')
+    const ids = opened.map(({ event }) => event['connectionId'])
+    expect(new Set(ids).size).toBe(2)
+    expect(opened.map(({ event }) => event)).toEqual(
+      ids.map((connectionId) => ({ ...identity, connectionId, elapsedMs: expect.any(Number) })),
+    )
+    expect(retired.map(({ event }) => event)).toEqual([
+      { ...identity, connectionId: ids[0], ageMs: expect.any(Number) },
+      { ...identity, connectionId: ids[1], ageMs: expect.any(Number), error: new Error('broken') },
+    ])
+    await standIn.idle()
+  })
+
+  it('ends when the server ends, after everything was read', async () => {
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      secured.end(errorResponse('57P01', 'terminating connection'))
+    })
+    const login = standIn.login()
+    const client = startRawClient(login)
+    expect(await client.closed).toBeUndefined()
+    expect(client.received().subarray(WELCOME)).toEqual(
+      errorResponse('57P01', 'terminating connection'),
+    )
+    expect(login.stats().connectionsOpen).toBe(0)
+  })
+
+  it('ends with the error of a connection that breaks', async () => {
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      await createByteReader(secured).read(1)
+      socket.resetAndDestroy()
+    })
+    const login = standIn.login()
+    const client = startRawClient(login)
+    await client.receive(WELCOME)
+    client.stream.write('Q')
+    expect(await client.closed).toMatchObject({
+      code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/),
+    })
+    const { error } = await collected.next('pg-iam:connection.retired')
+    expect(error).toMatchObject({ code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/) })
+    expect(login.stats().connectionsOpen).toBe(0)
+  })
+
+  it('closes a stream that is ended before anything was written', async () => {
+    standIn = await startStandIn(async () => {})
+    const stream = new LoginStream(standIn.login())
+    stream.connect()
+    stream.resume()
+    stream.end()
+    await once(stream, 'close')
+    expect(standIn.accepted()).toBe(0)
+  })
+})

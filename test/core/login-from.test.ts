@@ -1,0 +1,182 @@
+import { loginFromEnv, loginFromUrl, type LoginFromOptions } from '../../core/index.js'
+import { thrownBy } from './support/caught.js'
+import { createAuthority } from './support/certificates.js'
+import { CREDENTIALS, HOST, REGION } from './support/dsql-options.js'
+import { printed } from './support/printed.js'
+
+const URL_TEXT = `postgres://app@${HOST}:5433/shop`
+const surroundings = process.env
+
+beforeEach(() => {
+  process.env = {}
+})
+afterEach(() => {
+  process.env = surroundings
+})
+
+describe('loginFromUrl', () => {
+  it('recognises Aurora DSQL by its host', () => {
+    const parts = {
+      provider: 'aurora-dsql',
+      host: HOST,
+      port: 5433,
+      database: 'shop',
+      user: 'app',
+      region: REGION,
+    }
+    expect(loginFromUrl(URL_TEXT)).toMatchObject(parts)
+    expect(loginFromUrl(new URL(URL_TEXT))).toMatchObject(parts)
+    expect(loginFromUrl(URL_TEXT.replace(HOST, `${HOST.toUpperCase()}.`))).toMatchObject(parts)
+    expect(loginFromUrl(URL_TEXT.replace('.dsql.', '.dsql-fnh4.')).provider).toBe('aurora-dsql')
+  })
+
+  it('puts options before the URL, and the URL before the environment', () => {
+    process.env = { PGHOST: '/tmp', PGPORT: '1111', PGDATABASE: 'env', PGUSER: 'env' }
+    expect(loginFromUrl(URL_TEXT)).toMatchObject({
+      host: HOST,
+      port: 5433,
+      database: 'shop',
+      user: 'app',
+    })
+    const options = { port: 2222, database: 'given', user: 'given' }
+    expect(loginFromUrl(URL_TEXT, options)).toMatchObject({ host: HOST, ...options })
+    process.env = { PGPORT: '1111', PGDATABASE: 'env', PGUSER: 'env' }
+    expect(loginFromUrl(`postgres://${HOST}`)).toMatchObject({
+      port: 1111,
+      database: 'env',
+      user: 'env',
+    })
+  })
+
+  it.each<[LoginFromOptions, string]>([
+    [{}, 'app'],
+    [{ user: 'given' }, 'given'],
+    [{ username: 'given' }, 'given'],
+    [{ user: 'given', username: 'given' }, 'given'],
+    [{ user: undefined, username: 'given' } as object, 'given'],
+    [{ user: undefined } as object, 'app'],
+  ])('takes from %j and a URL with a user the user "%s"', (options, user) => {
+    expect(loginFromUrl(URL_TEXT, options).user).toBe(user)
+  })
+
+  it('takes the host from the options, then the URL, then PGHOST', () => {
+    const other = HOST.replace('12.', '34.')
+    expect(loginFromUrl(URL_TEXT, { host: other }).host).toBe(other)
+    process.env = { PGHOST: other }
+    expect(loginFromUrl(URL_TEXT).host).toBe(HOST)
+    expect(loginFromUrl('postgres:///shop?user=app').host).toBe(other)
+  })
+
+  it('joins the TLS settings of the URL with those of the options, which count for more', async () => {
+    const [{ ca: one }, { ca: two }] = await Promise.all([createAuthority(), createAuthority()])
+    const url = `${URL_TEXT}?sslnegotiation=direct&sslrootcert=${encodeURIComponent(one)}`
+    expect(loginFromUrl(url)).toMatchObject({ tls: { ca: one }, tlsNegotiation: 'direct' })
+    expect(loginFromUrl(url, { tls: { ca: two } })).toMatchObject({
+      tls: { ca: two },
+      tlsNegotiation: 'direct',
+    })
+    expect(loginFromUrl(url, { tls: { negotiation: 'postgres' } })).toMatchObject({
+      tls: { ca: one },
+      tlsNegotiation: 'postgres',
+    })
+    expect(loginFromUrl(url, { tls: { ca: undefined } as object }).tls.ca).toBe(one)
+    process.env = { PGSSLROOTCERT: '/no/such/file' }
+    expect(loginFromUrl(url).tls.ca).toBe(one)
+  })
+
+  it.each([
+    [{ tls: false }, 'ERR_TLS_UNVERIFIED'],
+    [{ tls: { rejectUnauthorized: false } }, 'ERR_TLS_UNVERIFIED'],
+    [{ tls: 'prefer' }, 'ERR_TLS_UNVERIFIED'],
+    [{ region: 'eu-west-1' }, 'ERR_OPTION_CONFLICT'],
+    [{ user: 'a', username: 'b' }, 'ERR_OPTION_CONFLICT'],
+    [{ password: 'x' }, 'ERR_OPTION_INVALID'],
+    [{ tls: null }, 'ERR_OPTION_INVALID'],
+    [null, 'ERR_OPTION_INVALID'],
+    ['x', 'ERR_OPTION_INVALID'],
+    [{ host: 5 }, 'ERR_OPTION_INVALID'],
+  ])('refuses the options %j', (options, code) => {
+    const url = `${URL_TEXT}?sslnegotiation=direct`
+    expect(() => loginFromUrl(url, options as LoginFromOptions)).toThrow(
+      expect.objectContaining({ code }),
+    )
+  })
+
+  it.each([
+    [`postgres://app:CANARY@${HOST}/db`, 'ERR_OPTION_CONFLICT'],
+    [`${URL_TEXT}?sslmode=disable&x=CANARY`, 'ERR_TLS_UNVERIFIED'],
+    [`${URL_TEXT}?region=CANARY`, 'ERR_OPTION_INVALID'],
+    [`${URL_TEXT}?region=eu-west-1`, 'ERR_OPTION_CONFLICT'],
+    ['postgres://CANARY@db.example.com', 'ERR_OPTION_INVALID'],
+    ['postgres://CANARY@/db', 'ERR_OPTION_INVALID'],
+    ['CANARY', 'ERR_OPTION_INVALID'],
+  ])('refuses %s', (url, code) => {
+    const error = thrownBy(() => loginFromUrl(url))
+    expect(error).toMatchObject({ code })
+    if (!url.includes('region')) expect(printed(error)).not.toContain('CANARY')
+  })
+
+  it('names the hosts that it knows where the host is of none of them', () => {
+    expect(thrownBy(() => loginFromUrl('postgres://app@db.example.com/shop'))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: '"host" must be an endpoint name of a known provider',
+      hint: expect.stringContaining('CLUSTER.dsql.REGION.on.aws'),
+    })
+  })
+
+  it('leaves the options as they were', () => {
+    const options = Object.freeze({
+      tls: Object.freeze({}),
+      credentials: CREDENTIALS,
+      port: undefined,
+    })
+    expect(loginFromUrl(`${URL_TEXT}?sslnegotiation=direct`, options as object)).toMatchObject({
+      port: 5433,
+    })
+    expect(options).toEqual({ tls: {}, credentials: CREDENTIALS, port: undefined })
+  })
+})
+
+describe('loginFromEnv', () => {
+  const env = { PGHOST: HOST, PGPORT: '5433', PGDATABASE: 'shop', PGUSER: 'app' }
+
+  it('reads the environment that it is given, and else that of this process', () => {
+    const parts = { provider: 'aurora-dsql', host: HOST, port: 5433, database: 'shop', user: 'app' }
+    expect(loginFromEnv(env)).toMatchObject(parts)
+    process.env = { ...env, PGPORT: '1' }
+    expect(loginFromEnv()).toMatchObject({ ...parts, port: 1 })
+    expect(loginFromEnv(env)).toMatchObject(parts)
+  })
+
+  it('takes the environment object of the process itself', () => {
+    const before = surroundings['PGHOST']
+    try {
+      Object.assign(surroundings, { PGHOST: 'localhost' })
+      expect(() => loginFromEnv(surroundings)).toThrow('of a known provider')
+    } finally {
+      if (before === undefined) delete surroundings['PGHOST']
+      else surroundings['PGHOST'] = before
+    }
+  })
+
+  it.each([
+    [{}, '"host" must be given', 'ERR_OPTION_INVALID'],
+    [{ ...env, PGHOST: '' }, '"host" must be given', 'ERR_OPTION_INVALID'],
+    [
+      { ...env, PGHOST: 'localhost' },
+      '"host" must be an endpoint name of a known provider',
+      'ERR_OPTION_INVALID',
+    ],
+    [
+      { ...env, PGHOST: '/tmp' },
+      '"host" must be an endpoint name of a known provider',
+      'ERR_OPTION_INVALID',
+    ],
+    [{ ...env, PGUSER: '' }, '"user" must be given', 'ERR_OPTION_INVALID'],
+    [{ ...env, PGSSLMODE: 'prefer' }, expect.stringContaining('"PGSSLMODE"'), 'ERR_TLS_UNVERIFIED'],
+    [null, '"env" must be an object such as process.env, got null', 'ERR_OPTION_INVALID'],
+    ['PGHOST=x', expect.stringMatching(/^"env" must be/), 'ERR_OPTION_INVALID'],
+  ])('refuses %j', (given, message, code) => {
+    expect(thrownBy(() => loginFromEnv(given as typeof env))).toMatchObject({ message, code })
+  })
+})

@@ -1,0 +1,94 @@
+import { environmentDefaults, oneName } from '../../../core/options/common-options.js'
+import { createAuthority } from '../support/certificates.js'
+
+describe('environmentDefaults', () => {
+  it('reads the variables of libpq', async () => {
+    const { ca } = await createAuthority()
+    expect(
+      environmentDefaults({
+        PGHOST: 'DB.example.com',
+        PGPORT: '5433',
+        PGDATABASE: 'shop',
+        PGUSER: 'app',
+        PGSSLROOTCERT: ca,
+        PGPASSWORD: 'not read',
+      }),
+    ).toEqual({ host: 'db.example.com', port: 5433, database: 'shop', user: 'app', ca })
+  })
+
+  it('takes empty variables for variables that are not set', () => {
+    const names = ['PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER', 'PGSSLROOTCERT', 'PGSSLMODE']
+    expect(environmentDefaults(Object.fromEntries(names.map((name) => [name, ''])))).toEqual({})
+  })
+
+  it('leaves the authorities to Node when libpq is told to use those of the system', () => {
+    expect(environmentDefaults({ PGSSLROOTCERT: 'system' })).toEqual({})
+  })
+
+  it.each([
+    [
+      'PGHOST',
+      '/var/run/postgresql',
+      'a host name without scheme, port or path, got "/var/run/postgresql"',
+    ],
+    ['PGPORT', 'five', 'an integer from 1 to 65535, got "five"'],
+    ['PGUSER', 'a\nb', 'a non-empty string without control characters, got "a\\nb"'],
+    ['PGDATABASE', '\0', 'a non-empty string without control characters, got "\\u0000"'],
+    [
+      'PGSSLROOTCERT',
+      '/no/such/file',
+      'PEM text or the path of a PEM file, and no file could be read there',
+    ],
+  ])('names %s where it holds something wrong', (name, value, rest) => {
+    expect(() => environmentDefaults({ [name]: value })).toThrow(
+      expect.objectContaining({ code: 'ERR_OPTION_INVALID', message: `"${name}" must be ${rest}` }),
+    )
+  })
+
+  it('does not look at a variable whose option was given', () => {
+    const env = {
+      PGHOST: '/tmp',
+      PGPORT: 'x',
+      PGDATABASE: '\n',
+      PGUSER: '\n',
+      PGSSLROOTCERT: '/no/such/file',
+    }
+    const given = { host: 'h', port: 1, database: 'd', user: 'u', ca: 'pem' }
+    expect(environmentDefaults(env, given)).toEqual({})
+  })
+
+  it.each(['disable', 'allow', 'prefer', 'no-verify'])('refuses PGSSLMODE=%s', (mode) => {
+    expect(() => environmentDefaults({ PGSSLMODE: mode })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_TLS_UNVERIFIED',
+        message: `"PGSSLMODE" must not be "${mode}": a token is only sent over verified TLS`,
+      }),
+    )
+  })
+
+  it.each(['require', 'verify-ca', 'verify-full'])('takes PGSSLMODE=%s', (mode) => {
+    expect(environmentDefaults({ PGSSLMODE: mode })).toEqual({})
+  })
+})
+
+describe('oneName', () => {
+  it.each([
+    [{ user: 'a' }, 'a'],
+    [{ username: 'a' }, 'a'],
+    [{ user: 'a', username: 'a' }, 'a'],
+    [{ user: undefined, username: 'a' }, 'a'],
+    [{}, undefined],
+  ])('finds in %j: %j', (options, value) => {
+    expect(oneName(options, 'user', 'username')).toBe(value)
+  })
+
+  it('refuses two names with two values', () => {
+    expect(() => oneName({ user: 'a', username: 'b' }, 'user', 'username')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OPTION_CONFLICT',
+        message: '"user" and "username" must not differ',
+        hint: 'Give "user" alone.',
+      }),
+    )
+  })
+})

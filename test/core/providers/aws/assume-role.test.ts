@@ -1,0 +1,195 @@
+import {
+  auroraDsql,
+  type AuroraDsqlOptions,
+  type AwsCredentials,
+  type Login,
+} from '../../../../core/index.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql.js'
+import { createAwsFiles, type AwsFiles } from '../../support/aws-files.js'
+import { rejectionOf } from '../../support/caught.js'
+import { CREDENTIALS, HOST } from '../../support/dsql-options.js'
+import { presigned } from '../../support/presigned.js'
+import {
+  startStsStandIn,
+  type RoleCredentials,
+  type StsStandIn,
+} from '../../support/sts-stand-in.js'
+
+const ROLE = 'arn:aws:iam::123456789012:role/app/reader'
+const HOUR = 3_600_000
+const surroundings = process.env
+
+let files: AwsFiles
+let sts: StsStandIn
+/** What the stand-in answers; each test sets it. */
+let answer: Parameters<typeof startStsStandIn>[0]
+
+beforeAll(async () => {
+  files = createAwsFiles({
+    credentials: '[source]\naws_access_key_id = AKIASOURCE\naws_secret_access_key = x\n',
+    config: `[profile chained]\nrole_arn = ${ROLE}\nsource_profile = source\nregion = us-east-1\n`,
+  })
+  sts = await startStsStandIn((request, count) => answer(request, count))
+})
+beforeEach(() => {
+  process.env = { ...files.env, AWS_ENDPOINT_URL_STS: sts.url, AWS_MAX_ATTEMPTS: '1' }
+  answer = () => role(HOUR)
+})
+afterEach(() => {
+  process.env = surroundings
+})
+afterAll(async () => {
+  await sts.close()
+  files.remove()
+})
+
+function role(lifeMs: number, accessKeyId = 'ASIAROLE'): RoleCredentials {
+  return {
+    accessKeyId,
+    secretAccessKey: 'role secret',
+    sessionToken: `session of ${accessKeyId}`,
+    expiration: new Date(Date.now() + lifeMs),
+  }
+}
+
+function login(options: AuroraDsqlOptions = {}): Login {
+  return auroraDsql({
+    host: HOST,
+    user: 'app',
+    credentials: CREDENTIALS,
+    assumeRole: { roleArn: ROLE },
+    ...options,
+  })
+}
+
+/** The requests that reach STS while `work` runs. */
+async function requestsDuring(work: () => Promise<unknown>): Promise<StsStandIn['requests']> {
+  const before = sts.requests.length
+  await work()
+  return sts.requests.slice(before)
+}
+
+describe('assumeRole', () => {
+  it('signs with the credentials of the role, taken on with those of the login', async () => {
+    const reader = login()
+    let token = ''
+    const requests = await requestsDuring(async () => {
+      token = await reader.password()
+    })
+    expect(presigned(token)).toMatchObject({
+      accessKeyId: 'ASIAROLE',
+      sessionToken: 'session of ASIAROLE',
+    })
+    expect(requests).toEqual([
+      {
+        accessKeyId: CREDENTIALS.accessKeyId,
+        parameters: expect.objectContaining({
+          Action: 'AssumeRole',
+          RoleArn: ROLE,
+          RoleSessionName: `pg-iam-${process.pid}`,
+        }),
+      },
+    ])
+    expect(requests[0]?.parameters).not.toHaveProperty('ExternalId')
+    expect(requests[0]?.parameters).not.toHaveProperty('DurationSeconds')
+  })
+
+  it('passes its options on', async () => {
+    const options = { roleArn: ROLE, externalId: 'ext:1', sessionName: 'orders', durationSecs: 900 }
+    const [request] = await requestsDuring(() => login({ assumeRole: options }).token())
+    expect(request?.parameters).toMatchObject({
+      ExternalId: 'ext:1',
+      RoleSessionName: 'orders',
+      DurationSeconds: '900',
+    })
+  })
+
+  it('asks STS once for 50 connections that are opened together', async () => {
+    const reader = login()
+    const requests = await requestsDuring(() =>
+      Promise.all(Array.from({ length: 50 }, () => reader.token())),
+    )
+    expect(requests).toHaveLength(1)
+    expect(reader.stats()).toMatchObject({ tokensMade: 50, credentialCalls: 1 })
+  })
+
+  it('works from a profile, and with a profile that takes on a role itself', async () => {
+    const [fromProfile] = await requestsDuring(() =>
+      login({ credentials: undefined, profile: 'source' } as object).token(),
+    )
+    expect(fromProfile?.accessKeyId).toBe('AKIASOURCE')
+    const chained = auroraDsql({ host: HOST, user: 'app', profile: 'chained' })
+    expect(presigned(await chained.password()).accessKeyId).toBe('ASIAROLE')
+  })
+
+  it('limits the token to the credentials of the role, and takes it on again in time', async () => {
+    let expiration = new Date(0)
+    answer = (_request, count) => {
+      const given = role(60_000, `ASIA${count}`)
+      expiration = given.expiration
+      return given
+    }
+    const reader = login()
+    const first = await reader.token()
+    // STS gives whole milliseconds in this stand-in, and so are kept.
+    expect(first.expiresAt).toEqual(expiration)
+    expect(presigned(first.value).expires).toBe('900')
+    await reader.token()
+    // Once because nothing was known, once because what came ends before a token would; then it is kept.
+    expect(reader.stats().credentialCalls).toBe(2)
+  })
+
+  it('reports what STS says, asks again the next time, and tells which role was meant', async () => {
+    answer = () => 'AccessDenied'
+    const reader = login()
+    expect(await rejectionOf(reader.token())).toMatchObject({
+      code: 'ERR_CREDENTIALS_UNAVAILABLE',
+      hint: `Used the value given as "credentials"; give a function where they end. Then took on the role ${ROLE}.`,
+      cause: expect.objectContaining({ name: 'AccessDenied' }),
+    })
+    answer = () => role(HOUR)
+    expect(presigned(await reader.password()).accessKeyId).toBe('ASIAROLE')
+  })
+
+  it('asks for the credentials below anew each time, and so survives their rotation', async () => {
+    let current = 'AKIAOLD'
+    answer = ({ accessKeyId }) => (accessKeyId === current ? role(60_000) : 'InvalidClientTokenId')
+    let ahead = 0
+    const credentials = async (): Promise<AwsCredentials> => ({
+      ...CREDENTIALS,
+      accessKeyId: current,
+    })
+    const reader = createAuroraDsql(
+      { host: HOST, user: 'app', credentials, assumeRole: { roleArn: ROLE } },
+      {},
+      () => Date.now() + ahead,
+    )
+    await reader.token()
+    current = 'AKIANEW'
+    ahead = 40_000
+    const requests = await requestsDuring(() => reader.token())
+    expect(requests.map(({ accessKeyId }) => accessKeyId)).toEqual(['AKIANEW'])
+  })
+
+  it('asks for the credentials below anew after STS refused them', async () => {
+    let calls = 0
+    answer = ({ accessKeyId }) => (accessKeyId === 'AKIA1' ? 'InvalidClientTokenId' : role(HOUR))
+    const reader = login({
+      credentials: async () => ({ ...CREDENTIALS, accessKeyId: `AKIA${++calls}` }),
+    })
+    await rejectionOf(reader.token())
+    expect(presigned(await reader.password()).accessKeyId).toBe('ASIAROLE')
+  })
+
+  it('reports a failure of the credentials below as its cause', async () => {
+    const cause = new Error('vault is sealed')
+    const reader = login({ credentials: () => Promise.reject(cause) })
+    const requests = await requestsDuring(async () => {
+      expect(await rejectionOf(reader.token())).toMatchObject({
+        code: 'ERR_CREDENTIALS_UNAVAILABLE',
+        cause,
+      })
+    })
+    expect(requests).toEqual([])
+  })
+})

@@ -1,0 +1,235 @@
+import * as fc from 'fast-check'
+import {
+  PgIamError,
+  type AwsCredentials,
+  type AwsCredentialsProvider,
+} from '../../../../core/index.js'
+import { createCredentialsSource } from '../../../../core/providers/aws/credentials.js'
+import { createLoginCounters, type LoginCounters } from '../../../../core/tokens/login-counters.js'
+import { rejectionOf } from '../../support/caught.js'
+import { CREDENTIALS } from '../../support/dsql-options.js'
+
+const MINUTE = 60_000
+const TOKEN_MS = 15 * MINUTE
+const START = 1_700_000_000_000
+
+interface Source {
+  fresh: () => Promise<AwsCredentials>
+  /** What the provider was asked with, call by call. */
+  asked: unknown[]
+  counters: LoginCounters
+  pass: (ms: number) => void
+}
+
+/** A source over a provider that answers by `answer`, which gets the number of the call and the time. */
+function source(
+  answer: (call: number, now: number, isForced: boolean) => unknown,
+  tokenDurationMs = TOKEN_MS,
+): Source {
+  let now = START
+  const asked: unknown[] = []
+  const counters = createLoginCounters()
+  const provider = (options?: { forceRefresh?: boolean }): unknown => {
+    asked.push(options)
+    return answer(asked.length, now, options?.forceRefresh === true)
+  }
+  const fresh = createCredentialsSource(
+    {
+      provider: provider as AwsCredentialsProvider,
+      tokenDurationMs,
+      lookedFor: 'Looked here.',
+      counters,
+    },
+    () => now,
+  )
+  return { fresh, asked, counters, pass: (ms) => (now += ms) }
+}
+
+function endingAt(time: number, accessKeyId = 'AKIA'): AwsCredentials {
+  return { ...CREDENTIALS, accessKeyId, expiration: new Date(time) }
+}
+
+describe('createCredentialsSource', () => {
+  it.each([
+    ['a value', () => CREDENTIALS],
+    ['a promise', async () => CREDENTIALS],
+  ])('takes %s', async (_label, answer) => {
+    await expect(source(answer).fresh()).resolves.toEqual(CREDENTIALS)
+  })
+
+  it('asks once for 50 connections that are opened together, and not again while the credentials have no end', async () => {
+    const { fresh, asked, counters, pass } = source(async () => CREDENTIALS)
+    const all = await Promise.all(Array.from({ length: 50 }, fresh))
+    expect(new Set(all).size).toBe(1)
+    pass(10_000 * MINUTE)
+    expect(await fresh()).toBe(all[0])
+    expect(asked).toEqual([undefined])
+    expect(counters.credentialCalls).toBe(1)
+  })
+
+  it('renews when the credentials would end before a token', async () => {
+    const { fresh, asked, pass } = source((call, now) => endingAt(now + 60 * MINUTE, `key ${call}`))
+    await fresh()
+    pass(45 * MINUTE - 1)
+    await expect(fresh()).resolves.toMatchObject({ accessKeyId: 'key 1' })
+    pass(1)
+    await expect(fresh()).resolves.toMatchObject({ accessKeyId: 'key 2' })
+    expect(asked).toEqual([undefined, { forceRefresh: true }])
+  })
+
+  it('asks a second time, for new ones, when the first answer ends before a token', async () => {
+    const { fresh, asked, counters } = source((_call, now, isForced) =>
+      endingAt(now + (isForced ? 60 : 5) * MINUTE),
+    )
+    expect((await fresh()).expiration).toEqual(new Date(START + 60 * MINUTE))
+    expect(asked).toEqual([undefined, { forceRefresh: true }])
+    expect(counters.credentialCalls).toBe(2)
+  })
+
+  it('keeps credentials that are always short for half of their life', async () => {
+    const { fresh, asked, pass } = source((_call, now) => endingAt(now + 10 * MINUTE))
+    await fresh()
+    expect(asked).toHaveLength(2)
+    pass(5 * MINUTE - 1)
+    await fresh()
+    expect(asked).toHaveLength(2)
+    pass(1)
+    await fresh()
+    expect(asked).toHaveLength(3)
+  })
+
+  it('asks a provider that has nothing newer less than once for each connection', async () => {
+    const { fresh, asked, pass } = source(() => endingAt(START + 60 * MINUTE))
+    for (let minute = 0; minute < 59; minute++) {
+      await fresh()
+      pass(MINUTE)
+    }
+    expect(asked.length).toBeLessThan(10)
+  })
+
+  it('never gives credentials that have ended, and says so', async () => {
+    const { fresh, pass } = source(() => endingAt(START + MINUTE))
+    await fresh()
+    pass(MINUTE)
+    expect(await rejectionOf(fresh())).toMatchObject({
+      code: 'ERR_CREDENTIALS_UNAVAILABLE',
+      message: 'the AWS credentials have ended',
+      hint: 'Looked here.',
+    })
+  })
+
+  it('never gives ended credentials, whatever ends when', async () => {
+    const step = fc.record({
+      lifeMs: fc.integer({ min: -1_000, max: 4_000_000 }),
+      pauseMs: fc.nat(2_000_000),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1 }), async (steps) => {
+        let index = 0
+        let now = START
+        const provider: AwsCredentialsProvider = () => endingAt(now + (steps[index]?.lifeMs ?? 0))
+        const counters = createLoginCounters()
+        const settings = { provider, tokenDurationMs: TOKEN_MS, lookedFor: '', counters }
+        const fresh = createCredentialsSource(settings, () => now)
+        for (; index < steps.length; index++) {
+          const given = await fresh().catch((error: unknown) => error)
+          if (given instanceof PgIamError) expect(given.code).toBe('ERR_CREDENTIALS_UNAVAILABLE')
+          else expect((given as AwsCredentials).expiration?.getTime()).toBeGreaterThan(now)
+          now += steps[index]?.pauseMs ?? 0
+        }
+      }),
+    )
+  })
+
+  it.each([
+    ['an error', new Error('original')],
+    ['undefined', undefined],
+    ['null', null],
+    ['a string', 'original'],
+  ])(
+    'wraps %s that the provider throws or rejects with, and asks anew the next time',
+    async (_label, cause) => {
+      const fail = (): never => {
+        throw cause
+      }
+      for (const answer of [fail, async () => fail()]) {
+        const { fresh, asked } = source((call) => (call === 1 ? answer() : CREDENTIALS))
+        const failures = await Promise.all(
+          Array.from({ length: 20 }, async () => rejectionOf(fresh())),
+        )
+        expect(new Set(failures).size).toBe(1)
+        expect(failures[0]).toMatchObject({
+          code: 'ERR_CREDENTIALS_UNAVAILABLE',
+          message: 'could not get AWS credentials',
+          hint: 'Looked here.',
+        })
+        expect((failures[0] as PgIamError).cause).toBe(cause)
+        await expect(fresh()).resolves.toEqual(CREDENTIALS)
+        expect(asked).toEqual([undefined, undefined])
+      }
+    },
+  )
+
+  it('passes an error of its own unchanged', async () => {
+    const failure = new PgIamError('ERR_PEER_MISSING', 'x')
+    const { fresh } = source(() => Promise.reject(failure))
+    expect(await rejectionOf(fresh())).toBe(failure)
+  })
+
+  it('asks again after a failed renewal', async () => {
+    const { fresh, asked, pass } = source((call, now) => {
+      if (call === 2) throw new Error('x')
+      return endingAt(now + 60 * MINUTE)
+    })
+    await fresh()
+    pass(59 * MINUTE)
+    await rejectionOf(fresh())
+    await expect(fresh()).resolves.toMatchObject({ accessKeyId: 'AKIA' })
+    expect(asked.slice(1)).toEqual([{ forceRefresh: true }, { forceRefresh: true }])
+  })
+
+  it.each([
+    undefined,
+    null,
+    'AKIA',
+    5,
+    {},
+    [],
+    { accessKeyId: 'AKIA' },
+    { accessKeyId: 'AKIA', secretAccessKey: '' },
+    { accessKeyId: '', secretAccessKey: 'x' },
+    { accessKeyId: 'AKIA', secretAccessKey: 5 },
+  ])('refuses %p as credentials', async (given) => {
+    expect(await rejectionOf(source(() => given).fresh())).toMatchObject({
+      code: 'ERR_CREDENTIALS_UNAVAILABLE',
+      message: 'the credentials came without an access key ID or a secret access key',
+      hint: 'Looked here.',
+    })
+  })
+
+  it.each(['2030-01-01', 1_900_000_000, new Date(NaN), null])(
+    'refuses the expiration %p',
+    async (expiration) => {
+      expect(
+        await rejectionOf(source(() => ({ ...CREDENTIALS, expiration })).fresh()),
+      ).toMatchObject({
+        code: 'ERR_CREDENTIALS_UNAVAILABLE',
+        message: 'the credentials came with an "expiration" that is not a valid Date',
+      })
+    },
+  )
+
+  it('keeps a copy, with the session token but without what else the provider said', async () => {
+    const given = {
+      ...CREDENTIALS,
+      sessionToken: 'session',
+      accountId: '123',
+      expiration: new Date(START + 60 * MINUTE),
+    }
+    const { fresh } = source(() => given)
+    const kept = await fresh()
+    expect(kept).not.toBe(given)
+    expect(kept).toEqual({ ...CREDENTIALS, sessionToken: 'session', expiration: given.expiration })
+    expect(await source(() => ({ ...CREDENTIALS, sessionToken: '' })).fresh()).toEqual(CREDENTIALS)
+  })
+})

@@ -1,0 +1,220 @@
+import { createLoginCounters, type LoginCounters } from '../../../core/tokens/login-counters.js'
+import { createToken, type Token } from '../../../core/tokens/token.js'
+import { createTokenSource, type TokenSourceSettings } from '../../../core/tokens/token-source.js'
+import { PgIamError } from '../../../core/index.js'
+import { rejectionOf } from '../support/caught.js'
+import { collectEvents, type CollectedEvents } from '../support/collect-events.js'
+import { printed } from '../support/printed.js'
+
+const SECOND = 1_000
+const IDENTITY = { provider: 'aurora-dsql', host: 'h', user: 'app' }
+
+interface Source {
+  token: () => Promise<Token>
+  counters: LoginCounters
+  /** How often the issuer was asked. */
+  issued: () => number
+  /** Moves the clock. */
+  pass: (ms: number) => void
+}
+
+/** A source whose tokens live `lifeMs` and are called after the order that they were made in. */
+function source(settings: Partial<TokenSourceSettings> = {}, lifeMs = 900 * SECOND): Source {
+  let now = 1_700_000_000_000
+  let issued = 0
+  const counters = createLoginCounters()
+  const token = createTokenSource(
+    {
+      issue: async () => createToken(`token ${++issued}`, new Date(now + lifeMs)),
+      identity: () => IDENTITY,
+      purpose: 'sign a token for h',
+      reuseMs: 0,
+      timeoutMs: 10_000,
+      counters,
+      ...settings,
+    },
+    () => now,
+  )
+  return { token, counters, issued: () => issued, pass: (ms) => (now += ms) }
+}
+
+let collected: CollectedEvents
+beforeEach(() => {
+  collected = collectEvents()
+})
+afterEach(() => collected.stop())
+
+describe('createTokenSource', () => {
+  it('makes a token for each connection', async () => {
+    const { token, counters } = source()
+    const tokens = await Promise.all([token(), token(), token()])
+    expect(tokens.map(({ value }) => value)).toEqual(['token 1', 'token 2', 'token 3'])
+    expect(counters).toMatchObject({ tokensMade: 3, tokensReused: 0, tokensFailed: 0 })
+    expect(collected.names()).toEqual(['token.made', 'token.made', 'token.made'])
+  })
+
+  it('reports a token by its end and the time that it took', async () => {
+    const { token, pass } = source({
+      issue: async () => {
+        pass(250)
+        return createToken('CANARY', new Date(1_800_000_000_000))
+      },
+    })
+    await token()
+    expect(collected.events).toEqual([
+      {
+        name: 'pg-iam:token.made',
+        event: { ...IDENTITY, expiresAt: new Date(1_800_000_000_000), elapsedMs: 250 },
+      },
+    ])
+    expect(printed(collected.events)).not.toContain('CANARY')
+  })
+
+  it.each([
+    ['an error', new Error('original')],
+    ['undefined', undefined],
+    ['null', null],
+    ['a string', 'original'],
+    ['a number', 0],
+  ])('wraps %s that the issuer rejects with, once, and keeps it', async (_label, cause) => {
+    const { token, counters } = source({ issue: () => Promise.reject(cause) })
+    const error = (await rejectionOf(token())) as PgIamError
+    expect(error).toMatchObject({
+      name: 'PgIamError',
+      code: 'ERR_TOKEN_REQUEST_FAILED',
+      message: 'aurora-dsql: could not sign a token for h',
+    })
+    expect(Object.hasOwn(error, 'cause') && error.cause === cause).toBe(true)
+    expect(counters).toMatchObject({ tokensMade: 0, tokensFailed: 1 })
+    expect(collected.events).toEqual([
+      { name: 'pg-iam:token.failed', event: { ...IDENTITY, error } },
+    ])
+  })
+
+  it('passes its own errors unchanged, also when they are thrown at once', async () => {
+    const failure = new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'none')
+    const { token, counters } = source({
+      issue: () => {
+        throw failure
+      },
+    })
+    expect(await rejectionOf(token())).toBe(failure)
+    expect(counters.tokensFailed).toBe(1)
+  })
+
+  it('tries again after a failure', async () => {
+    let calls = 0
+    const { token } = source({
+      issue: async () => {
+        if (++calls === 1) throw new Error('x')
+        return createToken('y', new Date(1_800_000_000_000))
+      },
+    })
+    await rejectionOf(token())
+    await expect(token()).resolves.toMatchObject({ value: 'y' })
+  })
+
+  it.each([0, -1, NaN])('refuses a token with %p ms to live', async (lifeMs) => {
+    const { token, counters } = source({}, lifeMs)
+    expect(await rejectionOf(token())).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: 'aurora-dsql: the token for h came already expired',
+      hint: expect.stringContaining('clock'),
+    })
+    expect(counters).toMatchObject({ tokensMade: 0, tokensFailed: 1 })
+  })
+
+  it('gives up an issuer that never answers, and asks it again for the next connection', async () => {
+    let calls = 0
+    const { token, counters } = source({
+      timeoutMs: 1,
+      issue: () =>
+        ++calls === 1
+          ? new Promise(() => {})
+          : Promise.resolve(createToken('y', new Date(1_800_000_000_000))),
+    })
+    expect(await rejectionOf(token())).toMatchObject({
+      code: 'ERR_TOKEN_TIMEOUT',
+      message: 'aurora-dsql: could not sign a token for h within 1 ms',
+      retryable: true,
+      hint: expect.stringContaining('"tokenTimeoutMs"'),
+    })
+    expect(counters.tokensFailed).toBe(1)
+    await expect(token()).resolves.toMatchObject({ value: 'y' })
+  })
+
+  it('does not mind an issuer that fails after it was given up', async () => {
+    let fail: ((error: Error) => void) | undefined
+    const { token } = source({
+      timeoutMs: 1,
+      issue: () => new Promise((_, reject) => (fail = reject)),
+    })
+    await rejectionOf(token())
+    fail?.(new Error('too late'))
+    // An unhandled rejection would be reported before this turn of the event loop ends.
+    await new Promise((resolve) => setImmediate(resolve))
+  })
+})
+
+describe('createTokenSource with reuse', () => {
+  it('shares a token for as long as it is told', async () => {
+    const { token, counters, pass } = source({ reuseMs: 60 * SECOND })
+    const first = await token()
+    pass(60 * SECOND - 1)
+    expect(await token()).toBe(first)
+    pass(1)
+    expect((await token()).value).toBe('token 2')
+    expect(counters).toMatchObject({ tokensMade: 2, tokensReused: 1 })
+    expect(collected.names()).toEqual(['token.made', 'token.reused', 'token.made'])
+    expect(collected.events[1]?.event).toEqual({ ...IDENTITY, expiresAt: first.expiresAt })
+  })
+
+  it('asks once for connections that are opened together, and counts the others as reuse', async () => {
+    const { token, counters, issued } = source({ reuseMs: 60 * SECOND })
+    const tokens = await Promise.all(Array.from({ length: 50 }, token))
+    expect(new Set(tokens).size).toBe(1)
+    expect(issued()).toBe(1)
+    expect(counters).toMatchObject({ tokensMade: 1, tokensReused: 49 })
+    expect(collected.names().filter((name) => name === 'token.reused')).toHaveLength(49)
+  })
+
+  it.each([
+    ['a tenth of its life', 10 * SECOND, 9 * SECOND],
+    ['a minute', 3_600 * SECOND, 3_540 * SECOND],
+  ])('gives a token up %s before it ends', async (_label, lifeMs, keptMs) => {
+    const { token, pass } = source({ reuseMs: 3_600 * SECOND }, lifeMs)
+    const first = await token()
+    pass(keptMs - 1)
+    expect(await token()).toBe(first)
+    pass(1)
+    expect(await token()).not.toBe(first)
+  })
+
+  it('does not remember a failure, which all who waited for it get', async () => {
+    let calls = 0
+    const { token, counters } = source({
+      reuseMs: 60 * SECOND,
+      issue: async () => {
+        if (++calls === 1) throw new Error('x')
+        return createToken('y', new Date(1_800_000_000_000))
+      },
+    })
+    const errors = await Promise.all([rejectionOf(token()), rejectionOf(token())])
+    expect(errors[0]).toBe(errors[1])
+    expect(counters.tokensFailed).toBe(1)
+    await expect(token()).resolves.toMatchObject({ value: 'y' })
+  })
+
+  it('keeps giving the shared token while it is good, whatever the issuer would say', async () => {
+    let calls = 0
+    const { token } = source({
+      reuseMs: 60 * SECOND,
+      issue: async () => {
+        if (++calls > 1) throw new Error('x')
+        return createToken('y', new Date(1_800_000_000_000))
+      },
+    })
+    await token()
+    await expect(token()).resolves.toMatchObject({ value: 'y' })
+  })
+})

@@ -1,0 +1,100 @@
+import { join } from 'node:path'
+import { runProgram, type ProgramResult } from './run-program.js'
+
+const CLIENTS = [
+  'sequelize',
+  'typeorm',
+  'knex',
+  'drizzle',
+  'drizzle-postgres-js',
+  'pg',
+  'postgres-js',
+]
+
+describe('npm start', () => {
+  let result: ProgramResult
+
+  beforeAll(async () => {
+    result = await runProgram('demo/main.js', ['--seconds', '8'])
+  })
+
+  it('ends with exit code 0 and says that all went well', () => {
+    expect(result.stderr).toBe('')
+    expect(result.stdout).toContain('No query failed, and all that was written is there.\n')
+    expect(result.exitCode).toBe(0)
+  })
+
+  it.each(CLIENTS)('shows that %s replaced its connections and failed no query', (name) => {
+    const row = tableRow(result.stdout, name)
+    expect(row['connections']).toBeGreaterThan(3)
+    expect(row['tokens']).toBeGreaterThanOrEqual(row['connections']!)
+    expect(row['queries']).toBeGreaterThan(0)
+    expect(row['transactions']).toBeGreaterThan(0)
+    expect(row['failures']).toBe(0)
+  })
+
+  it('sums the clients up, and says how many logins the gateway let in', () => {
+    const sum = tableRow(result.stdout, 'all')
+    const rows = CLIENTS.map((name) => tableRow(result.stdout, name))
+    for (const [column, total] of Object.entries(sum))
+      expect(rows.reduce((counted, row) => counted + row[column]!, 0)).toBe(total)
+    expect(result.stdout).toContain(
+      `The gateway let in ${sum['connections']} logins of these clients and refused 0.\n`,
+    )
+  })
+
+  it.each([
+    ['expired', '08006', 'the token'],
+    ['forged', '08006', 'the signature'],
+    ['other role', '28000', 'the principal'],
+  ])('shows what both sides saw of the bad token: %s', (token, sqlState, logged) => {
+    const clientSaw = `${sqlState}: unable to accept connection,`
+    expect(result.stdout.replaceAll(/ +/g, ' ')).toContain(
+      `\n${token} ${clientSaw} refused a login: ${logged}`,
+    )
+  })
+
+  it('writes at most 80 columns and no escape codes on a pipe', () => {
+    expect(Math.max(...result.stdout.split('\n').map((line) => line.length))).toBeLessThan(81)
+    expect(result.stdout).not.toContain('\u001B')
+  })
+
+  it('ends with exit code 1 when a query failed, and shows whose it was', async () => {
+    const preload = join(process.cwd(), 'test', 'examples', 'failing-query.cjs')
+    const environment = { NODE_OPTIONS: `--require "${preload}"` }
+    const failed = await runProgram('demo/main.js', ['--seconds', '2'], { environment })
+    expect(tableRow(failed.stdout, 'pg')['failures']).toBe(1)
+    expect(tableRow(failed.stdout, 'all')['failures']).toBe(1)
+    expect(failed.stdout).toContain('pg: 1 failed.\n  Error: the query that had to fail\n')
+    expect(failed.exitCode).toBe(1)
+  })
+
+  it('ends in good order, with exit code 130, on Ctrl-C', async () => {
+    const stopped = await runProgram('demo/main.js', [], { signalAfterFirstLine: 'SIGINT' })
+    expect(stopped.stderr).toBe('')
+    expect(tableRow(stopped.stdout, 'all')['open']).toBe(0)
+    expect(stopped.exitCode).toBe(130)
+  })
+
+  it.each([['--seconds', '0'], ['--seconds', 'many'], ['--minutes', '1'], ['8']])(
+    'explains itself for a command line of %s %s',
+    async (...words) => {
+      const { exitCode, stdout, stderr } = await runProgram('demo/main.js', words)
+      expect(stderr).toContain('usage: npm start -- [--seconds N]')
+      expect(stdout).toBe('')
+      expect(exitCode).toBe(2)
+    },
+  )
+})
+
+/** The numbers of one row of the last table, by column. */
+function tableRow(stdout: string, name: string): Record<string, number> {
+  const lines = stdout.split('\n')
+  const row = lines.findLast((line) => line.startsWith(`${name} `))
+  const columns = lines
+    .findLast((line) => line.startsWith('client '))!
+    .split(/ +/)
+    .slice(1)
+  const cells = row?.replaceAll(',', '').split(/ +/).slice(1).map(Number) ?? []
+  return Object.fromEntries(columns.map((column, index) => [column, cells[index] ?? Number.NaN]))
+}

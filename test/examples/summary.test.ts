@@ -1,0 +1,67 @@
+import { problemsOf, type ClientSummary, type Summary } from '../../examples/demo/summary.js'
+
+const CLIENT: ClientSummary = {
+  name: 'pg',
+  connections: 6,
+  open: 0,
+  tokens: 6,
+  credentials: 2,
+  queries: 40,
+  notes: 10,
+  transactions: 10,
+  failures: 0,
+  errors: [],
+}
+
+const ENTRY = { notes: 10, sent: 10, received: 10 }
+
+const REFUSAL = { token: 'expired', clientSaw: '08006', gatewayLogged: 'ended', isRefused: true }
+
+function summary(client: Partial<ClientSummary>, rest: Partial<Summary> = {}): Summary {
+  const clients = [{ ...CLIENT, ...client }]
+  const ledger = new Map([['pg', ENTRY]])
+  return { clients, ledger, refusals: [REFUSAL], isInterrupted: false, ...rest }
+}
+
+describe('problemsOf', () => {
+  it('finds none where no query failed and all that was written is there', () => {
+    expect(problemsOf(summary({}))).toEqual([])
+  })
+
+  it('finds failed queries, and says what the first ones were', () => {
+    const errors = [new Error('connection lost'), new Error('out of luck')]
+    expect(problemsOf(summary({ failures: 7, errors }))).toEqual([
+      'pg: 7 failed.\n  Error: connection lost\n  Error: out of luck',
+    ])
+  })
+
+  it('finds a client that did nothing, unless the demo was interrupted', () => {
+    const idle = { queries: 0, notes: 0, transactions: 0 }
+    const ledger = new Map([['pg', { notes: 0, sent: 0, received: 0 }]])
+    expect(problemsOf(summary(idle, { ledger }))).toEqual(['pg: it did not run a single query.'])
+    expect(problemsOf(summary(idle, { ledger, isInterrupted: true }))).toEqual([])
+  })
+
+  it.each([
+    ['a lost note', { ...ENTRY, notes: 9 }, 'pg: 10 notes were written and 9 are there.'],
+    [
+      'half a transaction',
+      { ...ENTRY, received: 9 },
+      'pg: 10 transactions were committed, 10 were sent and 9 received.',
+    ],
+    [
+      'a transaction that ran twice',
+      { ...ENTRY, sent: 11, received: 11 },
+      'pg: 10 transactions were committed, 11 were sent and 11 received.',
+    ],
+  ])('finds %s', (_case, entry, problem) => {
+    expect(problemsOf(summary({}, { ledger: new Map([['pg', entry]]) }))).toEqual([problem])
+  })
+
+  it('finds a bad token that was let in', () => {
+    const refusals = [{ ...REFUSAL, isRefused: false }]
+    expect(problemsOf(summary({}, { refusals }))).toEqual([
+      'The bad token (expired) was not refused as it should be.',
+    ])
+  })
+})
