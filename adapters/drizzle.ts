@@ -79,14 +79,17 @@ export function drizzleTransaction<
 
 async function runOnPool<T, TSchema extends Record<string, unknown>>(
   db: DrizzleDatabase<TSchema>,
-  work: (transaction: DrizzleTransaction<TSchema>) => Promise<T>,
+  work: (transaction: DrizzleTransaction<TSchema>, connection?: unknown) => Promise<T>,
   config: PgTransactionConfig | undefined,
 ): Promise<T> {
   const client = await db.$client.connect()
   const lease = lendToTransaction(client)
   let broken: Error | undefined
   try {
-    return await databaseOn(lease.client, db).transaction(work, config)
+    return await databaseOn(lease.client, db).transaction(
+      (transaction) => work(transaction, client),
+      config,
+    )
   } catch (error) {
     // Without an answer of the server nobody knows what state the connection is in.
     if (sqlStateOf(error) === undefined) broken = error as Error

@@ -3,9 +3,13 @@ import type { Knex } from 'knex'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
+import {
+  createStreamFactory,
+  isPastLifetime,
+  loginOfFactory,
+  markWithLogin,
+} from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
-import { LIFETIME_JITTER } from '../core/connection/lifetime.js'
 import type { Login } from '../core/login.js'
 import { describeValue } from '../core/redact.js'
 
@@ -22,7 +26,7 @@ export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config 
   return {
     client: 'pg',
     ...config,
-    pool: { ...lifetimes(login), ...config.pool },
+    pool: { ...config.pool, validate: validator(config.pool?.validate) },
     connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
   }
 }
@@ -42,7 +46,7 @@ export function knexConnection(
 ): () => Promise<Knex.PgConnectionConfig> {
   const settings = connectionConfig(login, connection)
   // No `expirationChecker`: it would have Knex throw away connections that are in good health.
-  return async () => ({ ...settings })
+  return markWithLogin(async () => ({ ...settings }), login)
 }
 
 /**
@@ -66,23 +70,40 @@ export function knexTransaction<T>(
     login: loginOfKnex(knex),
     retry,
     fn,
-    attempt: (work) => knex.transaction(work, own),
+    isNested: (knex as Knex & { isTransaction?: boolean }).isTransaction === true,
+    attempt: (work) => knex.transaction((transaction) => begun(transaction, work), own),
   })
 }
 
-/** Knex looks at the age of a connection when it hands one out, and adds its jitter to the age. */
-function lifetimes({ maxLifetimeSecs }: Login): Knex.PoolConfig {
-  const millis = maxLifetimeSecs * 1_000
-  return {
-    maxConnectionLifetimeMillis: millis * (1 - LIFETIME_JITTER),
-    maxConnectionLifetimeJitterMillis: millis * LIFETIME_JITTER,
-  }
+/** Knex calls the function also where BEGIN has failed, and then reports what BEGIN failed with. */
+async function begun<T>(
+  transaction: Knex.Transaction,
+  work: (transaction: Knex.Transaction, connection: unknown) => Promise<T>,
+): Promise<T> {
+  if (transaction.isCompleted()) throw new Error('the transaction has not begun')
+  const { acquireConnection } = transaction.client as { acquireConnection(): Promise<unknown> }
+  return work(transaction, await acquireConnection())
 }
 
-/** With a connection function the settings are there once Knex has asked for them, so with the first connection. */
+type Validate = NonNullable<Knex.PoolConfig['validate']>
+
+/**
+ * Knex asks before it hands a connection out. It has a lifetime of its own, too, but the connection should know of it: it
+ * retires by itself where it is idle, which must not happen when Knex has just taken it for young enough.
+ */
+function validator(given: Validate | undefined): Validate {
+  return (client) => !isPastLifetime(client) && (given?.(client) ?? true)
+}
+
+/** With a connection function Knex has the settings only from its first connection on. */
 function loginOfKnex(knex: Knex): Login | undefined {
-  const { connectionSettings } = knex.client as { connectionSettings?: { stream?: unknown } }
-  return loginOfFactory(connectionSettings?.stream)
+  const { connectionSettings, config } = knex.client as KnexInternals
+  return loginOfFactory(connectionSettings?.stream) ?? loginOfFactory(config?.connection)
+}
+
+interface KnexInternals {
+  connectionSettings?: { stream?: unknown }
+  config?: Knex.Config
 }
 
 const OWNED: Readonly<Record<string, OwnedByLogin>> = {

@@ -109,7 +109,7 @@ function poolConfig(login: Login, config: PoolConfig): PoolConfig {
 async function runOnPool<T>(
   pool: Pool,
   begin: string,
-  work: (client: PoolClient) => Promise<T>,
+  work: (client: PoolClient, connection: unknown) => Promise<T>,
 ): Promise<T> {
   const client = await pool.connect()
   const lease = lendToTransaction(client)
@@ -117,7 +117,7 @@ async function runOnPool<T>(
   try {
     await client.query(begin)
     try {
-      const result = await work(lease.client)
+      const result = await work(lease.client, client)
       lease.end()
       await client.query('COMMIT')
       return result

@@ -7,6 +7,7 @@ import {
   createStreamFactory,
   isPastLifetime,
   loginOfFactory,
+  markWithLogin,
 } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
 import { invalidOption } from '../core/options/check.js'
@@ -53,7 +54,7 @@ export function sequelizeOptions(login: Login, options: Options = {}): Options {
  * `dialectOptions.ssl` would weaken TLS; that fails the connection with this error.
  */
 export function sequelizeHook(login: Login): (config: SequelizeConnectionConfig) => void {
-  return (config) => {
+  const prepare = (config: SequelizeConnectionConfig): void => {
     // One object serves all connections of a pool: it is prepared once.
     if (loginOfFactory(streamOf(config)) === login) return
     refuseOtherPaths(config)
@@ -64,6 +65,7 @@ export function sequelizeHook(login: Login): (config: SequelizeConnectionConfig)
     if (login.user !== undefined) config.username = login.user
     config.dialectOptions = withLogin(config.dialectOptions, login, tls)
   }
+  return markWithLogin(prepare, login)
 }
 
 /**
@@ -87,12 +89,14 @@ export async function sequelizeTransaction<T>(
   const result = await runTransaction({
     client: sequelize,
     login: loginOfSequelize(sequelize),
+    isNested: own.transaction !== undefined && own.transaction !== null,
     retry,
     fn,
     attempt: (work) =>
       sequelize.transaction(own, async (transaction) => {
         committed = keepAfterCommit(transaction)
-        return work(transaction)
+        const { connection } = transaction as { connection?: unknown }
+        return work(transaction, connection)
       }),
   })
   await committed?.()
@@ -111,12 +115,21 @@ function validator(
   }
 }
 
-/** Sequelize works on its own copy of the options, where a `beforeConnect` hook leaves its traces too. */
+/** Sequelize works on its own copy of the options. A hook leaves its traces there with the first connection. */
 function loginOfSequelize(sequelize: Sequelize): Login | undefined {
-  const { connectionManager } = sequelize as unknown as {
-    connectionManager?: { config?: SequelizeConnectionConfig }
-  }
-  return loginOfFactory(streamOf(connectionManager?.config))
+  const { connectionManager, options } = sequelize as unknown as SequelizeInternals
+  const given = options?.hooks?.beforeConnect ?? []
+  const hooks = given.map((hook) => loginOfFactory(typeof hook === 'function' ? hook : hook.fn))
+  return (
+    loginOfFactory(streamOf(connectionManager?.config)) ??
+    hooks.find((login) => login !== undefined)
+  )
+}
+
+interface SequelizeInternals {
+  connectionManager?: { config?: SequelizeConnectionConfig }
+  /** A hook that was added under a name is an object. */
+  options?: { hooks?: { beforeConnect?: (object & { fn?: unknown })[] } }
 }
 
 function streamOf(config: SequelizeConnectionConfig | undefined): unknown {

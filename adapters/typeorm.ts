@@ -4,7 +4,11 @@ import type { DataSource, DataSourceOptions, EntityManager } from 'typeorm'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
+import {
+  createStreamFactory,
+  loginOfFactory,
+  markWithLogin,
+} from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
@@ -74,7 +78,7 @@ export function typeormPassword(login: Login): () => Promise<string> {
       return login.password()
     })
   }
-  return password
+  return markWithLogin(password, login)
 }
 
 function refuseWeakTls({ ssl }: { ssl?: unknown }): void {
@@ -102,17 +106,23 @@ export function typeormTransaction<T>(
 ): Promise<T> {
   const { retry, own } = splitRetryOptions(options)
   const { isolationLevel } = checkOptions(own, TRANSACTION_CHECKS)
-  const { extra } = dataSource.options as { extra?: Extra }
+  const start = (work: (manager: EntityManager) => Promise<T>): Promise<T> =>
+    isolationLevel === undefined
+      ? dataSource.transaction(work)
+      : dataSource.transaction(isolationLevel, work)
   return runTransaction({
     client: dataSource,
-    login: loginOfFactory(extra?.['stream']),
+    login: loginOfDataSource(dataSource),
     retry,
     fn,
     attempt: (work) =>
-      isolationLevel === undefined
-        ? dataSource.transaction(work)
-        : dataSource.transaction(isolationLevel, work),
+      start(async (manager) => work(manager, await manager.queryRunner?.connect())),
   })
+}
+
+function loginOfDataSource({ options }: DataSource): Login | undefined {
+  const { extra, password } = options as { extra?: Extra; password?: unknown }
+  return loginOfFactory(extra?.['stream']) ?? loginOfFactory(password)
 }
 
 const TRANSACTION_CHECKS = {

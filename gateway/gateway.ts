@@ -6,6 +6,7 @@ import type { GatewayCredentials, TemporaryCredentials } from './auth/gateway-cr
 import { createPrincipals, randomAccessKey, type PrincipalOptions } from './auth/principals.js'
 import { issueTemporaryCredentials, type IssueOptions } from './auth/temporary-credentials.js'
 import { createCertificates } from './certificates/gateway-certificates.js'
+import type { Engine } from './engines/engine.js'
 import { startEngine } from './engines/start-engine.js'
 import { createFaults, type GatewayFaults } from './faults/faults.js'
 import { gatewayLogin } from './gateway-login.js'
@@ -61,8 +62,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   for (const other of others) principals.add(other)
 
   const names = [...new Set([...clusters, 'localhost', '127.0.0.1', '::1', host])]
-  const certificates = await createCertificates(names)
-  const engine = await startEngine(settings)
+  const [engine, certificates] = await started(startEngine(settings), createCertificates(names))
   const stats = createStats(clock)
   const { faults, hooks } = createFaults(clock)
   const services = {
@@ -114,4 +114,13 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
 /** May use every role; its keys are worth nothing beyond this gateway. */
 function madeUpPrincipal({ roles }: GatewaySettings): PrincipalOptions {
   return { ...randomAccessKey('AKIA'), roles }
+}
+
+/** Both at once, which shows in how soon the gateway is ready; where one fails, the engine is not left running. */
+async function started<T>(engine: Promise<Engine>, other: Promise<T>): Promise<[Engine, T]> {
+  const [first, second] = await Promise.allSettled([engine, other])
+  if (first.status === 'rejected') throw first.reason
+  if (second.status === 'fulfilled') return [first.value, second.value]
+  await first.value.close()
+  throw second.reason
 }

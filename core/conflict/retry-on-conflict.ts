@@ -1,5 +1,5 @@
 /** Runs work again when it met a conflict. */
-import { PgIamError } from '../errors.js'
+import { PgIamError, isPgIamError } from '../errors.js'
 import { checkOptions, invalidOption } from '../options/check.js'
 import { fullJitter } from '../full-jitter.js'
 import { isOccConflict } from './is-occ-conflict.js'
@@ -31,7 +31,7 @@ export async function retryOnConflict<T>(
 export interface RetrySurroundings {
   random: () => number
   pause: (ms: number, signal: AbortSignal | undefined) => Promise<void>
-  /** Called for each conflict that leads to another attempt. */
+  /** Called before each attempt but the first. */
   retried: () => void
 }
 
@@ -46,12 +46,13 @@ export async function attempts<T>(
     try {
       return await fn(attempt)
     } catch (error) {
-      if (!isOccConflict(error)) throw error
+      // What an inner call has given up on is not begun anew by the outer one.
+      if (!isOccConflict(error) || isPgIamError(error, 'ERR_OCC_EXHAUSTED')) throw error
       if (attempt >= maxAttempts) throw exhausted(attempt, error)
       const delayMs = fullJitter(attempt, baseDelayMs, maxDelayMs, random)
-      retried?.()
       onRetry?.({ attempt, error, delayMs })
       await wait(delayMs, signal)
+      retried?.()
     }
   }
 }

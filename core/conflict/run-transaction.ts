@@ -1,22 +1,29 @@
 /** What the transaction functions of all clients have in common. */
+import { lossOf } from '../connection/stream-factory.js'
 import { PgIamError, isPgIamError } from '../errors.js'
 import { internalsOf, type Login } from '../login.js'
 import { invalidOption } from '../options/check.js'
 import { isOccConflict, sqlStateOf } from './is-occ-conflict.js'
 import type { RetryOptions } from './retry-options.js'
+import { explainedBy } from './explain-loss.js'
 import { attempts } from './retry-on-conflict.js'
 import { insideRetry, isInsideTransactionOf } from './retry-scope.js'
 
 export interface TransactionRun<Transaction, T> {
   /** The client's instance: the pool, the DataSource, the Knex function. Its transactions must not be nested. */
   client: object
+  /** Whether the caller named a transaction to run inside of. Default `false`. */
+  isNested?: boolean
   /** Whose counters and defaults to use, where the client belongs to a login. */
   login: Login | undefined
   retry: RetryOptions
   /** The caller's function. */
   fn: (transaction: Transaction) => PromiseLike<T> | T
-  /** Runs one transaction by the client's own means, calling `work` once, with the client's transaction object. */
-  attempt: (work: (transaction: Transaction) => Promise<T>) => Promise<T>
+  /**
+   * Runs one transaction by the client's own means, calling `work` once, with the client's transaction object, and with the
+   * `pg.Client` that it runs on where there is one.
+   */
+  attempt: (work: (transaction: Transaction, connection?: unknown) => Promise<T>) => Promise<T>
 }
 
 /**
@@ -31,7 +38,7 @@ export async function runTransaction<Transaction, T>(
 ): Promise<T> {
   const { client, login, retry } = run
   if (typeof run.fn !== 'function') throw invalidOption('fn', 'a function', run.fn)
-  if (isInsideTransactionOf(client)) throw nested()
+  if (run.isNested === true || isInsideTransactionOf(client)) throw nested()
   const retried = login === undefined ? undefined : internalsOf(login)?.conflictRetried
   return insideRetry(
     () =>
@@ -54,8 +61,10 @@ async function runOnce<Transaction, T>({
 }: TransactionRun<Transaction, T>): Promise<T> {
   let failure: { error: unknown } | undefined
   let isCommitting = false
+  let connection: unknown
   try {
-    return await attempt(async (transaction) => {
+    return await attempt(async (transaction, lent) => {
+      connection = lent
       try {
         const result = await fn(transaction)
         isCommitting = true
@@ -66,9 +75,10 @@ async function runOnce<Transaction, T>({
       }
     })
   } catch (error) {
-    if (failure !== undefined) throw failure.error
-    if (isCommitting && !isAnswer(error)) throw outcomeUnknown(error)
-    throw error
+    const loss = lossOf(connection)
+    if (failure !== undefined) throw explainedBy(loss, failure.error)
+    if (isCommitting && !isAnswer(error)) throw outcomeUnknown(explainedBy(loss, error))
+    throw explainedBy(loss, error)
   }
 }
 

@@ -1,65 +1,66 @@
 /** Opens a connection at the pace and within the time that a login allows, and asks a server again that has too many. */
-import { fullJitter } from '../full-jitter.js'
-import { pause } from '../pause.js'
-import type { ConnectPacer, PacerSurroundings } from './connect-pacer.js'
+import type { ConnectOutcome, ConnectPacer } from './connect-pacer.js'
+import { isTooMany } from './refusal-codes.js'
 import { isBeforeDialling } from './try-endpoints.js'
 import { withinTime, type TimeLimit } from './within-time.js'
 
-/** What an attempt came to: a connection, or a refusal in the words of the server. */
+/** What an attempt came to: a connection, or the server's refusal of it. */
 export interface Attempted {
   socket: { destroy(): void }
   refusedWith?: string
 }
 
 export interface PacedConnect extends TimeLimit {
-  pacer: ConnectPacer | undefined
+  pacer: ConnectPacer
 }
 
-export async function connectAtPace<T extends Attempted>(
-  request: PacedConnect,
+/**
+ * Calls `connect` when the pacer admits it, and again, as long as there is time, while the server has too many connections.
+ *
+ * Resolves with the last such refusal when the time is up: the server's own words are for the driver. Rejects with the error of
+ * `connect`, or with `ERR_CONNECT_TIMEOUT`.
+ */
+export function connectAtPace<T extends Attempted>(
+  { pacer, ...limit }: PacedConnect,
   connect: (signal: AbortSignal) => Promise<T>,
-  surroundings: Partial<PacerSurroundings> = {},
 ): Promise<T> {
-  const { now = Date.now, pause: wait = pause, random = Math.random } = surroundings
-  const endAt = now() + request.timeoutMs
-  return withinTime(request, async (untilThen) => {
-    for (let round = 1; ; round++) {
-      const opened = await paced(request.pacer, untilThen, connect, now)
-      const delayMs = fullJitter(round, FIRST_REFUSAL_PAUSE_MS, LONGEST_REFUSAL_PAUSE_MS, random)
-      const isTimeLeft = now() + delayMs < endAt
-      if (!isTimeLeft || opened.refusedWith === undefined || !TOO_MANY.has(opened.refusedWith))
-        return opened
-      opened.socket.destroy()
-      await wait(delayMs, untilThen)
+  return withinTime(limit, async (untilThen) => {
+    let refused: T | undefined
+    try {
+      for (;;) {
+        const attempted = await attemptOnce(pacer, untilThen, connect)
+        if (!isTooMany(attempted.refusedWith)) return attempted
+        attempted.socket.destroy()
+        refused = attempted
+      }
+    } catch (error) {
+      const isTimeUp = untilThen.aborted && !limit.signal.aborted
+      if (refused === undefined || !isTimeUp) throw error
+      return refused
     }
   })
 }
 
-const FIRST_REFUSAL_PAUSE_MS = 100
-const LONGEST_REFUSAL_PAUSE_MS = 3_000
-
-/**
- * "Too many open connections" and "rate exceeded" of Aurora DSQL; PostgreSQL uses the first for its own limit.
- * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
- */
-const TOO_MANY: ReadonlySet<string> = new Set(['53300', '53400'])
-
-/** Lets the login's pacer say when to begin, and tells it how it went. What fails before the server is reached says nothing about it. */
-async function paced<T extends Attempted>(
-  pacer: ConnectPacer | undefined,
+async function attemptOnce<T extends Attempted>(
+  pacer: ConnectPacer,
   signal: AbortSignal,
   connect: (signal: AbortSignal) => Promise<T>,
-  now: () => number,
 ): Promise<T> {
-  await pacer?.admit(signal)
-  const startedAt = now()
+  const report = await pacer.admit(signal)
+  let outcome: ConnectOutcome = 'abandoned'
   try {
-    const opened = await connect(signal)
-    if (opened.refusedWith === undefined) pacer?.succeeded()
-    else pacer?.failed(startedAt)
-    return opened
+    const attempted = await connect(signal)
+    outcome = outcomeOf(attempted)
+    return attempted
   } catch (error) {
-    if (!isBeforeDialling(error) && !signal.aborted) pacer?.failed(startedAt)
+    if (!isBeforeDialling(error) && !signal.aborted) outcome = 'failed'
     throw error
+  } finally {
+    report(outcome)
   }
+}
+
+function outcomeOf({ refusedWith }: Attempted): ConnectOutcome {
+  if (refusedWith === undefined) return 'opened'
+  return isTooMany(refusedWith) ? 'refused' : 'failed'
 }

@@ -1,13 +1,20 @@
 /** When a login may dial its next connection: not faster than its rate, and not at once again after the server refused. */
 import { fullJitter } from '../full-jitter.js'
 import { pause } from '../pause.js'
+import { createTurns } from './turns.js'
+
+/**
+ * How a connection went: opened; refused, because the server has too many of them or too many at once; failed otherwise; or
+ * given up before the server had its say, which tells nothing about it.
+ */
+export type ConnectOutcome = 'opened' | 'refused' | 'failed' | 'abandoned'
 
 export interface ConnectPacer {
-  /** Resolves when a connection may be dialled. Rejects with `ERR_ABORTED` when `signal` fires before. */
-  admit(signal: AbortSignal): Promise<void>
-  /** Says that a connection begun at `startedAt` could not be opened. */
-  failed(startedAt: number): void
-  succeeded(): void
+  /**
+   * Resolves when a connection may be dialled, with the function that must be told how it went. Rejects with `ERR_ABORTED`
+   * when `signal` fires before.
+   */
+  admit(signal: AbortSignal): Promise<(outcome: ConnectOutcome) => void>
 }
 
 /** Clock, waiting and chance, as parameters for tests and simulations. */
@@ -22,7 +29,17 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2_000
 
 /**
- * Creates the pacer of a login.
+ * The same after a refusal. It is halved again by each connection that opens, down to the shortest, and not forgotten at once:
+ * a server that admits 100 connections a second to a fleet admits one now and then to each process, which must not take that
+ * for the end of the queue. With the longest pause 1,000 processes ask 200 times a second, twice as often as there is a place.
+ */
+const FIRST_REFUSAL_PAUSE_MS = 100
+const SHORTEST_REFUSAL_PAUSE_MS = 1
+const LONGEST_REFUSAL_PAUSE_MS = 10_000
+
+/**
+ * Creates the pacer of a login. After a refusal, connections go one by one, each when it is known how the one before it went:
+ * at once after one that opened, after a pause with full jitter otherwise.
  *
  * @param connectRate connections a second; after a quiet second, as many may go at once. Without it there is no limit.
  */
@@ -31,35 +48,90 @@ export function createConnectPacer(
   surroundings: Partial<PacerSurroundings> = {},
 ): ConnectPacer {
   const { now = Date.now, pause: wait = pause, random = Math.random } = surroundings
-  const intervalMs = connectRate === undefined ? 0 : 1_000 / connectRate
-  const burst = connectRate === undefined ? 0 : Math.max(1, Math.floor(connectRate))
-  let nextAt = 0
+  const turns = createTurns()
+  const rate = createRate(connectRate)
   let failures = 0
   let lastFailureAt = 0
+  let refusalPauseMs = 0
+  let lastRefusalAt = 0
   let notBefore = 0
 
-  /** The time at which the next place in the rate is free; taking it moves the one after it. */
-  const takePlace = (): number => {
-    if (connectRate === undefined) return 0
-    nextAt = Math.max(nextAt, now() - (burst - 1) * intervalMs)
-    const place = nextAt
-    nextAt += intervalMs
-    return place
+  const learn = (outcome: ConnectOutcome, startedAt: number): void => {
+    switch (outcome) {
+      case 'opened':
+        // Of connections that were dialled together, the one that the server still had a place for says nothing new.
+        if (startedAt < lastRefusalAt) return
+        failures = 0
+        notBefore = 0
+        refusalPauseMs /= 2
+        if (refusalPauseMs < SHORTEST_REFUSAL_PAUSE_MS) refusalPauseMs = 0
+        return
+      case 'refused':
+        // And those that are refused together are one refusal.
+        if (startedAt < lastRefusalAt) return
+        lastRefusalAt = now()
+        refusalPauseMs = Math.max(FIRST_REFUSAL_PAUSE_MS, refusalPauseMs * 2)
+        refusalPauseMs = Math.min(LONGEST_REFUSAL_PAUSE_MS, refusalPauseMs)
+        notBefore = lastRefusalAt + random() * refusalPauseMs
+        return
+      case 'failed':
+        if (failures === 0 || startedAt >= lastFailureAt) failures++
+        lastFailureAt = now()
+        notBefore = lastFailureAt + fullJitter(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, random)
+        return
+      case 'abandoned':
+        rate.giveBack()
+    }
+  }
+  const untilDue = async (signal: AbortSignal): Promise<void> => {
+    for (;;) {
+      const delayMs = Math.max(rate.nextAt(now()), notBefore) - now()
+      if (delayMs <= 0) return
+      // What is learned meanwhile may move the time.
+      await wait(delayMs, signal)
+    }
   }
   return {
     async admit(signal) {
-      const delayMs = Math.max(takePlace(), notBefore) - now()
-      if (delayMs > 0) await wait(delayMs, signal)
+      const endTurn = await turns.take(signal)
+      try {
+        await untilDue(signal)
+      } catch (error) {
+        endTurn()
+        throw error
+      }
+      const startedAt = now()
+      rate.take(startedAt)
+      if (refusalPauseMs === 0) endTurn()
+      return (outcome) => {
+        learn(outcome, startedAt)
+        endTurn()
+      }
     },
-    failed(startedAt) {
-      // Connections that were dialled together and fail together are one failure.
-      if (failures === 0 || startedAt >= lastFailureAt) failures++
-      lastFailureAt = now()
-      notBefore = lastFailureAt + fullJitter(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, random)
+  }
+}
+
+interface Rate {
+  /** When the next place is free. */
+  nextAt(time: number): number
+  take(time: number): void
+  giveBack(): void
+}
+
+function createRate(perSecond: number | undefined): Rate {
+  if (perSecond === undefined)
+    return { nextAt: () => 0, take: () => undefined, giveBack: () => undefined }
+  const intervalMs = 1_000 / perSecond
+  const burst = Math.max(1, Math.floor(perSecond))
+  let next = 0
+  const nextAt = (time: number): number => Math.max(next, time - (burst - 1) * intervalMs)
+  return {
+    nextAt,
+    take: (time) => {
+      next = nextAt(time) + intervalMs
     },
-    succeeded() {
-      failures = 0
-      notBefore = 0
+    giveBack: () => {
+      next -= intervalMs
     },
   }
 }

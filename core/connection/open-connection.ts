@@ -1,16 +1,15 @@
 /** Opens one physical connection of a login, at the pace and within the time that the login allows. */
 import { PgIamError } from '../errors.js'
-import { fullJitter } from '../full-jitter.js'
 import { internalsOf, type Login } from '../login.js'
-import { pause } from '../pause.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { startupParameters } from '../wire/startup-packet.js'
+import { connectAtPace } from './connect-at-pace.js'
+import { createConnectPacer } from './connect-pacer.js'
 import { dial } from './dial.js'
 import { createEndpointSet, type EndpointSet } from './endpoint-set.js'
 import { PADDING_PARAMETER } from './first-packet.js'
 import type { Endpoint } from './log-in.js'
-import { isBeforeDialling, tryEndpoints, type OpenConnection } from './try-endpoints.js'
-import { withinTime } from './within-time.js'
+import { tryEndpoints, type OpenConnection } from './try-endpoints.js'
 
 export type { OpenConnection } from './try-endpoints.js'
 
@@ -48,46 +47,25 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
     provider: login.provider,
     endpoints: endpointsOf(request),
   }
-  const timeoutMs = internalsOf(login)?.connectTimeoutMs ?? DEFAULT_TIMEOUT_MS
-  const endAt = Date.now() + timeoutMs
+  const { pacer = createConnectPacer(), connectTimeoutMs: timeoutMs = DEFAULT_TIMEOUT_MS } =
+    internalsOf(login) ?? {}
   const what = `${login.provider}: could not connect to ${login.host}`
-  return withinTime({ what, timeoutMs, signal }, async (untilThen) => {
-    for (let round = 1; ; round++) {
-      const opened = await paced(login, untilThen, () =>
-        tryEndpoints({ ...attempt, signal: untilThen }),
-      )
-      const delayMs = fullJitter(
-        round,
-        FIRST_REFUSAL_PAUSE_MS,
-        LONGEST_REFUSAL_PAUSE_MS,
-        Math.random,
-      )
-      const isTimeLeft = Date.now() + delayMs < endAt
-      if (!isTimeLeft || opened.refusedWith === undefined || !TOO_MANY.has(opened.refusedWith))
-        return opened
-      opened.socket.destroy()
-      await pause(delayMs, untilThen)
-    }
-  })
+  return connectAtPace({ what, timeoutMs, signal, pacer }, (untilThen) =>
+    tryEndpoints({ ...attempt, signal: untilThen }),
+  )
 }
 
 /** Sends a cancel request, which needs TLS but no token. */
 export async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
-  const [endpoint] = endpointsOf(request).inOrder() as [Endpoint]
+  const { all, resting } = endpointsOf(request)
+  const left = new Set(resting())
+  const endpoint = all.find((one) => !left.has(one)) ?? (all[0] as Endpoint)
   const socket = await dial({ ...endpoint, signal: request.signal })
   socket.write(request.firstPacket)
   return { socket, received: Buffer.alloc(0), host: endpoint.host }
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
-const FIRST_REFUSAL_PAUSE_MS = 100
-const LONGEST_REFUSAL_PAUSE_MS = 3_000
-
-/**
- * "Too many open connections" and "rate exceeded" of Aurora DSQL; PostgreSQL uses the first for its own limit.
- * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
- */
-const TOO_MANY: ReadonlySet<string> = new Set(['53300', '53400'])
 
 /** The endpoints of the login, trusting the authorities that the driver's options name where the login names none. */
 function endpointsOf({ login, tls }: ConnectionRequest): EndpointSet {
@@ -96,15 +74,20 @@ function endpointsOf({ login, tls }: ConnectionRequest): EndpointSet {
   const { ca } = tls
   if (ca === undefined || ca === login.tls.ca) return endpoints
   const originals = new Map<Endpoint, Endpoint>()
+  const trusting = new Map<Endpoint, Endpoint>()
+  for (const endpoint of endpoints.all) {
+    const copy = { ...endpoint, tls: { ...endpoint.tls, ca } }
+    originals.set(copy, endpoint)
+    trusting.set(endpoint, copy)
+  }
+  const toCopy = (endpoint: Endpoint): Endpoint => trusting.get(endpoint) ?? endpoint
+  const toOriginal = (endpoint: Endpoint): Endpoint => originals.get(endpoint) ?? endpoint
   return {
-    inOrder: () =>
-      endpoints.inOrder().map((endpoint) => {
-        const trusting = { ...endpoint, tls: { ...endpoint.tls, ca } }
-        originals.set(trusting, endpoint)
-        return trusting
-      }),
-    answered: (endpoint) => endpoints.answered(originals.get(endpoint) ?? endpoint),
-    didNotAnswer: (endpoint) => endpoints.didNotAnswer(originals.get(endpoint) ?? endpoint),
+    all: endpoints.all.map(toCopy),
+    inOrder: () => endpoints.inOrder().map(toCopy),
+    resting: () => endpoints.resting().map(toCopy),
+    answered: (endpoint) => endpoints.answered(toOriginal(endpoint)),
+    didNotAnswer: (endpoint) => endpoints.didNotAnswer(toOriginal(endpoint)),
   }
 }
 
@@ -116,25 +99,5 @@ function onlyEndpoint(login: Login, tls: VerifiedTls): Endpoint {
     tls,
     negotiation: login.tlsNegotiation,
     token: () => login.token(),
-  }
-}
-
-/** Lets the login's pacer say when to begin, and tells it how it went. What fails before the server is reached says nothing about it. */
-async function paced(
-  login: Login,
-  signal: AbortSignal,
-  connect: () => Promise<OpenConnection>,
-): Promise<OpenConnection> {
-  const pacer = internalsOf(login)?.pacer
-  await pacer?.admit(signal)
-  const startedAt = Date.now()
-  try {
-    const opened = await connect()
-    if (opened.refusedWith === undefined) pacer?.succeeded()
-    else pacer?.failed(startedAt)
-    return opened
-  } catch (error) {
-    if (!isBeforeDialling(error) && !signal.aborted) pacer?.failed(startedAt)
-    throw error
   }
 }

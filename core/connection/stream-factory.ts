@@ -9,10 +9,15 @@ export function createStreamFactory(
   login: Login,
   options: LoginStreamOptions = {},
 ): () => LoginStream {
-  return Object.defineProperty(() => new LoginStream(login, options), LOGIN, { value: login })
+  return markWithLogin(() => new LoginStream(login, options), login)
 }
 
-/** The login whose factory this is, or `undefined` for anything else. */
+/** Marks a function that the caller hands to a client with the login that it is for, as factories are. */
+export function markWithLogin<T extends (...args: never[]) => unknown>(mark: T, login: Login): T {
+  return Object.defineProperty(mark, LOGIN, { value: login })
+}
+
+/** The login that a factory, or a function marked as one, is for, or `undefined` for anything else. */
 export function loginOfFactory(factory: unknown): Login | undefined {
   return typeof factory === 'function' ? (factory as { [LOGIN]?: Login })[LOGIN] : undefined
 }

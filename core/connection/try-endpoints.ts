@@ -2,6 +2,7 @@
 import { PgIamError, isPgIamError, type PgIamErrorCode } from '../errors.js'
 import type { EndpointSet } from './endpoint-set.js'
 import { logIn, type Endpoint, type LoggedIn, type LoginAttempt } from './log-in.js'
+import { isForAnother, isTooMany } from './refusal-codes.js'
 import { withinTime, type After } from './within-time.js'
 
 export interface OpenConnection extends LoggedIn {
@@ -22,7 +23,8 @@ export interface EndpointsAttempt extends Omit<LoginAttempt, 'endpoint'> {
 
 /**
  * Tries the endpoints in turn. One that does not answer is left alone for a while; one that refuses the login for good has
- * answered. While there is another to go to, an endpoint gets five seconds.
+ * answered. While there is another to go to, an endpoint gets five seconds. One that has too many connections is not left
+ * alone, and one that is left alone is not tried in its place: that would wait for a dead one each time that a living one is busy.
  *
  * Rejects with the error of a single endpoint as it is, and of several with `ERR_CONNECT_FAILED`, whose `cause` is an
  * `AggregateError` with the error of each. What fails before an endpoint is reached, such as a token, ends the attempt.
@@ -32,14 +34,16 @@ export async function tryEndpoints(
   surroundings: Partial<AttemptSurroundings> = {},
 ): Promise<OpenConnection> {
   const { endpoints, provider, signal } = attempt
+  const resting = new Set(endpoints.resting())
   const inOrder = endpoints.inOrder()
   const errors: unknown[] = []
   let refused: OpenConnection | undefined
   for (const [index, endpoint] of inOrder.entries()) {
+    if (resting.has(endpoint) && isTooMany(refused?.refusedWith)) break
     try {
       const isAnotherLeft = index < inOrder.length - 1
       const opened = await logInThere(attempt, endpoint, isAnotherLeft, surroundings)
-      if (opened.refusedWith === undefined || !OVERLOADED.test(opened.refusedWith)) {
+      if (!isForAnother(opened.refusedWith)) {
         refused?.socket.destroy()
         endpoints.answered(endpoint)
         return { ...opened, host: endpoint.host }
@@ -49,6 +53,10 @@ export async function tryEndpoints(
       errors.push(
         new Error(`the server at ${endpoint.host} refused the connection (${opened.refusedWith})`),
       )
+      if (isTooMany(opened.refusedWith)) {
+        endpoints.answered(endpoint)
+        continue
+      }
     } catch (error) {
       if (signal.aborted || isBeforeDialling(error)) {
         refused?.socket.destroy()
@@ -64,9 +72,6 @@ export async function tryEndpoints(
 }
 
 const TIME_WITH_ANOTHER_TO_GO_MS = 5_000
-
-/** Too many connections, or not (or not any more) accepting any: another endpoint may. */
-const OVERLOADED = /^(53|57P0[123])/
 
 function logInThere(
   attempt: EndpointsAttempt,

@@ -9,6 +9,7 @@ import { closingText, liveText, statusLine, titleLine } from './report.js'
 import type { Screen } from './screen.js'
 import { problemsOf, type ClientSummary } from './summary.js'
 import { clientTable, refusalTable } from './tables.js'
+import { waitUntilClosed } from './wait-until-closed.js'
 import { runWorkload } from './workload.js'
 
 const REPAINT_MS = 200
@@ -34,6 +35,7 @@ export async function runDemo(
 
     const before = gateway.stats()
     await showWork(participants, ledger, seconds, screen, signal)
+    await waitUntilClosed(participants)
     const after = gateway.stats()
 
     const refusals: Refusal[] = []

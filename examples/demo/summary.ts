@@ -42,12 +42,13 @@ export function problemsOf({ clients, ledger, refusals, isInterrupted }: Summary
 }
 
 function clientProblems(client: ClientSummary, entry: LedgerEntry | undefined): string[] {
-  const { name, notes, transactions, failures, errors } = client
+  const { name, open, notes, transactions, failures, errors } = client
   const problems: string[] = []
   if (failures > 0) {
     const examples = errors.map((error) => `  ${String(error)}`)
     problems.push([`${name}: ${failures} failed.`, ...examples].join('\n'))
   }
+  if (open > 0) problems.push(`${name}: ${open} of its connections were not closed.`)
   // A statement that failed on the client's side may still have been done by the server.
   if (failures > 0) return problems
   if (entry?.notes !== notes)

@@ -58,6 +58,10 @@ describe('problemsOf', () => {
     expect(problemsOf(summary({}, { ledger: new Map([['pg', entry]]) }))).toEqual([problem])
   })
 
+  it('finds connections that were left open', () => {
+    expect(problemsOf(summary({ open: 2 }))).toEqual(['pg: 2 of its connections were not closed.'])
+  })
+
   it('finds a bad token that was let in', () => {
     const refusals = [{ ...REFUSAL, isRefused: false }]
     expect(problemsOf(summary({}, { refusals }))).toEqual([

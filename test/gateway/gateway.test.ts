@@ -34,8 +34,8 @@ describe('a gateway', () => {
     const { port } = gateway
     const attempt = postgres.start({ port })
     await expect(attempt).rejects.toMatchObject({ code: 'EADDRINUSE' })
-    const other = await postgres.start({ host: '::1' })
-    expect(other.host).toBe('::1')
+    const other = await postgres.start({ host: 'localhost' })
+    expect(other.host).toBe('localhost')
     expect(await currentUser(other, {})).toEqual({ u: 'app' })
   })
 
@@ -211,6 +211,7 @@ describe('revokeCredentials', () => {
 describe('close', () => {
   it('tells clients, ends all connections and sessions, and frees the port; twice is once', async () => {
     const log = recordLog()
+    const before = runningTimers()
     const own = await startGateway({
       upstream: { host: postgres.server().socketDirectory, port: postgres.server().port },
       logger: log.logger,
@@ -229,5 +230,11 @@ describe('close', () => {
     expect((await once(refused, 'error'))[0]).toMatchObject({ code: 'ECONNREFUSED' })
     expect(log.lines.filter(({ level }) => level === 'error')).toEqual([])
     stuck.socket.destroy()
+    expect(runningTimers()).toBe(before)
   })
 })
+
+/** How many timers keep the process from ending. */
+function runningTimers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+}

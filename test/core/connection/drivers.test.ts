@@ -1,7 +1,7 @@
 import { Client, type ClientConfig } from 'pg'
 import postgres, { type Sql } from 'postgres'
 import { createStreamFactory } from '../../../core/connection/stream-factory.js'
-import type { Login } from '../../../core/index.js'
+import type { AwsCredentials, Login } from '../../../core/index.js'
 import {
   AUTHENTICATION_OK,
   CLEARTEXT_REQUEST,
@@ -209,15 +209,13 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
 
   it('gives up a connection whose token never comes, in its own time', async () => {
     standIn = await startStandIn(async () => {})
-    const login = standIn.login({
-      credentials: () => new Promise(() => {}),
-      tokenTimeoutMs: 600_000,
-      connectTimeoutMs: 600_000,
-    } as object)
-    const driver = connect(login, { connectTimeoutMs: 50 })
+    let answer: ((value: AwsCredentials) => void) | undefined
+    const credentials = (): Promise<AwsCredentials> => new Promise((resolve) => (answer = resolve))
+    const driver = connect(standIn.login({ credentials }), { connectTimeoutMs: 50 })
     const error = await rejectionOf(driver.query('select 1'))
     expect(String(error)).toMatch(/timeout|CONNECT_TIMEOUT/)
     await driver.close()
+    answer?.(CREDENTIALS)
     expect(standIn.accepted()).toBe(0)
   })
 

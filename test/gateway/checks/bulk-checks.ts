@@ -29,7 +29,7 @@ export function describeBulk(gatewayOf: () => Gateway): void {
       expect(row?.text === large).toBe(true)
     }))
 
-  it('reads a cursor in portions, with other queries of other clients in between', () =>
+  it('reads a cursor in portions', () =>
     withClient(gatewayOf(), async (client) => {
       const cursor = client.query(
         new Cursor('select i from generate_series(1, 1000) i where i > $1', [0]),

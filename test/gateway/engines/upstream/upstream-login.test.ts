@@ -1,7 +1,12 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { Client } from 'pg'
-import { startGateway, type Gateway, type UpstreamOptions } from '../../../../gateway/index.js'
+import {
+  startGateway,
+  type Gateway,
+  type GatewayOptions,
+  type UpstreamOptions,
+} from '../../../../gateway/index.js'
 import * as backend from '../../../../gateway/wire/backend-messages.js'
 import { withClient } from '../../checks/gateway-clients.js'
 import { recordLog, usePostgres } from '../../upstream-gateway.js'
@@ -89,9 +94,12 @@ describe('the login at a server that answers as it likes', () => {
   })
   afterEach(() => server.close())
 
-  const start = (): Promise<Gateway> => {
+  const start = (options: GatewayOptions = {}): Promise<Gateway> => {
     const { port } = server.address() as AddressInfo
-    return startGateway({ upstream: { host: '127.0.0.1', port, password: 'canary-password' } })
+    return startGateway({
+      upstream: { host: '127.0.0.1', port, password: 'canary-password' },
+      ...options,
+    })
   }
   const ready = [backend.authenticationOk(), backend.readyForQuery('I')]
 
@@ -150,6 +158,20 @@ describe('the login at a server that answers as it likes', () => {
       )
     const gateway = await start()
     await expect(currentUser(gateway)).rejects.toMatchObject({ code: '28000' })
+    await gateway.close()
+  })
+
+  it('leaves no session that is opened after the login has timed out', async () => {
+    let opening: Socket | undefined
+    answer = (socket) => {
+      opening = socket
+    }
+    const gateway = await start({ loginTimeoutMs: 1_000 })
+    await expect(currentUser(gateway)).rejects.toMatchObject({ severity: 'FATAL', code: '57014' })
+    const gone = once(opening!, 'close')
+    opening!.write(Buffer.concat(ready))
+    await gone
+    expect(gateway.stats()).toMatchObject({ loginsAccepted: 0, sessionsOpen: 0 })
     await gateway.close()
   })
 

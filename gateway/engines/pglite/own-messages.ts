@@ -1,0 +1,16 @@
+/** The frontend messages that the engine itself sends to PostgreSQL. */
+import { cString, message } from '../../wire/backend-messages.js'
+import { FrontendType } from '../../wire/message-types.js'
+
+export const SYNC: Buffer = message(FrontendType.sync)
+
+/** Ends a COPY whose client is gone. Outside of a COPY it is ignored. */
+export const COPY_FAIL: Buffer = message(FrontendType.copyFail, cString('the client is gone'))
+
+export function simpleQuery(sql: string): Buffer {
+  return message(FrontendType.query, cString(sql))
+}
+
+export function closeStatement(name: string): Buffer {
+  return message(FrontendType.close, Buffer.from('S', 'latin1'), cString(name))
+}

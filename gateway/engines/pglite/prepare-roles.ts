@@ -1,0 +1,43 @@
+/** Makes the login roles, and takes from everybody what sessions that share one connection must not have. */
+import { rowsOf } from './sql-reply.js'
+import { identifier, literal } from './sql-text.js'
+
+/**
+ * `admin` owns the database and can create roles, and is no superuser. The others may create objects in schema `public`, as
+ * applications do that bring their own migrations. Whatever is there already stays as it is.
+ *
+ * @param query runs SQL as the superuser
+ */
+export function prepareRoles(
+  query: (sql: string) => Buffer,
+  database: string,
+  roles: readonly string[],
+): void {
+  const wanted = ['admin', ...roles.filter((role) => role !== 'admin')]
+  const existing = new Set(rowsOf(query('SELECT rolname FROM pg_catalog.pg_roles')).flat())
+  for (const role of wanted) {
+    if (existing.has(role)) continue
+    query(`CREATE ROLE ${identifier(role)} LOGIN ${role === 'admin' ? 'CREATEROLE' : ''}`)
+    if (role === 'admin') {
+      query(`ALTER DATABASE ${identifier(database)} OWNER TO admin`)
+    } else {
+      query(`GRANT CREATE ON SCHEMA public TO ${identifier(role)}`)
+      // As if admin had created it, which lets admin grant to it and drop it.
+      query(`GRANT ${identifier(role)} TO admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`)
+    }
+  }
+  // A lock of a session would be everybody's here. Those of a transaction end with its turn.
+  for (const lock of rowsOf(query(SESSION_LOCKS)).flat())
+    query(`REVOKE EXECUTE ON FUNCTION ${lock} FROM PUBLIC`)
+}
+
+const SESSION_LOCKS = `SELECT oid::regprocedure FROM pg_catalog.pg_proc
+  WHERE pronamespace = 'pg_catalog'::regnamespace
+    AND proname IN (${[
+      'pg_advisory_lock',
+      'pg_advisory_lock_shared',
+      'pg_try_advisory_lock',
+      'pg_try_advisory_lock_shared',
+    ]
+      .map(literal)
+      .join(', ')})`

@@ -1,0 +1,75 @@
+/** Carries the replies of one session to its client, and looks at those that concern the engine. */
+import { HEADER_BYTES } from '../../../core/wire/message-reader.js'
+import { BackendType } from '../../wire/message-types.js'
+import { translateError } from './error-translation.js'
+import { textAt } from './frontend-text.js'
+import type { PreparedStatements } from './prepared-statements.js'
+import type { CancelReason } from './watchdog.js'
+import { createReplyFilter, type ReplyFilter, type ReplyHandler } from './reply-filter.js'
+
+export interface ReplyEvents {
+  /** Why the engine has cancelled the running statement, if it has. */
+  reasonOfCancel(): CancelReason | undefined
+  /** A CommandComplete. */
+  onComplete(tag: string): void
+  /** A NotificationResponse, for whomever it may concern. */
+  onNotification(message: Buffer): void
+  /** The client was told that its statement was cancelled. */
+  onCancelled(): void
+}
+
+export function createSessionReplies(
+  prepared: PreparedStatements,
+  events: ReplyEvents,
+): ReplyFilter {
+  const handlers = new Map<number, ReplyHandler>([
+    [PARSE_COMPLETE, (message) => (prepared.parseComplete() ? message : undefined)],
+    [CLOSE_COMPLETE, passing(() => prepared.closeComplete())],
+    [BackendType.readyForQuery, passing(() => prepared.ready())],
+    [
+      BackendType.commandComplete,
+      passing((message) => completed(textAt(message, HEADER_BYTES).text)),
+    ],
+    [BackendType.errorResponse, failed],
+    [
+      NOTIFICATION_RESPONSE,
+      (message) => {
+        events.onNotification(message)
+        return undefined
+      },
+    ],
+  ])
+
+  function completed(tag: string): void {
+    if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') prepared.dropAll()
+    events.onComplete(tag)
+  }
+  function failed(message: Buffer): Buffer {
+    prepared.failed()
+    const translated = translateError(message, {
+      cancelReason: events.reasonOfCancel(),
+      toClient: prepared.toClient,
+    })
+    if (isCancelled(message)) events.onCancelled()
+    return translated
+  }
+  return createReplyFilter(handlers)
+}
+
+const PARSE_COMPLETE = '1'.charCodeAt(0)
+const CLOSE_COMPLETE = '3'.charCodeAt(0)
+const NOTIFICATION_RESPONSE = 'A'.charCodeAt(0)
+
+function passing(look: (message: Buffer) => void): ReplyHandler {
+  return (message) => {
+    look(message)
+    return message
+  }
+}
+
+function isCancelled(message: Buffer): boolean {
+  return message.includes(QUERY_CANCELED, HEADER_BYTES)
+}
+
+/** The field of the SQLSTATE. */
+const QUERY_CANCELED = Buffer.from('C57014\0', 'latin1')
