@@ -1,0 +1,100 @@
+/** pg-iam's own code, from the pacer to the endpoints; only the login itself, the clock and chance are the simulation's. */
+import type { TLSSocket } from 'node:tls'
+import { connectAtPace } from '../../../core/connection/connect-at-pace.js'
+import { createConnectPacer } from '../../../core/connection/connect-pacer.js'
+import { createEndpointSet } from '../../../core/connection/endpoint-set.js'
+import { drawLifetimeSecs } from '../../../core/connection/lifetime.js'
+import type { LoggedIn, LoginAttempt } from '../../../core/connection/log-in.js'
+import { tryEndpoints } from '../../../core/connection/try-endpoints.js'
+import { isPgIamError } from '../../../core/errors.js'
+import { internalsOf, type LoginInternals } from '../../../core/login.js'
+import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
+import type { Session } from '../region.js'
+import type { Connector, Policy, World } from './policy.js'
+
+export interface PgIamSettings {
+  name: string
+  description: string
+  connectRate?: number
+}
+
+export function pgIam({ name, description, connectRate }: PgIamSettings): Policy {
+  return { name, description, createConnector: (world) => createConnector(world, connectRate) }
+}
+
+function createConnector(world: World, connectRate: number | undefined): Connector {
+  const { time, random, regions } = world
+  const { now, pause, after } = time
+  const host = regions.map((region) => region.host)
+  const login = createAuroraDsql({ host, user: 'app' }, {})
+  const internals = internalsOf(login) as LoginInternals
+  const pacer = createConnectPacer(connectRate, { now, pause, random })
+  const endpoints = createEndpointSet(internals.endpoints.all, { now, random })
+  const attempt = {
+    parameters: new Map<string, string>(),
+    protocolVersion: 196_608,
+    user: 'app',
+    provider: login.provider,
+    endpoints,
+  }
+  const open = async (ended: () => void): Promise<Session | undefined> => {
+    const request = {
+      what: 'could not connect',
+      timeoutMs: internals.connectTimeoutMs,
+      signal: new AbortController().signal,
+      after,
+      pacer,
+    }
+    try {
+      const opened = await connectAtPace(request, (signal) =>
+        tryEndpoints({ ...attempt, signal }, { after, logIn: simulatedLogin(world, ended) }),
+      )
+      return opened.refusedWith === undefined ? opened.socket : undefined
+    } catch (error) {
+      if (!isPgIamError(error)) throw error
+      return undefined
+    }
+  }
+  return {
+    connect: (ended, done) => {
+      open(ended)
+        .then(done)
+        .catch((error: unknown) => {
+          after(0, () => {
+            throw error
+          })
+        })
+    },
+    afterFailure: (again) => again(),
+    lifetimeMs: () => drawLifetimeSecs(login, random) * 1_000,
+  }
+}
+
+/** Takes the place of token, TCP, TLS and authentication. A Region that is down leaves it waiting until its signal fires. */
+function simulatedLogin({ time, regions, loginMs }: World, ended: () => void) {
+  return ({ endpoint, signal }: LoginAttempt): Promise<LoggedIn> =>
+    new Promise((resolve, reject) => {
+      const region = regions.find(({ host }) => host === endpoint.host)
+      const giveUp = (): void => reject(signal.reason as Error)
+      signal.addEventListener('abort', giveUp, { once: true })
+      time.after(loginMs(), () => {
+        if (signal.aborted) return
+        const answer = region?.logIn(ended)
+        if (answer === undefined) return
+        signal.removeEventListener('abort', giveUp)
+        resolve(
+          typeof answer === 'string'
+            ? { socket: asSocket(REFUSED), received: NOTHING, refusedWith: answer }
+            : { socket: asSocket(answer), received: NOTHING },
+        )
+      })
+    })
+}
+
+const NOTHING = Buffer.alloc(0)
+const REFUSED: Session = { destroy: () => undefined }
+
+/** Nothing but `destroy` is used of a socket before a driver has it. */
+function asSocket(session: Session): TLSSocket {
+  return session as unknown as TLSSocket
+}
