@@ -3,7 +3,7 @@ import { eq, inArray, sql } from 'drizzle-orm'
 import { integer, pgTable, text, uuid } from 'drizzle-orm/pg-core'
 import { randomUUID } from 'node:crypto'
 import type { Login } from 'pg-iam'
-import { drizzleClient } from 'pg-iam/drizzle'
+import { drizzleClient, drizzleTransaction } from 'pg-iam/drizzle'
 import { print } from './print.js'
 
 const account = pgTable('pg_iam_account', {
@@ -29,7 +29,7 @@ export async function main(login: Login): Promise<void> {
     ])
     print('wrote two accounts: Ada 100, Ben 0')
 
-    await db.transaction(async (transaction) => {
+    await drizzleTransaction(db, async (transaction) => {
       await transaction
         .update(account)
         .set({ balance: sql`${account.balance} - 30` })

@@ -2,7 +2,7 @@
 import knex from 'knex'
 import { randomUUID } from 'node:crypto'
 import type { Login } from 'pg-iam'
-import { knexConfig } from 'pg-iam/knex'
+import { knexConfig, knexTransaction } from 'pg-iam/knex'
 import { print } from './print.js'
 
 interface Account {
@@ -28,7 +28,7 @@ export async function main(login: Login): Promise<void> {
     ])
     print('wrote two accounts: Ada 100, Ben 0')
 
-    await db.transaction(async (transaction) => {
+    await knexTransaction(db, async (transaction) => {
       await transaction<Account>('pg_iam_account').where('id', ada).decrement('balance', 30)
       await transaction<Account>('pg_iam_account').where('id', ben).increment('balance', 30)
     })

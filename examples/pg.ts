@@ -1,7 +1,7 @@
 /** pg with a token for each physical connection: `npm run example pg`. */
 import { randomUUID } from 'node:crypto'
 import type { Login } from 'pg-iam'
-import { createPool } from 'pg-iam/pg'
+import { createPool, pgTransaction } from 'pg-iam/pg'
 import { print } from './print.js'
 
 export async function main(login: Login): Promise<void> {
@@ -25,19 +25,11 @@ export async function main(login: Login): Promise<void> {
     ])
     print('wrote two accounts: Ada 100, Ben 0')
 
-    const client = await pool.connect()
-    try {
-      await client.query('BEGIN')
+    await pgTransaction(pool, async (client) => {
       const move = 'UPDATE pg_iam_account SET balance = balance + $2 WHERE id = $1'
       await client.query(move, [ada, -30])
       await client.query(move, [ben, 30])
-      await client.query('COMMIT')
-    } catch (error) {
-      await client.query('ROLLBACK')
-      throw error
-    } finally {
-      client.release()
-    }
+    })
     print('moved 30 from Ada to Ben in a transaction')
 
     const { rows: accounts } = await pool.query<{ owner: string; balance: number }>(

@@ -1,7 +1,7 @@
 /** Postgres.js with a token for each physical connection: `npm run example postgres-js`. */
 import { randomUUID } from 'node:crypto'
 import type { Login } from 'pg-iam'
-import { createSql } from 'pg-iam/postgres-js'
+import { createSql, sqlTransaction } from 'pg-iam/postgres-js'
 import { print } from './print.js'
 
 export async function main(login: Login): Promise<void> {
@@ -20,7 +20,7 @@ export async function main(login: Login): Promise<void> {
     ])}`
     print('wrote two accounts: Ada 100, Ben 0')
 
-    await sql.begin(async (transaction) => {
+    await sqlTransaction(sql, async (transaction) => {
       await transaction`UPDATE pg_iam_account SET balance = balance - 30 WHERE id = ${ada}`
       await transaction`UPDATE pg_iam_account SET balance = balance + 30 WHERE id = ${ben}`
     })

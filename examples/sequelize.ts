@@ -1,7 +1,7 @@
 /** Sequelize with a token for each physical connection: `npm run example sequelize`. */
 import { randomUUID } from 'node:crypto'
 import type { Login } from 'pg-iam'
-import { sequelizeOptions } from 'pg-iam/sequelize'
+import { sequelizeOptions, sequelizeTransaction } from 'pg-iam/sequelize'
 import { DataTypes, Sequelize, type Model } from 'sequelize'
 import { print } from './print.js'
 
@@ -36,7 +36,7 @@ export async function main(login: Login): Promise<void> {
     ])
     print('wrote two accounts: Ada 100, Ben 0')
 
-    await sequelize.transaction(async (transaction) => {
+    await sequelizeTransaction(sequelize, async (transaction) => {
       await Account.decrement({ balance: 30 }, { where: { id: ada }, transaction })
       await Account.increment({ balance: 30 }, { where: { id: ben }, transaction })
     })

@@ -1,7 +1,7 @@
 /** TypeORM with a token for each physical connection: `npm run example typeorm`. */
 import { randomUUID } from 'node:crypto'
 import type { Login } from 'pg-iam'
-import { typeormOptions } from 'pg-iam/typeorm'
+import { typeormOptions, typeormTransaction } from 'pg-iam/typeorm'
 import { DataSource, EntitySchema, In } from 'typeorm'
 import { print } from './print.js'
 
@@ -34,7 +34,7 @@ export async function main(login: Login): Promise<void> {
     ])
     print('wrote two accounts: Ada 100, Ben 0')
 
-    await dataSource.transaction(async (manager) => {
+    await typeormTransaction(dataSource, async (manager) => {
       await manager.decrement(Account, { id: ada }, 'balance', 30)
       await manager.increment(Account, { id: ben }, 'balance', 30)
     })

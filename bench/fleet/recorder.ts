@@ -1,9 +1,9 @@
 /** What happens in a simulation, second by second. */
 import type { RefusalCode } from './connection-limiter.js'
 
-/** What is counted. `attempts` are logins that reached a Region, up or not; `failedCalls` are the errors that the application got. */
+/** What is counted. `attempts` are logins that reached a Region, up or not; `failedCalls` are errors that the application got. */
 export type Counted =
-  'attempts' | 'accepted' | RefusalCode | 'unanswered' | 'endedByService' | 'failedCalls'
+  'attempts' | 'opened' | RefusalCode | 'unanswered' | 'endedByService' | 'failedCalls'
 
 export interface Recorder {
   count(what: Counted): void
@@ -11,24 +11,32 @@ export interface Recorder {
   closed(host: string): void
   /** From now on, looks out for the first time at which `target` connections are open, at `host` or anywhere. */
   lookOutFor(name: string, target: number, host?: string): void
+  /** Complete when the last second has passed. */
   readonly record: FleetRecord
 }
 
+/** The arrays have an element for each second. */
 export interface FleetRecord {
-  /** Counts of each second. */
   readonly counts: Readonly<Record<Counted, Float64Array>>
-  /** The connections that were open at the end of each second, and the fewest within it. */
+  /** The connections that were open when the second was over. */
   readonly open: Float64Array
+  /** The fewest within the second. */
   readonly fewestOpen: Float64Array
-  /** Milliseconds from `lookOutFor` until it was reached. */
-  readonly reachedAfterMs: ReadonlyMap<string, number>
+  /** Those that were open to one host when the second was over. */
+  readonly openTo: ReadonlyMap<string, Float64Array>
+  /** Seconds from `lookOutFor` until it was reached. */
+  readonly reachedAfterSecs: ReadonlyMap<string, number>
 }
 
-export function createRecorder(seconds: number, now: () => number): Recorder {
+export function createRecorder(
+  seconds: number,
+  hosts: readonly string[],
+  now: () => number,
+): Recorder {
   const perSecond = (): Float64Array => new Float64Array(seconds)
   const counts: Record<Counted, Float64Array> = {
     attempts: perSecond(),
-    accepted: perSecond(),
+    opened: perSecond(),
     '53300': perSecond(),
     '53400': perSecond(),
     unanswered: perSecond(),
@@ -37,24 +45,30 @@ export function createRecorder(seconds: number, now: () => number): Recorder {
   }
   const open = perSecond()
   const fewestOpen = perSecond()
-  const openAt = new Map<string, number>()
-  const reachedAfterMs = new Map<string, number>()
+  const openTo = new Map(hosts.map((host) => [host, perSecond()]))
+  const reachedAfterSecs = new Map<string, number>()
   const lookedFor = new Map<string, () => boolean>()
   let total = 0
+  const totals = new Map(hosts.map((host) => [host, 0]))
   let current = 0
 
+  /** What is late by less than a second belongs to the last one. */
   const second = (): number => Math.min(seconds - 1, Math.floor(now() / 1_000))
+  const keep = (): void => {
+    open[current] = total
+    for (const [host, list] of openTo) list[current] = totals.get(host) as number
+  }
   /** Seconds in which nothing changed are as the one before them. */
   const moveOn = (): void => {
     for (const until = second(); current < until;) {
-      open[current++] = total
-      fewestOpen[current] = total
+      keep()
+      fewestOpen[++current] = total
     }
   }
   const change = (host: string, by: number): void => {
     moveOn()
     total += by
-    openAt.set(host, (openAt.get(host) ?? 0) + by)
+    totals.set(host, (totals.get(host) as number) + by)
     fewestOpen[current] = Math.min(fewestOpen[current] as number, total)
     for (const [name, isReached] of lookedFor) if (isReached()) lookedFor.delete(name)
   }
@@ -66,7 +80,7 @@ export function createRecorder(seconds: number, now: () => number): Recorder {
   return {
     count,
     opened(host) {
-      count('accepted')
+      count('opened')
       change(host, 1)
     },
     closed(host) {
@@ -75,15 +89,15 @@ export function createRecorder(seconds: number, now: () => number): Recorder {
     lookOutFor(name, target, host) {
       const since = now()
       lookedFor.set(name, () => {
-        if ((host === undefined ? total : (openAt.get(host) ?? 0)) < target) return false
-        reachedAfterMs.set(name, now() - since)
+        if ((host === undefined ? total : (totals.get(host) as number)) < target) return false
+        reachedAfterSecs.set(name, (now() - since) / 1_000)
         return true
       })
     },
     get record() {
       moveOn()
-      open[current] = total
-      return { counts, open, fewestOpen, reachedAfterMs }
+      keep()
+      return { counts, open, fewestOpen, openTo, reachedAfterSecs }
     },
   }
 }

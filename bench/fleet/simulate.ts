@@ -32,7 +32,7 @@ export async function simulate(
   seed: number,
 ): Promise<FleetRecord> {
   const time = createVirtualTime()
-  const recorder = createRecorder(scenario.seconds, time.now)
+  const recorder = createRecorder(scenario.seconds, scenario.hosts, time.now)
   const regions = scenario.hosts.map((host) => createRegion(host, scenario.limits, time, recorder))
   const wanted = scenario.processes * scenario.connectionsPerProcess
   const network = createSeededRandom(seed)

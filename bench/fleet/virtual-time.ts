@@ -11,13 +11,16 @@ export interface VirtualTime {
   afterPlainly(ms: number, act: () => void): void
   /** Resolves after `ms`; rejects with `ERR_ABORTED` as soon as `signal` fires. */
   pause(ms: number, signal: AbortSignal | undefined): Promise<void>
-  /** Lets time pass until nothing is left to happen or `until` is reached. Rejects with what an event throws. */
+  /** Begins `work`. What it rejects with ends the run. */
+  follow(work: () => Promise<void>): void
+  /** Lets time pass until nothing is left to happen or `until` is reached. Rejects with what an event throws, or what was begun rejects with. */
   run(until: number): Promise<void>
 }
 
 export function createVirtualTime(): VirtualTime {
   const events = createEventQueue()
   let time = 0
+  let failure: { error: unknown } | undefined
   const after = (ms: number, act: () => void): (() => void) => {
     const event = events.add(time + ms, act, true)
     return () => {
@@ -44,6 +47,11 @@ export function createVirtualTime(): VirtualTime {
         })
         signal?.addEventListener('abort', abort, { once: true })
       }),
+    follow: (work) => {
+      work().catch((error: unknown) => {
+        failure ??= { error }
+      })
+    },
     async run(until) {
       for (;;) {
         const next = events.take(until)
@@ -52,6 +60,7 @@ export function createVirtualTime(): VirtualTime {
         const { act, resumes } = next.event
         act()
         if (resumes) await microtasks()
+        if (failure !== undefined) throw failure.error
       }
       time = until
     },

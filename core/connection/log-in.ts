@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Address } from '../login.js'
 import type { VerifiedTls, TlsNegotiation } from '../tls/verified-tls.js'
 import type { Token } from '../tokens/token.js'
+import { unlessAborted } from '../unless-aborted.js'
 import { startupPacket } from '../wire/startup-packet.js'
 import { authenticate } from './authenticate.js'
 import { dial } from './dial.js'
@@ -47,7 +48,7 @@ export async function logIn({
   user,
   signal,
 }: LoginAttempt): Promise<LoggedIn> {
-  const token = await endpoint.token()
+  const token = await unlessAborted(endpoint.token(), signal)
   const socket = await dial({ ...endpoint, signal })
   const abandon = (): void => void socket.destroy()
   signal.addEventListener('abort', abandon, { once: true })

@@ -166,6 +166,8 @@ export class LoginStream extends Duplex {
     const code = firstPacket.readInt32BE(4)
     if (code === SSL_REQUEST) throw tlsTwice()
     const open = code === CANCEL_REQUEST ? openForCancel : openConnection
+    // The server ends that without a word once it has read the request.
+    this.#isLeaving ||= code === CANCEL_REQUEST
     const request = { login: this.#login, tls: this.#tls, firstPacket, signal: this.#abort.signal }
     const connection = await open(request)
     if (this.destroyed) {

@@ -59,7 +59,7 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
 export async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
   const { all, resting } = endpointsOf(request)
   const left = new Set(resting())
-  const endpoint = all.find((one) => !left.has(one)) ?? (all[0] as Endpoint)
+  const [endpoint] = [...all.filter((one) => !left.has(one)), ...all] as [Endpoint]
   const socket = await dial({ ...endpoint, signal: request.signal })
   socket.write(request.firstPacket)
   return { socket, received: Buffer.alloc(0), host: endpoint.host }

@@ -33,7 +33,8 @@ export function createScreen(
   const isLive = isTerminal && columns >= WIDTH && rows >= HEIGHT
   const hasNoColor = env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== ''
   let lines = 0
-  const erase = (): string => (lines === 0 ? '' : `\u001B[${lines}A\u001B[J`)
+  // The return is for what the terminal itself echoed in between, such as ^C.
+  const erase = (): string => (lines === 0 ? '' : `\r\u001B[${lines}A\u001B[J`)
   if (isLive) stream.write(HIDE_CURSOR)
   return {
     paint: createPaint(isTerminal && !hasNoColor),

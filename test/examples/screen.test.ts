@@ -27,8 +27,8 @@ describe('createScreen', () => {
     const frames = [
       'title\n',
       'one\ntwo\n',
-      '\u001B[2A\u001B[Jthree\nfour\n',
-      '\u001B[2A\u001B[Jend\n',
+      '\r\u001B[2A\u001B[Jthree\nfour\n',
+      '\r\u001B[2A\u001B[Jend\n',
     ]
     expect(large.written()).toBe(['\u001B[?25l', ...frames, '\u001B[?25h'].join(''))
   })

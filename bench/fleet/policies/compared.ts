@@ -5,42 +5,44 @@ import type { Policy } from './policy.js'
 
 export const PG_IAM: Policy = pgIam({
   name: 'pg-iam',
-  description: 'its defaults: no `connectRate`, lifetimes of 44 to 55 minutes',
+  description: 'The code of this repository, with its defaults.',
 })
 
-/** A tenth of a connection a second, in 1,000 processes, is what the service allows to all of them. */
+/** A tenth of a connection a second for each of 1,000 processes is what the service allows to all of them. */
 export const PG_IAM_RATED: Policy = pgIam({
-  name: 'pg-iam, connectRate 0.1',
-  description: 'the rate of the cluster divided by the number of processes',
-  connectRate: 0.1,
+  name: 'pg-iam, rated',
+  description:
+    'The same with `connectRate: 0.1`, which is the rate of the cluster divided by the number of processes, and with `connectTimeoutMs: 120_000`, so that a call waits for its turn rather than to fail.',
+  options: { connectRate: 0.1, connectTimeoutMs: 120_000 },
 })
 
 export const IMMEDIATE: Policy = oneAttempt({
-  name: 'fixed lifetime, immediate retry',
+  name: 'immediate retry',
   description:
-    'each connection replaced at 55 minutes, no backoff: what `@aws/aurora-dsql-node-postgres-connector` 0.1.9 does when every call that failed is made again at once',
+    'Each connection is replaced at 55 minutes; a call that failed is made again at once. `@aws/aurora-dsql-node-postgres-connector` 0.1.9 under steady load: lifetime 3,300 s without jitter, no backoff.',
   lifetimeSecs: () => 3_300,
 })
 
 export const EVERY_SECOND: Policy = oneAttempt({
-  name: 'fixed lifetime, retry after 1 s',
-  description: 'the same with an application that waits for a second',
+  name: 'retry after 1 s',
+  description: 'The same, in an application that waits for a second before it calls again.',
   lifetimeSecs: () => 3_300,
   pauseMs: () => 1_000,
 })
 
-/** Its backoff counts network errors only, so after a refusal it is that of no error at all: half to all of 10 ms. */
+/** Its backoff counts errors of the network only, so that after a refusal it is as after no error: half to all of 10 ms. */
 export const POSTGRES_JS: Policy = oneAttempt({
   name: 'Postgres.js',
   description:
-    'Postgres.js 3.4.9 by its defaults: lifetimes of 30 to 60 minutes, and after a refusal, which its backoff does not count, 5 to 10 ms',
+    'Postgres.js 3.4.9 with its defaults: lifetimes of 30 to 60 minutes, and 5 to 10 ms after a refusal, which its backoff does not count.',
   lifetimeSecs: (random) => 60 * (30 + random() * 30),
   pauseMs: (random) => 10 * (0.5 + random() / 2),
 })
 
 export const NO_LIFETIME: Policy = oneAttempt({
-  name: 'no lifetime, immediate retry',
+  name: 'no lifetime',
   description:
-    'connections stay until the service ends them: the defaults of pg, Sequelize, TypeORM and Knex',
+    'Connections stay until the service ends them, which are the defaults of pg, Sequelize, TypeORM and Knex; retry after 1 s.',
   lifetimeSecs: () => Infinity,
+  pauseMs: () => 1_000,
 })

@@ -15,20 +15,21 @@ import type { Connector, Policy, World } from './policy.js'
 export interface PgIamSettings {
   name: string
   description: string
-  connectRate?: number
+  /** Options of the login. */
+  options?: { connectRate?: number; connectTimeoutMs?: number }
 }
 
-export function pgIam({ name, description, connectRate }: PgIamSettings): Policy {
-  return { name, description, createConnector: (world) => createConnector(world, connectRate) }
+export function pgIam({ name, description, options = {} }: PgIamSettings): Policy {
+  return { name, description, createConnector: (world) => createConnector(world, options) }
 }
 
-function createConnector(world: World, connectRate: number | undefined): Connector {
+function createConnector(world: World, options: NonNullable<PgIamSettings['options']>): Connector {
   const { time, random, regions } = world
   const { now, pause, after } = time
   const host = regions.map((region) => region.host)
-  const login = createAuroraDsql({ host, user: 'app' }, {})
+  const login = createAuroraDsql({ ...options, host, user: 'app' }, {})
   const internals = internalsOf(login) as LoginInternals
-  const pacer = createConnectPacer(connectRate, { now, pause, random })
+  const pacer = createConnectPacer(options.connectRate, { now, pause, random })
   const endpoints = createEndpointSet(internals.endpoints.all, { now, random })
   const attempt = {
     parameters: new Map<string, string>(),
@@ -56,15 +57,7 @@ function createConnector(world: World, connectRate: number | undefined): Connect
     }
   }
   return {
-    connect: (ended, done) => {
-      open(ended)
-        .then(done)
-        .catch((error: unknown) => {
-          after(0, () => {
-            throw error
-          })
-        })
-    },
+    connect: (ended, done) => time.follow(async () => done(await open(ended))),
     afterFailure: (again) => again(),
     lifetimeMs: () => drawLifetimeSecs(login, random) * 1_000,
   }

@@ -112,7 +112,7 @@ function defaultChain(profile: string | undefined, region: string): AwsCredentia
       clientConfig: { region },
       ...(profile === undefined ? {} : { profile }),
     }) as AwsCredentialsProvider
-    return chain(options)
+    return withoutRequest(chain(options))
   }
 }
 
@@ -138,7 +138,18 @@ function assumedRole(
         ...(role.durationSecs === undefined ? {} : { DurationSeconds: role.durationSecs }),
       },
     })
-    return assume()
+    return withoutRequest(assume())
+  }
+}
+
+/** An error of the SDK leads, by the body of the response, to the request that it was for, and that holds a session token. */
+async function withoutRequest<T>(work: T | Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    const { $response } = (error ?? {}) as { $response?: { body?: unknown } }
+    if ($response !== undefined) $response.body = undefined
+    throw error
   }
 }
 

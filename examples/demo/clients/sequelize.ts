@@ -4,13 +4,10 @@ import { sequelizeOptions } from 'pg-iam/sequelize'
 import { DataTypes, Sequelize } from 'sequelize'
 import type { DemoClient, DemoClientSettings } from '../demo-client.js'
 
-/** After how many uses a connection is replaced; Sequelize's own pool counts those instead of looking at the age. */
-const MAX_USES = 40
-
 export async function openSequelize(settings: DemoClientSettings): Promise<DemoClient> {
   const { login, name, poolSize, from, to } = settings
   const sequelize = new Sequelize(
-    sequelizeOptions(login, { logging: false, pool: { max: poolSize, maxUses: MAX_USES } }),
+    sequelizeOptions(login, { logging: false, pool: { max: poolSize } }),
   )
   const id = { type: DataTypes.UUID, primaryKey: true }
   const Note = sequelize.define(

@@ -7,6 +7,8 @@ export interface BackendClient {
   write(bytes: Buffer): void
   /** Gives more messages in the middle of a COPY, when they come. */
   read(): Uint8Array
+  /** One of the messages is done, and a transaction block is open. */
+  onStepInTransaction(): void
 }
 
 export type BackendStatus = 'I' | 'T' | 'E' | undefined
@@ -59,7 +61,10 @@ export function createBackend(program: PostgresProgram): Backend {
       client = sender
       input = messages
       offset = 0
-      while (offset < input.length || module._pq_buffer_remaining_data() > 0) runOneMessage(program)
+      while (offset < input.length || module._pq_buffer_remaining_data() > 0) {
+        runOneMessage(program)
+        if (module._IsTransactionBlock() !== 0) sender.onStepInTransaction()
+      }
       module._PostgresSendReadyForQueryIfNecessary()
       module._pgl_pq_flush()
       input = NOTHING

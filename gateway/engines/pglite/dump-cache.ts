@@ -48,7 +48,7 @@ export function createDumpCache(
 }
 
 /** Changes whenever dumps are made in another way. */
-const FORMAT = 'v1'
+const FORMAT = 'v2'
 const DIGEST_BYTES = 32
 
 function digestOf(bytes: Uint8Array): Buffer {

@@ -147,6 +147,8 @@ export async function startEngineWorker(settings: EngineWorkerSettings): Promise
     ended,
     async close() {
       closing = true
+      // What is in memory need not be in order.
+      if (dataDirectory === undefined) return thread.terminate()
       if (current !== undefined) watchdog.cancel()
       thread.post({ type: 'stop' })
       const timer = setTimeout(() => void thread.terminate(), graceMs)

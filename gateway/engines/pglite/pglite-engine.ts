@@ -112,21 +112,20 @@ function workerStarter(
       graceMs: cancelGraceMs,
       startTimeoutMs: START_TIMEOUT_MS,
     })
-  const startFresh = async (place: { dataDirectory?: string }): Promise<EngineWorker> => {
-    try {
-      return await start({ ...place, dump: await dumps.get() })
-    } catch {
-      // Whole as it is, the dump may come from a PGlite that was put in the place of this one.
-      await dumps.discard()
-      return start({ ...place, dump: await dumps.get() })
+  if (dataDirectory !== undefined) {
+    return async () => {
+      await ensureDataDirectory(dataDirectory, () => dumps.get())
+      return start({ dataDirectory })
     }
   }
   return async () => {
-    if (dataDirectory === undefined) return startFresh({})
-    await ensureDataDirectory(dataDirectory, async (directory) =>
-      (await startFresh({ dataDirectory: directory })).close(),
-    )
-    return start({ dataDirectory })
+    try {
+      return await start({ dump: await dumps.get() })
+    } catch {
+      // Whole as it is, the dump may come from a PGlite that was put in the place of this one.
+      await dumps.discard()
+      return start({ dump: await dumps.get() })
+    }
   }
 }
 

@@ -14,7 +14,10 @@ export interface PostgresModule {
   readonly FS: {
     readdir(path: string): string[]
     readFile(path: string): Uint8Array
-    writeFile(path: string, bytes: Uint8Array): void
+    /** With `canOwn` the file keeps the bytes themselves. */
+    writeFile(path: string, bytes: Uint8Array, options?: { canOwn: boolean }): void
+    mkdir(path: string): void
+    mkdirTree(path: string): void
   }
   /** Puts a function into the program's table. `signature` is a letter for the result and each argument. */
   addFunction(callback: (...values: number[]) => number | void, signature: string): number
@@ -28,6 +31,7 @@ export interface PostgresModule {
   _PostgresMainLoopOnce(): void
   _PostgresMainLongJmp(): void
   _PostgresSendReadyForQueryIfNecessary(): void
+  _IsTransactionBlock(): number
   _find_option(name: number, createPlaceholders: number, skipErrors: number, level: number): number
   _GetConfigOption(name: number, missingOk: number, restrictPrivileged: number): number
   _GetConfigOptionByName(name: number, canonicalName: number, missingOk: number): number

@@ -41,6 +41,7 @@ export function serve(program: PostgresProgram, settings: ServeSettings, peer: P
 
   const client: BackendClient = {
     write: output.write,
+    onStepInTransaction: () => contexts.saveInTransaction(),
     read() {
       output.flush()
       post({ type: 'waiting', for: 'input' })
@@ -56,7 +57,7 @@ export function serve(program: PostgresProgram, settings: ServeSettings, peer: P
   const quietly = (messages: Buffer): Buffer => {
     const reply: Buffer[] = []
     const write = (bytes: Buffer): void => void reply.push(bytes)
-    backend.run(messages, { write, read: () => COPY_FAIL })
+    backend.run(messages, { write, read: () => COPY_FAIL, onStepInTransaction() {} })
     return Buffer.concat(reply)
   }
   const query = (sql: string): Buffer => quietly(simpleQuery(sql))
@@ -82,7 +83,6 @@ export function serve(program: PostgresProgram, settings: ServeSettings, peer: P
     takeCancel()
     const result = work()
     if (backend.status === 'I') contexts.save()
-    else contexts.saveInTransaction()
     return { ...result, status: backend.status }
   }
 

@@ -17,9 +17,9 @@ export interface InitialiseTask {
 
 export interface ServeTask {
   readonly type: 'serve'
-  /** A gzipped tar of a data directory. Needed where `dataDirectory` is not given or does not hold one yet. */
+  /** The data to begin with, which is then kept in memory. */
   readonly dump: Uint8Array | undefined
-  /** Where the data is kept. Memory, when it is not given. */
+  /** Or where the data is. */
   readonly dataDirectory: string | undefined
   /** The login roles that must exist. */
   readonly roles: readonly string[]

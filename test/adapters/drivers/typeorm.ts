@@ -77,7 +77,7 @@ const passwordVariant: AdapterVariant<Options> = {
       entities: [noteSchema],
     })
     const pool = (): Pool | undefined => (dataSource.driver as unknown as { master?: Pool }).master
-    return { ...typeormDatabase(dataSource), connections: () => pool()?.totalCount ?? 0 }
+    return { ...typeormDatabase(dataSource), connections: () => pool()?.idleCount ?? 0 }
   },
   refusesAt: 'connection',
   refusals: [

@@ -35,7 +35,7 @@ async function clientOf(
 
 describe('a login', () => {
   it('answers a request for a clear-text password with the token', async () => {
-    let answer = Buffer.alloc(0)
+    let answer: Buffer = Buffer.alloc(0)
     const client = await clientOf(async (socket, reader) => {
       socket.write(CLEARTEXT_REQUEST)
       answer = await reader.message()

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { createServer, type AddressInfo } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { dial } from '../../../core/connection/dial.js'
 import { verifiedTls } from '../../../core/tls/verified-tls.js'

@@ -75,7 +75,7 @@ describe('a stream of a login', () => {
 
   it('understands a server that sends byte by byte, and passes on byte by byte', async () => {
     const query = Buffer.from('Q\0\0\0\x0dselect 1\0')
-    let asked = Buffer.alloc(0)
+    let asked: Buffer = Buffer.alloc(0)
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured, password } = await receiveLogin(socket, keys)
       expect(password).toContain('X-Amz-Signature')

@@ -68,13 +68,13 @@ describe('the time that a connection may take', () => {
 
 describe('a server that refuses', () => {
   it('because of too many connections is asked again, with a new token, until it accepts', async () => {
-    const tokens = new Set<string>()
     let attempts = 0
     standIn = await startStandIn(async (socket, keys) => {
-      if (++attempts === 3) return void tokens.add((await acceptLogin(socket, keys)).password)
-      const { socket: secured, password } = await receiveLogin(socket, keys)
-      tokens.add(password)
-      secured.resume().end(TOO_MANY)
+      if (++attempts === 3) {
+        await acceptLogin(socket, keys)
+        return
+      }
+      await refusing(TOO_MANY)(socket, keys)
     })
     const login = standIn.login()
     const client = startRawClient(login)
@@ -104,15 +104,22 @@ describe('a server that refuses', () => {
   })
 
   it('is not asked again when the driver has left meanwhile', async () => {
-    standIn = await startStandIn(refusing(TOO_MANY))
-    const client = startRawClient(standIn.login())
-    while (standIn.accepted() === 0) await new Promise((resolve) => setImmediate(resolve))
-    await standIn.idle()
-    client.stream.destroy()
-    expect(await client.closed).toBeUndefined()
-    const seen = standIn.accepted()
-    await new Promise((resolve) => setImmediate(resolve))
-    await standIn.idle()
-    expect(standIn.accepted()).toBe(seen)
+    jest.useFakeTimers({
+      doNotFake: ['Date', 'nextTick', 'setImmediate', 'queueMicrotask', 'performance'],
+    })
+    try {
+      standIn = await startStandIn(refusing(TOO_MANY))
+      const client = startRawClient(standIn.login())
+      while (standIn.accepted() === 0) await new Promise((resolve) => setImmediate(resolve))
+      await standIn.idle()
+      // The limit of the whole connection, and the pause before the next attempt.
+      while (jest.getTimerCount() < 2) await new Promise((resolve) => setImmediate(resolve))
+      client.stream.destroy()
+      expect(await client.closed).toBeUndefined()
+      await new Promise((resolve) => setImmediate(resolve))
+      expect([jest.getTimerCount(), standIn.accepted()]).toEqual([0, 1])
+    } finally {
+      jest.useRealTimers()
+    }
   })
 })

@@ -30,7 +30,8 @@ export function createByteReader(socket: Duplex): ByteReader {
   socket.on('data', take).on('end', end).on('close', end).resume()
 
   const read = async (count: number): Promise<Buffer> => {
-    while (size < count) {
+    const isShort = (): boolean => size < count
+    while (isShort()) {
       if (hasEnded) throw new Error(`the client left after ${size} of ${count} bytes`)
       await new Promise<void>((resolve) => (wake = resolve))
     }

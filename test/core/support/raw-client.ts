@@ -36,7 +36,8 @@ export function startRawClient(login: Login, firstPacket: Buffer = startup()): R
     closed,
     received: () => Buffer.concat(chunks),
     async receive(count) {
-      while (size < count) {
+      const isShort = (): boolean => size < count
+      while (isShort()) {
         if (stream.closed)
           throw new Error(`closed after ${size} of ${count} bytes`, { cause: failure })
         await Promise.race([once(stream, 'received'), closed])

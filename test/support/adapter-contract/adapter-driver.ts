@@ -51,6 +51,6 @@ export interface Database extends Statements {
   close(): Promise<void>
   /** What an application can get hold of and print, or hand to a logger. */
   readonly objects: readonly unknown[]
-  /** Connections that its pool holds, where the login does not count them. */
+  /** Connections of its pool that are ready and at rest, where the login does not count connections. */
   readonly connections?: () => number
 }

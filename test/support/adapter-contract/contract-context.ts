@@ -2,6 +2,7 @@
 import type { AuroraDsqlOptions, Login } from '../../../core/index.js'
 import type { AdapterVariant, Database } from './adapter-driver.js'
 import type { ContractServer } from './contract-server.js'
+import { eventually } from './eventually.js'
 
 export interface ContractContext {
   readonly client: string
@@ -55,6 +56,15 @@ let nextId = 1
 /** Runs `work` as often as that, all at once. */
 export function atOnce<T>(times: number, work: (index: number) => Promise<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: times }, (_, index) => work(index)))
+}
+
+/**
+ * Waits until as many connections are open. A pool opens connections for queries that others may have done by the time they
+ * are open, and notices lost ones in its own time.
+ */
+export function connectionsOpen(login: Login, database: Database, count: number): Promise<void> {
+  const { connections = () => login.stats().connectionsOpen } = database
+  return eventually(`${count} open connections`, () => connections() === count)
 }
 
 /** Counts how often a login asks for credentials. */

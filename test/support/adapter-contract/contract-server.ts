@@ -22,31 +22,36 @@ export interface ContractServer {
 }
 
 export async function startContractServer(engine: EngineName): Promise<ContractServer> {
-  const postgres =
-    engine === 'PostgreSQL' ? await launchPostgres({ roles: ['admin', 'app'] }) : undefined
-  const gateway = await startGateway({
-    // Looked up at each call, because tests put the date forward.
-    clock: () => Date.now(),
-    ...(postgres === undefined ? {} : { upstream: upstreamOf(postgres) }),
-  })
-  const relay = await startRelay(gateway)
-  const login = (options: AuroraDsqlOptions = {}): Login =>
-    gateway.login({ connectTo: { host: '127.0.0.1', port: relay.port }, ...options })
-  await createTable(login())
-  return {
-    engine,
-    gateway,
-    relay,
-    login,
-    async endSessions() {
+  const started: { close(): Promise<void> }[] = []
+  const close = async (): Promise<void> => {
+    for (const one of started.toReversed()) await one.close()
+  }
+  const keep = <T extends { close(): Promise<void> }>(one: T): T => {
+    started.push(one)
+    return one
+  }
+  try {
+    const postgres =
+      engine === 'PostgreSQL' ? keep(await launchPostgres({ roles: ['admin', 'app'] })) : undefined
+    const gateway = keep(
+      await startGateway({
+        // Looked up at each call, because tests put the date forward.
+        clock: () => Date.now(),
+        ...(postgres === undefined ? {} : { upstream: upstreamOf(postgres) }),
+      }),
+    )
+    const relay = keep(await startRelay(gateway))
+    const login = (options: AuroraDsqlOptions = {}): Login =>
+      gateway.login({ connectTo: { host: '127.0.0.1', port: relay.port }, ...options })
+    await createTable(login())
+    const endSessions = async (): Promise<void> => {
       if (postgres === undefined) relay.cut()
       else await terminateBackends(postgres)
-    },
-    async close() {
-      await relay.close()
-      await gateway.close()
-      await postgres?.close()
-    },
+    }
+    return { engine, gateway, relay, login, endSessions, close }
+  } catch (error) {
+    await close()
+    throw error
   }
 }
 
@@ -60,8 +65,11 @@ function upstreamOf({
 
 async function createTable(login: Login): Promise<void> {
   const pool = createPool(login, { max: 1 })
-  await pool.query('CREATE TABLE note (id int PRIMARY KEY, body text)')
-  await pool.end()
+  try {
+    await pool.query('CREATE TABLE note (id int PRIMARY KEY, body text)')
+  } finally {
+    await pool.end()
+  }
 }
 
 async function terminateBackends({

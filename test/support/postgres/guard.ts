@@ -6,6 +6,7 @@ import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { runInThisContext } from 'node:vm'
 import type { ServerUser } from './server-user.js'
 
 export interface Guard {
@@ -38,6 +39,7 @@ export async function startGuard(user: ServerUser | undefined): Promise<Guard> {
   // Looked at where it is waited for; until then it must not count as unhandled.
   ended.catch(() => {})
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const stopWatching = exitWithParent()
   // The guard may be gone when we write to it; what counts is the answer that then does not come.
   child.stdin.on('error', () => {})
 
@@ -62,6 +64,7 @@ export async function startGuard(user: ServerUser | undefined): Promise<Guard> {
       for (const handle of handles(child)) handle.unref()
     },
     close: async () => {
+      stopWatching()
       for (const handle of handles(child)) handle.ref()
       child.stdin.end()
       await ended
@@ -79,7 +82,7 @@ for directory in "$@"; do
   directory=
 done
 [ -n "$directory" ] || { echo "$0: could not make a directory, tried $*" >&2; exit 1; }
-echo "directory $directory"
+echo "directory $directory" 2>/dev/null
 
 start() {
   rm -f ended
@@ -101,7 +104,7 @@ while read -r command argument; do
         --encoding=UTF8 --no-locale --no-sync >initdb.log 2>&1 </dev/null ;;
     start) start "$argument" ;;
   esac
-  echo "$command $?"
+  echo "$command $?" 2>/dev/null
 done
 [ ! -e server.pid ] || [ -e ended ] || kill -QUIT "$(cat server.pid)"
 until wait; do :; done
@@ -120,6 +123,19 @@ function candidateDirectories(): string[] {
 function serverEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !/^(?:PG|LC_|LANG)/.test(name))
   return { ...Object.fromEntries(kept), LC_ALL: 'C' }
+}
+
+/**
+ * Ends this process when the one that forked it is gone. A jest worker would go on for ever when its jest was killed, and its
+ * servers with it. Returns how to undo that.
+ */
+function exitWithParent(): () => void {
+  // The sandbox that jest runs tests in has a copy of `process`, which no event ever reaches.
+  const realProcess: NodeJS.Process = runInThisContext('process')
+  if (realProcess.connected !== true) return () => {}
+  const exit = (): void => realProcess.exit(1)
+  realProcess.once('disconnect', exit)
+  return () => realProcess.off('disconnect', exit)
 }
 
 /** The pipes are sockets, which their types do not say. */

@@ -134,6 +134,15 @@ describe('launchPostgres', () => {
     expect(existsSync(server.socketDirectory)).toBe(false)
   })
 
+  it('ends with its owner when the process that forked the owner is gone, as a jest worker is', async () => {
+    const { binDirectory } = await launch()
+    const owner = runOwner({ PG_BINDIR: binDirectory })
+    const { server } = await owner.report
+    owner.child.disconnect()
+    expect(await owner.ended).toEqual([1, null])
+    expect(existsSync(server.socketDirectory)).toBe(false)
+  })
+
   it('leaves nothing behind when its owner is killed while the server is being made', async () => {
     const { binDirectory } = await launch()
     const folder = mkdtempSync(join(tmpdir(), 'pg-'))

@@ -1,5 +1,5 @@
 /** A provider that fails: its error reaches the application, nothing leaks or hangs, and the next connection tries again. */
-import { countCalls, atOnce, type ContractContext } from '../contract-context.js'
+import { atOnce, connectionsOpen, countCalls, type ContractContext } from '../contract-context.js'
 import { childLogin, runChild, type ChildResult } from '../child-run.js'
 import type { FailingProviderReport } from '../child/failing-provider.js'
 import { errorChain, rejectionOf } from '../error-chain.js'
@@ -65,12 +65,12 @@ export function describeFailingProvider(context: ContractContext): void {
     const login = loginTo({ credentials })
     const db = context.open(login, { poolSize: 3 })
     await atOnce(6, () => db.run('SELECT 1'))
+    await connectionsOpen(login, db, 3)
 
     failing = true
     putForward(HOUR_MS)
     await endSessions()
-    const left = db.connections ?? (() => login.stats().connectionsOpen)
-    await eventually('the client to notice', () => left() === 0)
+    await connectionsOpen(login, db, 0)
     const errors = await atOnce(6, () => rejectionOf(db.run('SELECT 1')))
     for (const error of errors) expect(errorChain(error)).toContain(original)
 

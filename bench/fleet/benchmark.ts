@@ -1,0 +1,57 @@
+/** The benchmark: every policy through every scenario. */
+import {
+  EVERY_SECOND,
+  IMMEDIATE,
+  NO_LIFETIME,
+  PG_IAM,
+  PG_IAM_RATED,
+  POSTGRES_JS,
+} from './policies/compared.js'
+import type { Policy } from './policies/policy.js'
+import type { FleetRecord } from './recorder.js'
+import { FLEET, regionFails, startAtOnce } from './scenarios.js'
+import { simulate, type Scenario } from './simulate.js'
+
+export interface BenchmarkRecords {
+  start: ReadonlyMap<string, FleetRecord>
+  region: ReadonlyMap<string, FleetRecord>
+}
+
+/** Start and lifetimes are one run: the fleet goes on from where its start has left it. */
+export const HOURS = 5
+
+/** Those of interest last, so that they lie on top in the charts. */
+export const STARTED: readonly Policy[] = [
+  NO_LIFETIME,
+  POSTGRES_JS,
+  EVERY_SECOND,
+  IMMEDIATE,
+  PG_IAM_RATED,
+  PG_IAM,
+]
+
+/** Only those whose way through several Regions is known; that of the peers is an application's own: in order, each time. */
+export const FAILED_OVER: readonly Policy[] = [EVERY_SECOND, IMMEDIATE, PG_IAM_RATED, PG_IAM]
+
+/** @param progress called before each run */
+export async function runBenchmark(
+  seed: number,
+  progress: (line: string) => void,
+): Promise<BenchmarkRecords> {
+  const run = async (
+    scenario: Scenario,
+    policies: readonly Policy[],
+    what: string,
+  ): Promise<ReadonlyMap<string, FleetRecord>> => {
+    const records = new Map<string, FleetRecord>()
+    for (const policy of policies) {
+      progress(`${what}: ${policy.name}`)
+      records.set(policy.name, await simulate(scenario, policy, seed))
+    }
+    return records
+  }
+  return {
+    start: await run(startAtOnce(FLEET, HOURS), STARTED, 'start and lifetimes'),
+    region: await run(regionFails(FLEET), FAILED_OVER, 'failing Region'),
+  }
+}

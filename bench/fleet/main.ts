@@ -1,0 +1,59 @@
+/** `npm run bench:fleet [-- --seed N]`: prints the figures, and writes them to docs/ with their charts. */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { format, resolveConfig } from 'prettier'
+import { HOURS, runBenchmark } from './benchmark.js'
+import {
+  lifetimesChart,
+  regionFailsChart,
+  regionReturnsChart,
+  startChart,
+} from './report/charts.js'
+import { describeMachine } from './report/machine.js'
+import { page } from './report/page.js'
+import {
+  lifetimesTable,
+  regionFailsTable,
+  regionReturnsTable,
+  startTable,
+} from './report/tables.js'
+import { terminalTable } from './report/terminal.js'
+import { FLEET, HOME } from './scenarios.js'
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' } } })
+  const seed = Number(values.seed)
+  if (!Number.isSafeInteger(seed)) throw new Error(`"--seed" must be a whole number`)
+
+  const startedAt = Date.now()
+  const { start, region } = await runBenchmark(seed, (line) => process.stderr.write(`${line}\n`))
+  const tookSecs = Math.round((Date.now() - startedAt) / 1_000)
+
+  const tables = {
+    start: startTable(start, FLEET),
+    lifetimes: lifetimesTable(start, HOURS),
+    regionFails: regionFailsTable(region, FLEET),
+    regionReturns: regionReturnsTable(region),
+  }
+  for (const table of Object.values(tables)) process.stdout.write(`\n${terminalTable(table)}`)
+
+  const date = new Date(startedAt).toISOString().slice(0, 10)
+  const machine = await describeMachine('.')
+  await mkdir('docs', { recursive: true })
+  await writeFile('docs/fleet-start.svg', startChart(start, FLEET))
+  await writeFile('docs/fleet-lifetimes.svg', lifetimesChart(start, FLEET, HOURS))
+  await writeFile('docs/fleet-region-fails.svg', regionFailsChart(region, FLEET))
+  await writeFile('docs/fleet-region-returns.svg', regionReturnsChart(region, FLEET, HOME))
+  await writePage('docs/fleet.md', page({ seed, date, machine, tookSecs, tables }))
+  process.stdout.write(
+    `\nSeed ${seed}, ${tookSecs} s. Written: docs/fleet.md and docs/fleet-*.svg\n`,
+  )
+}
+
+/** In the style that `npm run lint` checks. */
+async function writePage(file: string, content: string): Promise<void> {
+  const style = await resolveConfig(file)
+  await writeFile(file, await format(content, { ...style, filepath: file }))
+}
+
+await main()

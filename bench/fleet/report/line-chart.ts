@@ -1,0 +1,118 @@
+/** Line charts as SVG: panels below each other that share their horizontal axis. */
+
+export interface LineChart {
+  title: string
+  /** The label of the horizontal axis, and the values at its ends. */
+  x: { label: string; from: number; to: number; tickEvery: number }
+  panels: readonly Panel[]
+}
+
+export interface Panel {
+  title: string
+  /** A logarithmic scale begins at 1, and shows what is less there too. */
+  scale: 'linear' | 'logarithmic'
+  /** The value at the top. */
+  top: number
+  lines: readonly Line[]
+}
+
+/** Lines of the same name have one entry in the legend. Later ones lie above earlier ones. */
+export interface Line {
+  name: string
+  colour: string
+  points: readonly (readonly [number, number])[]
+  isDashed?: boolean
+}
+
+export function lineChart(chart: LineChart): string {
+  const lines = new Map(chart.panels.flatMap((panel) => panel.lines).map((one) => [one.name, one]))
+  const height = TOP + chart.panels.length * PANEL_PITCH + 24
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" font-family="system-ui, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="12" fill="#444">`,
+    `<title>${escaped(chart.title)}</title>`,
+    `<rect width="${WIDTH}" height="${height}" rx="6" fill="#fff"/>`,
+    text(LEFT, 24, chart.title, 'font-size="15" font-weight="600" fill="#111"'),
+    ...legend([...lines.values()].toReversed()),
+    ...chart.panels.flatMap((panel, index) => drawPanel(panel, chart, TOP + index * PANEL_PITCH)),
+    text(LEFT + PLOT_WIDTH / 2, height - 12, chart.x.label, 'text-anchor="middle"'),
+    '</svg>',
+    '',
+  ].join('\n')
+}
+
+const WIDTH = 760
+const LEFT = 60
+const PLOT_WIDTH = WIDTH - LEFT - 24
+const PLOT_HEIGHT = 170
+/** A title above, ticks below. */
+const PANEL_PITCH = PLOT_HEIGHT + 62
+const TOP = 88
+
+function legend(lines: readonly Line[]): string[] {
+  let x = LEFT
+  return lines.flatMap(({ name, colour, isDashed }) => {
+    const stroke = strokeOf(colour, isDashed)
+    const entry = [
+      `<line x1="${x}" x2="${x + 20}" y1="46" y2="46" ${stroke}/>`,
+      text(x + 26, 50, name),
+    ]
+    // SVG cannot measure text: this is a little more than the average width of a letter.
+    x += 48 + name.length * 6.3
+    return entry
+  })
+}
+
+function drawPanel(panel: Panel, { x }: LineChart, top: number): string[] {
+  const across = (value: number): number => LEFT + (PLOT_WIDTH * (value - x.from)) / (x.to - x.from)
+  const share = shareOf(panel)
+  const down = (value: number): number => top + PLOT_HEIGHT * (1 - share(value))
+  const grid = ticksOf(panel).flatMap((value) => {
+    const y = rounded(down(value))
+    const label = text(LEFT - 8, y + 4, tickLabel(value), 'text-anchor="end"')
+    return [`<path d="M${LEFT} ${y}h${PLOT_WIDTH}" stroke="#e3e3e3"/>`, label]
+  })
+  const ticks: string[] = []
+  for (let value = x.from; value <= x.to; value += x.tickEvery) {
+    const at = rounded(across(value))
+    ticks.push(`<path d="M${at} ${top + PLOT_HEIGHT}v4" stroke="#999"/>`)
+    ticks.push(text(at, top + PLOT_HEIGHT + 17, tickLabel(value), 'text-anchor="middle"'))
+  }
+  const lines = panel.lines.map(({ points, colour, isDashed }) => {
+    const path = points.map(([at, value]) => `${rounded(across(at))} ${rounded(down(value))}`)
+    return `<polyline points="${path.join(',')}" fill="none" stroke-linejoin="round" ${strokeOf(colour, isDashed)}/>`
+  })
+  return [text(LEFT, top - 10, panel.title, 'font-weight="600"'), ...grid, ...ticks, ...lines]
+}
+
+/** Which part of the panel's height a value takes. */
+function shareOf({ scale, top }: Panel): (value: number) => number {
+  if (scale === 'linear') return (value) => value / top
+  return (value) => Math.log10(Math.max(1, value)) / Math.log10(top)
+}
+
+function ticksOf({ scale, top }: Panel): number[] {
+  if (scale === 'linear') return [0, 0.25, 0.5, 0.75, 1].map((part) => part * top)
+  const ticks = []
+  for (let value = 1; value <= top; value *= 10) ticks.push(value)
+  return ticks
+}
+
+function strokeOf(colour: string, isDashed = false): string {
+  return `stroke="${colour}" stroke-width="${isDashed ? 1.5 : 2}"${isDashed ? ' stroke-dasharray="5 4"' : ''}`
+}
+
+function text(x: number, y: number, content: string, attributes = ''): string {
+  return `<text x="${rounded(x)}" y="${rounded(y)}"${attributes === '' ? '' : ` ${attributes}`}>${escaped(content)}</text>`
+}
+
+function tickLabel(value: number): string {
+  return value.toLocaleString('en-GB')
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 10) / 10
+}
+
+function escaped(content: string): string {
+  return content.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+}

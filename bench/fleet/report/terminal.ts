@@ -1,0 +1,13 @@
+/** The tables as the terminal shows them. */
+import Table from 'cli-table3'
+import type { FigureTable } from './tables.js'
+
+export function terminalTable({ title, head, rows }: FigureTable): string {
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((_, column) => (column === 0 ? 'left' : 'right')),
+    style: { head: [], border: [], compact: true },
+  })
+  table.push(...rows.map((row) => [...row]))
+  return `${title}\n${table.toString()}\n`
+}

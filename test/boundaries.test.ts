@@ -1,0 +1,219 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { join } from 'node:path'
+import { importsOf, sourcesIn, type Import } from './core/support/source-imports.js'
+
+const ROOT = process.cwd()
+const LONGEST = 250
+
+/** What each folder of the package may import from, besides itself. */
+const LAYERS: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  adapters: ['core'],
+  gateway: ['core'],
+  cli: ['gateway', 'core'],
+}
+
+/** The adapters of libraries that run on another library, which has an adapter itself. */
+const BUILT_ON: Readonly<Record<string, string>> = {
+  drizzle: 'pg',
+  'drizzle-postgres-js': 'postgres-js',
+  typeorm: 'pg',
+}
+
+interface PackageJson {
+  exports: Record<string, string | Record<'import' | 'require', { types: string; default: string }>>
+  main: string
+  types: string
+  typesVersions: { '*': Record<string, string[]> }
+  dependencies?: Record<string, string>
+  devDependencies: Record<string, string>
+  peerDependencies: Record<string, string>
+  peerDependenciesMeta: Record<string, { optional?: boolean }>
+}
+
+const packageJson = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as PackageJson
+const files = [...Object.keys(LAYERS), 'test', 'examples', 'bench'].flatMap(sourcesIn)
+const imports = files.flatMap(importsOf)
+const inLayers = imports.filter(({ from }) => Object.hasOwn(LAYERS, layerOf(from)))
+
+function layerOf(path: string): string {
+  return path.split('/')[0] ?? ''
+}
+
+/** The adapter that a file belongs to: `adapters/pg.ts`, or anything below `adapters/pg/`. */
+function adapterOf(path: string): string {
+  return (path.split('/')[1] ?? '').replace(/\.[cm]?[jt]s$/, '')
+}
+
+/** The package of a specifier, without the path inside of it. */
+function packageOf(specifier: string): string {
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/')
+}
+
+const isBuiltin = (specifier: string): boolean =>
+  specifier.startsWith('node:') || builtinModules.includes(specifier)
+const shown = ({ from, specifier }: Import): string => `${from}: ${specifier}`
+
+describe('the sources', () => {
+  it('are found, with what they import', () => {
+    expect(files).toEqual(
+      expect.arrayContaining([
+        'core/index.ts',
+        'adapters/pg.ts',
+        'gateway/index.ts',
+        'test/boundaries.test.ts',
+      ]),
+    )
+    expect(inLayers).toEqual(
+      expect.arrayContaining([
+        {
+          from: 'core/create-login.ts',
+          specifier: './login.js',
+          to: 'core/login.js',
+          isEager: true,
+        },
+        {
+          from: 'core/providers/aurora-dsql-token.ts',
+          specifier: '@aws-sdk/dsql-signer',
+          to: undefined,
+          isEager: false,
+        },
+        {
+          from: 'core/tokens/token-source.ts',
+          specifier: './token.js',
+          to: 'core/tokens/token.js',
+          isEager: false,
+        },
+      ]),
+    )
+  })
+
+  it(`have at most ${LONGEST} lines each`, () => {
+    const long = files
+      .map(
+        (path) => `${path}: ${readFileSync(join(ROOT, path), 'utf8').trimEnd().split('\n').length}`,
+      )
+      .filter((line) => Number(line.split(': ')[1]) > LONGEST)
+    expect(long).toEqual([])
+  })
+
+  it('import one way: cli to gateway and core, gateway and adapters to core, core to nothing above it', () => {
+    const wrong = inLayers.filter(({ from, to }) => {
+      if (to === undefined) return false
+      const [own, other] = [layerOf(from), layerOf(to)]
+      return own !== other && LAYERS[own]?.includes(other) !== true
+    })
+    expect(wrong.map(shown)).toEqual([])
+  })
+
+  it('have adapters that know no other adapter, but for the libraries that run on another', () => {
+    const wrong = inLayers.filter(({ from, to }) => {
+      if (to === undefined || layerOf(from) !== 'adapters' || layerOf(to) !== 'adapters')
+        return false
+      const [own, other] = [adapterOf(from), adapterOf(to)]
+      return own !== other && BUILT_ON[own] !== other
+    })
+    expect(wrong.map(shown)).toEqual([])
+  })
+
+  it('name their own files, as they will be called when they are built', () => {
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        to !== undefined &&
+        /\.[cm]?ts$/.test(from) &&
+        !existsSync(join(ROOT, to.replace(/\.([cm]?)js$/, '.$1ts'))) &&
+        !existsSync(join(ROOT, to)),
+    )
+    expect(wrong.filter(({ from }) => LAYERS[layerOf(from)] !== undefined).map(shown)).toEqual([])
+    const unmarked = inLayers.filter(
+      ({ specifier, to }) => to !== undefined && !/\.[cm]?js$/.test(specifier),
+    )
+    expect(unmarked.map(shown)).toEqual([])
+  })
+
+  it('name the modules of Node by their full names', () => {
+    expect(
+      inLayers.filter(({ specifier }) => builtinModules.includes(specifier)).map(shown),
+    ).toEqual([])
+  })
+
+  it('of the core load no package before it is needed', () => {
+    const wrong = inLayers.filter(
+      ({ from, specifier, to, isEager }) =>
+        layerOf(from) === 'core' && to === undefined && isEager && !isBuiltin(specifier),
+    )
+    expect(wrong.map(shown)).toEqual([])
+  })
+})
+
+describe('package.json', () => {
+  const { dependencies = {}, devDependencies, peerDependencies, peerDependenciesMeta } = packageJson
+  const isPackage = ({ specifier, to }: Import): boolean =>
+    to === undefined && !isBuiltin(specifier) && packageOf(specifier) !== 'pg-iam'
+
+  it('names every package that the sources import', () => {
+    const forUsers = { ...dependencies, ...peerDependencies }
+    const unknown = inLayers
+      .filter(isPackage)
+      .filter(({ specifier }) => !Object.hasOwn(forUsers, packageOf(specifier)))
+    expect(unknown.map(shown)).toEqual([])
+  })
+
+  it('names every package that tests, examples and measurements import', () => {
+    const all = { ...dependencies, ...peerDependencies, ...devDependencies }
+    const unknown = imports
+      .filter(isPackage)
+      .filter(({ specifier }) => !Object.hasOwn(all, packageOf(specifier)))
+    expect(unknown.map(shown)).toEqual([])
+  })
+
+  it('asks users for no package that nothing imports, and never insists', () => {
+    const used = new Set(inLayers.map(({ specifier }) => packageOf(specifier)))
+    expect(Object.keys(peerDependencies).filter((name) => !used.has(name))).toEqual([])
+    const optional = Object.keys(peerDependenciesMeta).filter(
+      (name) => peerDependenciesMeta[name]?.optional,
+    )
+    expect(optional.toSorted()).toEqual(Object.keys(peerDependencies).toSorted())
+    expect(
+      Object.keys(peerDependencies).filter((name) => !Object.hasOwn(devDependencies, name)),
+    ).toEqual([])
+  })
+
+  it('exports one entry for each part of the package, in both formats', () => {
+    const adapters = files
+      .filter((path) => /^adapters\/[^/]+\.ts$/.test(path))
+      .map((path) => [`./${adapterOf(path)}`, path])
+    const parts = Object.fromEntries([
+      ['.', 'core/index.ts'],
+      ['./gateway', 'gateway/index.ts'],
+      ...adapters,
+    ]) as Record<string, string>
+    const expected = Object.fromEntries(
+      Object.entries(parts).map(([name, path]) => {
+        const built = (format: string, ending: string): string =>
+          `./dist/${format}/${path.replace(/\.ts$/, ending)}`
+        const condition = (format: string): object => ({
+          types: built(format, '.d.ts'),
+          default: built(format, '.js'),
+        })
+        return [name, { import: condition('esm'), require: condition('cjs') }]
+      }),
+    )
+    expect(packageJson.exports).toEqual({ ...expected, './package.json': './package.json' })
+  })
+
+  it('tells tools that know no exports the same', () => {
+    const entries = Object.entries(packageJson.exports).flatMap(([name, entry]) =>
+      typeof entry === 'string' || name === '.' ? [] : [[name.slice(2), [entry.require.types]]],
+    )
+    expect(packageJson.typesVersions['*']).toEqual(Object.fromEntries(entries))
+    expect([packageJson.main, packageJson.types]).toEqual([
+      './dist/cjs/core/index.js',
+      './dist/cjs/core/index.d.ts',
+    ])
+  })
+})

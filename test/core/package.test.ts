@@ -1,0 +1,167 @@
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CREDENTIALS, HOST } from './support/dsql-options.js'
+import { acceptTls, startStandIn } from './support/postgres-stand-in.js'
+import { runNode } from './support/run-node.js'
+
+const OPTIONS = JSON.stringify({ host: HOST, user: 'app', credentials: CREDENTIALS })
+
+describe('the built package', () => {
+  it.each([
+    ['CommonJS', "const pgIam = require('./dist/cjs/core/index.js')"],
+    ['ESM', "import * as pgIam from './dist/esm/core/index.js'"],
+  ])('loads no other package (%s) before the first token is made', async (_label, load) => {
+    const { result } = await runNode(`
+      ${load.startsWith('import') ? "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" : ''}
+      ${load}
+      const loaded = () => Object.keys(require.cache).filter((path) => path.includes('node_modules')).length
+      const login = pgIam.auroraDsql(${OPTIONS})
+      pgIam.auroraDsql({ host: '${HOST}', user: 'app', profile: 'x', assumeRole: { roleArn: 'arn:aws:iam::123456789012:role/x' } })
+      pgIam.loginFromUrl('postgres://app@${HOST}')
+      const before = loaded()
+      login.token().then(() => console.log(JSON.stringify({ before, hasLoadedThen: loaded() > 0 })))
+    `)
+    expect(result).toEqual({ before: 0, hasLoadedThen: true })
+  })
+
+  it('has two copies that know the errors and the logins of each other', async () => {
+    const { result } = await runNode(`
+      import { createRequire } from 'node:module'
+      import * as esm from './dist/esm/core/index.js'
+      import { internalsOf as ofEsm } from './dist/esm/core/login.js'
+      const require = createRequire(import.meta.url)
+      const cjs = require('./dist/cjs/core/index.js')
+      const { internalsOf: ofCjs } = require('./dist/cjs/core/login.js')
+      const thrown = (copy) => { try { copy.auroraDsql({ host: 5 }) } catch (error) { return error } }
+      console.log(JSON.stringify({
+        areTwo: esm.PgIamError !== cjs.PgIamError,
+        esmKnows: esm.isPgIamError(thrown(cjs), 'ERR_OPTION_INVALID'),
+        cjsKnows: cjs.isPgIamError(thrown(esm), 'ERR_OPTION_INVALID'),
+        otherCode: cjs.isPgIamError(thrown(esm), 'ERR_CLOSED'),
+        esmLogin: ofCjs(esm.auroraDsql(${OPTIONS})) !== undefined,
+        cjsLogin: ofEsm(cjs.auroraDsql(${OPTIONS})) !== undefined,
+      }))
+    `)
+    expect(result).toEqual({
+      areTwo: true,
+      esmKnows: true,
+      cjsKnows: true,
+      otherCode: false,
+      esmLogin: true,
+      cjsLogin: true,
+    })
+  })
+
+  it('counts on a login of one copy the connections that the other one opens', async () => {
+    const standIn = await startStandIn(async (socket) => void socket.destroy())
+    try {
+      const options = JSON.stringify({
+        host: HOST,
+        user: 'app',
+        credentials: CREDENTIALS,
+        connectTo: { host: '127.0.0.1', port: standIn.port },
+      })
+      const { result } = await runNode(`
+        import { createRequire } from 'node:module'
+        import { auroraDsql } from './dist/esm/core/index.js'
+        const { recordConnection } = createRequire(import.meta.url)('./dist/cjs/core/connection/connection-record.js')
+        const login = auroraDsql(${options})
+        const record = recordConnection(login, login.host, Date.now())
+        const during = login.stats()
+        record.closed()
+        console.log(JSON.stringify([during.connectionsOpen, login.stats().connectionsOpen, login.stats().connectionsOpened]))
+      `)
+      expect(result).toEqual([1, 0, 1])
+    } finally {
+      await standIn.close()
+    }
+  })
+
+  it('lets a process end that has made a token and does nothing else', async () => {
+    const { result } = await runNode(`
+      import { auroraDsql } from './dist/esm/core/index.js'
+      const login = auroraDsql({ ...${OPTIONS}, reuseTokenSecs: 3600, tokenTimeoutMs: 600000, connectTimeoutMs: 600000 })
+      await login.token()
+      console.log(JSON.stringify(process.getActiveResourcesInfo().filter((name) => name === 'Timeout')))
+    `)
+    expect(result).toEqual([])
+  })
+})
+
+describe('the built package without its optional packages', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'pg-iam-alone-'))
+    cpSync(join(process.cwd(), 'dist'), join(folder, 'dist'), { recursive: true })
+    cpSync(join(process.cwd(), 'package.json'), join(folder, 'package.json'))
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  it.each([
+    ['@aws-sdk/dsql-signer', 'cjs', OPTIONS],
+    ['@aws-sdk/dsql-signer', 'esm', OPTIONS],
+    ['@aws-sdk/credential-providers', 'cjs', JSON.stringify({ host: HOST, user: 'app' })],
+    [
+      '@aws-sdk/credential-providers',
+      'esm',
+      JSON.stringify({ host: HOST, user: 'app', profile: 'dev' }),
+    ],
+    [
+      '@aws-sdk/credential-providers',
+      'esm',
+      JSON.stringify({
+        ...JSON.parse(OPTIONS),
+        assumeRole: { roleArn: 'arn:aws:iam::123456789012:role/x' },
+      }),
+    ],
+  ])('says how to install %s (%s)', async (name, format, options) => {
+    const { result } = await runNode(
+      `
+      const { auroraDsql, isPgIamError } = await import('./dist/${format}/core/index.js')
+      const error = await auroraDsql(${options}).token().catch((error) => error)
+      console.log(JSON.stringify({ is: isPgIamError(error), code: error.code, message: error.message, hint: error.hint, cause: error.cause?.code }))
+      `,
+      { cwd: folder },
+    )
+    expect(result).toEqual({
+      is: true,
+      code: 'ERR_PEER_MISSING',
+      message: `the package "${name}" is not installed`,
+      hint: `Run: npm install ${name}`,
+      cause: format === 'esm' ? 'ERR_MODULE_NOT_FOUND' : 'MODULE_NOT_FOUND',
+    })
+  })
+})
+
+describe('a process with NODE_TLS_REJECT_UNAUTHORIZED=0', () => {
+  it('still verifies, and sends nothing to a server that it does not trust', async () => {
+    const standIn = await startStandIn(async (socket, keys) => {
+      await acceptTls(socket, keys)
+    })
+    try {
+      const options = JSON.stringify({
+        host: HOST,
+        user: 'app',
+        credentials: CREDENTIALS,
+        connectTo: { host: '127.0.0.1', port: standIn.port },
+      })
+      const { result } = await runNode(
+        `
+        import { auroraDsql } from './dist/esm/core/index.js'
+        import { LoginStream } from './dist/esm/core/connection/login-stream.js'
+        const stream = new LoginStream(auroraDsql(${options}))
+        stream.on('error', (error) => console.log(JSON.stringify({ code: error.code })))
+        stream.write(Buffer.from('\\0\\0\\0\\x12\\0\\x03\\0\\0user\\0app\\0\\0'))
+        `,
+        { env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' } },
+      )
+      expect(result).toEqual({
+        code: expect.stringMatching(/^(UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CERT_)/),
+      })
+      await standIn.idle()
+    } finally {
+      await standIn.close()
+    }
+  })
+})
