@@ -12,13 +12,16 @@ import type { FleetRecord } from './recorder.js'
 import { FLEET, regionFails, startAtOnce } from './scenarios.js'
 import { simulate, type Scenario } from './simulate.js'
 
+/** The records of one scenario by the names of the policies, those of interest last. */
+export type Records = ReadonlyMap<string, FleetRecord>
+
 export interface BenchmarkRecords {
-  start: ReadonlyMap<string, FleetRecord>
-  region: ReadonlyMap<string, FleetRecord>
+  start: Records
+  region: Records
 }
 
 /** Start and lifetimes are one run: the fleet goes on from where its start has left it. */
-export const HOURS = 5
+export const HOURS = 4
 
 /** Those of interest last, so that they lie on top in the charts. */
 export const STARTED: readonly Policy[] = [
@@ -29,6 +32,15 @@ export const STARTED: readonly Policy[] = [
   PG_IAM_RATED,
   PG_IAM,
 ]
+
+/** Those whose figures are those of another: until the first lifetime is over, and from then on. */
+export const SAME_AT_START: readonly Policy[] = [NO_LIFETIME, POSTGRES_JS]
+export const SAME_WITH_LIFETIMES: readonly Policy[] = [EVERY_SECOND]
+
+export function without(records: Records, policies: readonly Policy[]): Records {
+  const names = policies.map(({ name }) => name)
+  return new Map([...records].filter(([name]) => !names.includes(name)))
+}
 
 /** Only those whose way through several Regions is known; that of the peers is an application's own: in order, each time. */
 export const FAILED_OVER: readonly Policy[] = [EVERY_SECOND, IMMEDIATE, PG_IAM_RATED, PG_IAM]
@@ -42,7 +54,7 @@ export async function runBenchmark(
     scenario: Scenario,
     policies: readonly Policy[],
     what: string,
-  ): Promise<ReadonlyMap<string, FleetRecord>> => {
+  ): Promise<Records> => {
     const records = new Map<string, FleetRecord>()
     for (const policy of policies) {
       progress(`${what}: ${policy.name}`)

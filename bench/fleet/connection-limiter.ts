@@ -32,16 +32,17 @@ export function createConnectionLimiter(
   { ratePerSec, burst, maxOpen }: ConnectionLimits,
   now: () => number,
 ): ConnectionLimiter {
-  let tokens = burst
+  // In thousandths, so that whole milliseconds give whole numbers.
+  let tokens = burst * 1_000
   let filledAt = 0
   let open = 0
   return {
     admit() {
-      tokens = Math.min(burst, tokens + ((now() - filledAt) * ratePerSec) / 1_000)
+      tokens = Math.min(burst * 1_000, tokens + (now() - filledAt) * ratePerSec)
       filledAt = now()
       if (open >= maxOpen) return '53300'
-      if (tokens < 1) return '53400'
-      tokens--
+      if (tokens < 1_000) return '53400'
+      tokens -= 1_000
       open++
       return undefined
     },

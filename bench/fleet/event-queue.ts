@@ -1,59 +1,67 @@
 /** The events of a simulation by whole milliseconds, as timers have them; those of the same one in the order in which they were added. */
 
+/** What happens without more ado. */
+export type PlainEvent = () => void
+
+/** What can be cancelled, and after which promises may go on. */
 export interface Event {
   readonly act: () => void
-  /** Whether promises may go on after it. */
-  readonly resumes: boolean
   isCancelled: boolean
 }
 
 export interface EventQueue {
-  /** Adds an event at `at`, rounded up. */
-  add(at: number, act: () => void, resumes: boolean): Event
+  /** Adds an event at `at`, rounded up, before 2 ** 31. What is to happen later never does. */
+  add(at: number, event: Event | PlainEvent): void
   /** Takes the next event that is not cancelled, if it is not after `until`. */
-  take(until: number): { at: number; event: Event } | undefined
+  take(until: number): Event | PlainEvent | undefined
+  /** The time of the last event that was taken. */
+  readonly takenAt: number
 }
 
 /**
- * A heap of the milliseconds in which there are events, and a list of them for each: a retry storm has hundreds in one, and
- * a heap of all events would be ten times as slow.
+ * A heap of the milliseconds in which there are events, and a list of them for each: a retry storm has hundreds in one, and a
+ * heap of all events would be several times as slow.
  */
 export function createEventQueue(): EventQueue {
-  const lists = new Map<number, Event[]>()
+  const lists = new Map<number, (Event | PlainEvent)[]>()
   const times: number[] = []
-  let list: Event[] = []
+  let list: (Event | PlainEvent)[] = []
   let next = 0
-  const taken = { at: 0, event: undefined as unknown as Event }
+  let takenAt = 0
   return {
-    add(at, act, resumes) {
-      const event = { act, resumes, isCancelled: false }
-      const time = Math.ceil(at)
+    get takenAt() {
+      return takenAt
+    },
+    add(at, event) {
+      if (at > LATEST) return
+      // As a 32-bit integer a number is quicker to find in a map.
+      const time = Math.ceil(at) | 0
       const events = lists.get(time)
       if (events === undefined) {
         lists.set(time, [event])
         rise(times, time)
       } else events.push(event)
-      return event
     },
     take(until) {
       for (;;) {
         const at = times[0]
         if (at === undefined || at > until) return undefined
-        if (next === 0) list = lists.get(at) as Event[]
+        if (next === 0) list = lists.get(at) as (Event | PlainEvent)[]
         const event = list[next++]
         if (event === undefined) {
           next = 0
           lists.delete(at)
           removeFirst(times)
-        } else if (!event.isCancelled) {
-          taken.at = at
-          taken.event = event
-          return taken
+        } else if (typeof event === 'function' || !event.isCancelled) {
+          takenAt = at
+          return event
         }
       }
     },
   }
 }
+
+const LATEST = 2 ** 31 - 1
 
 /** Adds to a binary heap. */
 function rise(heap: number[], time: number): void {

@@ -64,6 +64,9 @@ export function regionFails(size: FleetSize): Scenario {
   }
 }
 
+/** Until then nobody can know that a Region does not answer: pg-iam gives it so long, and so do the others here. */
+export const NOTICED_AFTER_SECS = 5
+
 /** What counts as "99 %". */
 export const MOST = 0.99
 

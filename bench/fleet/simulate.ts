@@ -58,23 +58,23 @@ const SLOWEST_LOGIN_MS = 70
 
 /** One place in the pool of a busy process, for which there is always a call that waits: it never stays empty by choice. */
 function keepConnected(connector: Connector, time: VirtualTime, recorder: Recorder): void {
-  const connect = (): void => {
-    let cancelRetirement: (() => void) | undefined
-    const ended = (): void => {
-      cancelRetirement?.()
-      connect()
-    }
-    connector.connect(ended, (session) => {
+  let cancelRetirement: (() => void) | undefined
+  const place = connector.createPlace({
+    done: (session) => {
       if (session === undefined) {
         recorder.count('failedCalls')
-        connector.afterFailure(connect)
+        place.connectAgain()
         return
       }
       cancelRetirement = time.after(connector.lifetimeMs(), () => {
         session.destroy()
-        connect()
+        place.connect()
       })
-    })
-  }
-  connect()
+    },
+    ended: () => {
+      cancelRetirement?.()
+      place.connect()
+    },
+  })
+  place.connect()
 }

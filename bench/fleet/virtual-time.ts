@@ -5,9 +5,12 @@ import { createEventQueue } from './event-queue.js'
 export interface VirtualTime {
   /** Milliseconds since the beginning. */
   now(): number
-  /** Calls `act` after `ms`, and lets all promises go on that it settles, before time goes on. Returns a function that cancels it. */
+  /**
+   * Calls `act` after `ms`, rounded up to the next whole millisecond, and lets all promises go on that it settles before time
+   * goes on. Returns a function that cancels it.
+   */
   after(ms: number, act: () => void): () => void
-  /** The same for what settles no promise, without the wait for them: three times as fast. */
+  /** The same for what settles no promise: ten times as fast. */
   afterPlainly(ms: number, act: () => void): void
   /** Resolves after `ms`; rejects with `ERR_ABORTED` as soon as `signal` fires. */
   pause(ms: number, signal: AbortSignal | undefined): Promise<void>
@@ -22,15 +25,20 @@ export function createVirtualTime(): VirtualTime {
   let time = 0
   let failure: { error: unknown } | undefined
   const after = (ms: number, act: () => void): (() => void) => {
-    const event = events.add(time + ms, act, true)
+    const event = { act, isCancelled: false }
+    events.add(time + ms, event)
     return () => {
       event.isCancelled = true
     }
   }
+  const goOn = async (): Promise<void> => {
+    await microtasks()
+    if (failure !== undefined) throw failure.error
+  }
   return {
     now: () => time,
     after,
-    afterPlainly: (ms, act) => void events.add(time + ms, act, false),
+    afterPlainly: (ms, act) => events.add(time + ms, act),
     pause: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted === true) {
@@ -53,14 +61,16 @@ export function createVirtualTime(): VirtualTime {
       })
     },
     async run(until) {
+      await goOn()
       for (;;) {
-        const next = events.take(until)
-        if (next === undefined) break
-        time = next.at
-        const { act, resumes } = next.event
-        act()
-        if (resumes) await microtasks()
-        if (failure !== undefined) throw failure.error
+        const event = events.take(until)
+        if (event === undefined) break
+        time = events.takenAt
+        if (typeof event === 'function') event()
+        else {
+          event.act()
+          await goOn()
+        }
       }
       time = until
     },

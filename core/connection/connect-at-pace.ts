@@ -1,4 +1,5 @@
 /** Opens a connection at the pace and within the time that a login allows, and asks a server again that has too many. */
+import { PgIamError } from '../errors.js'
 import type { ConnectOutcome, ConnectPacer } from './connect-pacer.js'
 import { isTooMany } from './refusal-codes.js'
 import { isBeforeDialling } from './try-endpoints.js'
@@ -46,7 +47,7 @@ async function attemptOnce<T extends Attempted>(
   signal: AbortSignal,
   connect: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const report = await pacer.admit(signal)
+  const report = await admission(pacer, signal)
   let outcome: ConnectOutcome = 'abandoned'
   try {
     const attempted = await connect(signal)
@@ -57,6 +58,22 @@ async function attemptOnce<T extends Attempted>(
     throw error
   } finally {
     report(outcome)
+  }
+}
+
+/** Whoever reads of a timeout must not look for the cause in the network. */
+async function admission(
+  pacer: ConnectPacer,
+  signal: AbortSignal,
+): ReturnType<ConnectPacer['admit']> {
+  try {
+    return await pacer.admit(signal)
+  } catch (cause) {
+    throw new PgIamError(
+      'ERR_ABORTED',
+      'the connection was waiting for its turn, because the server had refused others or because of "connectRate"',
+      { cause },
+    )
   }
 }
 

@@ -123,11 +123,11 @@ export function environmentDefaults(
 }
 
 /** The one name under which an option was given, where it has two. */
-export function oneName<T>(
-  options: { [name: string]: unknown },
+export function oneName(
+  options: { readonly [name: string]: string | undefined },
   name: string,
   alias: string,
-): T | undefined {
+): string | undefined {
   const value = options[name]
   const other = options[alias]
   if (value !== undefined && other !== undefined && value !== other) {
@@ -135,7 +135,7 @@ export function oneName<T>(
       hint: `Give "${name}" alone.`,
     })
   }
-  return (value ?? other) as T | undefined
+  return value ?? other
 }
 
 function refuseWeakMode(env: Environment): void {

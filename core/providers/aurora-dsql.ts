@@ -65,7 +65,7 @@ export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
 export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
   refuseTwoSources(options)
-  const givenUser = oneName<string>(options, 'user', 'username')
+  const givenUser = oneName({ user: options.user, username: options.username }, 'user', 'username')
   const defaults = environmentDefaults(env, { ...options, user: givenUser, ca: options.tls?.ca })
   const user = userOf(givenUser ?? defaults.user)
   const listeningPort = options.port ?? defaults.port ?? 5432

@@ -12,6 +12,9 @@ describeAdapterContract(knexDriver)
 
 const HOUR_MS = 3_600_000
 
+/** Knex reports lost connections on the console otherwise. */
+const log = { warn() {}, error() {} }
+
 describe('knexConnection', () => {
   const server = useContractServer()
 
@@ -24,7 +27,7 @@ describe('knexConnection', () => {
       asked++
       return connect()
     }
-    const db = knex({ client: 'pg', connection, pool: { min: 0, max: 1 } })
+    const db = knex({ client: 'pg', connection, log, pool: { min: 0, max: 1 } })
     try {
       for (let round = 1; round <= 10; round++) {
         await atOnce(6, () => db.raw('SELECT 1'))
@@ -45,7 +48,7 @@ describe('knexConnection', () => {
     const putForward = fakeDate()
     const login = server().login({ tokenDurationSecs: 60, maxLifetimeSecs: 604_800 })
     const pool = { min: 0, max: 3, idleTimeoutMillis: 24 * HOUR_MS }
-    const db = knex({ client: 'pg', connection: knexConnection(login), pool })
+    const db = knex({ client: 'pg', connection: knexConnection(login), log, pool })
     try {
       await atOnce(6, () => db.raw('SELECT 1'))
       await eventually('three connections', () => login.stats().connectionsOpen === 3)

@@ -63,6 +63,7 @@ describe('npm start', () => {
     const preload = join(process.cwd(), 'test', 'examples', 'failing-query.cjs')
     const environment = { NODE_OPTIONS: `--require "${preload}"` }
     const failed = await runProgram('demo/main.js', ['--seconds', '2'], { environment })
+    expect(failed.stderr).toBe('')
     expect(tableRow(failed.stdout, 'pg')['failures']).toBe(1)
     expect(tableRow(failed.stdout, 'all')['failures']).toBe(1)
     expect(failed.stdout).toContain('pg: 1 failed.\n  Error: the query that had to fail\n')

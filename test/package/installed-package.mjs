@@ -48,7 +48,8 @@ const PROGRAM = `
     await expectMissing(auroraDsql({ ...options, credentials }).token(), '@aws-sdk/dsql-signer')
     await expectMissing(auroraDsql(options).token(), '@aws-sdk/credential-providers')
     const { startGateway } = await load('pg-iam/gateway')
-    await expectMissing(startGateway(), 'reflect-metadata', '@peculiar/x509')
+    await expectMissing(startGateway(), 'reflect-metadata', '@peculiar/x509', '@electric-sql/pglite')
+    for (const adapter of ['sequelize', 'knex']) await load('pg-iam/' + adapter)
     for (const [adapter, client] of ADAPTERS) await expectNotFound(load('pg-iam/' + adapter), client)
 
     async function expectMissing(promise, ...names) {
@@ -60,12 +61,13 @@ const PROGRAM = `
 
   const ADAPTERS = [
     ['pg', 'pg'],
+    ['typeorm', 'pg'],
     ['postgres-js', 'postgres'],
     ['drizzle', 'drizzle-orm'],
     ['drizzle-postgres-js', 'drizzle-orm'],
   ]
 
-  /** An adapter is for those who have its client, so the module system's own error is clear enough. */
+  /** These make something of their client's. Who has no such client is told so by the module system. */
   async function expectNotFound(promise, client) {
     const error = await promise.then(() => new Error(client + ' was found'), (error) => error)
     if (!/MODULE_NOT_FOUND$/.test(error.code) || !error.message.includes(client)) throw error

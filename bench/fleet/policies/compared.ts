@@ -30,13 +30,13 @@ export const EVERY_SECOND: Policy = oneAttempt({
   pauseMs: () => 1_000,
 })
 
-/** Its backoff counts errors of the network only, so that after a refusal it is as after no error: half to all of 10 ms. */
+/** Its backoff counts errors of the network only, and is half to all of 10 ms as long as there are none. */
 export const POSTGRES_JS: Policy = oneAttempt({
   name: 'Postgres.js',
   description:
-    'Postgres.js 3.4.9 with its defaults: lifetimes of 30 to 60 minutes, and 5 to 10 ms after a refusal, which its backoff does not count.',
+    'The lifetimes that Postgres.js 3.4.9 draws by default, 30 to 60 minutes; retry after 1 s. Its own backoff does not count refusals: without that second it does as "immediate retry".',
   lifetimeSecs: (random) => 60 * (30 + random() * 30),
-  pauseMs: (random) => 10 * (0.5 + random() / 2),
+  pauseMs: () => 1_000,
 })
 
 export const NO_LIFETIME: Policy = oneAttempt({

@@ -1,6 +1,6 @@
 /** What clients do that leave it at one attempt for each call of the application: it fails, and the application calls again. */
-import type { Session } from '../region.js'
-import type { Connector, Policy, World } from './policy.js'
+import type { Region } from '../region.js'
+import type { Place, PlaceCallbacks, Policy, World } from './policy.js'
 
 export interface OneAttemptSettings {
   name: string
@@ -17,38 +17,48 @@ export function oneAttempt(settings: OneAttemptSettings): Policy {
     name,
     description,
     createConnector: (world) => ({
-      connect: (ended, done) => tryInOrder(world, 0, ended, done),
-      afterFailure: (again) => {
-        if (pauseMs === undefined) again()
-        else world.time.afterPlainly(pauseMs(world.random), again)
-      },
+      createPlace: (callbacks) => createPlace(world, callbacks, pauseMs),
       lifetimeMs: () => lifetimeSecs(world.random) * 1_000,
     }),
   }
 }
 
-/** For how long a Region that does not answer is waited for, as long as by pg-iam, and much shorter than by any driver's default. */
+/** For how long a Region that does not answer is waited for: as by pg-iam, and much shorter than by any driver's default. */
 const NO_ANSWER_MS = 5_000
 
 /** Each call begins with the first Region: nobody remembers which one did not answer. */
-function tryInOrder(
-  world: World,
-  index: number,
-  ended: () => void,
-  done: Parameters<Connector['connect']>[1],
-): void {
-  const { time, regions, loginMs } = world
-  const region = regions[index]
-  if (region === undefined) {
-    done(undefined)
-    return
+function createPlace(
+  { time, random, regions, loginMs }: World,
+  { done, ended }: PlaceCallbacks,
+  pauseMs: OneAttemptSettings['pauseMs'],
+): Place {
+  // No function is made for an attempt: there are millions of them.
+  let index = 0
+  let takesMs = 0
+  const attempt = (): void => {
+    takesMs = loginMs()
+    time.afterPlainly(takesMs, arrive)
   }
-  const next = (): void => tryInOrder(world, index + 1, ended, done)
-  const takesMs = loginMs()
-  time.afterPlainly(takesMs, () => {
-    const answer: Session | string | undefined = region.logIn(ended)
-    if (answer === undefined) time.afterPlainly(NO_ANSWER_MS - takesMs, next)
-    else if (typeof answer === 'string') next()
+  const arrive = (): void => {
+    const answer = (regions[index] as Region).logIn(ended)
+    if (answer === undefined) time.afterPlainly(NO_ANSWER_MS - takesMs, tryNext)
+    else if (typeof answer === 'string') tryNext()
     else done(answer)
-  })
+  }
+  const tryNext = (): void => {
+    index++
+    if (index < regions.length) attempt()
+    else done(undefined)
+  }
+  const connect = (): void => {
+    index = 0
+    attempt()
+  }
+  return {
+    connect,
+    connectAgain: () => {
+      if (pauseMs === undefined) connect()
+      else time.afterPlainly(pauseMs(random), connect)
+    },
+  }
 }

@@ -57,8 +57,10 @@ function createConnector(world: World, options: NonNullable<PgIamSettings['optio
     }
   }
   return {
-    connect: (ended, done) => time.follow(async () => done(await open(ended))),
-    afterFailure: (again) => again(),
+    createPlace: ({ done, ended }) => {
+      const connect = (): void => time.follow(async () => done(await open(ended)))
+      return { connect, connectAgain: connect }
+    },
     lifetimeMs: () => drawLifetimeSecs(login, random) * 1_000,
   }
 }

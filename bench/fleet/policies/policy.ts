@@ -21,10 +21,22 @@ export interface World {
 }
 
 export interface Connector {
-  /** Opens a connection. `done` gets it, or nothing when the application is told that there is none; `ended` is called when the service ends it. */
-  connect(ended: () => void, done: (session: Session | undefined) => void): void
-  /** What comes after a failed call: calls `again` when the next one is due. */
-  afterFailure(again: () => void): void
+  /** Makes what opens the connections of one place in the pool, one after another. */
+  createPlace(callbacks: PlaceCallbacks): Place
   /** Draws the age at which a connection is replaced. */
   lifetimeMs(): number
+}
+
+export interface PlaceCallbacks {
+  /** Gets the connection, or nothing when the application is told that there is none. */
+  done: (session: Session | undefined) => void
+  /** Is called when the service ends the connection. */
+  ended: () => void
+}
+
+export interface Place {
+  /** What a call of the application begins that needs a connection. */
+  connect(): void
+  /** The same call, made again after it failed. */
+  connectAgain(): void
 }

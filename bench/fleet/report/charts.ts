@@ -1,15 +1,19 @@
 /** The charts of the benchmark. */
-import { curve, type Period } from '../figures.js'
+import { curve } from '../figures.js'
+import type { Records } from '../benchmark.js'
 import type { FleetRecord } from '../recorder.js'
-import { REGION_TIMES, START_SECS, soonestSecs, type FleetSize } from '../scenarios.js'
+import {
+  NOTICED_AFTER_SECS,
+  REGION_TIMES,
+  START_SECS,
+  soonestSecs,
+  type FleetSize,
+} from '../scenarios.js'
 import { lineChart, type Line } from './line-chart.js'
-
-/** The records of one scenario by the names of the policies, those of interest last. */
-export type Records = ReadonlyMap<string, FleetRecord>
 
 export function startChart(records: Records, size: FleetSize): string {
   const period = { from: 0, to: 120 }
-  const best = allowed(size, 0, period)
+  const best = { ...ALLOWED, points: allowed(size, 0, period.to) }
   return lineChart({
     title: 'Every process starts at once',
     x: { label: 'seconds', ...period, tickEvery: 10 },
@@ -17,14 +21,14 @@ export function startChart(records: Records, size: FleetSize): string {
       {
         title: 'Logins a second, accepted and refused',
         scale: 'logarithmic',
-        top: 1_000_000,
+        top: 300_000,
         lines: linesOf(records, ({ counts }) => curve(counts.attempts, period, 1)),
       },
       {
         title: 'Open connections',
         scale: 'linear',
         top: wantedOf(size),
-        lines: [...linesOf(records, ({ open }) => curve(open, period, 1)), best],
+        lines: [...linesOf(records, ({ open }) => secondOver(curve(open, period, 1))), best],
       },
     ],
   })
@@ -39,12 +43,13 @@ export function lifetimesChart(records: Records, size: FleetSize, hours: number)
       {
         title: 'New connections a second, in the busiest second of each minute',
         scale: 'logarithmic',
-        top: 10_000,
+        top: 3_000,
         lines: linesOf(records, ({ counts }) => inMinutes(curve(counts.opened, period, 60))),
       },
       {
         title: 'Open connections, in the worst moment of each minute',
         scale: 'linear',
+        bottom: 0.9 * wantedOf(size),
         top: wantedOf(size),
         lines: linesOf(records, ({ fewestOpen }) =>
           inMinutes(curve(fewestOpen, period, 60, 'smallest')),
@@ -59,7 +64,17 @@ export function regionFailsChart(records: Records, size: FleetSize): string {
   const period = { from: failsAtSec - 10, to: failsAtSec + 130 }
   const since = (points: [number, number][]): [number, number][] =>
     points.map(([at, value]) => [at - failsAtSec, value])
-  const best = allowed(size, failsAtSec, period)
+  const wanted = wantedOf(size)
+  const best: Line = {
+    ...ALLOWED,
+    points: [
+      [-10, wanted],
+      [0, wanted],
+      [0, 0],
+      [NOTICED_AFTER_SECS, 0],
+      ...allowed(size, NOTICED_AFTER_SECS, 130),
+    ],
+  }
   return lineChart({
     title: 'A Region fails, and another takes its place',
     x: { label: 'seconds after the failure', from: -10, to: 130, tickEvery: 10 },
@@ -67,17 +82,14 @@ export function regionFailsChart(records: Records, size: FleetSize): string {
       {
         title: 'Logins a second: accepted, refused, and not answered',
         scale: 'logarithmic',
-        top: 100_000,
+        top: 30_000,
         lines: linesOf(records, ({ counts }) => since(curve(counts.attempts, period, 1))),
       },
       {
         title: 'Open connections',
         scale: 'linear',
         top: wantedOf(size),
-        lines: [
-          ...linesOf(records, ({ open }) => since(curve(open, period, 1))),
-          { ...best, points: since(best.points as [number, number][]) },
-        ],
+        lines: [...linesOf(records, ({ open }) => since(secondOver(curve(open, period, 1)))), best],
       },
     ],
   })
@@ -92,7 +104,7 @@ export function regionReturnsChart(records: Records, size: FleetSize, home: stri
       {
         title: 'New connections a second, in the busiest second of each 20',
         scale: 'logarithmic',
-        top: 10_000,
+        top: 3_000,
         lines: linesOf(records, ({ counts }) => inMinutes(curve(counts.opened, period, 20))),
       },
       {
@@ -124,26 +136,25 @@ function linesOf(records: Records, points: (record: FleetRecord) => [number, num
   }))
 }
 
+const ALLOWED = { name: 'what the service allows', colour: '#333', isDashed: true }
+
 /** What the service allows to a fleet that begins anew. */
-function allowed(size: FleetSize, fromSec: number, { from, to }: Period): Line {
-  const { burst } = size.limits
-  const all = fromSec + soonestSecs(wantedOf(size), size.limits)
-  const points: [number, number][] = [
-    ...(from < fromSec
-      ? ([
-          [from, wantedOf(size)],
-          [fromSec, wantedOf(size)],
-        ] as [number, number][])
-      : []),
-    [fromSec, burst],
-    [all, wantedOf(size)],
-    [to, wantedOf(size)],
+function allowed(size: FleetSize, from: number, to: number): [number, number][] {
+  const wanted = wantedOf(size)
+  return [
+    [from, size.limits.burst],
+    [from + soonestSecs(wanted, size.limits), wanted],
+    [to, wanted],
   ]
-  return { name: 'what the service allows', colour: '#333', isDashed: true, points }
 }
 
 function wantedOf({ processes, connectionsPerProcess }: FleetSize): number {
   return processes * connectionsPerProcess
+}
+
+/** What was open when a second was over belongs to the end of it. */
+function secondOver(points: [number, number][]): [number, number][] {
+  return points.map(([at, value]) => [at + 1, value])
 }
 
 function inMinutes(points: [number, number][]): [number, number][] {

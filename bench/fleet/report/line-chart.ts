@@ -11,12 +11,14 @@ export interface Panel {
   title: string
   /** A logarithmic scale begins at 1, and shows what is less there too. */
   scale: 'linear' | 'logarithmic'
+  /** The value at the bottom of a linear scale. Default 0. */
+  bottom?: number
   /** The value at the top. */
   top: number
   lines: readonly Line[]
 }
 
-/** Lines of the same name have one entry in the legend. Later ones lie above earlier ones. */
+/** Lines of the same name have one entry in the legend. Later ones lie above earlier ones, and come first in the legend. */
 export interface Line {
   name: string
   colour: string
@@ -26,14 +28,16 @@ export interface Line {
 
 export function lineChart(chart: LineChart): string {
   const lines = new Map(chart.panels.flatMap((panel) => panel.lines).map((one) => [one.name, one]))
-  const height = TOP + chart.panels.length * PANEL_PITCH + 24
+  const entries = legend([...lines.values()].toReversed())
+  const top = entries.bottom + 42
+  const height = top + chart.panels.length * PANEL_PITCH - 10
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" font-family="system-ui, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="12" fill="#444">`,
     `<title>${escaped(chart.title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" rx="6" fill="#fff"/>`,
     text(LEFT, 24, chart.title, 'font-size="15" font-weight="600" fill="#111"'),
-    ...legend([...lines.values()].toReversed()),
-    ...chart.panels.flatMap((panel, index) => drawPanel(panel, chart, TOP + index * PANEL_PITCH)),
+    ...entries.drawn,
+    ...chart.panels.flatMap((panel, index) => drawPanel(panel, chart, top + index * PANEL_PITCH)),
     text(LEFT + PLOT_WIDTH / 2, height - 12, chart.x.label, 'text-anchor="middle"'),
     '</svg>',
     '',
@@ -46,20 +50,24 @@ const PLOT_WIDTH = WIDTH - LEFT - 24
 const PLOT_HEIGHT = 170
 /** A title above, ticks below. */
 const PANEL_PITCH = PLOT_HEIGHT + 62
-const TOP = 88
+/** SVG cannot measure text: this is a little more than the average width of a letter. */
+const LETTER_WIDTH = 6.6
 
-function legend(lines: readonly Line[]): string[] {
+function legend(lines: readonly Line[]): { drawn: string[]; bottom: number } {
+  const drawn: string[] = []
   let x = LEFT
-  return lines.flatMap(({ name, colour, isDashed }) => {
-    const stroke = strokeOf(colour, isDashed)
-    const entry = [
-      `<line x1="${x}" x2="${x + 20}" y1="46" y2="46" ${stroke}/>`,
-      text(x + 26, 50, name),
-    ]
-    // SVG cannot measure text: this is a little more than the average width of a letter.
-    x += 48 + name.length * 6.3
-    return entry
-  })
+  let y = 50
+  for (const { name, colour, isDashed } of lines) {
+    const width = 26 + name.length * LETTER_WIDTH
+    if (x + width > WIDTH) {
+      x = LEFT
+      y += 20
+    }
+    drawn.push(`<path d="M${rounded(x)} ${y - 4}h20" ${strokeOf(colour, isDashed)}/>`)
+    drawn.push(text(x + 26, y, name))
+    x += width + 22
+  }
+  return { drawn, bottom: y }
 }
 
 function drawPanel(panel: Panel, { x }: LineChart, top: number): string[] {
@@ -68,7 +76,9 @@ function drawPanel(panel: Panel, { x }: LineChart, top: number): string[] {
   const down = (value: number): number => top + PLOT_HEIGHT * (1 - share(value))
   const grid = ticksOf(panel).flatMap((value) => {
     const y = rounded(down(value))
-    const label = text(LEFT - 8, y + 4, tickLabel(value), 'text-anchor="end"')
+    const isLowest = panel.scale === 'logarithmic' && value === 1
+    const content = isLowest ? '≤ 1' : tickLabel(value)
+    const label = text(LEFT - 8, y + 4, content, 'text-anchor="end"')
     return [`<path d="M${LEFT} ${y}h${PLOT_WIDTH}" stroke="#e3e3e3"/>`, label]
   })
   const ticks: string[] = []
@@ -85,13 +95,14 @@ function drawPanel(panel: Panel, { x }: LineChart, top: number): string[] {
 }
 
 /** Which part of the panel's height a value takes. */
-function shareOf({ scale, top }: Panel): (value: number) => number {
-  if (scale === 'linear') return (value) => value / top
+function shareOf({ scale, bottom = 0, top }: Panel): (value: number) => number {
+  if (scale === 'linear') return (value) => (value - bottom) / (top - bottom)
   return (value) => Math.log10(Math.max(1, value)) / Math.log10(top)
 }
 
-function ticksOf({ scale, top }: Panel): number[] {
-  if (scale === 'linear') return [0, 0.25, 0.5, 0.75, 1].map((part) => part * top)
+function ticksOf({ scale, bottom = 0, top }: Panel): number[] {
+  if (scale === 'linear')
+    return [0, 0.25, 0.5, 0.75, 1].map((part) => bottom + part * (top - bottom))
   const ticks = []
   for (let value = 1; value <= top; value *= 10) ticks.push(value)
   return ticks

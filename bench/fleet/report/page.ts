@@ -46,7 +46,7 @@ that got no connection within \`connectTimeoutMs\`, 30 seconds.
 
 ${markdownTable(tables.lifetimes)}
 
-The same fleets from minute ${START_SECS / 60} to hour ${HOURS}. A fleet that the service has let in at its limit comes back at its limit when every connection
+The same fleets from minute ${START_SECS / 60} to hour ${HOURS}. "New/s" are connections that replace others. A fleet that the service has let in at its limit comes back at its limit when every connection
 lives equally long, and leaves nothing for a deployment at that moment. "Ended by the service" are sessions that were cut at
 ${limits.maxSessionMs / 60_000} minutes, whatever they were doing.
 
@@ -74,7 +74,7 @@ It is back in minute ${returnsAtSec / 60}. Connections stay where they are until
 - A login takes 30 to 70 ms, and the service decides at its end. A refusal costs nothing of the rate.
 - The rate is a bucket of ${n(limits.burst)} that is refilled continuously; a connection that is closed counts no more at once.
 - The client's own work is not simulated: ten thousand TLS handshakes a second are not free, as "immediate retry" has it.
-- The policies without Regions of their own try the hosts in order for each call, and give one five seconds, as pg-iam does.
+- The policies that know one host only try the hosts in order for each call, and give one five seconds, as pg-iam does.
 `
 }
 

@@ -1,7 +1,15 @@
 /** The tables of the benchmark, for the terminal and for the page. */
+import type { Records } from '../benchmark.js'
 import { figuresOf, type Period } from '../figures.js'
-import { MOST, REGION_TIMES, START_SECS, soonestSecs, type FleetSize } from '../scenarios.js'
-import type { Records } from './charts.js'
+import type { FleetRecord } from '../recorder.js'
+import {
+  MOST,
+  NOTICED_AFTER_SECS,
+  REGION_TIMES,
+  START_SECS,
+  soonestSecs,
+  type FleetSize,
+} from '../scenarios.js'
 
 export interface FigureTable {
   title: string
@@ -102,13 +110,7 @@ export function regionReturnsTable(records: Records): FigureTable {
   }
 }
 
-/** Until then nobody can know that the Region does not answer. */
-const NOTICED_AFTER_SECS = 5
-
-type Row = (
-  name: string,
-  record: Records extends ReadonlyMap<string, infer R> ? R : never,
-) => string[]
+type Row = (name: string, record: FleetRecord) => string[]
 
 /** The policies of interest come last in the records, and first in the tables. */
 function rowsOf(records: Records, row: Row): string[][] {

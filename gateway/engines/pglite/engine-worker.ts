@@ -30,8 +30,8 @@ export interface EngineWorker {
   taken(bytes: number): void
   /** Cancels what the current job is doing. */
   cancel(): void
-  /** The current job has reported that it was cancelled. */
-  cancelHeard(): void
+  /** Cancels whatever is left of the current job. */
+  abandon(): void
   /** Why the current job was cancelled last, if it was. */
   readonly cancelReason: CancelReason | undefined
   /** Resolves when the engine is gone, with why, or `undefined` after `close`. */
@@ -77,6 +77,8 @@ export async function startEngineWorker(settings: EngineWorkerSettings): Promise
       // It may be asleep on the flag.
       Atomics.notify(memory, ready.queryCancelPending >> 2)
     },
+    isPending: () =>
+      ready !== undefined && Atomics.load(memory, ready.queryCancelPending >> 2) !== 0,
     onStuck: () => end('a statement ran on after it was cancelled'),
   })
   const end = (reason: string | undefined): void => {
@@ -97,6 +99,9 @@ export async function startEngineWorker(settings: EngineWorkerSettings): Promise
         return current?.listener.onOutput(Buffer.from(answer.bytes.buffer))
       case 'limit':
         return watchdog.setLimit(answer.milliseconds)
+      case 'full':
+        if (current !== undefined) current.cancelReason = 'full'
+        return
       case 'waiting':
         awaited = answer.for
         watchdog.pause()
@@ -140,7 +145,7 @@ export async function startEngineWorker(settings: EngineWorkerSettings): Promise
       Atomics.notify(control, Control.outstanding)
     },
     cancel: () => watchdog.cancel(),
-    cancelHeard: () => watchdog.heard(),
+    abandon: () => watchdog.abandon(),
     get cancelReason() {
       return current?.cancelReason
     },
@@ -149,7 +154,7 @@ export async function startEngineWorker(settings: EngineWorkerSettings): Promise
       closing = true
       // What is in memory need not be in order.
       if (dataDirectory === undefined) return thread.terminate()
-      if (current !== undefined) watchdog.cancel()
+      if (current !== undefined) watchdog.abandon()
       thread.post({ type: 'stop' })
       const timer = setTimeout(() => void thread.terminate(), graceMs)
       await ended

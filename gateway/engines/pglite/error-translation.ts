@@ -22,6 +22,7 @@ function translate(error: ServerError, { cancelReason, toClient }: ErrorContext)
   const { sqlState, message } = error
   switch (sqlState) {
     case '57014':
+      if (cancelReason === 'full') return memoryFull()
       if (cancelReason !== 'timeout') return error
       return new ServerError(sqlState, 'canceling statement due to statement timeout')
     case '26000':
@@ -41,6 +42,12 @@ function translate(error: ServerError, { cancelReason, toClient }: ErrorContext)
     default:
       return error
   }
+}
+
+function memoryFull(): ServerError {
+  return new ServerError('53100', 'the database in memory has no more room', {
+    hint: 'Give the engine a dataDirectory, or put the gateway in front of a real PostgreSQL.',
+  })
 }
 
 const SESSION_LOCK = /^permission denied for function pg_(try_)?advisory_lock/

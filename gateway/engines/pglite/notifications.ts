@@ -8,8 +8,11 @@ export interface Notifications {
   join(session: number, receive: (message: Buffer) => void): void
   /** Forgets the session. What it alone has listened to need not be listened to any more. */
   leave(session: number): void
-  /** Hands a NotificationResponse to all sessions that listen to its channel. */
-  deliver(message: Buffer): void
+  /**
+   * Hands a NotificationResponse to all other sessions that listen to its channel. Returns whether the one in whose replies it
+   * came does, too.
+   */
+  deliver(session: number, message: Buffer): boolean
   /**
    * Finds out what a session listens to, after it has run LISTEN, UNLISTEN or what includes one of them.
    *
@@ -43,11 +46,12 @@ export function createNotifications(): Notifications {
     leave(session) {
       listeners.delete(session)
     },
-    deliver(message) {
+    deliver(session, message) {
       const { text: channel } = textAt(message, HEADER_BYTES + PROCESS_ID_BYTES)
-      for (const { receive, channels } of listeners.values()) {
-        if (channels.has(channel)) receive(message)
+      for (const [other, { receive, channels }] of listeners) {
+        if (other !== session && channels.has(channel)) receive(message)
       }
+      return listeners.get(session)?.channels.has(channel) === true
     },
     async update(session, mentioned, query) {
       const listener = listeners.get(session)

@@ -18,7 +18,7 @@ export interface PgliteEngineOptions {
   roles: readonly string[]
   /** The name of the one database. */
   database: string
-  /** Where the data is kept, on disk. Default: in memory, where it ends with the engine. */
+  /** Where the data is kept, on disk. Default: in memory, where it ends with the engine, and 1 GB is the most. */
   dataDirectory?: string
   /** Where a prepared data directory is kept for later starts. Default: `pg-iam` in the user's cache folder. */
   cacheDirectory?: string

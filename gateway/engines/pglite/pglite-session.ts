@@ -59,11 +59,8 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
   const replies = createSessionReplies(prepared, {
     reasonOfCancel: () => worker.cancelReason,
     onComplete: (tag) => leftovers.completed(tag),
-    onNotification: (message) => notifications.deliver(message),
-    onCancelled() {
-      // A session that nobody listens to is cancelled until all of it is.
-      if (!client.isOver) worker.cancelHeard()
-    },
+    onError: () => leftovers.failed(),
+    onNotification: (message) => notifications.deliver(id, message),
   })
   client.send([settings.greeting], 0)
   notifications.join(id, receiveNotification)
@@ -77,7 +74,7 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
     client.end()
     input.abandon()
     request?.withdraw(cancelled())
-    if (isRunning) worker.cancel()
+    if (isRunning) worker.abandon()
   }
   function terminate(reason: ServerError): void {
     client.end(replies.atBoundary ? errorResponse(reason) : undefined)

@@ -1,5 +1,6 @@
 /** The parts of PGlite's WebAssembly program that the worker calls or looks at. */
 import type { EngineMemory } from './engine-memory.js'
+import type { MemoryFile } from './file-limit.js'
 import type { WasmGlobal, WasmTable } from './web-assembly.js'
 
 /** A started PostgreSQL. */
@@ -18,6 +19,11 @@ export interface PostgresModule {
     writeFile(path: string, bytes: Uint8Array, options?: { canOwn: boolean }): void
     mkdir(path: string): void
     mkdirTree(path: string): void
+    lookupPath(path: string): { readonly node: MemoryFile }
+  }
+  readonly MEMFS: {
+    /** Makes room in a file. Whatever grows does it here. */
+    expandFileStorage(file: MemoryFile, capacity: number): void
   }
   /** Puts a function into the program's table. `signature` is a letter for the result and each argument. */
   addFunction(callback: (...values: number[]) => number | void, signature: string): number
@@ -42,6 +48,8 @@ export interface PostgresExports {
   readonly __indirect_function_table: WasmTable
   readonly InterruptPending: WasmGlobal
   readonly QueryCancelPending: WasmGlobal
+  /** Above 0, PostgreSQL leaves interrupts for later. */
+  readonly InterruptHoldoffCount: WasmGlobal
   /** Holds a pointer to the latch that PostgreSQL sleeps on, whose first word tells that it is set. */
   readonly MyLatch: WasmGlobal
   check_stack_depth(): void

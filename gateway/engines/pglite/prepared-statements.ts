@@ -104,7 +104,7 @@ export function createPreparedStatements(
 
   return {
     toEngine(bytes) {
-      switch (bytes[0]) {
+      switch (bytes.readUInt8(0)) {
         case FrontendType.parse:
           return [parse(bytes)]
         case FrontendType.bind:

@@ -15,6 +15,8 @@ export interface SessionContexts {
   /** Remembers what of the state does not end with the open transaction. */
   saveInTransaction(): void
   forget(session: number): void
+  /** Runs SQL as the superuser, outside of all sessions. */
+  asSuperuser(sql: string): Buffer
 }
 
 interface Context {
@@ -115,6 +117,10 @@ export function createSessionContexts(
     saveInTransaction() {
       for (const name of settings.customNames()) current?.customNames.add(name)
     },
+    asSuperuser(sql) {
+      becomeNobody(NO_NAMES)
+      return query(sql)
+    },
     forget(session) {
       if (contexts.get(session) === current) current = undefined
       contexts.delete(session)
@@ -166,7 +172,7 @@ function refused(message: string): Refusal {
 }
 
 function fingerprintOf({ role, settings, customNames }: Context): string {
-  return JSON.stringify([role, [...settings].sort(byName), [...customNames].sort()])
+  return JSON.stringify([role, [...settings].toSorted(byName), [...customNames].toSorted()])
 }
 
 function byName([one]: Parameter, [other]: Parameter): number {

@@ -16,6 +16,8 @@ export interface SessionLeftovers {
   see(message: Buffer): Buffer
   /** A CommandComplete came. */
   completed(tag: string): void
+  /** An ErrorResponse came. */
+  failed(): void
   /** Before the first batch of a turn, which has been seen. */
   beginTurn(query: OwnQuery): Promise<void>
   /** After the last batch of a turn, outside of a transaction. */
@@ -30,7 +32,7 @@ export function createSessionLeftovers(
   /** What PREPARE has made: all that was ever seen, and what is put away at the moment. */
   const preparing = new Map<string, string>()
   let parked: string[] = []
-  let channels = new Set<string>()
+  const channels = new Set<string>()
   let readsSequence = false
   let mayBeTemporary = false
   let listened = false
@@ -63,6 +65,10 @@ export function createSessionLeftovers(
       if (tag === 'LISTEN' || tag === 'UNLISTEN' || tag === 'DISCARD ALL') listened = true
       if (tag === 'PREPARE' || tag.startsWith('DEALLOCATE') || tag === 'DISCARD ALL')
         prepared = true
+      if (tag === 'ROLLBACK') channels.clear()
+    },
+    failed() {
+      channels.clear()
     },
     async beginTurn(query) {
       const isAnother = shared.lastSession !== session
@@ -77,7 +83,7 @@ export function createSessionLeftovers(
       mayBeTemporary = false
       if (listened) await notifications.update(session, channels, query)
       listened = false
-      channels = new Set()
+      channels.clear()
       if (prepared || parked.length > 0) await park(query)
       prepared = false
     },

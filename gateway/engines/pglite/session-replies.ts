@@ -12,10 +12,9 @@ export interface ReplyEvents {
   reasonOfCancel(): CancelReason | undefined
   /** A CommandComplete. */
   onComplete(tag: string): void
-  /** A NotificationResponse, for whomever it may concern. */
-  onNotification(message: Buffer): void
-  /** The client was told that its statement was cancelled. */
-  onCancelled(): void
+  onError(): void
+  /** A NotificationResponse, for whomever it may concern. Tells whether that includes this session. */
+  onNotification(message: Buffer): boolean
 }
 
 export function createSessionReplies(
@@ -31,13 +30,7 @@ export function createSessionReplies(
       passing((message) => completed(textAt(message, HEADER_BYTES).text)),
     ],
     [BackendType.errorResponse, failed],
-    [
-      NOTIFICATION_RESPONSE,
-      (message) => {
-        events.onNotification(message)
-        return undefined
-      },
-    ],
+    [NOTIFICATION_RESPONSE, (message) => (events.onNotification(message) ? message : undefined)],
   ])
 
   function completed(tag: string): void {
@@ -46,12 +39,11 @@ export function createSessionReplies(
   }
   function failed(message: Buffer): Buffer {
     prepared.failed()
-    const translated = translateError(message, {
+    events.onError()
+    return translateError(message, {
       cancelReason: events.reasonOfCancel(),
       toClient: prepared.toClient,
     })
-    if (isCancelled(message)) events.onCancelled()
-    return translated
   }
   return createReplyFilter(handlers)
 }
@@ -66,10 +58,3 @@ function passing(look: (message: Buffer) => void): ReplyHandler {
     return message
   }
 }
-
-function isCancelled(message: Buffer): boolean {
-  return message.includes(QUERY_CANCELED, HEADER_BYTES)
-}
-
-/** The field of the SQLSTATE. */
-const QUERY_CANCELED = Buffer.from('C57014\0', 'latin1')

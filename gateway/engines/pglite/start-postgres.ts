@@ -116,6 +116,9 @@ const START_PARAMETERS: string[] = [
     max_parallel_maintenance_workers: '0',
     io_method: 'sync',
     shared_buffers: '32MB',
+    max_wal_size: '32MB',
+    min_wal_size: '2MB',
+    temp_file_limit: '512MB',
     max_stack_depth: '200kB',
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
 ]

@@ -1,4 +1,4 @@
-/** Ends a job that takes too long: first by asking PostgreSQL to cancel it, then by force. */
+/** Ends a job that takes too long: by asking PostgreSQL to cancel it, and where that is not heard, by force. */
 
 export interface Watchdog {
   /** A job begins. */
@@ -9,87 +9,85 @@ export interface Watchdog {
   pause(): void
   /** It goes on, with its whole time anew. */
   resume(): void
-  /** Cancels what the job is doing. */
+  /** Cancels what the job is doing now. */
   cancel(): void
-  /** The job has listened to the cancel, and goes on with something else. */
-  heard(): void
+  /** Cancels whatever the job is doing until it ends. */
+  abandon(): void
   stop(): void
 }
 
-export type CancelReason = 'asked' | 'timeout'
+/** `full` is what a worker says when its files have no more room. */
+export type CancelReason = 'asked' | 'timeout' | 'full'
 
 export interface WatchdogSettings {
   /** How long a job may run before it is cancelled. */
   limitMs: number
-  /** How long a job may go on after that before the engine is ended. */
+  /** How long a job may take to notice that it was cancelled. */
   graceMs: number
-  /** Asks for the cancel. Called again and again, since a cancel may come between two steps and be lost. */
+  /** Tells the job. */
   onCancel(reason: CancelReason): void
-  /** The job does not listen. */
+  /** Whether the job has not noticed yet. What it makes of it is its own affair: SQL may catch it. */
+  isPending(): boolean
+  /** The job does not notice. */
   onStuck(): void
 }
 
 export function createWatchdog(settings: WatchdogSettings): Watchdog {
   let limit = settings.limitMs
-  let cancelled: CancelReason | undefined
+  let isPaused = false
+  let isAbandoned = false
   let timer: NodeJS.Timeout | undefined
-  let repeat: NodeJS.Timeout | undefined
 
-  const disarm = (): void => {
-    clearTimeout(timer)
-    clearInterval(repeat)
-  }
   const arm = (): void => {
-    disarm()
-    if (cancelled === undefined) timer = setTimeout(() => begin('timeout'), limit)
-    else insist(cancelled)
+    clearTimeout(timer)
+    if (!isPaused) timer = setTimeout(() => cancel('timeout'), limit)
   }
-  const begin = (reason: CancelReason): void => {
-    cancelled = reason
-    insist(reason)
-  }
-  const insist = (reason: CancelReason): void => {
-    disarm()
-    timer = setTimeout(() => {
-      disarm()
-      settings.onStuck()
-    }, settings.graceMs)
-    repeat = setInterval(() => settings.onCancel(reason), REPEAT_MS)
+  const cancel = (reason: CancelReason): void => {
     settings.onCancel(reason)
+    look(settings.graceMs)
   }
-  let paused = false
+  const look = (leftMs: number): void => {
+    clearTimeout(timer)
+    if (isPaused) return
+    if (leftMs <= 0) return settings.onStuck()
+    const pauseMs = Math.min(LOOK_MS, leftMs)
+    timer = setTimeout(() => {
+      if (settings.isPending()) look(leftMs - pauseMs)
+      else if (isAbandoned) cancel('asked')
+      else arm()
+    }, pauseMs)
+  }
   return {
     start() {
       limit = settings.limitMs
-      cancelled = undefined
-      paused = false
+      isPaused = false
+      isAbandoned = false
       arm()
     },
     setLimit(milliseconds) {
       limit = Math.min(milliseconds, settings.limitMs)
-      if (cancelled === undefined) arm()
+      if (!settings.isPending()) arm()
     },
     pause() {
-      paused = true
-      disarm()
+      isPaused = true
+      clearTimeout(timer)
     },
     resume() {
-      if (!paused) return
-      paused = false
-      arm()
+      if (!isPaused) return
+      isPaused = false
+      if (isAbandoned) cancel('asked')
+      else if (settings.isPending()) look(settings.graceMs)
+      else arm()
     },
-    cancel() {
-      if (cancelled !== undefined) return
-      if (!paused) return begin('asked')
-      cancelled = 'asked'
-      settings.onCancel('asked')
+    cancel: () => cancel('asked'),
+    abandon() {
+      isAbandoned = true
+      cancel('asked')
     },
-    heard() {
-      cancelled = undefined
-      if (!paused) arm()
+    stop() {
+      clearTimeout(timer)
     },
-    stop: disarm,
   }
 }
 
-const REPEAT_MS = 50
+const LOOK_MS = 50

@@ -77,6 +77,8 @@ export type WorkerAnswer =
   | { readonly type: 'limit'; readonly milliseconds: number }
   /** The running job goes on only when its client sends more of a COPY, or takes results. */
   | { readonly type: 'waiting'; readonly for: 'input' | 'output' }
+  /** There is no more room for files: the running statement is cancelled. */
+  | { readonly type: 'full' }
   /** This job and all before it are done. */
   | { readonly type: 'done'; readonly job: number; readonly result: JobResult }
   /** The engine cannot go on. */

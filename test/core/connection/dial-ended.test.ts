@@ -68,7 +68,10 @@ describe('dial, when it ends early', () => {
     ['it was accepted', (reached) => async () => reached()],
     [
       'it asked for TLS',
-      (reached) => async (socket) => void (await createByteReader(socket).packet(), reached()),
+      (reached) => async (socket) => {
+        await createByteReader(socket).packet()
+        reached()
+      },
     ],
     [
       'it began the handshake',

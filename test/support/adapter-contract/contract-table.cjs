@@ -27,10 +27,13 @@ exports.countContract = function countContract(/** @type {readonly Assertion[]} 
 
 /** Renders the counts as a Markdown table that fits 80 columns, and says below what its columns stand for. */
 exports.renderContract = function renderContract(/** @type {Counts} */ counts) {
-  const { engines, sections, clients } = counts
+  const { compare } = new Intl.Collator('en', { numeric: true })
+  const engines = counts.engines.toSorted(compare)
+  const sections = counts.sections.toSorted(compare)
+  const clients = [...counts.clients].toSorted(([one], [other]) => compare(one, other))
   const rows = [
     ['client', ...sections.map((section) => shortTitle(section))],
-    ...[...clients].map(([client, cells]) => [
+    ...clients.map(([client, cells]) => [
       client,
       ...sections.map((section) => renderCell(cells.get(section))),
     ]),

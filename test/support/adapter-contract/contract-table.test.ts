@@ -20,8 +20,8 @@ describe('renderContract', () => {
 
 | client | 1           | 2  |
 | ------ | ----------- | -- |
-| pg     | 2           | -  |
 | knex   | 0, 1 FAILED | 1  |
+| pg     | 2           | -  |
 
 - 1: one token
 - 2: one call

@@ -132,9 +132,12 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 function exitWithParent(): () => void {
   // The sandbox that jest runs tests in has a copy of `process`, which no event ever reaches.
   const realProcess: NodeJS.Process = runInThisContext('process')
-  if (realProcess.connected !== true) return () => {}
+  if (!realProcess.connected) return () => {}
   const exit = (): void => realProcess.exit(1)
+  const isFirst = ['message', 'disconnect'].every((event) => realProcess.listenerCount(event) === 0)
   realProcess.once('disconnect', exit)
+  // To listen is not to wait: without this a process that has nothing else to do could not end.
+  if (isFirst) realProcess.channel?.unref()
   return () => realProcess.off('disconnect', exit)
 }
 

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { Client, type ClientConfig } from 'pg'
 import {
   launchPostgres,
@@ -117,7 +118,7 @@ describe('launchPostgres', () => {
     const { uid, server } = await owner.report
     expect(uid).not.toBe(0)
     expect(statSync(server.socketDirectory).uid).toBe(uid)
-    owner.child.stdin.end()
+    owner.child.stdin?.end()
     expect(await owner.ended).toEqual([0, null])
     expect(existsSync(server.socketDirectory)).toBe(false)
   })
@@ -191,9 +192,9 @@ function isRunning(pid: number): boolean {
 }
 
 interface Owner {
-  readonly child: ChildProcessWithoutNullStreams
+  readonly child: ChildProcess
   readonly report: Promise<{ uid: number; server: PostgresServer }>
-  /** Settles when the process has ended and so has its guard, which holds the same standard error. */
+  /** Settles with exit code and signal when the process has ended, and so has its guard, which holds the same standard error. */
   readonly ended: Promise<unknown[]>
 }
 
@@ -202,15 +203,17 @@ function runOwner(environment: NodeJS.ProcessEnv): Owner {
   const child = spawn(
     process.execPath,
     ['--require', join(SUPPORT, 'typescript-hook.cjs'), '--eval', OWNER, SUPPORT],
-    {
-      env: { ...process.env, ...environment },
-    },
+    { env: { ...process.env, ...environment }, stdio: ['pipe', 'pipe', 'pipe', 'ipc'] },
   )
-  child.stderr.pipe(process.stderr, { end: false })
-  return { child, report: readReport(child), ended: once(child, 'close') }
+  const { stdout, stderr } = child
+  if (stdout === null || stderr === null) throw new Error('the owner has no pipes')
+  stderr.pipe(process.stderr, { end: false })
+  // Not the child's own "close" event, which does not come after `disconnect`.
+  const ended = Promise.all([once(child, 'exit'), once(stderr, 'close')]).then(([exit]) => exit)
+  return { child, report: readReport(stdout), ended }
 }
 
-async function readReport({ stdout }: ChildProcessWithoutNullStreams): Owner['report'] {
+async function readReport(stdout: Readable): Owner['report'] {
   for await (const line of createInterface({ input: stdout })) return JSON.parse(line)
   throw new Error('the owner ended without a report')
 }

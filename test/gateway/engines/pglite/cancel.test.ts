@@ -55,7 +55,7 @@ describe('cancelling on PGlite', () => {
   })
 
   it('ends a statement that sends results without end', async () => {
-    one.send(query('select i from generate_series(1, 1000000000000) i'))
+    one.send(query('select generate_series(1, 1000000000000)'))
     await one.next('D')
     one.session.cancel()
     expect((await one.answer()).errors).toMatchObject(CANCELLED)
@@ -64,6 +64,8 @@ describe('cancelling on PGlite', () => {
   it('ends the wait of one that has no turn yet', async () => {
     await one.query('begin')
     const waiting = two.query('select 1')
+    // A cancel that is there before its statement does nothing, as on every server.
+    await new Promise(setImmediate)
     two.session.cancel()
     expect(await waiting).toMatchObject({ errors: CANCELLED, types: 'EZ', status: 'I' })
     await one.query('commit')
@@ -111,7 +113,7 @@ describe('cancelling on PGlite', () => {
   })
 
   it('can be caught where PostgreSQL lets it', async () => {
-    await one.query('set statement_timeout = 50')
+    await one.query(`do $$ begin null; end $$; set statement_timeout = 500`)
     const { errors, tags } = await one.query(
       `do $$ begin perform pg_sleep(1000); exception when query_canceled then null; end $$`,
     )

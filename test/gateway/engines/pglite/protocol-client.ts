@@ -28,8 +28,10 @@ export interface ProtocolClient {
   query(sql: string): Promise<Answer>
   /** The only value of the only row. Throws the error where there is one. */
   value(sql: string): Promise<string | null>
-  /** Resolves with the next message of the type, which `answer` will not give again. */
+  /** Resolves with the next message of the type, which `answer` will not give again. Notifications are only given here. */
   next(type: string): Promise<Reply>
+  /** How many notifications have come and have not been taken by `next`. */
+  readonly unread: number
   /** Resolves with what is left when the session has ended. */
   ended(): Promise<Answer>
   /** Leaves as Terminate does, and waits for the end. */
@@ -55,11 +57,14 @@ export async function connect(
 export function createProtocolClient(session: EngineSession): ProtocolClient {
   const reader = createMessageReader(2 ** 30)
   const replies: Reply[] = []
+  const notifications: Reply[] = []
   let isOver = false
   let wake = (): void => {}
   session.on('data', (chunk: Buffer) => {
-    for (const { type, bytes } of reader.push(chunk))
-      replies.push({ type: String.fromCharCode(type), body: bytes.subarray(5) })
+    for (const { type, bytes } of reader.push(chunk)) {
+      const reply = { type: String.fromCharCode(type), body: bytes.subarray(5) }
+      ;(reply.type === 'A' ? notifications : replies).push(reply)
+    }
     wake()
   })
   session.on('end', () => {
@@ -99,9 +104,13 @@ export function createProtocolClient(session: EngineSession): ProtocolClient {
     },
     next: (type) =>
       until(() => {
+        if (type === 'A') return notifications.shift()
         const place = upTo(type)
         return place === -1 ? undefined : replies.splice(place, 1)[0]
       }),
+    get unread() {
+      return notifications.length
+    },
     async ended() {
       while (!isOver) await new Promise<void>((resolve) => (wake = resolve))
       return summarise(replies)

@@ -1,0 +1,146 @@
+import { createSeededRandom } from '../../../bench/fleet/seeded-random.js'
+import { createVirtualTime, type VirtualTime } from '../../../bench/fleet/virtual-time.js'
+import { connectAtPace, type Attempted } from '../../../core/connection/connect-at-pace.js'
+import { createConnectPacer, type ConnectPacer } from '../../../core/connection/connect-pacer.js'
+import { PgIamError } from '../../../core/errors.js'
+
+let time: VirtualTime
+let pacer: ConnectPacer
+let attempts: number[]
+let caller: AbortController
+beforeEach(() => {
+  time = createVirtualTime()
+  pacer = pacerOf()
+  attempts = []
+  caller = new AbortController()
+})
+
+const pacerOf = (connectRate?: number): ConnectPacer =>
+  createConnectPacer(connectRate, {
+    now: time.now,
+    pause: time.pause,
+    random: createSeededRandom(1),
+  })
+
+/** A login that takes 50 ms, and comes to what `answer` says. */
+const login =
+  (answer: () => string | undefined | Error) =>
+  async (signal: AbortSignal): Promise<Attempted> => {
+    attempts.push(time.now())
+    await time.pause(50, signal)
+    const refusedWith = answer()
+    if (refusedWith instanceof Error) throw refusedWith
+    return { socket: { destroy: () => undefined }, ...(refusedWith && { refusedWith }) }
+  }
+
+const open = (answer: () => string | undefined | Error): Promise<Attempted> =>
+  connectAtPace(
+    {
+      what: 'could not connect',
+      timeoutMs: 30_000,
+      signal: caller.signal,
+      after: time.after,
+      pacer,
+    },
+    login(answer),
+  )
+
+interface Ended {
+  at: number
+  attempted?: Attempted
+  error?: unknown
+}
+
+/** What became of the call, when time has passed. */
+const run = async (...calls: Promise<Attempted>[]): Promise<Ended[]> => {
+  const ended = calls.map(async (call): Promise<Ended> => {
+    try {
+      const attempted = await call
+      return { at: time.now(), attempted }
+    } catch (error) {
+      return { at: time.now(), error }
+    }
+  })
+  await time.run(120_000)
+  return Promise.all(ended)
+}
+
+describe('connectAtPace', () => {
+  it.each(['53300', '53400'])('asks again after %s, until the server has a place', async (code) => {
+    const [ended] = await run(open(() => (attempts.length < 5 ? code : undefined)))
+    expect(ended?.attempted).not.toHaveProperty('refusedWith')
+    expect(attempts).toHaveLength(5)
+  })
+
+  it.each(['28000', '57P03', '53200'])('leaves it at one attempt after %s', async (code) => {
+    const [ended] = await run(open(() => code))
+    expect(ended?.attempted).toMatchObject({ refusedWith: code })
+    expect(attempts).toHaveLength(1)
+  })
+
+  it('gives the last refusal when the time is up', async () => {
+    const [ended] = await run(open(() => '53400'))
+    expect(ended).toMatchObject({ at: 30_000, attempted: { refusedWith: '53400' } })
+  })
+
+  it('says that it waited for its turn when the time is up before the first attempt', async () => {
+    pacer = pacerOf(0.01)
+    const [first, second] = await run(
+      open(() => undefined),
+      open(() => undefined),
+    )
+    expect(first?.at).toBe(50)
+    expect(second).toMatchObject({
+      at: 30_000,
+      error: {
+        code: 'ERR_CONNECT_TIMEOUT',
+        cause: { message: expect.stringContaining('waiting for its turn') },
+      },
+    })
+  })
+
+  it('stops asking when the caller gives up, and rejects then', async () => {
+    time.after(5_000, () => caller.abort())
+    const [ended] = await run(open(() => '53400'))
+    expect(ended).toMatchObject({ at: 5_000, error: { code: 'ERR_ABORTED' } })
+    expect(Math.max(...attempts)).toBeLessThanOrEqual(5_000)
+  })
+
+  it('asks one at a time, ever less often, while the server refuses', async () => {
+    await run(...Array.from({ length: 10 }, () => open(() => '53400')))
+    const later = attempts.filter((at) => at > 50)
+    for (const [index, at] of later.entries())
+      if (index > 0) expect(at - (later[index - 1] as number)).toBeGreaterThanOrEqual(50)
+    expect(later.length).toBeLessThan(20)
+    expect(later.filter((at) => at > 20_000).length).toBeLessThan(5)
+  })
+
+  it('lets the next one go at once when one has opened', async () => {
+    const calls = await run(
+      ...Array.from({ length: 10 }, () => open(() => (time.now() < 2_000 ? '53400' : undefined))),
+    )
+    const openedAt = calls.map(({ at }) => at).toSorted((one, other) => one - other)
+    const [first, second, third] = openedAt as [number, number, number]
+    expect([second - first, third - second]).toEqual([50, 50])
+    expect((openedAt.at(-1) as number) - first).toBeLessThanOrEqual(9 * 50)
+  })
+
+  it('does not hold the others back for one that never reached the server', async () => {
+    const calls = Array.from({ length: 3 }, () =>
+      open(() => new PgIamError('ERR_TOKEN_INVALID', 'no token')),
+    )
+    for (const { at, error } of await run(...calls)) {
+      expect(at).toBe(50)
+      expect(error).toMatchObject({ code: 'ERR_TOKEN_INVALID' })
+    }
+  })
+
+  it('gives back the place in the rate that it did not use', async () => {
+    pacer = pacerOf(0.1)
+    const [, second] = await run(
+      open(() => new PgIamError('ERR_TOKEN_INVALID', 'no token')),
+      time.pause(100, undefined).then(() => open(() => undefined)),
+    )
+    expect(second?.at).toBe(150)
+  })
+})

@@ -1,0 +1,170 @@
+import * as fc from 'fast-check'
+import type { Engine } from '../../../../gateway/engines/engine.js'
+import { startPgliteEngine } from '../../../../gateway/engines/pglite/pglite-engine.js'
+import { anyFrontendMessage, frontend } from '../../wire/frontend-messages.js'
+import {
+  bind,
+  connect,
+  execute,
+  parse,
+  query,
+  SYNC,
+  type ProtocolClient,
+} from './protocol-client.js'
+
+describe('what clients do to PGlite', () => {
+  let engine: Engine
+  let one: ProtocolClient
+  let witness: ProtocolClient
+
+  beforeAll(async () => {
+    engine = await startPgliteEngine({ roles: ['app'], database: 'postgres' })
+    witness = await connect(engine)
+    await witness.query('create table witness (i int); insert into witness values (42)')
+  })
+  afterAll(() => engine?.close())
+  beforeEach(async () => {
+    one = await connect(engine)
+  })
+  afterEach(async () => {
+    await one.leave()
+    expect(await witness.value('select i from witness')).toBe('42')
+  })
+
+  it.each([
+    [
+      'recursion of PL/pgSQL',
+      'create or replace function public.rec(n int) returns int language plpgsql as $$ begin return public.rec(n + 1); end $$; select public.rec(1)',
+      '54001',
+    ],
+    [
+      'recursion of SQL',
+      'create or replace function public.rec2(n int) returns int language sql as $$ select public.rec2(n + 1) $$; select public.rec2(1)',
+      '54001',
+    ],
+    ['nested JSON', `select repeat('[', 1000000)::json`, '54001'],
+    [
+      'nested JSON from a table',
+      `select j::json from (select repeat('[', 1000000) j from generate_series(1, 3)) x`,
+      '54001',
+    ],
+    ['a sum of many', `select ${'1+'.repeat(100_000)}1`, '54001'],
+    ['parentheses', `select ${'('.repeat(100_000)}1${')'.repeat(100_000)}`, '42601'],
+    ['NOT', `select ${'not '.repeat(10_000)}true`, '54001'],
+    ['a nested query type', `select repeat('(', 100000)::tsquery`, '54001'],
+    ['a regular expression', `select 'a' ~ repeat('(', 50000)`, '2201B'],
+    ['too much memory', `select lpad('', 1000000000), lpad('', 1000000000)`, '53200'],
+  ])('ends in an error: %s', async (_label, sql, code) => {
+    expect((await one.query(sql)).errors).toMatchObject([{ code }])
+    expect(await one.value('select 1')).toBe('1')
+  })
+
+  it('can catch an overflow of the stack in PL/pgSQL', async () => {
+    const { errors, rows } = await one.query(`
+      create or replace function public.caught() returns text language plpgsql as $$
+        begin perform repeat('[', 1000000)::json; return 'not caught';
+        exception when statement_too_complex then return 'caught'; end $$;
+      select public.caught()`)
+    expect({ errors, rows }).toEqual({ errors: [], rows: [['caught']] })
+    expect(await one.value('select public.caught()')).toBe('caught')
+  })
+
+  it('rolls a transaction back after an overflow of the stack', async () => {
+    await one.query('begin; delete from witness; savepoint s')
+    expect(
+      (
+        await one.query(
+          `select j::json from (select repeat('[', 1000000) j from witness union all select repeat('[', 1000000)) x`,
+        )
+      ).errors,
+    ).toMatchObject([{ code: '54001' }])
+    expect((await one.query('rollback to s')).status).toBe('T')
+    expect((await one.query('rollback')).status).toBe('I')
+  })
+
+  it.each([
+    'set idle_in_transaction_session_timeout = 1; begin; select pg_sleep(0.05)',
+    'set transaction_timeout = 1; begin; select pg_sleep(0.05)',
+    'set idle_session_timeout = 1',
+    'select pg_terminate_backend(pg_backend_pid())',
+    'select pg_cancel_backend(pg_backend_pid())',
+    'select pg_reload_conf()',
+    'alter system set work_mem = 1',
+    `copy (select 1) to program 'true'`,
+    `copy witness from '/etc/passwd'`,
+    `load 'plpgsql'`,
+    'set max_stack_depth = 100000',
+    'update pg_class set relname = relname',
+    'drop database postgres',
+    'checkpoint',
+  ])('lives through: %s', async (sql) => {
+    await one.query(sql)
+    await one.query('select 1')
+    await one.query('rollback')
+    expect(await one.value('select 1')).toBe('1')
+  })
+
+  it('sleeps without taking a processor', async () => {
+    // What this process uses meanwhile includes the engine's thread.
+    await one.query('select pg_sleep(0.1)')
+    const before = process.cpuUsage()
+    await one.query('select pg_sleep(1)')
+    const { user, system } = process.cpuUsage(before)
+    expect(user + system).toBeLessThan(900_000)
+  })
+
+  it('lives through messages in any order and with any content', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyFrontendMessage, { maxLength: 12 }), async (messages) => {
+        const client = await connect(engine)
+        client.send(...messages)
+        await client.leave()
+        expect(await witness.value('select 1')).toBe('1')
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  it('lives through statements, binds and executes that do not fit each other', async () => {
+    const sql = fc.constantFrom(
+      'select $1::int',
+      'select $1, $2',
+      'begin',
+      'commit',
+      'rollback',
+      'select 1/0',
+      '',
+      'copy witness to stdout',
+      'copy witness from stdin',
+      'set app.x = 1',
+      'declare c cursor for select 1',
+      'fetch c',
+      'savepoint s',
+      'deallocate all',
+      'discard all',
+      'listen x',
+      'prepare p as select 1',
+      'execute p',
+    )
+    const name = fc.constantFrom('', 'a', 'b')
+    const step = fc.oneof(
+      fc.tuple(name, sql).map(([statement, text]) => parse(statement, text)),
+      fc
+        .tuple(name, fc.array(fc.constantFrom('1', 'x'), { maxLength: 3 }), name)
+        .map(([statement, values, portal]) => bind(statement, values, portal)),
+      fc.tuple(fc.nat(3), name).map(([rows, portal]) => execute(rows, portal)),
+      sql.map(query),
+      fc.constantFrom(SYNC, frontend('H'), frontend('c'), frontend('d', Buffer.from('1\n'))),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (messages) => {
+        const client = await connect(engine)
+        client.send(...messages)
+        await client.leave()
+        expect(await witness.value('select count(*) > 0 from witness')).toBe('t')
+      }),
+      { numRuns: 150 },
+    )
+    await witness.query('truncate witness; insert into witness values (42)')
+  })
+})
