@@ -40,6 +40,13 @@ export interface LoginSettings {
   connectRate: number | undefined
   retry: RetryOptions | undefined
   counters: LoginCounters
+  credentials: Renewable
+}
+
+/** Credentials that a server may refuse before they have ended. */
+export interface Renewable {
+  renewAfterRefusal(): Promise<boolean>
+  replacements(): number
 }
 
 /** Creates a login. No token is made before one is asked for. */
@@ -61,6 +68,7 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
     },
     pacer: createConnectPacer(settings.connectRate),
     endpoints: createEndpointSet(endpoints),
+    renewCredentials: settings.credentials.renewAfterRefusal,
     connectTimeoutMs: settings.connectTimeoutMs,
   }
   const login: Login = {
@@ -98,6 +106,7 @@ function endpointFor(
       reuseMs: settings.reuseTokenSecs * 1_000,
       timeoutMs: settings.tokenTimeoutMs,
       counters,
+      replacements: settings.credentials.replacements,
     },
     clock,
   )

@@ -55,6 +55,8 @@ export interface LoginInternals {
   readonly pacer: ConnectPacer
   /** Where connections may go. */
   readonly endpoints: EndpointSet
+  /** Looks for other credentials, after a server refused what these have signed. Resolves with whether there are some. */
+  renewCredentials(): Promise<boolean>
   /** How long a physical connection may take, in milliseconds. */
   readonly connectTimeoutMs: number
 }

@@ -6,6 +6,7 @@ import { startupParameters } from '../wire/startup-packet.js'
 import { connectAtPace } from './connect-at-pace.js'
 import { createConnectPacer } from './connect-pacer.js'
 import { dial } from './dial.js'
+import { isDenied } from './refusal-codes.js'
 import { createEndpointSet, type EndpointSet } from './endpoint-set.js'
 import { PADDING_PARAMETER } from './first-packet.js'
 import type { Endpoint } from './log-in.js'
@@ -24,7 +25,8 @@ export interface ConnectionRequest {
 
 /**
  * Logs in with a token of the login, as its user and to its database, with the other parameters of the driver's startup packet.
- * A server that refuses because too many connections come at once is asked again, with jitter, as long as there is time.
+ * A server that refuses because too many connections come at once is asked again, with jitter, as long as there is time; one
+ * that refuses the token is asked once more where the provider has other credentials by now.
  *
  * Rejects with the original error, or with `ERR_CONNECT_TIMEOUT`, and leaves no socket, also when `signal` fires.
  */
@@ -47,12 +49,18 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
     provider: login.provider,
     endpoints: endpointsOf(request),
   }
+  const internals = internalsOf(login)
   const { pacer = createConnectPacer(), connectTimeoutMs: timeoutMs = DEFAULT_TIMEOUT_MS } =
-    internalsOf(login) ?? {}
+    internals ?? {}
   const what = `${login.provider}: could not connect to ${login.host}`
-  return connectAtPace({ what, timeoutMs, signal, pacer }, (untilThen) =>
-    tryEndpoints({ ...attempt, signal: untilThen }),
-  )
+  const open = (): Promise<OpenConnection> =>
+    connectAtPace({ what, timeoutMs, signal, pacer }, (untilThen) =>
+      tryEndpoints({ ...attempt, signal: untilThen }),
+    )
+  const opened = await open()
+  if (!isDenied(opened.refusedWith) || (await internals?.renewCredentials()) !== true) return opened
+  opened.socket.destroy()
+  return open()
 }
 
 /** Sends a cancel request, which needs TLS but no token. */

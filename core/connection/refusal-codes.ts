@@ -13,3 +13,11 @@ export function isTooMany(sqlState: string | undefined): boolean {
 export function isForAnother(sqlState: string | undefined): boolean {
   return sqlState !== undefined && /^(53|57P0[123])/.test(sqlState)
 }
+
+/**
+ * It does not take the token, or the role: PostgreSQL's class 28, and the 08006 of Aurora DSQL, "unable to accept connection,
+ * access denied". Credentials that were taken back look like this.
+ */
+export function isDenied(sqlState: string | undefined): boolean {
+  return sqlState !== undefined && /^(28...|08006)$/.test(sqlState)
+}

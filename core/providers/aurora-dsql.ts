@@ -109,6 +109,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
       connectRate: options.connectRate,
       retry: options.retry,
       counters,
+      credentials: fresh,
     },
     clock,
   )

@@ -18,6 +18,8 @@ export interface TokenSourceSettings {
   reuseMs: number
   timeoutMs: number
   counters: LoginCounters
+  /** Counts up when a shared token is worth nothing any more, though it has not ended. Default: it never does. */
+  replacements?: () => number
 }
 
 /** The current time in epoch milliseconds; a parameter so that tests can move it. */
@@ -54,13 +56,17 @@ export function createTokenSource(
   }
   if (reuseMs === 0) return make
 
+  const { replacements = () => 0 } = settings
   const renew = singleFlight(async () => {
+    const madeFor = replacements()
     const token = await make()
     const until = Math.min(now() + reuseMs, nearExpiry(token, now()))
-    return (shared = { token, until, isTaken: false })
+    return (shared = { token, until, madeFor, isTaken: false })
   })
+  const isGood = ({ until, madeFor }: SharedToken): boolean =>
+    now() < until && madeFor === replacements()
   return async () => {
-    const current = shared !== undefined && now() < shared.until ? shared : await renew()
+    const current = shared !== undefined && isGood(shared) ? shared : await renew()
     const { token } = current
     // The first connection has the token that was made for it; those that waited for it together share it.
     if (current.isTaken) {
@@ -73,6 +79,7 @@ export function createTokenSource(
 }
 
 interface SharedToken {
+  madeFor: number
   readonly token: Token
   readonly until: number
   isTaken: boolean

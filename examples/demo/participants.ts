@@ -10,10 +10,13 @@ import { openSequelize } from './clients/sequelize.js'
 import { openTypeorm } from './clients/typeorm.js'
 import type { OpenDemoClient } from './demo-client.js'
 
-/** How long things last, in seconds: so little that a run of some seconds sees all of them end several times. */
-export const TOKEN_SECS = 3
-export const CONNECTION_SECS = 4
-export const CREDENTIALS_SECS = 6
+/**
+ * How long things last, in seconds: so little that a run of some seconds sees all of them end several times, and so much that
+ * a token reaches the gateway in time on a machine that is busy with other things.
+ */
+export const TOKEN_SECS = 5
+export const CONNECTION_SECS = 6
+export const CREDENTIALS_SECS = 10
 
 export interface Participant {
   readonly name: string

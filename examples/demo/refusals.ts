@@ -15,6 +15,8 @@ export interface Refusal {
   readonly isRefused: boolean
 }
 
+const EXPIRING_SECS = 3
+
 /** A role of the gateway's database that the demo's own credentials may not use. */
 export const OTHER_ROLE = 'auditor'
 
@@ -24,10 +26,10 @@ export interface BadLogin {
   readonly reason: RefusalReason
 }
 
-/** Makes the three logins. The token of the first is good now, and ends a second later. */
+/** Makes the three logins. The token of the first is good now, and ends soon. */
 export async function createBadLogins(gateway: Gateway): Promise<BadLogin[]> {
   const { accessKeyId } = gateway.credentials
-  const expiring = gateway.login({ tokenDurationSecs: 1 })
+  const expiring = gateway.login({ tokenDurationSecs: EXPIRING_SECS })
   const expiringToken = await expiring.token()
   const forged = gateway.login({ credentials: { accessKeyId, secretAccessKey: 'a good guess' } })
   const forApp = gateway.issueCredentials({ roles: ['app'] })

@@ -72,7 +72,7 @@ describe('createPool', () => {
     const { promise, resolve } = createDeferred<AwsCredentials>()
     const credentials = () => promise
     const login = server().login({ credentials })
-    const pool = open(login, { connectionTimeoutMillis: 50 })
+    const pool = open(login, { connectionTimeoutMillis: 1_500 })
     await expect(pool.query('SELECT 1')).rejects.toThrow('timeout')
 
     // A token that comes too late does no harm, and opens nothing.

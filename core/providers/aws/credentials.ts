@@ -30,8 +30,20 @@ export interface CredentialsSourceSettings {
   counters: LoginCounters
 }
 
+/** Gives credentials fit to sign with now. */
+export interface CredentialsSource {
+  (): Promise<AwsCredentials>
+  /**
+   * Asks the provider again, because the server refused what the kept ones have signed: keys are also taken back before they end.
+   * Resolves with whether there are others now. It asks once in five seconds at the most, and never rejects.
+   */
+  renewAfterRefusal(): Promise<boolean>
+  /** How often a refusal has led to other credentials; what older ones have signed is worth nothing. */
+  replacements(): number
+}
+
 /**
- * Creates the function that gives credentials fit to sign with now.
+ * Creates the source of the credentials of a login.
  *
  * They are kept until they would end before the token, but for at least half of the life that they came with: a provider
  * that has nothing longer to give is not asked for every connection. Calls made together share one request.
@@ -39,7 +51,7 @@ export interface CredentialsSourceSettings {
 export function createCredentialsSource(
   settings: CredentialsSourceSettings,
   now: Clock = Date.now,
-): () => Promise<AwsCredentials> {
+): CredentialsSource {
   const { tokenDurationMs } = settings
   let kept: { credentials: AwsCredentials; renewAt: number } | undefined
 
@@ -54,7 +66,37 @@ export function createCredentialsSource(
     kept = { credentials, renewAt: now() + left - Math.min(tokenDurationMs, left / 2) }
     return credentials
   })
-  return async () => (kept !== undefined && now() < kept.renewAt ? kept.credentials : renew())
+  const current = async (): Promise<AwsCredentials> =>
+    kept !== undefined && now() < kept.renewAt ? kept.credentials : renew()
+
+  let replaced = 0
+  let asked: { at: number; isOther: Promise<boolean> } | undefined
+  const askForOthers = async (refused: AwsCredentials | undefined): Promise<boolean> => {
+    const given = await renew().catch(() => refused)
+    if (isSame(given, refused)) return false
+    replaced++
+    return true
+  }
+  return Object.assign(current, {
+    renewAfterRefusal: () => {
+      if (asked === undefined || now() >= asked.at + REFUSAL_PAUSE_MS) {
+        asked = { at: now(), isOther: askForOthers(kept?.credentials) }
+      }
+      return asked.isOther
+    },
+    replacements: () => replaced,
+  })
+}
+
+/** A role that may not log in is refused each time, and is no reason to ask for each connection. */
+const REFUSAL_PAUSE_MS = 5_000
+
+function isSame(one: AwsCredentials | undefined, other: AwsCredentials | undefined): boolean {
+  return (
+    one?.accessKeyId === other?.accessKeyId &&
+    one?.secretAccessKey === other?.secretAccessKey &&
+    one?.sessionToken === other?.sessionToken
+  )
 }
 
 /** Tells whether a value is a Date of any realm that holds a time. */

@@ -1,5 +1,6 @@
 /** Runs frontend messages on PostgreSQL, which reads and writes as if it had a socket. */
 import { failStackCheck } from './import-hooks.js'
+import { createMessageFeed } from './message-feed.js'
 import type { PostgresProgram } from './postgres-program.js'
 
 export interface BackendClient {
@@ -29,20 +30,19 @@ export interface Backend {
 export function createBackend(program: PostgresProgram): Backend {
   const { module, memory } = program
   let client: BackendClient | undefined
-  let input: Uint8Array = NOTHING
-  let offset = 0
+  const input = createMessageFeed()
   /** At least the end of what was written last. */
   let end: Buffer = Buffer.alloc(0)
 
   // PostgreSQL takes a read of nothing for the end of the connection, and ends. So a read waits, as a socket's does.
   const read = (address: number, length: number): number => {
-    if (offset === input.length) {
-      input = client!.read()
-      offset = 0
+    // One message is there when PostgreSQL begins with it. Whoever reads on is a COPY.
+    if (input.isCurrentRead) {
+      if (input.isEmpty) input.add(client!.read())
+      input.nextOfCopy()
     }
-    const piece = input.subarray(offset, offset + length)
+    const piece = input.readCurrent(length)
     memory.write(address, piece)
-    offset += piece.length
     return piece.length
   }
   const write = (address: number, length: number): number => {
@@ -59,16 +59,14 @@ export function createBackend(program: PostgresProgram): Backend {
   return {
     run(messages, sender) {
       client = sender
-      input = messages
-      offset = 0
-      while (offset < input.length || module._pq_buffer_remaining_data() > 0) {
+      input.add(messages)
+      while (!input.isEmpty) {
+        input.next()
         runOneMessage(program)
         if (module._IsTransactionBlock() !== 0) sender.onStepInTransaction()
       }
       module._PostgresSendReadyForQueryIfNecessary()
       module._pgl_pq_flush()
-      input = NOTHING
-      offset = 0
     },
     get status() {
       return statusAtEnd(end)
@@ -85,8 +83,6 @@ function statusAtEnd(end: Buffer): BackendStatus {
   if (ready.length < READY_BYTES || !ready.subarray(0, -1).equals(READY)) return undefined
   return String.fromCharCode(ready.at(-1)!) as BackendStatus
 }
-
-const NOTHING = new Uint8Array(0)
 
 /** An error of SQL that nothing caught leaves PostgreSQL's main loop as an exit with this status. */
 const MAIN_LOOP_ERROR = 100

@@ -7,6 +7,12 @@ export const SYNC: Buffer = message(FrontendType.sync)
 /** Ends a COPY whose client is gone. Outside of a COPY it is ignored. */
 export const COPY_FAIL: Buffer = message(FrontendType.copyFail, cString('the client is gone'))
 
+/** Ends a COPY into which another message came. */
+export const COPY_VIOLATION: Buffer = message(
+  FrontendType.copyFail,
+  cString('unexpected message during COPY from stdin'),
+)
+
 /** Ends a batch whose client is gone, and undoes what was done in it. A Sync alone would commit that. */
 export const ABORT_BATCH: Buffer = Buffer.concat([
   message(FrontendType.parse, cString(''), cString('no such statement'), Buffer.alloc(2)),

@@ -135,7 +135,8 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
   }
   /** Whether the turn goes on. In a transaction that is for the client to say, else a matter of fairness. */
   async function hasMore(): Promise<boolean> {
-    if (status === 'I') return !turns.isContended && client.isFlowing && input.isDue
+    if (status === 'I')
+      return !turns.isContended && client.isFlowing && !leftovers.isDue && input.isDue
     // Who does not read results gets no more of them, or they would pile up here.
     await waitFor(client.drained())
     return waitFor(input.wait('batch'))

@@ -33,7 +33,6 @@ export interface PostgresModule {
   _free(address: number): void
   _pgl_set_rw_cbs(read: number, write: number): void
   _pgl_pq_flush(): void
-  _pq_buffer_remaining_data(): number
   _PostgresMainLoopOnce(): void
   _PostgresMainLongJmp(): void
   _PostgresSendReadyForQueryIfNecessary(): void

@@ -18,6 +18,8 @@ export interface SessionLeftovers {
   completed(tag: string): void
   /** An ErrorResponse came. */
   failed(): void
+  /** Whether `endTurn` has something to do. */
+  readonly isDue: boolean
   /** Before the first batch of a turn, which has been seen. */
   beginTurn(query: OwnQuery): Promise<void>
   /** After the last batch of a turn, outside of a transaction. */
@@ -69,6 +71,9 @@ export function createSessionLeftovers(
     },
     failed() {
       channels.clear()
+    },
+    get isDue() {
+      return mayBeTemporary || listened || prepared
     },
     async beginTurn(query) {
       const isAnother = shared.lastSession !== session

@@ -126,6 +126,9 @@ describe('a stream of a login', () => {
     expect(login.stats()).toMatchObject({ connectionsOpened: 1, connectionsOpen: 0 })
     expect(stream.destroyed).toBe(false)
     stream.destroy()
+    await once(stream, 'close')
+    expect(login.stats().connectionsOpen).toBe(0)
+    expect(collected.names()).toEqual(['token.made', 'connection.opened', 'connection.retired'])
     collected.stop()
   })
 

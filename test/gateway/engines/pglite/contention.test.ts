@@ -70,6 +70,8 @@ describe('sessions that keep others waiting on PGlite', () => {
     one.session.pause()
     one.send(query(large))
     expect(await two.value('select 1')).toBe('1')
+    // The statement had to wait; only a little of its 100 MB is here.
+    expect(one.session.readableLength).toBeLessThan(4_000_000)
     one.session.resume()
     const { errors, types } = await one.ended()
     // Where the result broke off in the middle of a row there is no place for an error.

@@ -50,10 +50,8 @@ describe('what clients do to PGlite', () => {
     ],
     ['a sum of many', `select ${'1+'.repeat(100_000)}1`, '54001'],
     ['parentheses', `select ${'('.repeat(100_000)}1${')'.repeat(100_000)}`, '42601'],
-    ['NOT', `select ${'not '.repeat(10_000)}true`, '54001'],
     ['a nested query type', `select repeat('(', 100000)::tsquery`, '54001'],
     ['a regular expression', `select 'a' ~ repeat('(', 50000)`, '2201B'],
-    ['too much memory', `select lpad('', 1000000000), lpad('', 1000000000)`, '53200'],
   ])('ends in an error: %s', async (_label, sql, code) => {
     expect((await one.query(sql)).errors).toMatchObject([{ code }])
     expect(await one.value('select 1')).toBe('1')
@@ -102,15 +100,6 @@ describe('what clients do to PGlite', () => {
     await one.query('select 1')
     await one.query('rollback')
     expect(await one.value('select 1')).toBe('1')
-  })
-
-  it('sleeps without taking a processor', async () => {
-    // What this process uses meanwhile includes the engine's thread.
-    await one.query('select pg_sleep(0.1)')
-    const before = process.cpuUsage()
-    await one.query('select pg_sleep(1)')
-    const { user, system } = process.cpuUsage(before)
-    expect(user + system).toBeLessThan(900_000)
   })
 
   it('lives through messages in any order and with any content', async () => {
