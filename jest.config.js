@@ -19,6 +19,8 @@ export default {
       },
     ],
   },
+  // Behind the usual report: the contract's table of client by promise, from what ran.
+  reporters: ['default', '<rootDir>/test/support/adapter-contract/contract-reporter.cjs'],
   testTimeout: 60_000,
   maxWorkers: 2,
   collectCoverageFrom: ['{core,adapters,gateway}/**/*.ts', '!**/index.ts'],

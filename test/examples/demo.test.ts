@@ -37,7 +37,9 @@ describe('npm start', () => {
   })
 
   it('replaces connections', () => {
-    expect(tableRow(result.stdout, 'all')['connections']).toBeGreaterThan(CLIENTS.length * POOL_SIZE)
+    expect(tableRow(result.stdout, 'all')['connections']).toBeGreaterThan(
+      CLIENTS.length * POOL_SIZE,
+    )
   })
 
   it('sums the clients up, and says how many logins the gateway let in', () => {

@@ -41,11 +41,13 @@ export function createOutput(
     write(bytes) {
       pieces.push(bytes)
       length += bytes.length
-      if (length >= PIECE_BYTES) flush()
+      // A write of less is one that PostgreSQL wants to be seen at once, such as a notice.
+      if (length >= PIECE_BYTES || bytes.length < POSTGRES_BUFFER_BYTES) flush()
     },
     flush,
   }
 }
 
-/** PostgreSQL writes 8 kB at a time; posting each of those costs more than it holds. */
+/** PostgreSQL writes whenever its buffer is full; posting each of those costs more than it holds. */
+const POSTGRES_BUFFER_BYTES = 8_192
 const PIECE_BYTES = 65_536

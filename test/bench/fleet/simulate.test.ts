@@ -127,7 +127,8 @@ describe('a fleet whose Region fails', () => {
   it('asks the Region that is gone less often than one that remembers nothing', async () => {
     const ours = figuresOf(await simulate(regionFails(SMALL), PG_IAM, 1), FAILURE)
     const immediate = figuresOf(await simulate(regionFails(SMALL), IMMEDIATE, 1), FAILURE)
-    expect(ours.unanswered).toBeLessThan(immediate.unanswered / 3)
+    expect(ours.unanswered).toBeLessThan(immediate.unanswered / 5)
+    expect(ours.unanswered).toBeLessThan(1.75 * WANTED)
     expect(refused(ours)).toBeLessThan(refused(immediate) / 2)
   })
 })

@@ -1,57 +1,58 @@
 import { createTurns } from '../../../core/connection/turns.js'
+import { rejectionOf } from '../support/caught.js'
 
 const never = new AbortController().signal
 
 describe('createTurns', () => {
-  it('gives the next caller a turn when the one before has ended it, in the order in which they came', async () => {
+  it('lets callers through one at a time, in the order in which they came', async () => {
     const turns = createTurns()
-    const seen: string[] = []
-    const take = async (name: string): Promise<() => void> => {
+    const order: string[] = []
+    const work = async (name: string): Promise<void> => {
       const end = await turns.take(never)
-      seen.push(name)
-      return end
+      order.push(`${name} begins`)
+      await new Promise((resolve) => setImmediate(resolve))
+      order.push(`${name} ends`)
+      end()
     }
-    const first = await take('first')
-    const second = take('second')
-    const third = take('third')
-    await Promise.resolve()
-    expect(seen).toEqual(['first'])
-    first()
-    ;(await second)()
-    await third
-    expect(seen).toEqual(['first', 'second', 'third'])
+    await Promise.all(['a', 'b', 'c'].map(work))
+    expect(order).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends'])
   })
 
-  it('takes a turn that is ended twice as ended once', async () => {
-    const turns = createTurns()
-    const first = await turns.take(never)
-    const second = turns.take(never)
-    const third = jest.fn()
-    const waiting = turns.take(never).then(third)
-    first()
-    first()
-    const end = await second
-    expect(third).not.toHaveBeenCalled()
-    end()
-    await waiting
-    expect(third).toHaveBeenCalledTimes(1)
-  })
-
-  it('passes over who has given up, who is told at once', async () => {
+  it('passes over those who gave up, and tells them so', async () => {
     const turns = createTurns()
     const end = await turns.take(never)
     const controller = new AbortController()
-    const impatient = turns.take(controller.signal)
-    const patient = turns.take(never)
-    controller.abort()
-    await expect(impatient).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    const impatient = rejectionOf(turns.take(controller.signal))
+    const next = turns.take(never)
+    controller.abort('why')
+    expect(await impatient).toMatchObject({ code: 'ERR_ABORTED', cause: 'why' })
+    expect(await rejectionOf(turns.take(AbortSignal.abort()))).toMatchObject({
+      code: 'ERR_ABORTED',
+    })
     end()
-    await expect(patient).resolves.toEqual(expect.any(Function))
+    await expect(next).resolves.toBeInstanceOf(Function)
   })
 
-  it('gives no turn to a signal that has fired already', async () => {
+  it('ends a turn once, however often that is said', async () => {
     const turns = createTurns()
-    await expect(turns.take(AbortSignal.abort())).rejects.toMatchObject({ code: 'ERR_ABORTED' })
-    await expect(turns.take(never)).resolves.toEqual(expect.any(Function))
+    const end = await turns.take(never)
+    const second = turns.take(never)
+    const third = turns.take(never)
+    end()
+    end()
+    const endOfSecond = await second
+    let isThird = false
+    void third.then(() => (isThird = true))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(isThird).toBe(false)
+    endOfSecond()
+    await third
+  })
+
+  it('is free again after the last turn', async () => {
+    const turns = createTurns()
+    const end = await turns.take(never)
+    end()
+    await expect(turns.take(never)).resolves.toBeInstanceOf(Function)
   })
 })

@@ -81,7 +81,7 @@ describe('auroraDsql given anything', () => {
         if (!(result instanceof Error)) return
         expect(isPgIamError(result) && CODES.includes(result.code)).toBe(true)
         // The message names the option, and is one line that fits into a log.
-        expect(result.message).toMatch(new RegExp(`^"(${name}|user)(\\[\\d+\\])?[".]`))
+        expect(result.message).toMatch(new RegExp(`^"(${name}|user|region)(\\[\\d+\\])?[".]`))
         expect(result.message).not.toContain('\n')
       }),
       { numRuns: 2_000 },

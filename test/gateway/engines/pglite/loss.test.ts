@@ -1,0 +1,94 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Engine } from '../../../../gateway/engines/engine.js'
+import {
+  startPgliteEngine,
+  type PgliteEngineOptions,
+} from '../../../../gateway/engines/pglite/pglite-engine.js'
+import { frontend } from '../../wire/frontend-messages.js'
+import { connect, query, SYNC } from './protocol-client.js'
+
+/** The listener lets no such message through; PostgreSQL ends the connection for it, and PGlite has only one. */
+const DEADLY = [frontend('z'), SYNC]
+
+/** Multiplications in which PostgreSQL does not look for a cancel, for many seconds. */
+const DEAF = `select ${Array.from({ length: 60 }, () => `(repeat('9', 65000)::numeric * repeat('9', 65000)::numeric)`).join(' + ')}`
+
+describe('PGlite when it is lost', () => {
+  let directory: string
+  let errors: string[]
+  let options: PgliteEngineOptions
+  let engine: Engine | undefined
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'pg-iam-data-'))
+    errors = []
+    options = {
+      roles: ['app'],
+      database: 'postgres',
+      cancelGraceMs: 200,
+      logger: { debug() {}, info() {}, warn() {}, error: (message) => errors.push(message) },
+    }
+  })
+  afterEach(async () => {
+    await engine?.close()
+    await rm(directory, { recursive: true })
+  })
+
+  it('tells all sessions, says that the data is gone, and starts anew', async () => {
+    engine = await startPgliteEngine(options)
+    const [one, two] = [await connect(engine), await connect(engine)]
+    await one.query('create table t (i int)')
+    one.send(...DEADLY)
+    for (const client of [one, two]) {
+      expect((await client.ended()).errors).toMatchObject([{ severity: 'FATAL', code: '57P01' }])
+    }
+    expect(errors).toEqual([expect.stringContaining('all data with it')])
+    const three = await connect(engine)
+    expect((await three.query('select * from t')).errors[0]?.code).toBe('42P01')
+    expect((await three.query('create table t (i int)')).errors).toEqual([])
+  })
+
+  it('keeps what was committed in a data directory, also when a statement does not listen', async () => {
+    const dataDirectory = join(directory, 'data')
+    engine = await startPgliteEngine({ ...options, dataDirectory })
+    const one = await connect(engine)
+    await one.query('create table t (i int); insert into t values (1)')
+    await one.query('begin; insert into t values (2)')
+    one.send(query(`do $$ begin raise notice 'now %', repeat('x', 100000); end $$; ${DEAF}`))
+    await one.next('N')
+    one.session.cancel()
+    expect((await one.ended()).errors).toMatchObject([{ code: '57P01' }])
+    const two = await connect(engine)
+    expect(await two.value('select sum(i) from t')).toBe('1')
+    await engine.close()
+    expect(await readdir(directory)).toEqual(['data'])
+    engine = await startPgliteEngine({ ...options, dataDirectory })
+    expect(await (await connect(engine)).value('select sum(i) from t')).toBe('1')
+  })
+
+  it('does not share a data directory, and takes none that holds something else', async () => {
+    const dataDirectory = join(directory, 'data')
+    engine = await startPgliteEngine({ ...options, dataDirectory })
+    const again = startPgliteEngine({ ...options, dataDirectory })
+    await expect(again).rejects.toMatchObject({ code: 'ERR_GATEWAY_ENGINE' })
+    await writeFile(join(directory, 'something else'), '')
+    const foreign = startPgliteEngine({ ...options, dataDirectory: directory })
+    await expect(foreign).rejects.toMatchObject({ code: 'ERR_OPTION_INVALID' })
+    await rm(`${directory}.lock`, { force: true })
+  })
+
+  it('makes a dump that was destroyed anew, and a database of any name', async () => {
+    const cacheDirectory = join(directory, 'cache')
+    const named = { ...options, cacheDirectory, database: 'Odd "name"' }
+    engine = await startPgliteEngine(named)
+    await engine.close()
+    const [dump] = await readdir(cacheDirectory)
+    await writeFile(join(cacheDirectory, dump!), Buffer.alloc(1_000, 'no dump'))
+    engine = await startPgliteEngine(named)
+    const client = await connect(engine, 'app', {}, 'Odd "name"')
+    expect(await client.value('select current_database()')).toBe('Odd "name"')
+    expect(await readdir(cacheDirectory)).toEqual([dump])
+  })
+})
