@@ -73,7 +73,7 @@ describe('README.md', () => {
     const codes: PgIamErrorCode[] = [
       ...readFileSync(join(root, 'core/errors.ts'), 'utf8').matchAll(/^ {2}\| '(ERR_\w+)'/gm),
     ].map(([, code]) => code as PgIamErrorCode)
-    const explained = [...readme.matchAll(/^\| `(ERR_\w+)` \|/gm)].map(([, code]) => code)
+    const explained = [...readme.matchAll(/^\| `(ERR_\w+)` +\|/gm)].map(([, code]) => code)
     expect(codes.length).toBeGreaterThan(10)
     expect(new Set(explained)).toEqual(new Set(codes))
     expect(explained).toHaveLength(codes.length)

@@ -42,7 +42,10 @@ describe('PGlite when it is lost', () => {
     await one.query('create table t (i int)')
     one.send(...DEADLY)
     for (const client of [one, two]) {
-      expect((await client.ended()).errors).toMatchObject([{ severity: 'FATAL', code: '57P01' }])
+      expect((await client.ended()).errors.at(-1)).toMatchObject({
+        severity: 'FATAL',
+        code: '57P01',
+      })
     }
     expect(errors).toEqual([expect.stringContaining('all data with it')])
     const three = await connect(engine)
@@ -56,7 +59,7 @@ describe('PGlite when it is lost', () => {
     const one = await connect(engine)
     await one.query('create table t (i int); insert into t values (1)')
     await one.query('begin; insert into t values (2)')
-    one.send(query(`do $$ begin raise notice 'now %', repeat('x', 100000); end $$; ${DEAF}`))
+    one.send(query(`do $$ begin raise notice 'now'; end $$; ${DEAF}`))
     await one.next('N')
     one.session.cancel()
     expect((await one.ended()).errors).toMatchObject([{ code: '57P01' }])
