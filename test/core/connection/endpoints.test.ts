@@ -10,7 +10,10 @@ const [A, B, C] = [named('a'), named('b'), named('c')]
 const hosts = (endpoints: readonly Endpoint[]): string => endpoints.map(({ host }) => host).join('')
 
 describe('createEndpointSet', () => {
-  function endpointSet(): { set: ReturnType<typeof createEndpointSet>; pass: (ms: number) => void } {
+  function endpointSet(): {
+    set: ReturnType<typeof createEndpointSet>
+    pass: (ms: number) => void
+  } {
     let now = 1_000_000
     const set = createEndpointSet([A, B, C], { now: () => now, random: () => 1 })
     return { set, pass: (ms) => (now += ms) }
@@ -20,7 +23,11 @@ describe('createEndpointSet', () => {
     const { set } = endpointSet()
     expect(hosts(set.inOrder())).toBe('abc')
     set.didNotAnswer(A)
-    expect([hosts(set.inOrder()), hosts(set.resting()), hosts(set.all)]).toEqual(['bca', 'a', 'abc'])
+    expect([hosts(set.inOrder()), hosts(set.resting()), hosts(set.all)]).toEqual([
+      'bca',
+      'a',
+      'abc',
+    ])
     set.answered(A)
     expect([hosts(set.inOrder()), hosts(set.resting())]).toEqual(['abc', ''])
   })
@@ -47,7 +54,7 @@ describe('createEndpointSet', () => {
 })
 
 describe('tryEndpoints', () => {
-  type Answer = 'in' | Error | string
+  type Answer = Error | string
   /** Tries endpoints that answer so, in turn: let in, refuse with a SQLSTATE, or fail. */
   function attempt(answers: Record<string, Answer>, endpoints = [A, B, C]) {
     const tried: string[] = []
@@ -69,7 +76,11 @@ describe('tryEndpoints', () => {
           const answer = answers[host] ?? 'in'
           if (answer instanceof Error) throw answer
           const socket = { destroy: () => destroyed.push(host) } as never
-          return { socket, received: Buffer.alloc(0), ...(answer === 'in' ? {} : { refusedWith: answer }) }
+          return {
+            socket,
+            received: Buffer.alloc(0),
+            ...(answer === 'in' ? {} : { refusedWith: answer }),
+          }
         },
       })
     return { run, tried, destroyed, set, abort: () => controller.abort() }
@@ -81,12 +92,15 @@ describe('tryEndpoints', () => {
     expect(tried).toEqual(['a'])
   })
 
-  it.each<Answer>([new Error('ECONNREFUSED'), '57P01', '57P03', '53300', '53200'])('goes to the next one after %s', async (answer) => {
-    const { run, tried, destroyed } = attempt({ a: answer })
-    expect((await run()).host).toBe('b')
-    expect(tried).toEqual(['a', 'b'])
-    expect(destroyed).toEqual(typeof answer === 'string' ? ['a'] : [])
-  })
+  it.each<Answer>([new Error('ECONNREFUSED'), '57P01', '57P03', '53300', '53200'])(
+    'goes to the next one after %s',
+    async (answer) => {
+      const { run, tried, destroyed } = attempt({ a: answer })
+      expect((await run()).host).toBe('b')
+      expect(tried).toEqual(['a', 'b'])
+      expect(destroyed).toEqual(typeof answer === 'string' ? ['a'] : [])
+    },
+  )
 
   it.each(['28000', '28P01', '3D000'])('takes a refusal with %s for an answer', async (code) => {
     const { run, tried, set } = attempt({ a: code })

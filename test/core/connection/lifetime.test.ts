@@ -18,8 +18,12 @@ afterEach(() => jest.useRealTimers())
 describe('drawLifetimeSecs', () => {
   it('is between four fifths of the lifetime and all of it', () => {
     const login = auroraDsql({ ...OPTIONS, maxLifetimeSecs: 1_000 })
-    expect([0, 0.5, 1].map((chance) => drawLifetimeSecs(login, () => chance))).toEqual([1_000, 900, 800])
-    expect(new Set(Array.from({ length: 20 }, () => drawLifetimeSecs(login))).size).toBeGreaterThan(10)
+    expect([0, 0.5, 1].map((chance) => drawLifetimeSecs(login, () => chance))).toEqual([
+      1_000, 900, 800,
+    ])
+    expect(new Set(Array.from({ length: 20 }, () => drawLifetimeSecs(login))).size).toBeGreaterThan(
+      10,
+    )
   })
 })
 
@@ -72,15 +76,25 @@ describe('createStreamFactory', () => {
   })
 
   it('knows no login of anything else', () => {
-    for (const value of [undefined, null, {}, () => {}, 'x']) expect(loginOfFactory(value)).toBeUndefined()
+    for (const value of [undefined, null, {}, () => {}, 'x'])
+      expect(loginOfFactory(value)).toBeUndefined()
     const mark = markWithLogin(() => 1, login)
     expect([mark(), loginOfFactory(mark)]).toEqual([1, login])
   })
 
   it('says of clients of any kind whether their stream is past its age, and why it was lost', async () => {
     const stream = createStreamFactory(login)()
-    expect([isPastLifetime({ connection: { stream } }), lossOf({ connection: { stream } })]).toEqual([false, undefined])
-    for (const client of [undefined, null, {}, { connection: {} }, { connection: { stream: {} } }]) {
+    expect([
+      isPastLifetime({ connection: { stream } }),
+      lossOf({ connection: { stream } }),
+    ]).toEqual([false, undefined])
+    for (const client of [
+      undefined,
+      null,
+      {},
+      { connection: {} },
+      { connection: { stream: {} } },
+    ]) {
       expect([isPastLifetime(client), lossOf(client)]).toEqual([false, undefined])
     }
     stream.destroy()

@@ -32,7 +32,8 @@ describe('cancelling on PGlite', () => {
   ]
   /** Sends, and resolves once the statement runs: it raises a notice first. */
   const begin = async (client: ProtocolClient, sql: string): Promise<void> => {
-    client.send(query(`do $$ begin raise notice '%', repeat('x', 100000); end $$; begin; ${sql}`))
+    await client.query('begin')
+    client.send(query(`do $$ begin raise notice 'begun'; end $$; ${sql}`))
     await client.next('N')
   }
 

@@ -1,0 +1,152 @@
+import * as fc from 'fast-check'
+import { auroraDsql, isPgIamError } from '../../../core/index.js'
+import { checkDriverOptions } from '../../../core/connection/driver-options.js'
+import { thrownBy } from '../support/caught.js'
+import { createAuthority } from '../support/certificates.js'
+import { HOST, OPTIONS } from '../support/dsql-options.js'
+import { printed } from '../support/printed.js'
+
+const OWNED = {
+  host: 'host',
+  port: 'port',
+  user: 'user',
+  database: 'database',
+  password: 'password',
+  connectionString: 'url',
+  stream: 'socket',
+  ssl: 'tls',
+} as const
+const login = auroraDsql({ ...OPTIONS, connectTo: { host: 'tunnel', port: 6000 } })
+const check = (given: object): unknown => checkDriverOptions(login, given, OWNED, 'connection.')
+
+describe('checkDriverOptions', () => {
+  it.each<object>([
+    {},
+    { max: 5, application_name: 'x' },
+    { host: HOST, port: 5432, user: 'app', database: 'postgres' },
+    { host: 'tunnel', port: '6000' },
+    { host: undefined, password: undefined, connectionString: null, ssl: undefined },
+    { ssl: true },
+    { ssl: {} },
+    { ssl: 'verify-full' },
+    { ssl: { rejectUnauthorized: true, servername: HOST, minVersion: 'TLSv1.3', key: undefined } },
+  ])('takes %j, and gives the TLS of the login', (given) => {
+    expect(check(given)).toBe(login.tls)
+  })
+
+  it.each<[object, string, string]>([
+    [
+      { password: 'CANARY' },
+      'ERR_OPTION_CONFLICT',
+      '"connection.password" must not be given beside a login',
+    ],
+    [
+      { password: '' },
+      'ERR_OPTION_CONFLICT',
+      '"connection.password" must not be given beside a login',
+    ],
+    [
+      { password: () => 'CANARY' },
+      'ERR_OPTION_CONFLICT',
+      '"connection.password" must not be given beside a login',
+    ],
+    [
+      { connectionString: 'postgres://a:CANARY@h' },
+      'ERR_OPTION_CONFLICT',
+      '"connection.connectionString" must not be given beside a login',
+    ],
+    [
+      { stream: () => 1 },
+      'ERR_OPTION_CONFLICT',
+      '"connection.stream" must not be given beside a login',
+    ],
+    [
+      { host: 'other' },
+      'ERR_OPTION_CONFLICT',
+      `"connection.host" must be "${HOST}", as the login says, got "other"`,
+    ],
+    [
+      { port: 1 },
+      'ERR_OPTION_CONFLICT',
+      '"connection.port" must be 5432, as the login says, got 1',
+    ],
+    [
+      { user: 'admin' },
+      'ERR_OPTION_CONFLICT',
+      '"connection.user" must be "app", as the login says, got "admin"',
+    ],
+    [
+      { database: 'x' },
+      'ERR_OPTION_CONFLICT',
+      '"connection.database" must be "postgres", as the login says, got "x"',
+    ],
+    [
+      { ssl: false },
+      'ERR_TLS_UNVERIFIED',
+      '"connection.ssl" must not turn TLS or its verification off',
+    ],
+    [
+      { ssl: 'require' },
+      'ERR_TLS_UNVERIFIED',
+      '"connection.ssl" must not turn TLS or its verification off',
+    ],
+    [
+      { ssl: { rejectUnauthorized: false } },
+      'ERR_TLS_UNVERIFIED',
+      '"connection.ssl" must not turn TLS or its verification off',
+    ],
+    [
+      { ssl: { servername: 'other' } },
+      'ERR_OPTION_CONFLICT',
+      `"connection.ssl.servername" must be "${HOST}", as the login says`,
+    ],
+    [
+      { ssl: { key: 'CANARY' } },
+      'ERR_OPTION_CONFLICT',
+      '"connection.ssl.key" must not be given beside a login',
+    ],
+  ])('refuses %j', (given, code, message) => {
+    const error = thrownBy(() => check(given))
+    expect(error).toMatchObject({ code, message })
+    expect(printed(error)).not.toContain('CANARY')
+  })
+
+  it('takes the authorities over where the login names none, in any form that Node takes', async () => {
+    const [{ ca: one }, { ca: two }] = await Promise.all([
+      createAuthority('One'),
+      createAuthority('Two'),
+    ])
+    expect(check({ ssl: { ca: one } })).toEqual({ ...login.tls, ca: one })
+    expect(check({ ssl: { ca: [one, Buffer.from(two)] } })).toEqual({
+      ...login.tls,
+      ca: `${one}\n${two}`,
+    })
+    const trusting = auroraDsql({ ...OPTIONS, tls: { ca: one } })
+    expect(checkDriverOptions(trusting, { ssl: { ca: two } }, OWNED)).toBe(trusting.tls)
+    expect(thrownBy(() => check({ ssl: { ca: 'no certificate' } }))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+    })
+  })
+
+  it('refuses what is no object', () => {
+    expect(thrownBy(() => check('host=x' as never))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: '"connection" must be an object, got "host=x"',
+    })
+  })
+
+  it('takes or refuses anything, and never gives TLS that is not verified', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...Object.keys(OWNED)), fc.anything(), (name, value) => {
+        try {
+          expect(check({ [name]: value })).toMatchObject({
+            rejectUnauthorized: true,
+            servername: HOST,
+          })
+        } catch (error) {
+          expect(isPgIamError(error)).toBe(true)
+        }
+      }),
+    )
+  })
+})
