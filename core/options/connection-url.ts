@@ -31,7 +31,8 @@ export function connectionUrlOptions(url: unknown): UrlOptions {
   if (parsed.hostname !== '') options.host = parsed.hostname.replace(/^\[(.*)\]$/, '$1')
   if (parsed.port !== '') options.port = parsed.port
   if (parsed.username !== '') options.user = decode(parsed.username, 'user')
-  if (parsed.pathname.length > 1) options.database = decode(parsed.pathname.slice(1), 'database')
+  const database = pathOf(url)
+  if (database !== '') options.database = decode(database, 'database')
   for (const [name, value] of parsed.searchParams) applyParameter(options, name, value)
   return options
 }
@@ -76,6 +77,11 @@ function parse(url: unknown): URL {
       hint: 'Percent-encode special characters in it.',
     },
   )
+}
+
+/** As written: a `URL` would take the name of a database that is a dot, or two, for a step in a tree of folders. */
+function pathOf(url: unknown): string {
+  return /^[^:]+:\/\/[^/?]*\/([^?]*)/.exec(String(url))?.[1] ?? ''
 }
 
 function decode(component: string, name: string): string {

@@ -131,6 +131,12 @@ describe('connectionUrlOptions', () => {
     )
   })
 
+  it.each(['.', '..', '%2e', 'a%2Fb'])('takes the database %s for a name', (encoded) => {
+    expect(connectionUrlOptions(`postgres://app@db.example/${encoded}?ssl=true`)).toMatchObject({
+      database: decodeURIComponent(encoded),
+    })
+  })
+
   it('reads back any user, database and host that were encoded', () => {
     const name = fc.string({ minLength: 1, unit: 'grapheme' })
     fc.assert(
