@@ -2,14 +2,13 @@
 import type { DrizzleConfig } from 'drizzle-orm'
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres'
 import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
-import type { Pool, PoolClient, PoolConfig } from 'pg'
-import { sqlStateOf } from '../core/conflict/is-occ-conflict.js'
+import type { Pool, PoolConfig } from 'pg'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
-import { lendToTransaction } from '../core/conflict/transaction-lease.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import type { Login } from '../core/login.js'
+import { runOnPool } from './drizzle/run-on-pool.js'
 import { createPool } from './pg.js'
 
 /** Drizzle's own configuration, with `connection` for the pool as in `drizzle({ connection })`. */
@@ -32,6 +31,9 @@ export type DrizzleTransaction<TSchema extends Record<string, unknown>> = Parame
  *
  * Exported from `'pg-iam/drizzle'`.
  *
+ * Its `transaction` gives the connection back when BEGIN fails, rejects with what failed first, and refuses statements that come
+ * after it; Drizzle's own leaks the connection, rejects with the ROLLBACK that failed of it, and runs them.
+ *
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login has already
  */
 export function drizzleClient<TSchema extends Record<string, unknown> = Record<string, never>>(
@@ -40,15 +42,16 @@ export function drizzleClient<TSchema extends Record<string, unknown> = Record<s
 ): DrizzleDatabase<TSchema> {
   checkDriverOptions(login, config, { client: 'socket' })
   const { connection = {}, ...drizzleConfig } = config
-  return drizzle({
+  const db = drizzle({
     ...(drizzleConfig as DrizzleConfig<TSchema>),
     client: createPool(login, connection),
   })
+  db.transaction = (work, options) => runOnPool(db, work, options)
+  return db
 }
 
 /**
- * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict. Unlike `db.transaction()` it gives the
- * connection back when BEGIN fails, and reports what failed first rather than the ROLLBACK that failed of it.
+ * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict.
  *
  * Exported from `'pg-iam/drizzle'`.
  *
@@ -75,48 +78,4 @@ export function drizzleTransaction<
     fn,
     attempt: (work) => runOnPool(db, work, config),
   })
-}
-
-async function runOnPool<T, TSchema extends Record<string, unknown>>(
-  db: DrizzleDatabase<TSchema>,
-  work: (transaction: DrizzleTransaction<TSchema>, connection?: unknown) => Promise<T>,
-  config: PgTransactionConfig | undefined,
-): Promise<T> {
-  const client = await db.$client.connect()
-  const lease = lendToTransaction(client)
-  let broken: Error | undefined
-  try {
-    return await databaseOn(lease.client, db).transaction(
-      (transaction) => work(transaction, client),
-      config,
-    )
-  } catch (error) {
-    // Without an answer of the server nobody knows what state the connection is in.
-    if (sqlStateOf(error) === undefined) broken = error as Error
-    throw error
-  } finally {
-    lease.end()
-    client.release(broken)
-  }
-}
-
-/** The same database on one connection, with the dialect, the schema and the logger of `db`. */
-function databaseOn<TSchema extends Record<string, unknown>>(
-  client: PoolClient,
-  db: DrizzleDatabase<TSchema>,
-): NodePgDatabase<TSchema> {
-  const { dialect, session } = db as unknown as DrizzleInternals
-  const Session = session.constructor as new (...args: unknown[]) => unknown
-  const Database = db.constructor as new (...args: unknown[]) => NodePgDatabase<TSchema>
-  return new Database(
-    dialect,
-    new Session(client, dialect, session.schema, session.options),
-    session.schema,
-  )
-}
-
-/** Drizzle marks these as internal; it offers no other way to move a database onto one connection. */
-interface DrizzleInternals {
-  dialect: unknown
-  session: { schema: unknown; options: unknown }
 }

@@ -25,6 +25,8 @@ export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config 
   refuseOtherPaths(config)
   return {
     client: 'pg',
+    // Without a version Knex (3.3) asks for it on its first connection, which it leaves open where that fails.
+    version: '16.0',
     ...config,
     pool: { ...config.pool, validate: validator(config.pool?.validate) },
     connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
@@ -34,6 +36,9 @@ export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config 
 /**
  * Returns a connection function for `knex({ client: 'pg', connection })`: every physical connection logs in with a token of
  * its own. Knex asks it once and keeps what it gives, which is good for any number of connections and tokens.
+ *
+ * Give Knex a `version` beside it, such as `'16.0'`: else it asks for one on its first connection, and leaves that open where the
+ * query fails.
  *
  * Exported from `'pg-iam/knex'`.
  *

@@ -8,13 +8,12 @@ import {
   type PoolConfig,
 } from 'pg'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
-import { JitteredPool } from './pg/jittered-pool.js'
+import { createStreamFactory, loginOfFactory, lossOf } from '../core/connection/stream-factory.js'
+import { drawnLifetimeSeconds } from './pg/drawn-lifetime.js'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { lendToTransaction } from '../core/conflict/transaction-lease.js'
 import { sqlStateOf } from '../core/conflict/is-occ-conflict.js'
-import { drawLifetimeSecs } from '../core/connection/lifetime.js'
 import type { Login } from '../core/login.js'
 import { checkOptions, boolean, oneOf } from '../core/options/check.js'
 
@@ -27,7 +26,7 @@ import { checkOptions, boolean, oneOf } from '../core/options/check.js'
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function createPool(login: Login, config: PoolConfig = {}): Pool {
-  const pool = new JitteredPool(poolConfig(login, config))
+  const pool = new Pool(pgConfig(login, config))
   // Without a listener the death of an idle connection ends the process; the pool has dropped it by then.
   pool.on('error', ignore)
   return pool
@@ -58,8 +57,17 @@ export function createClient(login: Login, config: ClientConfig = {}): Client {
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function pgConfig(login: Login, config: PoolConfig = {}): PoolConfig {
-  // A pool of another make reads the age once, so chance draws it here.
-  return { maxLifetimeSeconds: drawLifetimeSecs(login), ...poolConfig(login, config) }
+  const { onConnect } = config
+  return {
+    maxLifetimeSeconds: drawnLifetimeSeconds(login),
+    ...config,
+    ...clientConfig(login, config),
+    // A client that is checked out has no listener of the pool's: the death of its backend would end the process.
+    onConnect: (client: ClientBase) => {
+      client.on('error', ignore)
+      return onConnect?.(client)
+    },
+  }
 }
 
 /** How a transaction begins, and how it is retried. */
@@ -93,19 +101,6 @@ export function pgTransaction<T>(
   })
 }
 
-function poolConfig(login: Login, config: PoolConfig): PoolConfig {
-  const { onConnect } = config
-  return {
-    ...config,
-    ...clientConfig(login, config),
-    // A client that is checked out has no listener of the pool's: the death of its backend would end the process.
-    onConnect: (client: ClientBase) => {
-      client.on('error', ignore)
-      return onConnect?.(client)
-    },
-  }
-}
-
 async function runOnPool<T>(
   pool: Pool,
   begin: string,
@@ -127,8 +122,8 @@ async function runOnPool<T>(
       throw error
     }
   } catch (error) {
-    // Without an answer of the server nobody knows what state the connection is in.
-    if (sqlStateOf(error) === undefined) broken = error as Error
+    // Without an answer of the server nobody knows what state the connection is in, and after its last words it is going.
+    if (sqlStateOf(error) === undefined || lossOf(client) !== undefined) broken = error as Error
     throw error
   } finally {
     client.release(broken)

@@ -4,6 +4,7 @@ import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-opt
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkOptions, text } from '../core/options/check.js'
 import { PADDING_PARAMETER } from '../core/connection/first-packet.js'
+import type { LastWords } from '../core/connection/last-words.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { drawLifetimeSecs } from '../core/connection/lifetime.js'
@@ -59,8 +60,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     ssl: false,
     // A public option that its types leave out. It is called per physical connection and must not reject: that would
     // lose the slot for good. The stream never does; what fails is reported on it, as by any socket.
-    // It fails with what the server said last, which Postgres.js does not wait for.
-    socket: createStreamFactory(login, { tls, failsWhenLost: true }),
+    socket: createStreamFactory(login, { tls, lossError, isUnattended: asksForTypes }),
     connection: { ...options.connection, [PADDING_PARAMETER]: PADDING },
   } as Options<T>
 }
@@ -100,6 +100,20 @@ type Begin<Types extends Record<string, unknown>> = <T>(
   begin: string,
   work: (sql: TransactionSql<Types>) => Promise<T>,
 ) => Promise<T>
+
+/**
+ * Postgres.js (3.4) keeps the last words of a server for the end of the query, which never comes: the query fails of something
+ * else, and the next one on that slot, on another connection, of these.
+ */
+function lossError(said: LastWords): Error {
+  const { PostgresError } = postgres as unknown as { PostgresError: new (said: LastWords) => Error }
+  return new PostgresError(said)
+}
+
+/** Postgres.js asks for the array types on each new connection, and lets nobody wait for the answer. */
+function asksForTypes(request: Buffer): boolean {
+  return request.includes('select b.oid, b.typarray')
+}
 
 /**
  * Postgres.js (3.4) collects small writes for a moment. Where the connection dies in that moment it forgets to send what it

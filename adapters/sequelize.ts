@@ -195,8 +195,13 @@ function withLogin(dialectOptions: object | undefined, login: Login, tls: Verifi
   return {
     ...dialectOptions,
     ssl: false,
-    stream: createStreamFactory(login, { tls, retiresWhenIdle: true }),
+    stream: createStreamFactory(login, { tls, retiresWhenIdle: true, isUnattended: asksForTypes }),
   }
+}
+
+/** Sequelize asks for ranges and enums on its first connections, and leaks one on which that fails. */
+function asksForTypes(request: Buffer): boolean {
+  return request.includes('WITH ranges AS')
 }
 
 /** libpq opens its connections itself, and a replication set has several addresses. */

@@ -14,7 +14,8 @@ import type { Login } from '../core/login.js'
 import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
 import { unverified, weakens } from '../core/tls/verified-tls.js'
 import { answerPasswordRequest } from './typeorm/answer-password-request.js'
-import { JitteredPool } from './pg/jittered-pool.js'
+import { lendRunner } from './typeorm/lend-runner.js'
+import { drawnLifetimeSeconds } from './pg/drawn-lifetime.js'
 
 /** TypeORM's options for PostgreSQL. */
 export type TypeormPostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>
@@ -48,8 +49,9 @@ export function typeormOptions(
     ...(login.user === undefined ? {} : { username: login.user }),
     ssl: false,
     // Without `native`: TypeORM takes pg-native wherever that is installed, and it knows no `stream`.
-    driver: options.driver ?? { ...pg, Pool: JitteredPool, native: undefined },
+    driver: options.driver ?? { ...pg, native: undefined },
     extra: {
+      maxLifetimeSeconds: drawnLifetimeSeconds(login),
       ...extra,
       // `extra` beats the options above it. Both are said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they
       // are left out.
@@ -116,7 +118,14 @@ export function typeormTransaction<T>(
     retry,
     fn,
     attempt: (work) =>
-      start(async (manager) => work(manager, await manager.queryRunner?.connect())),
+      start(async (manager) => {
+        const lease = lendRunner(manager.queryRunner!)
+        try {
+          return await work(manager, await manager.queryRunner?.connect())
+        } finally {
+          lease.end()
+        }
+      }),
   })
 }
 

@@ -13,7 +13,7 @@ export function guardSql(inner: TransactionSql, transaction: TransactionState): 
     (...args: never[]): unknown =>
       guardQuery(call(...args), transaction)
   const savepoint = (...args: [string | Work, Work?]): unknown => {
-    if (transaction.isOver) return Promise.reject(transaction.tooLate() as Error)
+    if (transaction.isClosed) return Promise.reject(transaction.tooLate() as Error)
     const work = args[1] ?? (args[0] as Work)
     // Guarded as the whole is: Postgres.js would write the ROLLBACK TO of a savepoint to the dead connection, too.
     const nested = (sql: TransactionSql): unknown =>
@@ -44,7 +44,7 @@ const SENDERS: ReadonlySet<string | symbol> = new Set(['execute', 'handle', 'for
 function guardQuery(query: unknown, transaction: TransactionState): unknown {
   if (!isQuery(query)) return query
   const then: Promise<unknown>['then'] = (succeed, fail) => {
-    if (transaction.isOver)
+    if (transaction.isClosed)
       return Promise.reject(transaction.tooLate() as Error).then(succeed, fail)
     return query
       .then(undefined, (error: unknown) => {
@@ -61,7 +61,7 @@ function guardQuery(query: unknown, transaction: TransactionState): unknown {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       return (...args: unknown[]): unknown => {
-        if (SENDERS.has(name) && transaction.isOver) {
+        if (SENDERS.has(name) && transaction.isClosed) {
           if (name === 'cursor') throw transaction.tooLate()
           return proxy
         }

@@ -22,7 +22,7 @@ export function safeBegin(sql: Sql): Begin {
     const work = maybeWork ?? (optionsOrWork as Work)
     const transaction = createTransactionState()
     const guarded = (inner: TransactionSql): Promise<unknown> =>
-      runGuarded(() => work(guardSql(inner, transaction)), transaction)
+      runGuarded(() => work(guardSql(inner, transaction)), transaction, transaction.close)
     try {
       const result = await (maybeWork === undefined
         ? begin(guarded)

@@ -1,11 +1,16 @@
 /** Whether a transaction of Postgres.js is alive, and how its function runs meanwhile. */
 import type { TransactionSql } from 'postgres'
-import { PgIamError } from '../../core/errors.js'
+import { transactionOver } from '../../core/conflict/transaction-lease.js'
 
 export type Work = (sql: TransactionSql) => unknown
 
 export interface TransactionState {
+  /** Whether it has ended. */
   readonly isOver: boolean
+  /** Whether it takes statements no more: it has ended, or its function has. */
+  readonly isClosed: boolean
+  /** Says that its function has ended, so that whatever comes now belongs behind COMMIT. */
+  close(): void
   /** The error for a statement that comes when the transaction is over. */
   tooLate(): unknown
   /** Says that its connection is lost, as `error` tells. */
@@ -16,13 +21,20 @@ export interface TransactionState {
 
 export function createTransactionState(): TransactionState {
   let isOver = false
+  let isClosed = false
   let loss: { error: unknown } | undefined
   return {
     get isOver() {
       return isOver
     },
+    get isClosed() {
+      return isOver || isClosed
+    },
+    close() {
+      isClosed = true
+    },
     // The statement fails of what ended the transaction, where that was not its function's own end.
-    tooLate: () => (loss === undefined ? over() : loss.error),
+    tooLate: () => (loss === undefined ? transactionOver() : loss.error),
     lose(error) {
       isOver = true
       loss ??= { error }
@@ -39,13 +51,17 @@ export function createTransactionState(): TransactionState {
  * Runs the caller's function, and tells Postgres.js of its end only while the transaction lives: a promise that never settles
  * is what keeps it from writing to the dead connection. The end waits for one turn of the event loop, in which the closing of
  * the connection, that the function may have failed of, has reached `begin`.
+ *
+ * @param settled called when the function has settled
  */
 export function runGuarded(
   work: () => unknown,
   transaction: Pick<TransactionState, 'isOver'>,
+  settled: () => void = () => {},
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const settle = (end: () => void): void => {
+      settled()
       setImmediate(() => {
         if (!transaction.isOver) end()
       })
@@ -62,24 +78,15 @@ export function runGuarded(
 }
 
 /**
- * An error of a statement is Postgres.js's own class. What its connection ended with is not: CONNECTION_CLOSED and the like, the
- * network's errors, or the last words of the server, with its SQLSTATE.
+ * Tells whether an error is the end of the connection: CONNECTION_CLOSED and the like of Postgres.js, an error of the network,
+ * or the last words of the server.
  */
 export function isConnectionLost(error: unknown): boolean {
-  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
-  return (
-    name !== 'PostgresError' &&
-    typeof code === 'string' &&
-    /^(CONNECTION_|CONNECT_|E[A-Z]{3,}|[0-9A-Z]{5}$)/.test(code)
-  )
-}
-
-function over(): PgIamError {
-  return new PgIamError(
-    'ERR_CLOSED',
-    'the transaction is over, and so is the use of its connection',
-    {
-      hint: 'Wait for each statement before the function of the transaction returns.',
-    },
-  )
+  const { code, name, severity } = (error ?? {}) as {
+    code?: unknown
+    name?: unknown
+    severity?: unknown
+  }
+  if (name === 'PostgresError') return severity === 'FATAL' || severity === 'PANIC'
+  return typeof code === 'string' && /^(CONNECTION_|CONNECT_|E[A-Z]{3,})/.test(code)
 }

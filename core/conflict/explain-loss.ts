@@ -1,15 +1,32 @@
 /** Says why a connection was lost, on errors that only say that it was. */
-import { sqlStateOf } from './is-occ-conflict.js'
 
 /**
- * Returns `error`, with `loss` as its `cause` where it has none and tells nothing of the server. When the backend of a
- * transaction dies between two statements, pg hears why, and tells nobody: the next statement fails with "is not queryable",
- * or with whatever an ORM makes of that.
+ * Returns `error`. Where its innermost cause says no more than that the connection is gone, that gets `loss` as its own. When
+ * the backend of a transaction dies between two statements, pg hears why, and tells nobody: the next statement fails with "is
+ * not queryable", or with what an ORM makes of that.
  */
 export function explainedBy(loss: Error | undefined, error: unknown): unknown {
-  if (loss === undefined || typeof error !== 'object' || error === null || error === loss)
-    return error
-  if ('cause' in error || !Object.isExtensible(error) || sqlStateOf(error) !== undefined)
-    return error
-  return Object.defineProperty(error, 'cause', { value: loss, configurable: true, writable: true })
+  if (loss === undefined) return error
+  let innermost = error
+  for (let depth = 0; depth < DEEPEST && causeOf(innermost) !== undefined; depth++)
+    innermost = causeOf(innermost)
+  if (saysGone(innermost) && innermost !== loss && Object.isExtensible(innermost))
+    Object.defineProperty(innermost, 'cause', { value: loss, configurable: true, writable: true })
+  return error
+}
+
+const DEEPEST = 10
+
+function causeOf(error: unknown): unknown {
+  return (error as { cause?: unknown } | null | undefined)?.cause
+}
+
+/** By the words of pg, which Knex and Sequelize repeat, and of TypeORM. */
+function saysGone(error: unknown): error is object {
+  if (typeof error !== 'object' || error === null) return false
+  const { message } = error as { message?: unknown }
+  return (
+    typeof message === 'string' &&
+    /not queryable|connection terminated|already released/i.test(message)
+  )
 }

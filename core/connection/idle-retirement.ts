@@ -1,4 +1,5 @@
 /** Ends connections that have reached their age and do nothing, for pools that only look at those they hand out. */
+import { endsReadyAndIdle } from '../wire/ready-for-query.js'
 
 export interface IdleRetirement {
   /** Says that the driver has written. */
@@ -27,7 +28,8 @@ export function retireWhenIdle(lifetimeMs: number, retire: () => void): IdleReti
       lastUse = Date.now()
     },
     received: (chunk) => {
-      isIdle = endsIdle(chunk)
+      // What a server sends of its own accord, such as a notification, ends no idleness.
+      isIdle ||= endsReadyAndIdle(chunk)
       lastUse = Date.now()
     },
     cancel: () => clearTimeout(timer),
@@ -35,13 +37,3 @@ export function retireWhenIdle(lifetimeMs: number, retire: () => void): IdleReti
 }
 
 const LONGEST_QUIET_MS = 5_000
-
-/** `ReadyForQuery`, outside of a transaction. One that is split over two chunks is not seen, and the connection stays longer. */
-const READY_AND_IDLE = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
-
-function endsIdle(chunk: Buffer): boolean {
-  const { length } = READY_AND_IDLE
-  return (
-    chunk.length >= length && chunk.compare(READY_AND_IDLE, 0, length, chunk.length - length) === 0
-  )
-}

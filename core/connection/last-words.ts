@@ -1,38 +1,61 @@
 /** What a server says before it ends a connection. */
+import { createMessageWalk } from '../wire/message-walk.js'
 
-/** The last words of a server as an error. It has the SQLSTATE as its `code`, as errors of drivers do. */
-export interface LastWords extends Error {
-  code: string
+/** The fields of an error that ends the session, by the names that drivers give them. */
+export interface LastWords {
+  readonly severity: string
+  /** The SQLSTATE. */
+  readonly code: string
+  readonly message: string
+  readonly detail?: string
+  readonly hint?: string
 }
 
-/**
- * Returns the FATAL or PANIC error that `chunk` ends with, or `undefined`. It is found from its end: where the chunk begins is
- * the network's choice.
- */
-export function lastWordsIn(chunk: Buffer): LastWords | undefined {
-  if (chunk.at(-1) !== 0) return undefined
-  const { length } = chunk
-  const earliest = Math.max(0, length - LONGEST_BYTES)
-  for (let at = length - HEADER_BYTES; at >= earliest; at--) {
-    if (chunk[at] !== ERROR_RESPONSE || at + 1 + chunk.readInt32BE(at + 1) !== length) continue
-    return errorOf(chunk.toString('utf8', at + HEADER_BYTES, length).split('\0'))
+export interface LastWordsListener {
+  /** Hears the next chunk. Returns where in it the last words begin, or `undefined` where it does not end with any. */
+  hear(chunk: Buffer): number | undefined
+  /** The last words, once they were heard. */
+  readonly heard: LastWords | undefined
+}
+
+/** Listens for a FATAL or PANIC error. One that comes in two pieces is not heard. */
+export function createLastWordsListener(): LastWordsListener {
+  const walk = createMessageWalk()
+  let heard: LastWords | undefined
+  return {
+    hear(chunk) {
+      const begin = walk.push(chunk)
+      if (begin === undefined || chunk[begin] !== ERROR_RESPONSE) return undefined
+      heard ??= lastWords(chunk.toString('utf8', begin + HEADER_BYTES).split('\0'))
+      return heard === undefined ? undefined : begin
+    },
+    get heard() {
+      return heard
+    },
   }
-  return undefined
+}
+
+/** The error for an application, with the SQLSTATE as its `code`, as errors of drivers have it. */
+export function lastWordsError({ message, ...fields }: LastWords): Error {
+  return Object.assign(new Error(message), fields)
 }
 
 const ERROR_RESPONSE = 'E'.charCodeAt(0)
 const HEADER_BYTES = 5
-/** Far above any such message. */
-const LONGEST_BYTES = 8_192
 
 /** Each field is a letter and a text; `V` is the severity in English, `S` the same in the server's language. */
-function errorOf(fields: readonly string[]): LastWords | undefined {
+function lastWords(fields: readonly string[]): LastWords | undefined {
   const field = (letter: string): string | undefined =>
     fields.find((candidate) => candidate.startsWith(letter))?.slice(1)
   const severity = field('V') ?? field('S')
   if (severity !== 'FATAL' && severity !== 'PANIC') return undefined
-  return Object.assign(new Error(field('M') ?? 'the server ended the connection'), {
-    code: field('C') ?? '08006',
+  const detail = field('D')
+  const hint = field('H')
+  return {
     severity,
-  })
+    code: field('C') ?? '08006',
+    message: field('M') ?? 'the server ended the connection',
+    ...(detail === undefined ? {} : { detail }),
+    ...(hint === undefined ? {} : { hint }),
+  }
 }

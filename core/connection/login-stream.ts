@@ -9,18 +9,19 @@
  * So the driver is told to use no TLS and gets no password at all: it writes its startup packet here, and here the token is
  * made, the server is dialled, TLS is verified, and the password request is answered. The token never enters the driver.
  */
-import { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { CANCEL_REQUEST, SSL_REQUEST } from '../wire/startup-packet.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
+import { DriverSocket, type WriteCallback } from './driver-socket.js'
 import { createFirstPacket } from './first-packet.js'
+import { isGoodbye, sayGoodbye } from './goodbye.js'
 import { retireWhenIdle, type IdleRetirement } from './idle-retirement.js'
-import { lastWordsIn } from './last-words.js'
+import { lastWordsError, type LastWords } from './last-words.js'
 import { drawLifetimeSecs } from './lifetime.js'
 import { openConnection, openForCancel, type OpenConnection } from './open-connection.js'
-import { createSocketSettings } from './socket-settings.js'
+import { createReception, type Reception } from './reception.js'
 import { brokenPipe, closedByServer, tlsTwice } from './stream-errors.js'
 
 export interface LoginStreamOptions {
@@ -28,41 +29,47 @@ export interface LoginStreamOptions {
   tls?: VerifiedTls
   /** Ends the connection once it is past its lifetime and idle. Default `false`: the pool does that. */
   retiresWhenIdle?: boolean
-  /** Fails with what the server said last where the server ends the connection. Default `false`: it just ends. */
-  failsWhenLost?: boolean
+  /**
+   * Where the server ends the connection the stream fails, of this error for what the server said last, which the driver does
+   * not get to read then. Default: the driver reads it, and the stream just ends.
+   */
+  lossError?: (said: LastWords) => Error
+  /**
+   * Tells whether one of the first requests is one whose failure the client would not handle. The server's error is answered with
+   * an empty result, and so is the loss of the connection, before it is told, where there is a `lossError`.
+   */
+  isUnattended?: (request: Buffer) => boolean
 }
 
-type WriteCallback = (error?: Error | null) => void
-
 /** The stream of one physical connection. Nothing happens before the driver writes its first packet. */
-export class LoginStream extends Duplex {
+export class LoginStream extends DriverSocket {
   readonly #login: Login
   readonly #tls: VerifiedTls
   readonly #retiresWhenIdle: boolean
-  readonly #failsWhenLost: boolean
+  readonly #lossError: ((said: LastWords) => Error) | undefined
   readonly #lifetimeMs: number
   readonly #abort = new AbortController()
-  readonly #settings = createSocketSettings()
   readonly #firstPacket = createFirstPacket()
+  readonly #reception: Reception
   #isOpening = false
   #socket: TLSSocket | undefined
   #openedAt = Infinity
   #record: ConnectionRecord | undefined
   #retirement: IdleRetirement | undefined
-  #lastChunk: Buffer = Buffer.alloc(0)
   /** Whether the driver, or we, have ended the connection. */
   #isLeaving = false
   #isEndedByServer = false
 
   constructor(login: Login, options: LoginStreamOptions = {}) {
-    super({ allowHalfOpen: false })
-    const { tls = login.tls, retiresWhenIdle = false, failsWhenLost = false } = options
+    super()
+    const { tls = login.tls, retiresWhenIdle = false, lossError, isUnattended } = options
     this.#login = login
     this.#tls = tls
     this.#retiresWhenIdle = retiresWhenIdle
-    this.#failsWhenLost = failsWhenLost
+    this.#lossError = lossError
+    this.#reception = createReception({ hidesLastWords: lossError !== undefined, isUnattended })
     this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
-    if (failsWhenLost) this.once('end', () => this.#finish())
+    this.once('end', () => this.#finish())
   }
 
   /** Whether the connection has reached the age at which a pool should not hand it out any more. */
@@ -72,15 +79,9 @@ export class LoginStream extends Duplex {
 
   /** Why the server ended the connection, or `undefined` where it has not. */
   get loss(): Error | undefined {
-    const said = lastWordsIn(this.#lastChunk)
-    if (said !== undefined || this.#isLeaving || !this.#isEndedByServer) return said
-    return closedByServer()
-  }
-
-  /** As on a `net.Socket`. The address is the login's business; pg only waits for the event before it writes. */
-  connect(): this {
-    process.nextTick(() => this.emit('connect'))
-    return this
+    const { lastWords } = this.#reception
+    if (lastWords !== undefined) return (this.#lossError ?? lastWordsError)(lastWords)
+    return this.#isEndedByServer && !this.#isLeaving ? closedByServer() : undefined
   }
 
   /** As on a `net.Socket`: Postgres.js reads it before it says goodbye. */
@@ -89,29 +90,10 @@ export class LoginStream extends Duplex {
     return this.#socket === undefined ? 'opening' : 'open'
   }
 
-  setNoDelay(noDelay?: boolean): this {
-    this.#settings.set((socket) => socket.setNoDelay(noDelay))
-    return this
-  }
-
-  setKeepAlive(enable?: boolean, initialDelay?: number): this {
-    this.#settings.set((socket) => socket.setKeepAlive(enable, initialDelay))
-    return this
-  }
-
-  ref(): this {
-    this.#settings.set((socket) => socket.ref())
-    return this
-  }
-
-  unref(): this {
-    this.#settings.set((socket) => socket.unref())
-    return this
-  }
-
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
     if (this.#socket !== undefined) {
-      this.#isLeaving ||= chunk.equals(TERMINATE)
+      this.#isLeaving ||= isGoodbye(chunk)
+      this.#reception.sent(chunk)
       this.#retirement?.wrote()
       writeThrough(this.#socket, chunk, done)
       return
@@ -126,19 +108,6 @@ export class LoginStream extends Duplex {
       () => done(),
       (error: unknown) => done(error as Error),
     )
-  }
-
-  override _writev(
-    chunks: { chunk: Buffer; encoding: BufferEncoding }[],
-    done: WriteCallback,
-  ): void {
-    // One TLS record for what pg corked together: Parse, Bind, Describe, Execute, Sync.
-    const [first] = chunks
-    const joined =
-      chunks.length === 1 && first !== undefined
-        ? first.chunk
-        : Buffer.concat(chunks.map(({ chunk }) => chunk))
-    this._write(joined, 'binary', done)
   }
 
   override _read(): void {
@@ -185,37 +154,58 @@ export class LoginStream extends Duplex {
 
   #attach({ socket, received }: OpenConnection): void {
     this.#socket = socket
-    this.#settings.apply(socket)
+    this.settings.apply(socket)
     socket.on('data', (chunk: Buffer) => {
-      this.#lastChunk = chunk
       this.#retirement?.received(chunk)
-      if (!this.push(chunk)) socket.pause()
+      if (!this.#deliver(chunk)) socket.pause()
     })
-    socket.on('end', () => {
-      this.#isEndedByServer = true
-      this.push(null)
+    socket.on('end', () => this.#endedByServer())
+    socket.on('error', (error) => {
+      this.#tellLoss()
+      this.destroy(error)
     })
-    socket.on('error', (error) => this.destroy(error))
     socket.on('close', () => this.#closed())
-    this.#lastChunk = received
-    if (received.length > 0) this.push(received)
+    if (received.length > 0) this.#deliver(received)
     // A server that refuses the login may have closed while its answer was read.
     if (socket.destroyed) this.#closed()
     else socket.resume()
   }
 
-  /** What was received is still delivered; a driver that no longer reads would otherwise keep the stream open. */
-  #closed(): void {
-    if (this.destroyed) return
+  /**
+   * Behind its last words the server closes. The driver is not left to wait for that: its pool would hand the connection out
+   * meanwhile.
+   *
+   * @returns whether the driver takes more
+   */
+  #deliver(chunk: Buffer): boolean {
+    if (this.#isEndedByServer) return true
+    const { told, isLast } = this.#reception.received(chunk)
+    const takesMore = told.length === 0 || this.push(told)
+    if (isLast) this.#endedByServer()
+    return takesMore
+  }
+
+  #endedByServer(): void {
+    this.#tellLoss()
     this.#isEndedByServer = true
-    this.#record?.closed(this.loss)
-    if (!this.readableEnded && this.readableLength > 0) this.once('end', () => this.#finish())
-    else setImmediate(() => this.#finish())
     this.push(null)
   }
 
+  #tellLoss(): void {
+    const told = this.#isEndedByServer ? Buffer.alloc(0) : this.#reception.lost()
+    if (told.length > 0) this.push(told)
+  }
+
+  /** What was received is still delivered; a driver that no longer reads would otherwise keep the stream open. */
+  #closed(): void {
+    if (this.destroyed) return
+    this.#endedByServer()
+    this.#record?.closed(this.loss)
+    if (this.readableEnded || this.readableLength === 0) setImmediate(() => this.#finish())
+  }
+
   #finish(): void {
-    this.destroy(this.#failsWhenLost ? this.loss : undefined)
+    this.destroy(this.#lossError === undefined ? undefined : this.loss)
   }
 
   /** Says goodbye as a driver would. The driver sees the end at once, so that it sends nothing to a server that is leaving. */
@@ -223,13 +213,10 @@ export class LoginStream extends Duplex {
     const socket = this.#socket
     this.#isLeaving = true
     this.#socket = undefined
-    socket?.setTimeout(GOODBYE_MS, () => socket.destroy()).end(TERMINATE)
+    if (socket !== undefined) sayGoodbye(socket)
     this.push(null)
   }
 }
-
-const GOODBYE_MS = 5_000
-const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])
 
 /** The callback is what holds a driver back that writes faster than the network takes. */
 function writeThrough(socket: TLSSocket, chunk: Buffer, done: WriteCallback): void {

@@ -49,4 +49,27 @@ describe('lendToTransaction', () => {
     expect(target.queries).toEqual([])
     await expect(target.query('by the owner')).resolves.toBe('result')
   })
+
+  it('lets COMMIT and ROLLBACK pass when it is closed, until it is over, and keeps what failed first', async () => {
+    const failures = [new Error('of commit'), new Error('of rollback')]
+    const sent: unknown[] = []
+    const lease = lendToTransaction({
+      query: (query: unknown) => {
+        sent.push(query)
+        return Promise.reject(failures[sent.length - 1]!)
+      },
+    })
+    lease.close()
+    expect(await rejectionOf(lease.client.query('select 1'))).toMatchObject({ code: 'ERR_CLOSED' })
+    expect(lease.endFailure).toBeUndefined()
+    expect(await rejectionOf(lease.client.query({ text: 'commit' }))).toBe(failures[0])
+    expect(await rejectionOf(lease.client.query(' ROLLBACK; '))).toBe(failures[1])
+    expect(lease.endFailure).toBe(failures[0])
+    expect(await rejectionOf(lease.client.query('rollback to savepoint a'))).toMatchObject({
+      code: 'ERR_CLOSED',
+    })
+    lease.end()
+    expect(await rejectionOf(lease.client.query('rollback'))).toMatchObject({ code: 'ERR_CLOSED' })
+    expect(sent).toHaveLength(2)
+  })
 })

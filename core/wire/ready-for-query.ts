@@ -1,0 +1,13 @@
+/** The message by which a server says that it waits for the next request. */
+
+/** Outside of a transaction. */
+export const READY_FOR_QUERY_IDLE: Buffer = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
+
+/** Tells whether `chunk` ends with that message. One that is split over two chunks is not seen. */
+export function endsReadyAndIdle(chunk: Buffer): boolean {
+  const { length } = READY_FOR_QUERY_IDLE
+  return (
+    chunk.length >= length &&
+    chunk.compare(READY_FOR_QUERY_IDLE, 0, length, chunk.length - length) === 0
+  )
+}

@@ -1,0 +1,89 @@
+import { createReception, type Reception } from '../../../core/connection/reception.js'
+import { READY, errorResponse, message, textRow } from '../support/backend-messages.js'
+
+const GOODBYE = errorResponse('57P01', 'terminating connection')
+const NOTHING = Buffer.alloc(0)
+const ROW = textRow('x')
+const FAILED = Buffer.concat([message('E', Buffer.from('SERROR\0C40001\0Mconflict\0\0')), READY])
+
+const ofTypes = (request: Buffer): boolean => request.toString() === 'types'
+
+function reception(change: Partial<Parameters<typeof createReception>[0]> = {}): Reception {
+  return createReception({ hidesLastWords: false, isUnattended: undefined, ...change })
+}
+
+describe('what a driver gets to read', () => {
+  it('is what the server sends', () => {
+    const plain = reception()
+    plain.sent(Buffer.from('select 1'))
+    expect(plain.received(ROW)).toEqual({ told: ROW, isLast: false })
+    expect(plain.lost()).toEqual(NOTHING)
+    expect(plain.lastWords).toBeUndefined()
+  })
+
+  it('ends with the last words of the server', () => {
+    const plain = reception()
+    const chunk = Buffer.concat([ROW, GOODBYE])
+    expect(plain.received(chunk)).toEqual({ told: chunk, isLast: true })
+    expect(plain.lastWords).toMatchObject({ code: '57P01' })
+  })
+
+  it('ends before the last words of the server for a driver that does not understand them', () => {
+    const hiding = reception({ hidesLastWords: true })
+    expect(hiding.received(Buffer.concat([ROW, GOODBYE]))).toEqual({ told: ROW, isLast: true })
+    expect(hiding.lastWords).toMatchObject({ code: '57P01' })
+  })
+})
+
+describe('the reply to a request that nobody waits for', () => {
+  it('comes when it is whole', () => {
+    const guarded = reception({ isUnattended: ofTypes })
+    guarded.sent(Buffer.from('types'))
+    expect(guarded.received(ROW.subarray(0, 8))).toEqual({ told: NOTHING, isLast: false })
+    expect(guarded.received(ROW.subarray(8))).toEqual({ told: ROW, isLast: false })
+    expect(guarded.received(FAILED)).toEqual({ told: FAILED, isLast: false })
+  })
+
+  it('is empty where the server refuses the request', () => {
+    const guarded = reception({ isUnattended: ofTypes })
+    guarded.sent(Buffer.from('types'))
+    expect(guarded.received(FAILED)).toEqual({ told: READY, isLast: false })
+    expect(guarded.received(ROW)).toEqual({ told: ROW, isLast: false })
+  })
+
+  it('is empty where the connection is lost, for a driver that would not live through that', () => {
+    const guarded = reception({ isUnattended: ofTypes, hidesLastWords: true })
+    guarded.sent(Buffer.from('types'))
+    guarded.received(ROW.subarray(0, 8))
+    expect(guarded.lost()).toEqual(READY)
+    expect(guarded.lost()).toEqual(NOTHING)
+
+    const ended = reception({ isUnattended: ofTypes, hidesLastWords: true })
+    ended.sent(Buffer.from('types'))
+    expect(ended.received(GOODBYE)).toEqual({ told: READY, isLast: true })
+  })
+
+  it('is what came of it where the connection is lost, for any other', () => {
+    const guarded = reception({ isUnattended: ofTypes })
+    guarded.sent(Buffer.from('types'))
+    guarded.received(ROW.subarray(0, 8))
+    expect(guarded.lost()).toEqual(ROW.subarray(0, 8))
+    const ended = reception({ isUnattended: ofTypes })
+    ended.sent(Buffer.from('types'))
+    expect(ended.received(GOODBYE)).toEqual({ told: GOODBYE, isLast: true })
+  })
+
+  it('is looked for among the first requests of a connection only', () => {
+    const guarded = reception({ isUnattended: ofTypes })
+    guarded.sent(Buffer.from('set'))
+    guarded.received(READY)
+    guarded.sent(Buffer.from('types'))
+    expect(guarded.received(FAILED).told).toEqual(READY)
+    guarded.sent(Buffer.from('types'))
+    expect(guarded.received(FAILED).told).toEqual(FAILED)
+
+    const late = reception({ isUnattended: ofTypes })
+    for (const request of ['one', 'two', 'three', 'types']) late.sent(Buffer.from(request))
+    expect(late.received(FAILED).told).toEqual(FAILED)
+  })
+})

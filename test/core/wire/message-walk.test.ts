@@ -1,0 +1,41 @@
+import * as fc from 'fast-check'
+import { createMessageWalk } from '../../../core/wire/message-walk.js'
+import { READY, message, textRow } from '../support/backend-messages.js'
+
+const ROW = textRow('x')
+
+describe('createMessageWalk', () => {
+  it('tells where the last message of a chunk begins, where the chunk ends with it', () => {
+    const walk = createMessageWalk()
+    expect(walk.push(READY)).toBe(0)
+    expect(walk.push(Buffer.concat([READY, READY]))).toBe(READY.length)
+    expect(walk.push(Buffer.alloc(0))).toBeUndefined()
+    expect(walk.push(READY.subarray(0, 5))).toBeUndefined()
+    // The rest of a message that began before.
+    expect(walk.push(READY.subarray(5))).toBeUndefined()
+    expect(walk.push(Buffer.concat([READY, READY.subarray(0, 2)]))).toBeUndefined()
+    expect(walk.push(Buffer.concat([READY.subarray(2), READY]))).toBe(READY.length - 2)
+    expect(walk.push(message('N'))).toBe(0)
+  })
+
+  it('finds the last message of any stream, however the network cuts it', () => {
+    const whole = Buffer.concat([ROW, READY, ROW])
+    fc.assert(
+      fc.property(fc.array(fc.nat(whole.length), { maxLength: 8 }), (cuts) => {
+        const walk = createMessageWalk()
+        const at = [0, ...cuts.toSorted((one, other) => one - other), whole.length]
+        for (const [index, from] of at.entries()) walk.push(whole.subarray(from, at[index + 1]))
+        return walk.push(READY) === 0
+      }),
+    )
+  })
+
+  it('is lost for good behind what cannot be a message', () => {
+    const walk = createMessageWalk()
+    expect(walk.push(Buffer.from([0x5a, 0, 0, 0, 3]))).toBeUndefined()
+    expect(walk.push(READY)).toBeUndefined()
+    const other = createMessageWalk()
+    expect(other.push(Buffer.from([0x5a, 0xff, 0, 0, 0, 1]))).toBeUndefined()
+    expect(other.push(READY)).toBeUndefined()
+  })
+})
