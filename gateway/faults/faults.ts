@@ -54,11 +54,16 @@ export interface GatewayFaults {
 export interface FaultHooks extends FaultDecisions {
   /** Whether a connection that was just accepted is cut. */
   cutOnAccept(): boolean
-  /** The error with which a login is refused before its token is looked at. */
-  refuseLogin(openSessions: number): ServerError | undefined
+  /** Takes a place for a login whose token was not looked at yet, or says with which error it is refused. */
+  admitLogin(): LoginPlace | ServerError
   /** Resolves when a login whose token has come may go on, with whether it is to be cut. */
   afterToken(): Promise<{ isCut: boolean }>
   readonly registry: SessionRegistry
+}
+
+/** Counts as a session until the login has become one, or has failed. */
+export interface LoginPlace {
+  leave(): void
 }
 
 /** @param random chance, for faults with a probability */
@@ -85,6 +90,7 @@ export function createFaults(
   const releases = new Set<() => void>()
   const registry = createSessionRegistry(now)
   let limiter: ConnectionLimiter | undefined
+  const places = new Set<LoginPlace>()
 
   const hooks: FaultHooks = {
     get isArmed() {
@@ -108,7 +114,13 @@ export function createFaults(
       return conflicts[at].take()
     },
     cutOnAccept: () => cuts['before-tls'].take() === true,
-    refuseLogin: (openSessions) => rejections.take() ?? limiter?.admit(openSessions),
+    admitLogin() {
+      const refusal = rejections.take() ?? limiter?.admit(registry.count() + places.size)
+      if (refusal !== undefined) return refusal
+      const place: LoginPlace = { leave: () => void places.delete(place) }
+      places.add(place)
+      return place
+    },
     async afterToken() {
       await stalls.take()
       return { isCut: cuts.authentication.take() === true }

@@ -21,6 +21,8 @@ export interface SessionFaults {
   fromClient(messages: Buffer): Buffer | undefined
   /** @returns what the client gets; with `isCut`, the last that it gets */
   fromEngine(chunk: Buffer): { bytes: Buffer; isCut: boolean }
+  /** Whether the engine has not answered all that it was asked. */
+  readonly isAsked: boolean
 }
 
 /**
@@ -83,6 +85,9 @@ export function createSessionFaults(
   }
 
   return {
+    get isAsked() {
+      return requests > tracker.readyCount - surplus
+    },
     fromClient(messages) {
       const out: Buffer[] = []
       let isChanged = false

@@ -20,6 +20,7 @@ export interface SessionRegistry {
     terminate: (error: ServerError) => void,
   ): () => void
   list(): GatewaySession[]
+  count(): number
   kill(processId: number): boolean
   /** Ends every session, those that are open and those to come, at this age; with `undefined` no more. */
   endAt(ageMs: number | undefined): void
@@ -54,6 +55,7 @@ export function createSessionRegistry(now: () => number): SessionRegistry {
         sessions.delete(processId)
       }
     },
+    count: () => sessions.size,
     list: () => [...sessions.values()].map(({ session }) => ({ ...session })),
     kill(processId) {
       const entry = sessions.get(processId)

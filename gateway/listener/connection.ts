@@ -83,7 +83,10 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     const login = logIn(opening.socket, request, services)
     const told = fatal('57014', 'canceling authentication due to timeout')
     // A session that is opened after the deadline belongs to nobody.
-    const loggedIn = await deadline.race(login, tooSlow(told), (late) => leaveSession(late.session))
+    const loggedIn = await deadline.race(login, tooSlow(told), (late) => {
+      leaveSession(late.session)
+      late.place.leave()
+    })
     return openClient(socket, loggedIn, request, services)
   } catch (error) {
     const refusedWith = refusalOf(error)
@@ -105,7 +108,7 @@ function tooSlow(told?: ServerError): Error {
 
 function openClient(
   socket: Socket,
-  { session, token }: LoggedIn,
+  { session, token, place }: LoggedIn,
   { role, database, parameters }: StartupRequest,
   { cancelKeys, stats, faults, logger }: ConnectionServices,
 ): Client {
@@ -126,6 +129,7 @@ function openClient(
     applicationName: parameters.get('application_name'),
   }
   const unregister = faults.registry.add(opened, (error) => relay.terminate(error))
+  place.leave()
   return {
     relay,
     role,

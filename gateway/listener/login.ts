@@ -5,7 +5,7 @@ import { PROTOCOL_3 } from '../../core/wire/startup-packet.js'
 import type { AcceptedLogin, LoginAttempt, Verdict } from '../auth/aurora-dsql-verifier.js'
 import { fatal, refusal } from '../auth/refusal.js'
 import type { Engine, EngineSession } from '../engines/engine.js'
-import type { FaultHooks } from '../faults/faults.js'
+import type { FaultHooks, LoginPlace } from '../faults/faults.js'
 import {
   authenticationCleartextPassword,
   negotiateProtocolVersion,
@@ -27,6 +27,7 @@ export interface LoginServices {
 export interface LoggedIn {
   readonly session: EngineSession
   readonly token: AcceptedLogin
+  readonly place: LoginPlace
 }
 
 /**
@@ -40,8 +41,21 @@ export async function logIn(
   { verify, engine, hasRoom, faults }: LoginServices,
 ): Promise<LoggedIn> {
   if (!hasRoom()) throw tooManyConnections()
-  const unwanted = faults.refuseLogin(faults.registry.list().length)
-  if (unwanted !== undefined) throw refused(refusal('fault', 'a fault refused it', unwanted))
+  const place = faults.admitLogin()
+  if (place instanceof ServerError) throw refused(refusal('fault', 'a fault refused it', place))
+  try {
+    return { ...(await logInWithPlace(socket, request, { verify, engine, faults })), place }
+  } catch (error) {
+    place.leave()
+    throw error
+  }
+}
+
+async function logInWithPlace(
+  socket: TLSSocket,
+  request: StartupRequest,
+  { verify, engine, faults }: Omit<LoginServices, 'hasRoom'>,
+): Promise<Omit<LoggedIn, 'place'>> {
   if (request.needsNegotiation)
     socket.write(negotiateProtocolVersion(PROTOCOL_3, request.unknownOptions))
   socket.write(authenticationCleartextPassword())

@@ -44,6 +44,8 @@ export function startRelay(
     if (tracker.atBoundary) client.write(errorResponse(error))
     closeGently(client)
     session.off('data', toClient)
+    // PostgreSQL ends a session at its statement's end, which an administrator does not wait for.
+    if (faults.isAsked) session.cancel()
     leaveSession(session)
   }
 

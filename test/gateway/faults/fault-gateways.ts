@@ -1,0 +1,43 @@
+/** The gateways that the faults are shown on: one on each engine, with the table `item (id int primary key)`. */
+import { startGateway, type Gateway } from '../../../gateway/index.js'
+import { launchPostgres, type PostgresServer } from '../../support/postgres/launch-postgres.js'
+import { withClient } from '../checks/gateway-clients.js'
+
+/** Runs `describeFaults` for each engine. What is left armed, and in the table, goes after each test. */
+export function describeOnEachEngine(
+  title: string,
+  describeFaults: (gateway: () => Gateway) => void,
+): void {
+  describe.each(['upstream', 'pglite'] as const)(`${title}, on %s`, (engine) => {
+    let server: PostgresServer | undefined
+    let gateway: Gateway
+
+    beforeAll(async () => {
+      if (engine === 'upstream') server = await launchPostgres({ roles: ['admin', 'app'] })
+      gateway = await startGateway(
+        server === undefined
+          ? { engine: 'pglite' }
+          : { upstream: { host: server.socketDirectory, port: server.port } },
+      )
+      await withClient(gateway, (client) => client.query('CREATE TABLE item (id int PRIMARY KEY)'))
+    })
+    afterEach(async () => {
+      gateway.faults.clear()
+      await withClient(gateway, (client) => client.query('TRUNCATE item'))
+    })
+    afterAll(async () => {
+      await gateway?.close()
+      await server?.close()
+    })
+
+    describeFaults(() => gateway)
+  })
+}
+
+/** The numbers in the table, seen by a client of its own. */
+export function itemsIn(gateway: Gateway): Promise<number[]> {
+  return withClient(gateway, async (client) => {
+    const { rows } = await client.query<{ id: number }>('SELECT id FROM item ORDER BY id')
+    return rows.map(({ id }) => id)
+  })
+}
