@@ -1,0 +1,74 @@
+/** Opens Knex for the resilience tests. */
+import knex, { type Knex } from 'knex'
+import { knexConfig, knexConnection, knexTransaction } from '../../../adapters/knex.js'
+import type {
+  OpenClient,
+  ResilientClient,
+  Statements,
+  TransactionStatements,
+} from './resilient-client.js'
+
+export const client: ResilientClient = {
+  name: 'knex',
+  entries: [
+    {
+      name: 'knexConfig',
+      open: (login, { poolSize }) => openKnex(knex(knexConfig(login, ownConfig(poolSize)))),
+      own: 'survives',
+      replacesBusy: true,
+      reopensEarly: false,
+    },
+    {
+      name: 'knexConnection',
+      open: (login, { poolSize }) =>
+        openKnex(
+          knex({
+            ...ownConfig(poolSize),
+            client: 'pg',
+            version: '16.0',
+            connection: knexConnection(login),
+          }),
+        ),
+      own: 'survives',
+      replacesBusy: false,
+      reopensEarly: false,
+    },
+  ],
+}
+
+function ownConfig(poolSize: number): Knex.Config {
+  const log = { warn() {}, error() {}, debug() {}, deprecate() {} }
+  // Knex tries again at this pace while connections fail; its own 200 ms would only make the tests slow.
+  return { pool: { min: 0, max: poolSize, createRetryIntervalMillis: 5 }, log }
+}
+
+function openKnex(db: Knex): OpenClient {
+  return {
+    ...statementsOn(db),
+    transaction: (work, { isolation, ...retry } = {}) =>
+      knexTransaction(db, (transaction) => work(inTransaction(transaction)), {
+        ...(isolation === undefined ? {} : { isolationLevel: isolation }),
+        ...retry,
+      }),
+    ownTransaction: (work) => db.transaction((transaction) => work(inTransaction(transaction))),
+    transactionWithin: (own, work) => knexTransaction(own as Knex.Transaction, work),
+    close: () => db.destroy(),
+  }
+}
+
+function inTransaction(transaction: Knex.Transaction): TransactionStatements {
+  return {
+    ...statementsOn(transaction),
+    own: transaction,
+    nested: (work) => transaction.transaction((inner) => work(statementsOn(inner))),
+  }
+}
+
+function statementsOn(db: Knex): Statements {
+  return {
+    run: async (text) => (await db.raw<{ rows: Record<string, unknown>[] }>(text)).rows,
+    insert: async (id) => {
+      await db('note').insert({ id })
+    },
+  }
+}

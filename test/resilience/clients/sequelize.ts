@@ -1,0 +1,113 @@
+/** Opens Sequelize 6 for the resilience tests. */
+import {
+  DataTypes,
+  Sequelize,
+  Transaction,
+  type Model,
+  type ModelStatic,
+  type Options,
+} from 'sequelize'
+import {
+  sequelizeHook,
+  sequelizeOptions,
+  sequelizeTransaction,
+} from '../../../adapters/sequelize.js'
+import type {
+  Isolation,
+  OpenClient,
+  ResilientClient,
+  Statements,
+  TransactionStatements,
+} from './resilient-client.js'
+
+export const client: ResilientClient = {
+  name: 'sequelize',
+  entries: [
+    {
+      name: 'sequelizeOptions',
+      open: (login, { poolSize }) =>
+        openSequelize(new Sequelize(sequelizeOptions(login, ownOptions(poolSize)))),
+      own: 'survives',
+      replacesBusy: true,
+      reopensEarly: false,
+    },
+    {
+      name: 'sequelizeHook',
+      open: (login, { poolSize }) => {
+        const hooks = { beforeConnect: sequelizeHook(login) }
+        const known = { databaseVersion: '16.0.0', keepDefaultTimezone: true }
+        const options: Options = { ...ownOptions(poolSize), ...known, dialect: 'postgres', hooks }
+        return openSequelize(new Sequelize(options))
+      },
+      own: 'survives',
+      replacesBusy: false,
+      reopensEarly: false,
+    },
+  ],
+}
+
+function ownOptions(poolSize: number): Options {
+  // Sequelize empties an idle pool after 10 seconds; the tests are about what we do.
+  return { pool: { max: poolSize, idle: 600_000 }, logging: false }
+}
+
+type Note = ModelStatic<Model<{ id: number }>>
+
+function openSequelize(sequelize: Sequelize): OpenClient {
+  const Note: Note = sequelize.define(
+    'note',
+    { id: { type: DataTypes.INTEGER, primaryKey: true } },
+    { tableName: 'note', timestamps: false },
+  )
+  return {
+    ...statementsOn(sequelize, Note),
+    transaction: (work, { isolation, ...retry } = {}) =>
+      sequelizeTransaction(
+        sequelize,
+        (transaction) => work(inTransaction(sequelize, Note, transaction)),
+        {
+          ...(isolation === undefined ? {} : { isolationLevel: LEVELS[isolation] }),
+          ...retry,
+        },
+      ),
+    ownTransaction: (work) =>
+      sequelize.transaction((transaction) => work(inTransaction(sequelize, Note, transaction))),
+    transactionWithin: (own, work) =>
+      sequelizeTransaction(sequelize, work, { transaction: own as Transaction }),
+    close: () => sequelize.close(),
+  }
+}
+
+const LEVELS: Record<Isolation, Transaction.ISOLATION_LEVELS> = {
+  'repeatable read': Transaction.ISOLATION_LEVELS.REPEATABLE_READ,
+  serializable: Transaction.ISOLATION_LEVELS.SERIALIZABLE,
+}
+
+function inTransaction(
+  sequelize: Sequelize,
+  Note: Note,
+  transaction: Transaction,
+): TransactionStatements {
+  return {
+    ...statementsOn(sequelize, Note, transaction),
+    own: transaction,
+    nested: (work) =>
+      sequelize.transaction({ transaction }, (inner) => work(statementsOn(sequelize, Note, inner))),
+  }
+}
+
+function statementsOn(
+  sequelize: Sequelize,
+  Note: Note,
+  transaction: Transaction | null = null,
+): Statements {
+  return {
+    run: async (text) => {
+      const [rows] = await sequelize.query(text, { transaction })
+      return rows as Record<string, unknown>[]
+    },
+    insert: async (id) => {
+      await Note.create({ id }, { transaction })
+    },
+  }
+}

@@ -1,0 +1,103 @@
+/** Opens TypeORM for the resilience tests. */
+import { DataSource, EntitySchema, type EntityManager } from 'typeorm'
+import { typeormOptions, typeormPassword, typeormTransaction } from '../../../adapters/typeorm.js'
+import type {
+  Isolation,
+  OpenClient,
+  ResilientClient,
+  Statements,
+  TransactionStatements,
+} from './resilient-client.js'
+
+export const client: ResilientClient = {
+  name: 'typeorm',
+  entries: [
+    {
+      name: 'typeormOptions',
+      open: (login, { poolSize }) =>
+        openDataSource(
+          new DataSource(
+            typeormOptions(login, { poolSize, entities: [noteSchema], poolErrorHandler: () => {} }),
+          ),
+        ),
+      own: 'survives, but for late statements',
+      replacesBusy: true,
+      reopensEarly: false,
+    },
+  ],
+}
+
+/** With the password alone the connections stay TypeORM's, so this is only for what does not depend on them. */
+export function openWithPassword(
+  login: Parameters<typeof typeormPassword>[0],
+  poolSize: number,
+): OpenClient {
+  const { host, port } = login.connectTo ?? login
+  return openDataSource(
+    new DataSource({
+      type: 'postgres',
+      host,
+      port,
+      database: login.database,
+      ...(login.user === undefined ? {} : { username: login.user }),
+      password: typeormPassword(login),
+      ssl: { ...login.tls },
+      poolSize,
+      entities: [noteSchema],
+      poolErrorHandler: () => {},
+    }),
+  )
+}
+
+const noteSchema = new EntitySchema<{ id: number }>({
+  name: 'note',
+  tableName: 'note',
+  columns: { id: { type: 'int', primary: true } },
+})
+
+const LEVELS = {
+  'repeatable read': 'REPEATABLE READ',
+  serializable: 'SERIALIZABLE',
+} as const satisfies Record<Isolation, string>
+
+function openDataSource(dataSource: DataSource): OpenClient {
+  let starting: Promise<DataSource> | undefined
+  // TypeORM wants to be initialized once, before the first query. A failure is not remembered.
+  const ready = async (): Promise<DataSource> => {
+    if (!dataSource.isInitialized) {
+      starting ??= dataSource.initialize().finally(() => (starting = undefined))
+      await starting
+    }
+    return dataSource
+  }
+  return {
+    ...statementsOn(async () => (await ready()).manager),
+    transaction: async (work, { isolation, ...retry } = {}) =>
+      typeormTransaction(await ready(), (manager) => work(inTransaction(manager)), {
+        ...(isolation === undefined ? {} : { isolationLevel: LEVELS[isolation] }),
+        ...retry,
+      }),
+    ownTransaction: async (work) =>
+      (await ready()).transaction((manager) => work(inTransaction(manager))),
+    close: async () => {
+      if (dataSource.isInitialized) await dataSource.destroy()
+    },
+  }
+}
+
+function inTransaction(manager: EntityManager): TransactionStatements {
+  return {
+    ...statementsOn(async () => manager),
+    own: manager,
+    nested: (work) => manager.transaction((inner) => work(statementsOn(async () => inner))),
+  }
+}
+
+function statementsOn(manager: () => Promise<EntityManager>): Statements {
+  return {
+    run: async (text) => (await manager()).query<Record<string, unknown>[]>(text),
+    insert: async (id) => {
+      await (await manager()).insert(noteSchema, { id })
+    },
+  }
+}

@@ -1,0 +1,67 @@
+/** Connections die in every way, in a process of their own, which must live, lose no slot, and say what happened. */
+import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
+import type { PostgresPlace } from '../rig.js'
+import { EXPECTATIONS, toldBy } from './expectations.js'
+import { runKills, type KillOrder, type KillResult } from './run-kills.js'
+import { STATEMENT_SCENARIOS, TRANSACTION_SCENARIOS, type ScenarioName } from './scenarios.js'
+
+const STATEMENTS = Object.keys(STATEMENT_SCENARIOS) as ScenarioName[]
+const TRANSACTIONS = Object.keys(TRANSACTION_SCENARIOS) as ScenarioName[]
+
+export function describeKills(
+  client: ResilientClient,
+  entry: ClientEntry,
+  postgres: () => PostgresPlace,
+): void {
+  describePlay(client, entry, 'statements', STATEMENTS, postgres)
+  describePlay(client, entry, 'ours', TRANSACTIONS, postgres)
+  if (entry.own !== 'none') describePlay(client, entry, 'own', scenariosOfOwn(entry), postgres)
+}
+
+const TITLES: Readonly<Record<KillOrder['api'], string>> = {
+  statements: 'in statements',
+  ours: 'in our transaction function',
+  own: "in the client's own transaction",
+}
+
+function describePlay(
+  client: ResilientClient,
+  { name: entry, own }: ClientEntry,
+  api: KillOrder['api'],
+  scenarios: readonly ScenarioName[],
+  postgres: () => PostgresPlace,
+): void {
+  describe(TITLES[api], () => {
+    let result: KillResult
+
+    beforeAll(async () => {
+      result = await runKills({ client: client.name, entry, api, postgres: postgres() })
+    })
+
+    it('lets the process live, and end by itself', () => {
+      expect(result).toMatchObject({ end: 0, output: expect.not.stringContaining('Error:') })
+    })
+
+    it.each(scenarios)('loses no slot and nothing else: %s', (name) => {
+      const { runs, notes } = EXPECTATIONS[name]
+      expect(result.reports[name]).toMatchObject({ notes, next: 'ok', crashes: [] })
+      if (api !== 'own' || own === 'protected') expect(result.reports[name]).toMatchObject({ runs })
+    })
+
+    if (api === 'own' && own !== 'protected') return
+    it.each(scenarios)('says what happened: %s', (name) => {
+      const told = EXPECTATIONS[name].told.map((words) =>
+        // Only our own function knows that COMMIT was under way.
+        api === 'own' && words === 'that the outcome is unknown'
+          ? 'that the connection is lost'
+          : words,
+      )
+      expect(told).toContain(toldBy(result.reports[name]?.error))
+    })
+  })
+}
+
+function scenariosOfOwn({ own }: ClientEntry): readonly ScenarioName[] {
+  if (own !== 'survives, but for late statements') return TRANSACTIONS
+  return TRANSACTIONS.filter((name) => !name.includes('is under way'))
+}

@@ -1,0 +1,77 @@
+/** What must come of each scenario. */
+import type { ScenarioName } from './scenarios.js'
+
+/** What the application is told, put in few words. */
+export type Told =
+  | 'nothing'
+  | 'that the connection is lost'
+  | 'that the outcome is unknown'
+  | 'the error of its function'
+  | 'that it met a conflict'
+
+export interface Expectation {
+  /** Each of these is right: some clients hear of the loss before the function of the transaction has ended, others after. */
+  readonly told: readonly Told[]
+  readonly runs: number
+  readonly notes: readonly number[]
+}
+
+const LOST = ['that the connection is lost'] as const
+const UNKNOWN = ['that the outcome is unknown'] as const
+
+export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
+  'killed while idle': { told: ['nothing'], runs: 0, notes: [] },
+  'killed while idle, before the client could notice': { told: LOST, runs: 0, notes: [] },
+  'killed in a statement': { told: LOST, runs: 0, notes: [] },
+  'cut in a statement': { told: LOST, runs: 0, notes: [] },
+  'cut in the first statement of a connection': { told: LOST, runs: 0, notes: [] },
+  'a conflict in the first statement of a connection': {
+    told: ['that it met a conflict', 'nothing'],
+    runs: 0,
+    notes: [],
+  },
+  'killed before BEGIN, before the client could notice': { told: LOST, runs: 0, notes: [] },
+  'killed in a statement of a transaction': { told: LOST, runs: 1, notes: [] },
+  'killed in a statement of a transaction that goes on': { told: LOST, runs: 1, notes: [] },
+  'killed between the statements': { told: LOST, runs: 1, notes: [] },
+  'killed between the statements, while a query waits for the connection': {
+    told: LOST,
+    runs: 1,
+    notes: [],
+  },
+  'killed between the statements, and its function goes on as if nothing were': {
+    told: [...LOST, ...UNKNOWN],
+    runs: 1,
+    notes: [],
+  },
+  'killed between the statements, and its function fails of something else': {
+    told: [...LOST, 'the error of its function'],
+    runs: 1,
+    notes: [],
+  },
+  'killed in a savepoint': { told: LOST, runs: 1, notes: [] },
+  'killed in a statement of a savepoint': { told: LOST, runs: 1, notes: [] },
+  'killed in COMMIT': { told: UNKNOWN, runs: 1, notes: [] },
+  'cut in COMMIT, before it took effect': { told: UNKNOWN, runs: 1, notes: [] },
+  'cut in COMMIT, after it took effect': { told: UNKNOWN, runs: 1, notes: [1] },
+  'a statement that comes while COMMIT is under way': { told: ['nothing'], runs: 1, notes: [1] },
+  'a statement that comes while ROLLBACK is under way': {
+    told: ['the error of its function'],
+    runs: 1,
+    notes: [],
+  },
+  'statements that come after the end': { told: ['nothing'], runs: 2, notes: [1, 4] },
+}
+
+/** Puts what the application's call rejected with in few words. */
+export function toldBy(error: readonly string[] | 'hangs' | undefined): string {
+  if (error === undefined) return 'nothing'
+  if (error === 'hangs') return 'nothing, for it hangs'
+  if (error[0] === 'ERR_OUTCOME_UNKNOWN') return 'that the outcome is unknown'
+  if (error.includes('OUT_OF_STOCK')) return 'the error of its function'
+  if (error.includes('40001')) return 'that it met a conflict'
+  if (error.some((part) => LOSSES.test(part))) return 'that the connection is lost'
+  return error.join(' | ')
+}
+
+const LOSSES = /^(57P01|ECONNRESET|CONNECTION_CLOSED)$|Connection terminated unexpectedly$/

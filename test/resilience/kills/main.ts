@@ -1,0 +1,78 @@
+/** The process in which connections die: what nothing catches in it would end an application. */
+import { inspect } from 'node:util'
+import { json } from 'node:stream/consumers'
+import { errorChain } from '../../support/adapter-contract/error-chain.js'
+import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
+import { startRig, type Rig } from '../rig.js'
+import { endOf, until } from '../until.js'
+import type { KillOrder } from './run-kills.js'
+import type { Scenario, ScenarioReport } from './scenario.js'
+import { STATEMENT_SCENARIOS, TRANSACTION_SCENARIOS } from './scenarios.js'
+
+const crashes: string[] = []
+process.on('uncaughtException', (error) => crashes.push(inspect(error)))
+process.on('unhandledRejection', (error) => crashes.push(inspect(error)))
+
+async function main(): Promise<void> {
+  const order = (await json(process.stdin)) as KillOrder
+  const entry = await findEntry(order)
+  const scenarios: Record<string, Scenario> =
+    order.api === 'statements' ? STATEMENT_SCENARIOS : TRANSACTION_SCENARIOS
+  const rig = await startRig(order.postgres)
+  const reports: Record<string, ScenarioReport> = {}
+  for (const [name, scenario] of Object.entries(scenarios))
+    if (order.only === undefined || order.only === name)
+      reports[name] = await play(rig, entry, order.api, scenario)
+  await until('the gateway to see no connection', () => rig.gateway.stats().connectionsOpen === 0)
+  await rig.close()
+  process.stdout.write(`REPORT ${JSON.stringify(reports)}\n`)
+}
+
+async function findEntry({ client, entry }: KillOrder): Promise<ClientEntry> {
+  // Loaded by name, so that the process holds one client and not all of them.
+  const { client: found } = (await import(`../clients/${client}.js`)) as { client: ResilientClient }
+  return found.entries.find(({ name }) => name === entry)!
+}
+
+async function play(
+  rig: Rig,
+  entry: ClientEntry,
+  api: KillOrder['api'],
+  scenario: Scenario,
+): Promise<ScenarioReport> {
+  await rig.admin('TRUNCATE note')
+  rig.gateway.faults.clear()
+  crashes.length = 0
+  const login = rig.login()
+  const client = entry.open(login, { poolSize: 1 })
+  let runs = 0
+  const run = scenario({
+    rig,
+    login,
+    entry,
+    client,
+    transaction: (work) => {
+      const counted: typeof work = (statements) => {
+        runs++
+        return work(statements)
+      }
+      return api === 'ours' ? client.transaction(counted) : client.ownTransaction!(counted)
+    },
+    noticed: () => until('the client to notice', () => login.stats().connectionsOpen === 0),
+  })
+  const error = await endOf(run.then(() => undefined, partsOf))
+  rig.relay.release()
+  const next = await endOf(client.run('SELECT 1').then(() => 'ok' as const, partsOf))
+  const notes = await rig.notes()
+  await client.close()
+  return { error, runs, notes, next, crashes: [...crashes] }
+}
+
+function partsOf(error: unknown): string[] {
+  return errorChain(error).map((link) => {
+    const { code, message } = link as { code?: string; message?: string }
+    return code ?? message ?? String(link)
+  })
+}
+
+void main()

@@ -1,0 +1,49 @@
+/** Plays all scenarios in a Node process of its own. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import type { PostgresPlace } from '../rig.js'
+import type { ScenarioReport } from './scenario.js'
+
+/** What the process is told, as JSON. */
+export interface KillOrder {
+  readonly client: string
+  readonly entry: string
+  /** Statements alone, transactions by our function, or by the client's own. */
+  readonly api: 'statements' | 'ours' | 'own'
+  readonly postgres: PostgresPlace
+  /** One scenario instead of all. */
+  readonly only?: string
+}
+
+export interface KillResult {
+  /** The exit code, or the signal that ended it: SIGTERM when it did not end by itself. */
+  readonly end: number | NodeJS.Signals | null
+  readonly reports: Readonly<Record<string, ScenarioReport>>
+  /** All that it wrote, its report aside. */
+  readonly output: string
+}
+
+export async function runKills(order: KillOrder): Promise<KillResult> {
+  const test = join(process.cwd(), 'test')
+  const child = spawn(
+    process.execPath,
+    ['--require', join(test, 'support', 'typescript-hook.cjs'), '--eval', ENTRY, test],
+    { timeout: 50_000 },
+  )
+  child.stdin.end(JSON.stringify(order))
+  const [output, errors, [code, signal]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>,
+  ])
+  const report = /^REPORT (.*)$/m.exec(output)?.[1]
+  return {
+    end: code ?? signal,
+    reports: report === undefined ? {} : (JSON.parse(report) as KillResult['reports']),
+    output: errors + output.replace(/^REPORT .*\n/m, ''),
+  }
+}
+
+const ENTRY = `require(process.argv[1] + '/resilience/kills/main.ts')`

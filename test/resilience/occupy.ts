@@ -1,0 +1,17 @@
+/** Uses a pool to the full. */
+import type { OpenClient } from './clients/resilient-client.js'
+import { until } from './until.js'
+
+/** Has that many connections in a transaction at once. */
+export async function occupy(client: OpenClient, connections: number): Promise<void> {
+  let arrived = 0
+  await Promise.all(
+    Array.from({ length: connections }, () =>
+      client.transaction(async (statements) => {
+        await statements.run('SELECT 1')
+        arrived++
+        await until('all connections to be in use', () => arrived === connections)
+      }),
+    ),
+  )
+}

@@ -1,0 +1,97 @@
+/** A server that has too many connections, or too many at once, and one that hangs up. */
+import { isPgIamError } from '../../../core/index.js'
+import { errorChain, rejectionOf } from '../../support/adapter-contract/error-chain.js'
+import { occupy } from '../occupy.js'
+import type { SectionContext } from '../section-context.js'
+import { until } from '../until.js'
+
+export function describePace({ connect, rig }: SectionContext): void {
+  it.each(['53300', '53400'])('asks again when the login is refused with %s', async (sqlState) => {
+    const { client } = connect()
+    const { loginsRefused } = rig().gateway.stats()
+    rig().gateway.faults.rejectLogins({ sqlState, times: 3 })
+    expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
+    expect(rig().gateway.stats().loginsRefused - loginsRefused).toBe(3)
+  })
+
+  it('opens all its connections against a server that admits few at once', async () => {
+    const { login, client } = connect({}, 5)
+    rig().gateway.faults.limitConnections({ perSecond: 20, burst: 1 })
+    const { refusals } = rig().gateway.stats()
+    await occupy(client, 5)
+    expect(login.stats().connectionsOpened).toBeGreaterThanOrEqual(5)
+    // The limit was met: the fault did its work.
+    expect(rig().gateway.stats().refusals.fault ?? 0).toBeGreaterThan(refusals.fault ?? 0)
+  })
+
+  it('reports the words of the server when there is no place in time', async () => {
+    const { client } = connect({ connectTimeoutMs: 300 })
+    rig().gateway.faults.limitConnections({ max: 0 })
+    const error = await rejectionOf(client.run('SELECT 1'))
+    expect(errorChain(error)).toContainEqual(
+      expect.objectContaining({ code: '53300', message: expect.stringContaining('too many') }),
+    )
+    rig().gateway.faults.clear()
+    // The pause after so many refusals may be longer than this login has time.
+    await until('a connection', () =>
+      client.run('SELECT 1').then(
+        () => true,
+        () => false,
+      ),
+    )
+  })
+
+  it('does not ask again when the login is refused for another reason', async () => {
+    const { client } = connect()
+    const { loginsRefused } = rig().gateway.stats()
+    rig().gateway.faults.rejectLogins({ sqlState: '28000', times: 5 })
+    const error = await rejectionOf(client.run('SELECT 1'))
+    expect(errorChain(error)).toContainEqual(expect.objectContaining({ code: '28000' }))
+    expect(rig().gateway.stats().loginsRefused - loginsRefused).toBe(1)
+  })
+
+  it('keeps to the rate of the login', async () => {
+    // One at once, and the next one ten seconds later, which is more than there is time for.
+    const { client } = connect({ connectRate: 0.1, connectTimeoutMs: 500 }, 2)
+    const { loginsAccepted } = rig().gateway.stats()
+    await client.transaction(async (statements) => {
+      await statements.run('SELECT 1')
+      const error = await rejectionOf(client.run('SELECT 1'))
+      expect(errorChain(error).some((link) => isPgIamError(link, 'ERR_CONNECT_TIMEOUT'))).toBe(true)
+    })
+    expect(rig().gateway.stats().loginsAccepted - loginsAccepted).toBe(1)
+  })
+
+  it('gives a login up that takes too long, and leaves no connection', async () => {
+    const { client } = connect({ connectTimeoutMs: 300 })
+    const release = rig().gateway.faults.stallLogins({ times: 10 })
+    const error = await rejectionOf(client.run('SELECT 1'))
+    expect(errorChain(error).some((link) => isPgIamError(link, 'ERR_CONNECT_TIMEOUT'))).toBe(true)
+    release()
+    rig().gateway.faults.clear()
+    await until(
+      'the gateway to see no connection',
+      () => rig().gateway.stats().connectionsOpen === 0,
+    )
+    expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
+  })
+
+  it.each([
+    ['before TLS', 'before-tls'],
+    ['in authentication', 'authentication'],
+    ['at the first statement', 'statement'],
+  ] as const)(
+    'fails the query, and does not connect over and over, when the server hangs up %s',
+    async (_when, at) => {
+      const { client } = connect()
+      const accepted = rig().relay.accepted()
+      rig().gateway.faults.cut({ at, times: 1_000_000 })
+      const error = await rejectionOf(client.run('SELECT 1'))
+      expect(String(errorChain(error).at(-1))).toMatch(/closed|terminated|ECONNRESET/)
+      expect(rig().relay.accepted() - accepted).toBe(1)
+      rig().gateway.faults.clear()
+      expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
+      expect(rig().relay.accepted() - accepted).toBe(2)
+    },
+  )
+}

@@ -1,0 +1,27 @@
+import { launchPostgres } from '../support/postgres/launch-postgres.js'
+import { client, openWithPassword } from './clients/typeorm.js'
+import { describeResilience } from './describe-resilience.js'
+import { startRig } from './rig.js'
+
+describeResilience(client)
+
+describe('typeormTransaction', () => {
+  it('counts conflicts, and takes its limits from the login, also with the password function alone', async () => {
+    const postgres = await launchPostgres({ roles: ['admin', 'app'] })
+    const rig = await startRig(postgres)
+    const login = rig.login({ retry: { maxAttempts: 2, baseDelayMs: 0 } })
+    const opened = openWithPassword(login, 1)
+    rig.gateway.faults.raiseConflicts()
+    await opened.transaction((statements) => statements.insert(1))
+    expect(login.stats().conflictsRetried).toBe(1)
+    rig.gateway.faults.raiseConflicts({ times: 5 })
+    await expect(opened.transaction((statements) => statements.insert(2))).rejects.toMatchObject({
+      code: 'ERR_OCC_EXHAUSTED',
+    })
+    expect(login.stats().conflictsRetried).toBe(2)
+    expect(await rig.notes()).toEqual([1])
+    await opened.close()
+    await rig.close()
+    await postgres.close()
+  })
+})
