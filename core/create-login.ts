@@ -1,8 +1,9 @@
 /** Puts a login together from checked settings. */
-import type { RetryOptions } from './conflict/retry-options.js'
+import type { Refusal } from './connection/authenticate.js'
 import { createConnectPacer } from './connection/connect-pacer.js'
 import { createEndpointSet } from './connection/endpoint-set.js'
-import type { Endpoint } from './connection/log-in.js'
+import type { Destination, Endpoint } from './connection/log-in.js'
+import { createReporter, type Report } from './events.js'
 import {
   INTERNALS,
   type Address,
@@ -10,37 +11,40 @@ import {
   type LoginInternals,
   type ProviderName,
 } from './login.js'
-import type { LoginCounters } from './tokens/login-counters.js'
+import type { NonEmpty } from './non-empty.js'
+import type { CommonSettings } from './providers/common-settings.js'
 import { createTokenSource, type Clock } from './tokens/token-source.js'
 import type { Token } from './tokens/token.js'
-import { verifiedTls, type TlsOptions } from './tls/verified-tls.js'
+import { verifiedTls } from './tls/verified-tls.js'
 
 /** One of the hosts of a login. */
 export interface HostSettings {
   host: string
-  region: string
+  region?: string
   /** Where it is dialled, where that is not `host` and the login's `port`. */
   connectTo: Address | undefined
-  /** Asks the issuer for a new token for this host. */
-  issueToken: () => Promise<Token>
+  /**
+   * Asks the issuer for a new token. `host` is the host that the token is for: this one, or the one that it is another name for.
+   */
+  issueToken: (host: string) => Promise<Token>
+  /** Finds the host that this one is another name for, for each connection anew. Default: it is its own name. */
+  findOwnName?: () => Promise<string>
 }
 
-export interface LoginSettings {
+export interface LoginSettings extends Omit<CommonSettings, 'places'> {
   provider: ProviderName
   /** At least one; a connection goes to the first that answers. */
-  hosts: readonly [HostSettings, ...HostSettings[]]
-  port: number
-  database: string
-  user: string
-  tls: TlsOptions
-  maxLifetimeSecs: number
-  reuseTokenSecs: number
-  tokenTimeoutMs: number
-  connectTimeoutMs: number
-  connectRate: number | undefined
-  retry: RetryOptions | undefined
-  counters: LoginCounters
-  credentials: Renewable
+  hosts: NonEmpty<HostSettings>
+  /** Whether a token is signed here, or got from elsewhere, for messages. Default `sign`. */
+  tokensAre?: 'signed' | 'got'
+  /** Loads the authorities to trust, as PEM text, where the caller names none. Default: those that ship with Node. */
+  loadAuthorities?: () => Promise<string>
+  /** AWS credentials, which a server may refuse before they have ended. */
+  credentials?: Renewable
+  /** What to do about a refusal, for the server's error to carry as its hint where it has none. */
+  explainRefusal?: (refusal: Refusal) => string | undefined
+  /** Further startup parameters; `options` are put behind those of the driver. */
+  startupParameters?: Readonly<Record<string, string>>
 }
 
 /** Credentials that a server may refuse before they have ended. */
@@ -51,8 +55,10 @@ export interface Renewable {
 
 /** Creates a login. No token is made before one is asked for. */
 export function createLogin(settings: LoginSettings, clock?: Clock): Login {
-  const { provider, hosts, port, database, user, counters } = settings
-  const endpoints = hosts.map((host) => endpointFor(host, settings, clock))
+  const { provider, hosts, port, database, counters } = settings
+  const known: KnownUser = { user: settings.user }
+  const report = createReporter(settings.logger)
+  const endpoints = hosts.map((host) => endpointFor(host, settings, known, report, clock))
   const [first] = endpoints as [Endpoint]
   const [{ region, connectTo }] = hosts
   const internals: LoginInternals = {
@@ -66,55 +72,91 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
     conflictRetried: () => {
       counters.conflictsRetried++
     },
+    report,
     pacer: createConnectPacer(settings.connectRate),
     endpoints: createEndpointSet(endpoints),
-    renewCredentials: settings.credentials.renewAfterRefusal,
+    renewCredentials: settings.credentials?.renewAfterRefusal ?? (() => Promise.resolve(false)),
     connectTimeoutMs: settings.connectTimeoutMs,
+    explainRefusal: settings.explainRefusal ?? (() => undefined),
+    startupParameters: settings.startupParameters ?? {},
   }
+  const token = async (): Promise<Token> => (await first.find()).token()
   const login: Login = {
     provider,
     host: first.host,
     ...(hosts.length === 1 ? {} : { hosts: Object.freeze(hosts.map(({ host }) => host)) }),
     port,
     database,
-    user,
-    region,
+    get user() {
+      return known.user
+    },
+    ...(region === undefined ? {} : { region }),
     ...(connectTo === undefined ? {} : { connectTo: Object.freeze({ ...connectTo }) }),
     tls: first.tls,
     tlsNegotiation: first.negotiation,
     maxLifetimeSecs: settings.maxLifetimeSecs,
     ...(settings.retry === undefined ? {} : { retry: Object.freeze({ ...settings.retry }) }),
-    token: first.token,
-    password: async () => (await first.token()).value,
+    token,
+    password: async () => (await token()).value,
     stats: () => ({ ...counters }),
   }
   Object.defineProperty(login, INTERNALS, { value: internals })
   return Object.freeze(login)
 }
 
+/** The user, once it is known: some tokens name it. */
+interface KnownUser {
+  user: string | undefined
+}
+
 function endpointFor(
-  { host, connectTo, issueToken }: HostSettings,
+  { host, connectTo, issueToken, findOwnName }: HostSettings,
   settings: LoginSettings,
+  known: KnownUser,
+  report: Report,
   clock: Clock | undefined,
 ): Endpoint {
-  const { provider, port, user, tls, counters } = settings
-  const token = createTokenSource(
-    {
-      issue: issueToken,
-      identity: () => ({ provider, host, user }),
-      purpose: `sign a token for ${host}`,
-      reuseMs: settings.reuseTokenSecs * 1_000,
-      timeoutMs: settings.tokenTimeoutMs,
-      counters,
-      replacements: settings.credentials.replacements,
-    },
-    clock,
-  )
+  const { provider, port, tls, counters, loadAuthorities, tokensAre = 'signed' } = settings
+  const sourceFor = (target: string): (() => Promise<Token>) =>
+    createTokenSource(
+      {
+        issue: async () => {
+          const token = await issueToken(target)
+          known.user ??= token.user
+          return token
+        },
+        identity: () => ({ provider, host: target, user: known.user }),
+        purpose: `${tokensAre === 'signed' ? 'sign' : 'get'} a token for ${target}`,
+        reuseMs: settings.reuseTokenSecs * 1_000,
+        timeoutMs: settings.tokenTimeoutMs,
+        counters,
+        report,
+        ...(settings.credentials === undefined
+          ? {}
+          : { replacements: settings.credentials.replacements }),
+      },
+      clock,
+    )
+  const asGiven = { tls: verifiedTls(host, tls), token: sourceFor(host) }
+  const others = new Map<string, Destination>()
+  const destinationFor = (target: string): Destination => {
+    if (target === host) return asGiven
+    const other = others.get(target) ?? {
+      tls: verifiedTls(target, tls),
+      token: sourceFor(target),
+    }
+    others.set(target, other)
+    return other
+  }
   return {
     host,
     address: connectTo ?? { host, port },
-    tls: verifiedTls(host, tls),
+    tls: asGiven.tls,
     negotiation: tls.negotiation ?? 'postgres',
-    token,
+    find: async () => {
+      const destination = findOwnName === undefined ? asGiven : destinationFor(await findOwnName())
+      if (tls.ca !== undefined || loadAuthorities === undefined) return destination
+      return { ...destination, tls: { ...destination.tls, ca: await loadAuthorities() } }
+    },
   }
 }

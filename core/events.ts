@@ -1,5 +1,6 @@
 /** What pg-iam reports while it works, over `node:diagnostics_channel`. */
 import { channel, type Channel } from 'node:diagnostics_channel'
+import type { Logger } from './logger.js'
 
 /** Which login an event belongs to. */
 export interface LoginIdentity {
@@ -55,13 +56,39 @@ export interface EventsByChannel {
   'pg-iam:connection.retired': ConnectionRetiredEvent
 }
 
-/** Publishes an event, which is only built when somebody listens. */
-export function publish<Name extends keyof EventsByChannel>(
+/** Tells whoever listens of an event, which is only built when somebody does. */
+export type Report = <Name extends keyof EventsByChannel>(
   name: Name,
   build: () => EventsByChannel[Name],
-): void {
+) => void
+
+/** Publishes an event on its channel. */
+export const publish: Report = (name, build) => {
   const target = CHANNELS[name]
   if (target.hasSubscribers) target.publish(build())
+}
+
+/** Publishes events, and logs them: failed tokens and lost connections as warnings, all else for debugging. */
+export function createReporter(logger: Logger | undefined): Report {
+  if (logger === undefined) return publish
+  return (name, build) => {
+    publish(name, build)
+    const event = build()
+    const isTrouble = 'error' in event && event.error !== undefined
+    try {
+      logger[isTrouble ? 'warn' : 'debug'](LOG_MESSAGES[name], event)
+    } catch {
+      // A connection does not fail because nobody could write of it.
+    }
+  }
+}
+
+const LOG_MESSAGES: Readonly<Record<keyof EventsByChannel, string>> = {
+  'pg-iam:token.made': 'pg-iam: token made',
+  'pg-iam:token.reused': 'pg-iam: token reused',
+  'pg-iam:token.failed': 'pg-iam: token failed',
+  'pg-iam:connection.opened': 'pg-iam: connection opened',
+  'pg-iam:connection.retired': 'pg-iam: connection closed',
 }
 
 const CHANNELS: Readonly<Record<keyof EventsByChannel, Channel>> = {

@@ -1,5 +1,5 @@
 /** What `import ... from 'pg-iam'` gives. */
-export { auroraDsql, type AuroraDsqlOptions } from './providers/aurora-dsql.js'
+export { auroraDsql, type AuroraDsqlOptions } from './providers/aurora-dsql/aurora-dsql.js'
 export type { AwsCredentials, AwsCredentialsProvider } from './providers/aws/credentials.js'
 export type { AssumeRoleOptions } from './providers/aws/credentials-provider.js'
 export { isOccConflict } from './conflict/is-occ-conflict.js'

@@ -4,8 +4,8 @@ import type { Login } from './login.js'
 import { isPlainObject, invalidOption } from './options/check.js'
 import type { Environment } from './options/common-options.js'
 import { connectionUrlOptions } from './options/connection-url.js'
-import { createAuroraDsql, type AuroraDsqlOptions } from './providers/aurora-dsql.js'
-import { dsqlRegion } from './providers/aurora-dsql-host.js'
+import type { AuroraDsqlOptions } from './providers/aurora-dsql/aurora-dsql.js'
+import { PROVIDERS } from './providers/providers.js'
 
 /** Options beside a URL or an environment: those of every provider. */
 export type LoginFromOptions = AuroraDsqlOptions
@@ -31,7 +31,7 @@ export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}):
   }
   // Under either of its names, an explicit user beats the URL's.
   if (username !== undefined && user === undefined) delete given['user']
-  return createForHost(given as AuroraDsqlOptions, process.env)
+  return createForHost(given as LoginFromOptions, process.env)
 }
 
 /**
@@ -48,7 +48,7 @@ export function loginFromEnv(env: Environment = process.env): Login {
   return createForHost({}, env)
 }
 
-function createForHost(options: AuroraDsqlOptions, env: Environment): Login {
+function createForHost(options: LoginFromOptions, env: Environment): Login {
   const given = options.host ?? env['PGHOST']
   const host: unknown = Array.isArray(given) ? given[0] : given
   if (host === undefined || host === '') {
@@ -56,13 +56,14 @@ function createForHost(options: AuroraDsqlOptions, env: Environment): Login {
       hint: 'Name the host in the URL, or set PGHOST.',
     })
   }
-  if (typeof host === 'string' && dsqlRegion(host.toLowerCase().replace(/\.$/, '')) !== undefined)
-    return createAuroraDsql(options, env)
+  const name = typeof host === 'string' ? host.toLowerCase().replace(/\.$/, '') : ''
+  const provider = PROVIDERS.find(({ isHost }) => isHost(name))
+  if (provider !== undefined) return provider.create(options, env)
   throw new PgIamError(
     'ERR_OPTION_INVALID',
     '"host" must be an endpoint name of a known provider',
     {
-      hint: 'Aurora DSQL: CLUSTER.dsql.REGION.on.aws. For another name of such a database use auroraDsql({ host, connectTo }).',
+      hint: `${PROVIDERS.map(({ hostForm }) => hostForm).join('; ')}. For another name of such a database use the provider's own function.`,
     },
   )
 }

@@ -1,13 +1,15 @@
 /** A login: all that one database login needs. */
+import type { Refusal } from './connection/authenticate.js'
 import type { ConnectPacer } from './connection/connect-pacer.js'
 import type { EndpointSet } from './connection/endpoint-set.js'
 import type { RetryOptions } from './conflict/retry-options.js'
+import type { Report } from './events.js'
 import type { LoginStats } from './tokens/login-counters.js'
 import type { TlsNegotiation, VerifiedTls } from './tls/verified-tls.js'
 import type { Token } from './tokens/token.js'
 
 /** The clouds that pg-iam knows. */
-export type ProviderName = 'aurora-dsql'
+export type ProviderName = 'aurora-dsql' | 'rds' | 'redshift' | 'entra' | 'cloud-sql' | 'custom'
 
 /** A network address to dial. */
 export interface Address {
@@ -39,7 +41,7 @@ export interface Login {
   readonly maxLifetimeSecs: number
   /** How the transaction functions retry, where the login says so. */
   readonly retry?: RetryOptions
-  /** Gives the token of one physical connection. Rejects with a `PgIamError`. */
+  /** Gives the token of one physical connection, to the first host. Rejects with a `PgIamError`. */
   token(): Promise<Token>
   /** The value of `token()`, for whatever takes a password function. */
   password(): Promise<string>
@@ -51,6 +53,8 @@ export interface LoginInternals {
   connectionOpened(): void
   connectionClosed(): void
   conflictRetried(): void
+  /** Publishes what happens, and logs it where the login has a logger. */
+  readonly report: Report
   /** Says when the next connection may be dialled. */
   readonly pacer: ConnectPacer
   /** Where connections may go. */
@@ -59,6 +63,10 @@ export interface LoginInternals {
   renewCredentials(): Promise<boolean>
   /** How long a physical connection may take, in milliseconds. */
   readonly connectTimeoutMs: number
+  /** What to do about a refusal of the server. */
+  explainRefusal(refusal: Refusal): string | undefined
+  /** Startup parameters beside those of the driver. */
+  readonly startupParameters: Readonly<Record<string, string>>
 }
 
 /** The internals of a login, or `undefined` for an object that only looks like one. */

@@ -77,7 +77,7 @@ describe('the sources', () => {
           isEager: true,
         },
         {
-          from: 'core/providers/aurora-dsql-token.ts',
+          from: 'core/providers/aurora-dsql/token.ts',
           specifier: '@aws-sdk/dsql-signer',
           to: undefined,
           isEager: false,

@@ -11,6 +11,15 @@ export interface Authentication {
   startup: Buffer
   user: string
   password: string
+  /** What to do about a refusal, for an error of the server that says nothing about that. */
+  explainRefusal?: (refusal: Refusal) => string | undefined
+}
+
+/** The error with which a server refuses a login. */
+export interface Refusal {
+  readonly sqlState: string
+  readonly message: string
+  readonly user: string
 }
 
 export interface Authenticated {
@@ -34,6 +43,7 @@ export function authenticate({
   startup,
   user,
   password,
+  explainRefusal = () => undefined,
 }: Authentication): Promise<Authenticated> {
   return new Promise((resolve, reject) => {
     const reader = createMessageReader(MAX_MESSAGE_BYTES)
@@ -67,8 +77,13 @@ export function authenticate({
             socket.write(passwordMessage(bytes, user, password))
             continue
           }
+          if (type === ERROR_RESPONSE) {
+            const fields = errorFields(bytes)
+            refusedWith ??= fields.get('C') ?? '08004'
+            forDriver.push(withHint(bytes, fields, user, explainRefusal))
+            continue
+          }
           forDriver.push(Buffer.from(bytes))
-          if (type === ERROR_RESPONSE) refusedWith ??= sqlStateIn(bytes)
           isReady ||= type === READY_FOR_QUERY
         }
         if (isReady || refusedWith !== undefined) finish()
@@ -122,10 +137,28 @@ function md5Password(user: string, password: string, request: Buffer): string {
   return `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), salt]))}`
 }
 
-/** The SQLSTATE of an ErrorResponse: fields of a type byte and a text each. */
-function sqlStateIn(error: Buffer): string {
-  const fields = error.toString('latin1', HEADER_BYTES).split('\0')
-  return fields.find((field) => field.startsWith('C'))?.slice(1) ?? '08004'
+/** The fields of an ErrorResponse: a letter and a text each. */
+function errorFields(error: Buffer): ReadonlyMap<string, string> {
+  const fields = error.toString('utf8', HEADER_BYTES).split('\0')
+  return new Map(fields.filter((field) => field !== '').map((field) => [field[0]!, field.slice(1)]))
+}
+
+/** The server's error, with a hint where the server has none to give and the provider has. */
+function withHint(
+  error: Buffer,
+  fields: ReadonlyMap<string, string>,
+  user: string,
+  explain: (refusal: Refusal) => string | undefined,
+): Buffer {
+  const sqlState = fields.get('C') ?? ''
+  const hint = fields.has('H')
+    ? undefined
+    : explain({ sqlState, message: fields.get('M') ?? '', user })
+  if (hint === undefined) return Buffer.from(error)
+  // Behind the last field is a zero byte, which ends the message.
+  const told = Buffer.concat([error.subarray(0, -1), Buffer.from(`H${hint}\0\0`)])
+  told.writeInt32BE(told.length - 1, 1)
+  return told
 }
 
 const METHODS: Readonly<Record<number, string>> = { 7: 'GSSAPI', 9: 'SSPI', 10: 'a SCRAM password' }

@@ -13,14 +13,15 @@ export function recordConnection(login: Login, host: string, startedAt: number):
   const identity = { provider, host, user: login.user, connectionId: nextConnectionId++ }
   const openedAt = Date.now()
   let isOpen = true
+  const report = internals?.report ?? publish
   internals?.connectionOpened()
-  publish('pg-iam:connection.opened', () => ({ ...identity, elapsedMs: openedAt - startedAt }))
+  report('pg-iam:connection.opened', () => ({ ...identity, elapsedMs: openedAt - startedAt }))
   return {
     closed(error) {
       if (!isOpen) return
       isOpen = false
       internals?.connectionClosed()
-      publish('pg-iam:connection.retired', () => ({
+      report('pg-iam:connection.retired', () => ({
         ...identity,
         ageMs: Date.now() - openedAt,
         ...(error === undefined ? {} : { error }),

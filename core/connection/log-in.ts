@@ -5,7 +5,7 @@ import type { VerifiedTls, TlsNegotiation } from '../tls/verified-tls.js'
 import type { Token } from '../tokens/token.js'
 import { unlessAborted } from '../unless-aborted.js'
 import { startupPacket } from '../wire/startup-packet.js'
-import { authenticate } from './authenticate.js'
+import { authenticate, type Refusal } from './authenticate.js'
 import { dial } from './dial.js'
 
 /** A place to log in to. */
@@ -15,6 +15,13 @@ export interface Endpoint {
   readonly address: Address
   readonly tls: VerifiedTls
   readonly negotiation: TlsNegotiation
+  /** Says, for one connection, for whom TLS is to be verified and what to log in with. */
+  find(): Promise<Destination>
+}
+
+/** A server as one connection is to find it. A host that is another name for one has the TLS and the tokens of that. */
+export interface Destination {
+  readonly tls: VerifiedTls
   token(): Promise<Token>
 }
 
@@ -24,6 +31,7 @@ export interface LoginAttempt {
   parameters: ReadonlyMap<string, string>
   protocolVersion: number
   user: string
+  explainRefusal?: ((refusal: Refusal) => string | undefined) | undefined
   /** Gives up and closes the socket when it fires. */
   signal: AbortSignal
 }
@@ -46,10 +54,12 @@ export async function logIn({
   parameters,
   protocolVersion,
   user,
+  explainRefusal,
   signal,
 }: LoginAttempt): Promise<LoggedIn> {
-  const token = await unlessAborted(endpoint.token(), signal)
-  const socket = await dial({ ...endpoint, signal })
+  const { tls, token: makeToken } = await unlessAborted(endpoint.find(), signal)
+  const token = await unlessAborted(makeToken(), signal)
+  const socket = await dial({ ...endpoint, tls, signal })
   const abandon = (): void => void socket.destroy()
   signal.addEventListener('abort', abandon, { once: true })
   try {
@@ -60,6 +70,7 @@ export async function logIn({
       startup,
       user: role,
       password: token.value,
+      ...(explainRefusal === undefined ? {} : { explainRefusal }),
     })
     return { socket, received, ...(refusedWith === undefined ? {} : { refusedWith }) }
   } catch (error) {

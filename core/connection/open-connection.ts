@@ -2,6 +2,7 @@
 import { PgIamError } from '../errors.js'
 import { internalsOf, type Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
+import { unlessAborted } from '../unless-aborted.js'
 import { startupParameters } from '../wire/startup-packet.js'
 import { connectAtPace } from './connect-at-pace.js'
 import { createConnectPacer } from './connect-pacer.js'
@@ -9,7 +10,7 @@ import { dial } from './dial.js'
 import { isDenied } from './refusal-codes.js'
 import { createEndpointSet, type EndpointSet } from './endpoint-set.js'
 import { PADDING_PARAMETER } from './first-packet.js'
-import type { Endpoint } from './log-in.js'
+import type { Destination, Endpoint } from './log-in.js'
 import { tryEndpoints, type OpenConnection } from './try-endpoints.js'
 
 export type { OpenConnection } from './try-endpoints.js'
@@ -42,25 +43,40 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
   parameters.delete(PADDING_PARAMETER)
   const user = login.user ?? parameters.get('user') ?? ''
   parameters.set('database', login.database)
+  const internals = internalsOf(login)
+  addParameters(parameters, internals?.startupParameters ?? {})
   const attempt = {
     parameters,
     user,
     protocolVersion: firstPacket.readInt32BE(4),
     provider: login.provider,
     endpoints: endpointsOf(request),
+    explainRefusal: internals?.explainRefusal,
   }
-  const internals = internalsOf(login)
   const { pacer = createConnectPacer(), connectTimeoutMs: timeoutMs = DEFAULT_TIMEOUT_MS } =
     internals ?? {}
   const what = `${login.provider}: could not connect to ${login.host}`
-  const open = (): Promise<OpenConnection> =>
-    connectAtPace({ what, timeoutMs, signal, pacer }, (untilThen) =>
-      tryEndpoints({ ...attempt, signal: untilThen }),
-    )
-  const opened = await open()
-  if (!isDenied(opened.refusedWith) || (await internals?.renewCredentials()) !== true) return opened
-  opened.socket.destroy()
-  return open()
+  const renew = internals?.renewCredentials ?? (() => Promise.resolve(false))
+  return connectAtPace({ what, timeoutMs, signal, pacer }, async (untilThen) => {
+    const open = (): Promise<OpenConnection> => tryEndpoints({ ...attempt, signal: untilThen })
+    const opened = await open()
+    if (!isDenied(opened.refusedWith)) return opened
+    // What the server said is kept; its socket is of no more use, and looking for credentials may take long.
+    opened.socket.destroy()
+    const hasOthers = await unlessAborted(renew(), untilThen).catch(() => false)
+    return hasOthers ? open() : opened
+  })
+}
+
+/** The driver may have `options` of its own; the server reads those that come last where they name the same. */
+function addParameters(
+  parameters: Map<string, string>,
+  added: Readonly<Record<string, string>>,
+): void {
+  for (const [name, value] of Object.entries(added)) {
+    const given = name === 'options' ? parameters.get(name) : undefined
+    parameters.set(name, given === undefined ? value : `${given} ${value}`)
+  }
 }
 
 /** Sends a cancel request, which needs TLS but no token. */
@@ -68,7 +84,8 @@ export async function openForCancel(request: ConnectionRequest): Promise<OpenCon
   const { all, resting } = endpointsOf(request)
   const left = new Set(resting())
   const [endpoint] = [...all.filter((one) => !left.has(one)), ...all] as [Endpoint]
-  const socket = await dial({ ...endpoint, signal: request.signal })
+  const { tls } = await unlessAborted(endpoint.find(), request.signal)
+  const socket = await dial({ ...endpoint, tls, signal: request.signal })
   socket.write(request.firstPacket)
   return { socket, received: Buffer.alloc(0), host: endpoint.host }
 }
@@ -84,7 +101,11 @@ function endpointsOf({ login, tls }: ConnectionRequest): EndpointSet {
   const originals = new Map<Endpoint, Endpoint>()
   const trusting = new Map<Endpoint, Endpoint>()
   for (const endpoint of endpoints.all) {
-    const copy = { ...endpoint, tls: { ...endpoint.tls, ca } }
+    const find = async (): Promise<Destination> => {
+      const found = await endpoint.find()
+      return { ...found, tls: { ...found.tls, ca } }
+    }
+    const copy = { ...endpoint, find }
     originals.set(copy, endpoint)
     trusting.set(endpoint, copy)
   }
@@ -106,6 +127,6 @@ function onlyEndpoint(login: Login, tls: VerifiedTls): Endpoint {
     address: login.connectTo ?? { host: login.host, port: login.port },
     tls,
     negotiation: login.tlsNegotiation,
-    token: () => login.token(),
+    find: async () => ({ tls, token: () => login.token() }),
   }
 }

@@ -1,6 +1,7 @@
 /** Checks of options as they are given: every refusal names the option, what it must be, and what came. */
 import { isIP } from 'node:net'
 import { PgIamError } from '../errors.js'
+import type { NonEmpty } from '../non-empty.js'
 import { describeKind, describeValue } from '../redact.js'
 import { nearestName } from './nearest-name.js'
 
@@ -101,7 +102,7 @@ export const port: Check<number> = (value, name) => {
 }
 
 /** One value, or a list with at least one; kept as a list. */
-export function oneOrMore<T>(check: Check<T>): Check<readonly [T, ...T[]]> {
+export function oneOrMore<T>(check: Check<T>): Check<NonEmpty<T>> {
   return (value, name) => {
     if (!Array.isArray(value)) return [check(value, name)]
     const values = value.map((each, index) => check(each, `${name}[${index}]`))

@@ -1,6 +1,8 @@
 /** The options that every provider has, their checks, and where they come from when they are not given. */
 import { retryOptions, type RetryOptions } from '../conflict/retry-options.js'
+import type { NonEmpty } from '../non-empty.js'
 import { PgIamError } from '../errors.js'
+import { logger, type Logger } from '../logger.js'
 import { certificateAuthority } from '../tls/certificate-authority.js'
 import { tlsOptions, type TlsOptions } from '../tls/verified-tls.js'
 import {
@@ -41,6 +43,8 @@ export interface CommonOptions {
   connectRate?: number
   /** How the transaction functions retry a conflict, where their own options do not say. */
   retry?: RetryOptions
+  /** Is told of tokens and connections: failed tokens and lost connections as warnings, all else for debugging. Default: nobody. */
+  logger?: Logger
 }
 
 /** Where to dial instead of the host itself. */
@@ -57,12 +61,12 @@ const dialAddress: Check<DialAddress> = (value, name) => {
 }
 
 export const COMMON_CHECKS: {
-  host: Check<readonly [string, ...string[]]>
+  host: Check<NonEmpty<string>>
   port: Check<number>
   database: Check<string>
   user: Check<string>
   username: Check<string>
-  connectTo: Check<readonly [DialAddress, ...DialAddress[]]>
+  connectTo: Check<NonEmpty<DialAddress>>
   tls: Check<TlsOptions>
   maxLifetimeSecs: Check<number>
   reuseTokenSecs: Check<number>
@@ -70,6 +74,7 @@ export const COMMON_CHECKS: {
   connectTimeoutMs: Check<number>
   connectRate: Check<number>
   retry: Check<RetryOptions>
+  logger: Check<Logger>
 } = {
   host: oneOrMore(hostName),
   port,
@@ -84,10 +89,16 @@ export const COMMON_CHECKS: {
   connectTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
   connectRate: numberWithin(0.1, 10_000, 'connections a second'),
   retry: retryOptions,
+  logger,
 }
 
 /** The environment's variables, as `process.env` has them. */
 export type Environment = Readonly<Record<string, string | undefined>>
+
+/** A variable that is set. An empty one is not, as for libpq. */
+export function presentIn(env: Environment, name: string): string | undefined {
+  return env[name] === '' ? undefined : env[name]
+}
 
 /** Where an option was not given, the variable that libpq or the AWS SDK reads for it. */
 export interface EnvironmentDefaults {
@@ -108,8 +119,8 @@ export function environmentDefaults(
 ): EnvironmentDefaults {
   refuseWeakMode(env)
   const read = <T>(option: keyof EnvironmentDefaults, name: string, check: Check<T>): object => {
-    const value = env[name]
-    if (given[option] !== undefined || value === undefined || value === '') return {}
+    const value = presentIn(env, name)
+    if (given[option] !== undefined || value === undefined) return {}
     return { [option]: check(value, name) }
   }
   return {

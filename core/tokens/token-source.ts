@@ -1,6 +1,6 @@
 /** Where a login's tokens come from: made new, or shared for a while, counted and reported. */
 import { PgIamError, isPgIamError } from '../errors.js'
-import { publish, type LoginIdentity } from '../events.js'
+import { publish, type LoginIdentity, type Report } from '../events.js'
 import { singleFlight } from '../single-flight.js'
 import type { LoginCounters } from './login-counters.js'
 import { withinTimeout } from '../within-timeout.js'
@@ -18,6 +18,8 @@ export interface TokenSourceSettings {
   reuseMs: number
   timeoutMs: number
   counters: LoginCounters
+  /** Default: publishes on the channels. */
+  report?: Report
   /** Counts up when a shared token is worth nothing any more, though it has not ended. Default: it never does. */
   replacements?: () => number
 }
@@ -30,7 +32,7 @@ export function createTokenSource(
   settings: TokenSourceSettings,
   now: Clock = Date.now,
 ): () => Promise<Token> {
-  const { counters, reuseMs, identity } = settings
+  const { counters, reuseMs, identity, report = publish } = settings
   let shared: SharedToken | undefined
 
   const make = async (): Promise<Token> => {
@@ -41,7 +43,7 @@ export function createTokenSource(
       )
       refuseExpired(token, settings, now())
       counters.tokensMade++
-      publish('pg-iam:token.made', () => ({
+      report('pg-iam:token.made', () => ({
         ...identity(),
         expiresAt: token.expiresAt,
         elapsedMs: now() - startedAt,
@@ -50,7 +52,7 @@ export function createTokenSource(
     } catch (cause) {
       counters.tokensFailed++
       const error = asTokenError(cause, settings)
-      publish('pg-iam:token.failed', () => ({ ...identity(), error }))
+      report('pg-iam:token.failed', () => ({ ...identity(), error }))
       throw error
     }
   }
@@ -71,7 +73,7 @@ export function createTokenSource(
     // The first connection has the token that was made for it; those that waited for it together share it.
     if (current.isTaken) {
       counters.tokensReused++
-      publish('pg-iam:token.reused', () => ({ ...identity(), expiresAt: token.expiresAt }))
+      report('pg-iam:token.reused', () => ({ ...identity(), expiresAt: token.expiresAt }))
     }
     current.isTaken = true
     return token

@@ -1,5 +1,6 @@
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { publish, type EventsByChannel } from '../../core/events.js'
+import { createReporter, publish, type EventsByChannel } from '../../core/events.js'
+import type { Logger } from '../../core/index.js'
 
 const EVENT = { provider: 'aurora-dsql', host: 'h', user: 'app', expiresAt: new Date(0) } as const
 const NAMES: (keyof EventsByChannel)[] = [
@@ -42,5 +43,60 @@ describe('publish', () => {
     unsubscribe('pg-iam:token.reused', one)
     unsubscribe('pg-iam:token.reused', other)
     expect(seen).toEqual(['one', 'one', 'other'])
+  })
+})
+
+describe('createReporter', () => {
+  const log: unknown[] = []
+  const writer =
+    (level: string) =>
+    (...args: unknown[]): void =>
+      void log.push([level, ...args])
+  const logger: Logger = {
+    debug: writer('debug'),
+    info: writer('info'),
+    warn: writer('warn'),
+    error: writer('error'),
+  }
+  beforeEach(() => void log.splice(0))
+
+  it('logs what happens, for debugging', () => {
+    createReporter(logger)('pg-iam:token.made', () => ({ ...EVENT, elapsedMs: 1 }))
+    expect(log).toEqual([['debug', 'pg-iam: token made', { ...EVENT, elapsedMs: 1 }]])
+  })
+
+  it('warns of tokens that failed and of connections that were lost, and of no others', () => {
+    const report = createReporter(logger)
+    const error = new Error('sealed')
+    report('pg-iam:token.failed', () => ({ ...EVENT, error }))
+    report('pg-iam:connection.retired', () => ({ ...EVENT, connectionId: 1, ageMs: 2, error }))
+    report('pg-iam:connection.retired', () => ({ ...EVENT, connectionId: 1, ageMs: 2 }))
+    expect(log).toMatchObject([
+      ['warn', 'pg-iam: token failed', { error }],
+      ['warn', 'pg-iam: connection closed', { error }],
+      ['debug', 'pg-iam: connection closed', { connectionId: 1 }],
+    ])
+  })
+
+  it('publishes as well, and is not stopped by a logger that throws', () => {
+    const seen: unknown[] = []
+    const listen = (event: unknown): void => void seen.push(event)
+    subscribe('pg-iam:token.reused', listen)
+    const throwing = (): never => {
+      throw new Error('disk full')
+    }
+    const report = createReporter({
+      debug: throwing,
+      info: throwing,
+      warn: throwing,
+      error: throwing,
+    })
+    report('pg-iam:token.reused', () => EVENT)
+    unsubscribe('pg-iam:token.reused', listen)
+    expect(seen).toEqual([EVENT])
+  })
+
+  it('is nothing but the channels without a logger', () => {
+    expect(createReporter(undefined)).toBe(publish)
   })
 })

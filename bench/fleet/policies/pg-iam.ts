@@ -8,7 +8,7 @@ import type { LoggedIn, LoginAttempt } from '../../../core/connection/log-in.js'
 import { tryEndpoints } from '../../../core/connection/try-endpoints.js'
 import { isPgIamError } from '../../../core/errors.js'
 import { internalsOf, type LoginInternals } from '../../../core/login.js'
-import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
+import { createAuroraDsql } from '../../../core/providers/aurora-dsql/aurora-dsql.js'
 import type { Session } from '../region.js'
 import type { Connector, Policy, World } from './policy.js'
 

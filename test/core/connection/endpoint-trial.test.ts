@@ -6,7 +6,7 @@ const endpoint = (host: string): Endpoint => ({
   address: { host, port: 5432 },
   tls: { rejectUnauthorized: true, minVersion: 'TLSv1.2', servername: host },
   negotiation: 'postgres',
-  token: () => Promise.reject(new Error('no token here')),
+  find: () => Promise.reject(new Error('no token here')),
 })
 
 const first = endpoint('first')

@@ -4,11 +4,11 @@ import {
   type AuroraDsqlOptions,
   type Login,
   type PgIamError,
-} from '../../../core/index.js'
-import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
-import { thrownBy } from '../support/caught.js'
-import { OPTIONS } from '../support/dsql-options.js'
-import { printed } from '../support/printed.js'
+} from '../../../../core/index.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
+import { thrownBy } from '../../support/caught.js'
+import { OPTIONS } from '../../support/dsql-options.js'
+import { printed } from '../../support/printed.js'
 
 /** Every option there is, as the refusal of an unknown one lists them. */
 const NAMES = /^Known are: (.*)\.$/

@@ -1,8 +1,8 @@
-import { auroraDsql, type AuroraDsqlOptions } from '../../../core/index.js'
-import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
-import { thrownBy } from '../support/caught.js'
-import { CREDENTIALS, HOST, OPTIONS } from '../support/dsql-options.js'
-import { printed } from '../support/printed.js'
+import { auroraDsql, type AuroraDsqlOptions } from '../../../../core/index.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
+import { thrownBy } from '../../support/caught.js'
+import { CREDENTIALS, HOST, OPTIONS } from '../../support/dsql-options.js'
+import { printed } from '../../support/printed.js'
 
 const create = (options: object): unknown => createAuroraDsql(options, {})
 

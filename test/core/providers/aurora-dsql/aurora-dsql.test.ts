@@ -1,11 +1,11 @@
 import { writeFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { auroraDsql, type AuroraDsqlOptions } from '../../../core/index.js'
-import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
-import { thrownBy } from '../support/caught.js'
-import { createAuthority } from '../support/certificates.js'
-import { CLUSTER_ID, CREDENTIALS, HOST, OPTIONS, REGION } from '../support/dsql-options.js'
+import { auroraDsql, type AuroraDsqlOptions } from '../../../../core/index.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
+import { thrownBy } from '../../support/caught.js'
+import { createAuthority } from '../../support/certificates.js'
+import { CLUSTER_ID, CREDENTIALS, HOST, OPTIONS, REGION } from '../../support/dsql-options.js'
 
 describe('auroraDsql', () => {
   it('has what one database login needs, with the defaults of Aurora DSQL', () => {

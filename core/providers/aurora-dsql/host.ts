@@ -1,5 +1,5 @@
 /** The host names of Aurora DSQL clusters. */
-import { PgIamError } from '../errors.js'
+import { PgIamError } from '../../errors.js'
 
 /**
  * The region in a cluster's endpoint name, or `undefined` for a name of another kind.

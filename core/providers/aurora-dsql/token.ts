@@ -1,8 +1,8 @@
 /** Tokens for Aurora DSQL, signed by `@aws-sdk/dsql-signer`. */
-import { PgIamError } from '../errors.js'
-import { loadPeer } from '../load-peer.js'
-import { createToken, type Token } from '../tokens/token.js'
-import type { AwsCredentials } from './aws/credentials.js'
+import { PgIamError } from '../../errors.js'
+import { loadPeer } from '../../load-peer.js'
+import { createToken, type Token } from '../../tokens/token.js'
+import type { AwsCredentials } from '../aws/credentials.js'
 
 export interface DsqlTokenSettings {
   host: string

@@ -1,9 +1,9 @@
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import * as fc from 'fast-check'
-import { auroraDsql, type AwsCredentials } from '../../../core/index.js'
-import { rejectionOf } from '../support/caught.js'
-import { CLUSTER_ID, CREDENTIALS, HOST, OPTIONS } from '../support/dsql-options.js'
-import { presigned } from '../support/presigned.js'
+import { auroraDsql, type AwsCredentials } from '../../../../core/index.js'
+import { rejectionOf } from '../../support/caught.js'
+import { CLUSTER_ID, CREDENTIALS, HOST, OPTIONS } from '../../support/dsql-options.js'
+import { presigned } from '../../support/presigned.js'
 
 /** Stops the date, for the signer and for us, and nothing else. */
 function stopDateAt(time: Date | number): void {

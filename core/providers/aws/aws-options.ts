@@ -1,0 +1,118 @@
+/** The options of the providers whose tokens AWS credentials sign: who asks, and in which region. */
+import { PgIamError } from '../../errors.js'
+import { matching, text, type Check, type Checked } from '../../options/check.js'
+import { presentIn, type Environment } from '../../options/common-options.js'
+import type { LoginCounters } from '../../tokens/login-counters.js'
+import type { Clock } from '../../tokens/token-source.js'
+import {
+  createCredentialsSource,
+  type AwsCredentials,
+  type AwsCredentialsProvider,
+  type CredentialsSource,
+} from './credentials.js'
+import {
+  assumeRole,
+  credentials,
+  credentialsProvider,
+  provider,
+  refuseTwoSources,
+  type AssumeRoleOptions,
+} from './credentials-provider.js'
+import { answeringWithin } from './provider-timeout.js'
+
+export interface AwsOptions {
+  /** The region of the database. Default: the one in `host`, else `AWS_REGION` or `AWS_DEFAULT_REGION`. */
+  region?: string
+  /** AWS credentials, or a function that gives them. Default: the AWS SDK's chain of providers. */
+  credentials?: AwsCredentials | AwsCredentialsProvider
+  /** Another name for `credentials`, as in AWS's own connectors. */
+  customCredentialsProvider?: AwsCredentialsProvider
+  /** The profile of the shared AWS files that the chain reads. Default `AWS_PROFILE`. */
+  profile?: string
+  /** A role to take on with the credentials. */
+  assumeRole?: AssumeRoleOptions
+}
+
+const regionName = matching(/^[a-z]{2,}(-[a-z0-9]+)+$/, 'the name of an AWS region')
+
+export const AWS_CHECKS: {
+  region: Check<string>
+  credentials: Check<AwsCredentials | AwsCredentialsProvider>
+  customCredentialsProvider: Check<AwsCredentialsProvider>
+  profile: Check<string>
+  assumeRole: Check<AssumeRoleOptions>
+} = {
+  region: regionName,
+  credentials,
+  customCredentialsProvider: provider,
+  profile: text,
+  assumeRole,
+}
+
+export interface AwsCredentialsSettings {
+  options: Checked<typeof AWS_CHECKS>
+  env: Environment
+  region: string
+  /** How long what they sign is to live. */
+  tokenDurationMs: number
+  tokenTimeoutMs: number
+  counters: LoginCounters
+}
+
+/** Returns the source of the credentials of a login. Throws `ERR_OPTION_CONFLICT` where two sources were given. */
+export function awsCredentials(
+  { options, env, region, tokenDurationMs, tokenTimeoutMs, counters }: AwsCredentialsSettings,
+  clock?: Clock,
+): CredentialsSource {
+  refuseTwoSources(options)
+  const source = credentialsProvider({
+    credentials: options.credentials ?? options.customCredentialsProvider,
+    profile: options.profile ?? presentIn(env, 'AWS_PROFILE'),
+    assumeRole: options.assumeRole,
+    region,
+  })
+  return createCredentialsSource(
+    {
+      ...source,
+      provider: answeringWithin(source.provider, tokenTimeoutMs),
+      tokenDurationMs,
+      counters,
+    },
+    clock,
+  )
+}
+
+/**
+ * The region to sign for. One that was given must agree with the one in the host name: a token for another region is refused,
+ * much later and without a reason.
+ */
+export function awsRegion(
+  ofHost: string | undefined,
+  given: string | undefined,
+  env: Environment,
+): string {
+  if (given !== undefined && ofHost !== undefined && given !== ofHost) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"region" must be "${ofHost}", as "host" says, got "${given}"`,
+    )
+  }
+  const region = given ?? ofHost ?? awsRegionFrom(env)
+  if (region === undefined) {
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      '"region" must be given where "host" does not name it',
+      { hint: 'Give "region", or set AWS_REGION.' },
+    )
+  }
+  return region
+}
+
+/** The region of the environment, under the names that the AWS SDKs and the AWS CLI read. */
+export function awsRegionFrom(env: Environment): string | undefined {
+  for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION']) {
+    const region = presentIn(env, name)
+    if (region !== undefined) return regionName(region, name)
+  }
+  return undefined
+}

@@ -1,0 +1,249 @@
+/** What a provider can say of its hosts, its authorities, its users and its refusals, beside its tokens. */
+import { createLogin, type LoginSettings } from '../../../core/create-login.js'
+import type { Login } from '../../../core/index.js'
+import { commonSettings } from '../../../core/providers/common-settings.js'
+import { createToken } from '../../../core/tokens/token.js'
+import { startupParameters } from '../../../core/wire/startup-packet.js'
+import { AUTHENTICATION_OK, GREETING, errorResponse } from '../support/backend-messages.js'
+import { createAuthority, type Authority } from '../support/certificates.js'
+import {
+  receiveLogin,
+  startStandIn,
+  type LoginTranscript,
+  type StandIn,
+} from '../support/postgres-stand-in.js'
+import { startRawClient, type RawClient } from '../support/raw-client.js'
+
+const ALIAS = 'db.shop.example'
+const OWN = 'real.cloud.example'
+const DEFAULTS = { port: 5432, database: 'shop', reuseTokenSecs: 0, hostHint: 'a host' }
+
+let authority: Authority
+beforeAll(async () => {
+  authority = await createAuthority()
+})
+
+let server: StandIn | undefined
+let received: LoginTranscript[] = []
+afterEach(async () => {
+  await server?.close()
+  server = undefined
+  received = []
+})
+
+/** Starts a server with a certificate for `name` and returns a login to it; `refusal` is its answer to each token. */
+async function loginTo(
+  name: string,
+  { issueToken, findOwnName, ...own }: Partial<LoginSettings & LoginSettings['hosts'][0]> = {},
+  refusal?: Buffer,
+): Promise<Login> {
+  server = await startStandIn(
+    async (socket, keys) => {
+      const transcript = await receiveLogin(socket, keys)
+      received.push(transcript)
+      transcript.socket.write(refusal ?? Buffer.concat([AUTHENTICATION_OK, GREETING]))
+    },
+    await authority.issue(name),
+  )
+  const { places, ...common } = commonSettings(
+    { host: [ALIAS], connectTo: [{ host: '127.0.0.1', port: server.port }], user: 'app' },
+    {},
+    DEFAULTS,
+  )
+  return createLogin({
+    ...common,
+    tls: { ca: authority.ca },
+    provider: 'custom',
+    hosts: [
+      {
+        ...places[0],
+        issueToken: issueToken ?? (async (host) => createToken(`token for ${host}`, inAnHour())),
+        ...(findOwnName === undefined ? {} : { findOwnName }),
+      },
+    ],
+    ...own,
+  })
+}
+
+const inAnHour = (): Date => new Date(Date.now() + 3_600_000)
+
+async function open(login: Login, firstPacket?: Buffer): Promise<Buffer> {
+  const client = startRawClient(login, firstPacket)
+  const bytes = await client.receive(1)
+  client.stream.destroy()
+  return bytes
+}
+
+describe('a host that is another name for one', () => {
+  it('has the tokens of that one, and its TLS', async () => {
+    const login = await loginTo(OWN, { findOwnName: () => Promise.resolve(OWN) })
+    await open(login)
+    expect(received).toMatchObject([{ password: `token for ${OWN}`, socket: { servername: OWN } }])
+    expect((await login.token()).value).toBe(`token for ${OWN}`)
+  })
+
+  it('is not trusted where it has only a certificate for the name that was given', async () => {
+    const login = await loginTo(ALIAS, { findOwnName: () => Promise.resolve(OWN) })
+    const client = startRawClient(login)
+    expect(await client.closed).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+    expect(received).toEqual([])
+  })
+
+  it('is looked up for each connection, and shares tokens by what was found', async () => {
+    const names = [OWN, ALIAS, OWN, OWN]
+    const login = await loginTo(OWN, {
+      findOwnName: () => Promise.resolve(names.shift()!),
+      reuseTokenSecs: 60,
+    })
+    await open(login)
+    await startRawClient(login).closed
+    await open(login)
+    await open(login)
+    expect(received.map(({ password }) => password)).toEqual(
+      Array.from({ length: 3 }, () => `token for ${OWN}`),
+    )
+    expect(login.stats()).toMatchObject({ tokensMade: 2, tokensReused: 2 })
+  })
+
+  it('fails the connection with the error of the look-up, before anything is dialled', async () => {
+    const failure = new Error('no such name')
+    const login = await loginTo(OWN, { findOwnName: () => Promise.reject(failure) })
+    expect(await startRawClient(login).closed).toBe(failure)
+    await expect(login.token()).rejects.toBe(failure)
+    expect(server?.accepted()).toBe(0)
+  })
+})
+
+describe('authorities of the provider', () => {
+  it('are loaded and trusted where the caller names none', async () => {
+    const login = await loginTo(ALIAS, {
+      tls: {},
+      loadAuthorities: () => Promise.resolve(authority.ca),
+    })
+    await open(login)
+    expect(received).toHaveLength(1)
+  })
+
+  it('are left alone where the caller names some', async () => {
+    const login = await loginTo(ALIAS, {
+      loadAuthorities: () => Promise.reject(new Error('loaded')),
+    })
+    await open(login)
+    expect(received).toHaveLength(1)
+  })
+})
+
+describe('a token that names its user', () => {
+  it('logs in as that, and the login knows the user from then on', async () => {
+    const login = await loginTo(ALIAS, {
+      user: undefined,
+      issueToken: async () => createToken('secret', inAnHour(), 'IAMR:writer'),
+    })
+    expect(login.user).toBeUndefined()
+    await open(login)
+    expect(startupParameters(received[0]!.startup)?.get('user')).toBe('IAMR:writer')
+    expect(login.user).toBe('IAMR:writer')
+  })
+})
+
+describe('startup parameters of the provider', () => {
+  it.each([
+    ['alone', undefined, '-c cluster=one'],
+    ['behind those of the driver', '-c search_path=shop', '-c search_path=shop -c cluster=one'],
+  ])('are sent %s', async (_label, given, expected) => {
+    const login = await loginTo(ALIAS, { startupParameters: { options: '-c cluster=one' } })
+    const words = ['user', 'app', ...(given === undefined ? [] : ['options', given]), '']
+    const body = Buffer.from(`${words.join('\0')}\0`)
+    const header = Buffer.alloc(8)
+    header.writeInt32BE(body.length + 8, 0)
+    header.writeInt32BE(196_608, 4)
+    await open(login, Buffer.concat([header, body]))
+    expect(startupParameters(received[0]!.startup)?.get('options')).toBe(expected)
+  })
+})
+
+describe('a refusal that the provider can explain', () => {
+  const REFUSAL = errorResponse('28000', 'PAM authentication failed for user "app" – ü')
+
+  it('has its hint, and all that the server said', async () => {
+    const asked: unknown[] = []
+    const login = await loginTo(
+      ALIAS,
+      {
+        explainRefusal: (refusal) => {
+          asked.push(refusal)
+          return 'Grant rds_iam – to "app".'
+        },
+      },
+      REFUSAL,
+    )
+    const told = await open(login)
+    expect(told.readInt32BE(1)).toBe(told.length - 1)
+    expect(told.toString('utf8', 5)).toBe(
+      `${REFUSAL.toString('utf8', 5, REFUSAL.length - 1)}HGrant rds_iam – to "app".\0\0`,
+    )
+    expect(asked).toEqual([
+      {
+        sqlState: '28000',
+        message: 'PAM authentication failed for user "app" – ü',
+        user: 'app',
+      },
+    ])
+  })
+
+  it.each([
+    ['there is no explanation', undefined, REFUSAL],
+    ['the server gives a hint itself', 'ours', withHint(REFUSAL, 'the server’s')],
+  ])('passes as it came where %s', async (_label, hint, refusal) => {
+    const login = await loginTo(ALIAS, { explainRefusal: () => hint }, refusal)
+    expect(await open(login)).toEqual(refusal)
+  })
+})
+
+describe('credentials that are looked for after a refusal, and do not come', () => {
+  const REFUSAL = errorResponse('28000', 'access denied')
+
+  /** Resolves when they are asked for, and never gives them. */
+  async function askedOf(own: Partial<LoginSettings>): Promise<RawClient> {
+    let login: Login | undefined
+    let client: RawClient | undefined
+    await new Promise<void>((resolve, reject) => {
+      const renewAfterRefusal = (): Promise<boolean> => {
+        resolve()
+        return new Promise(() => {})
+      }
+      const credentials = { renewAfterRefusal, replacements: () => 0 }
+      loginTo(ALIAS, { ...own, credentials }, REFUSAL).then((made) => {
+        login = made
+        client = startRawClient(login)
+      }, reject)
+    })
+    return client!
+  }
+
+  it('leave the refusal to be told when the time to connect is up', async () => {
+    const client = await askedOf({ connectTimeoutMs: 300 })
+    expect(await client.receive(REFUSAL.length)).toEqual(REFUSAL)
+    expect(await client.closed).toBeUndefined()
+  })
+
+  it('cost no socket meanwhile', async () => {
+    const client = await askedOf({})
+    await server!.idle()
+    expect(received).toHaveLength(1)
+    client.stream.destroy()
+    await client.closed
+  })
+
+  it('are not waited for by a client that gives up', async () => {
+    const client = await askedOf({})
+    client.stream.destroy()
+    expect(await client.closed).toBeUndefined()
+  })
+})
+
+function withHint(error: Buffer, hint: string): Buffer {
+  const told = Buffer.concat([error.subarray(0, -1), Buffer.from(`H${hint}\0\0`)])
+  told.writeInt32BE(told.length - 1, 1)
+  return told
+}
