@@ -10,31 +10,42 @@ import { describePace } from './sections/pace.js'
 import { describeRealConflicts } from './sections/real-conflicts.js'
 import { describeRegions } from './sections/regions.js'
 
-const SECTIONS: readonly (readonly [title: string, describe: (context: SectionContext) => void])[] =
+type Describe = (context: SectionContext) => void
+
+/** By the number of the promise, as the contract's table shows them. */
+const SECTIONS: readonly (readonly [title: string, ...describes: Describe[]])[] = [
   [
-    ['conflicts', describeConflicts],
-    ['real conflicts', describeRealConflicts],
-    ['lifetimes', describeLifetimes],
-    ['regions', describeRegions],
-    ['pace', describePace],
-  ]
+    'promise 8: conflicts are recognised, and the outermost transaction is retried',
+    describeConflicts,
+    describeRealConflicts,
+  ],
+  ['promise 9: connections retire at their own age', describeLifetimes],
+  ['regions: the first endpoint that answers', describeRegions],
+  ['pace: connections at the rate that the server admits', describePace],
+]
 
+/** The part of the contract that needs a PostgreSQL whose backends can be killed. */
 export function describeResilience(client: ResilientClient): void {
-  describe(`resilience of ${client.name}`, () => {
-    let postgres: PostgresServer
+  describe(`contract of ${client.name}`, () => {
+    describe('with aurora-dsql', () => {
+      describe('on PostgreSQL', () => {
+        let postgres: PostgresServer
 
-    beforeAll(async () => {
-      postgres = await launchPostgres({ roles: ['admin', 'app'] })
-    })
+        beforeAll(async () => {
+          postgres = await launchPostgres({ roles: ['admin', 'app'] })
+        })
 
-    afterAll(() => postgres.close())
+        afterAll(() => postgres.close())
 
-    describe.each(client.entries)('$name', (entry) => {
-      describe('dying connections', () => {
-        describeKills(client, entry, () => placeOf(postgres))
-      })
-      describe.each(SECTIONS)('%s', (_title, describeSection) => {
-        describeSection(createSectionContext(client, entry, () => placeOf(postgres)))
+        describe.each(client.entries)('$name', (entry) => {
+          describe('promise 5: a backend that dies takes nothing with it', () => {
+            describeKills(client, entry, () => placeOf(postgres))
+          })
+          describe.each(SECTIONS)('%s', (_title, ...describes) => {
+            for (const describeSection of describes)
+              describeSection(createSectionContext(client, entry, () => placeOf(postgres)))
+          })
+        })
       })
     })
   })

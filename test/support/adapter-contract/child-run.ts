@@ -3,18 +3,28 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { AuroraDsqlOptions } from '../../../core/index.js'
+import type { CommonOptions, Login } from '../../../core/index.js'
+import type { Request } from './contract-provider.js'
 import type { ContractServer } from './contract-server.js'
+import { contractProvider } from './providers/contract-providers.js'
 
 /** What the process is told, as JSON. */
 export interface ChildOrder {
   readonly task: 'lifecycle' | 'failing-provider' | 'hostile-server'
   readonly client: string
   readonly variant: string
-  /** What its login is made from. */
-  readonly login: AuroraDsqlOptions
+  readonly login: ChildLogin
   /** Further places to log in to, for tasks that have several. */
   readonly targets?: readonly ChildTarget[]
+}
+
+/** What a login of the process is made from. */
+export interface ChildLogin {
+  readonly provider: string
+  readonly options: CommonOptions
+  /** Credentials that last. */
+  readonly given: unknown
+  readonly environment: Readonly<Record<string, string>>
 }
 
 export interface ChildTarget {
@@ -39,7 +49,7 @@ export async function runChild<Report>(order: ChildOrder): Promise<ChildResult<R
   const child = spawn(
     process.execPath,
     ['--require', join(support, 'typescript-hook.cjs'), '--eval', ENTRY, support],
-    { env: cleanEnvironment(), timeout: 40_000 },
+    { env: { ...cleanEnvironment(), ...order.login.environment }, timeout: 40_000 },
   )
   child.stdin.end(JSON.stringify(order))
   const [output, errors, [code, signal]] = await Promise.all([
@@ -55,16 +65,28 @@ export async function runChild<Report>(order: ChildOrder): Promise<ChildResult<R
   }
 }
 
-/** Options for a login of another process like those of `server`. The secrets in them are hidden from JSON otherwise. */
-export function childLogin({ gateway, relay }: ContractServer): AuroraDsqlOptions {
-  const { accessKeyId, secretAccessKey } = gateway.credentials
+/** What a login of another process is made from, to be like those of `server`. */
+export function childLogin({ gateway, relay, provider, stand }: ContractServer): ChildLogin {
   return {
-    host: gateway.clusters[0]!,
-    user: 'app',
-    credentials: { accessKeyId, secretAccessKey },
-    connectTo: { host: '127.0.0.1', port: relay.port },
-    tls: { ca: gateway.ca },
+    provider: provider.name,
+    options: {
+      host: stand.host,
+      user: 'app',
+      connectTo: { host: '127.0.0.1', port: relay.port },
+      tls: { ca: gateway.ca },
+    },
+    given: stand.issueForever(gateway),
+    environment: stand.environment,
   }
+}
+
+/** Makes it, in that process. The credentials are what was sent, but where `request` says otherwise. */
+export function loginOfChild(
+  { provider, options, given }: ChildLogin,
+  own: CommonOptions = {},
+  request: Request = () => given,
+): Login {
+  return contractProvider(provider).login({ ...options, ...own }, request)
 }
 
 const ENTRY = `require(process.argv[1] + '/adapter-contract/child/main.ts')`

@@ -1,12 +1,14 @@
 /** What every section of the contract works with. */
-import type { AuroraDsqlOptions, Login } from '../../../core/index.js'
+import type { Login } from '../../../core/index.js'
 import type { AdapterVariant, Database } from './adapter-driver.js'
+import type { ContractProvider, Request } from './contract-provider.js'
 import type { ContractServer } from './contract-server.js'
 import { eventually } from './eventually.js'
 
 export interface ContractContext {
   readonly client: string
   readonly variant: AdapterVariant
+  readonly provider: ContractProvider
   /** The gateway, there while tests run. */
   server(): ContractServer
   /** Opens the client; it is closed at the end of the test. */
@@ -27,6 +29,7 @@ export interface OpenSettings {
 export function createContext(
   client: string,
   variant: AdapterVariant,
+  provider: ContractProvider,
   server: () => ContractServer,
 ): ContractContext {
   const open = new Set<Database>()
@@ -39,6 +42,7 @@ export function createContext(
   return {
     client,
     variant,
+    provider,
     server,
     open(login, { poolSize = 5, log = () => {}, options } = {}) {
       const opened = variant.open(login, options ?? variant.options({ poolSize, log }))
@@ -67,19 +71,19 @@ export function connectionsOpen(login: Login, database: Database, count: number)
   return eventually(`${count} open connections`, () => connections() === count)
 }
 
-/** Counts how often a login asks for credentials. */
-export interface CountedCredentials {
-  readonly credentials: NonNullable<AuroraDsqlOptions['credentials']>
-  calls: () => number
+/** How many tokens so many connections cost that are opened within a minute. */
+export function tokensFor({ provider }: ContractServer, connections: number): number {
+  return provider.sharesTokens ? 1 : connections
 }
 
-export function countCalls(provider: () => unknown): CountedCredentials {
+/** Counts how often a login asks for credentials. */
+export function countCalls(request: Request): { request: Request; calls: () => number } {
   let calls = 0
   return {
-    credentials: (async () => {
+    request: async () => {
       calls++
-      return provider()
-    }) as NonNullable<AuroraDsqlOptions['credentials']>,
+      return request()
+    },
     calls: () => calls,
   }
 }

@@ -1,4 +1,4 @@
-/** A reporter for jest: prints the contract's table of client by promise after a run in which the contract took part. */
+/** A reporter for jest: prints the contract's tables after a run in which the contract took part. */
 'use strict'
 const { countContract, renderContract } = require('./contract-table.cjs')
 
@@ -6,7 +6,7 @@ module.exports = function contractReporter() {
   return {
     onRunComplete(_contexts, { testResults }) {
       const counts = countContract(testResults.flatMap((file) => file.testResults))
-      if (counts.clients.size > 0) process.stderr.write(`\n${renderContract(counts)}\n`)
+      if (counts.byPromise.size > 0) process.stderr.write(`\n${renderContract(counts)}\n`)
     },
   }
 }

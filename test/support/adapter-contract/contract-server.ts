@@ -1,9 +1,11 @@
 /** The gateway that the contract runs against, on each of its engines. */
 import { Pool } from 'pg'
 import { createPool } from '../../../adapters/pg.js'
-import type { AuroraDsqlOptions, Login } from '../../../core/index.js'
+import type { AuroraDsqlOptions, CommonOptions, Login } from '../../../core/index.js'
 import { startGateway, type Gateway, type GatewayOptions } from '../../../gateway/index.js'
 import { launchPostgres, type PostgresServer } from '../postgres/launch-postgres.js'
+import type { ContractProvider, ProviderStand, Request } from './contract-provider.js'
+import { auroraDsqlContract } from './providers/aurora-dsql.js'
 import { startRelay, type Relay } from './relay.js'
 
 export const ENGINES = ['PostgreSQL', 'PGlite'] as const
@@ -14,14 +16,24 @@ export interface ContractServer {
   readonly gateway: Gateway
   /** Every connection of the logins goes through it. */
   readonly relay: Relay
-  /** A login as the role `app`, to a database with the table `note`. */
+  readonly provider: ContractProvider
+  readonly stand: ProviderStand
+  /**
+   * A login as the role `app`, to a database with the table `note`. Its credentials are what `request` gives; the default issues
+   * some for an hour each time that it is asked.
+   */
+  providerLogin: (options?: CommonOptions, request?: Request) => Login
+  /** The same for tests of Aurora DSQL alone. */
   login: (options?: AuroraDsqlOptions) => Login
   /** Ends every session: PostgreSQL as its administrator would, PGlite, which has nothing of the kind, as a broken network. */
   endSessions: () => Promise<void>
   close: () => Promise<void>
 }
 
-export async function startContractServer(engine: EngineName): Promise<ContractServer> {
+export async function startContractServer(
+  engine: EngineName,
+  provider: ContractProvider = auroraDsqlContract,
+): Promise<ContractServer> {
   const started: { close(): Promise<void> }[] = []
   const close = async (): Promise<void> => {
     for (const one of started.toReversed()) await one.close()
@@ -33,22 +45,30 @@ export async function startContractServer(engine: EngineName): Promise<ContractS
   try {
     const postgres =
       engine === 'PostgreSQL' ? keep(await launchPostgres({ roles: ['admin', 'app'] })) : undefined
+    const stand = keep(await provider.start())
     const gateway = keep(
       await startGateway({
+        ...stand.gatewayOptions,
         // Looked up at each call, because tests put the date forward.
         clock: () => Date.now(),
         ...(postgres === undefined ? {} : { upstream: upstreamOf(postgres) }),
       }),
     )
     const relay = keep(await startRelay(gateway))
+    const connectTo = { host: '127.0.0.1', port: relay.port }
     const login = (options: AuroraDsqlOptions = {}): Login =>
-      gateway.login({ connectTo: { host: '127.0.0.1', port: relay.port }, ...options })
-    await createTable(login())
+      gateway.login({ connectTo, ...options })
+    const providerLogin: ContractServer['providerLogin'] = (options = {}, request) =>
+      provider.login(
+        { host: stand.host, user: 'app', connectTo, ...options, tls: { ca: gateway.ca } },
+        request ?? (() => stand.issue(gateway, { durationSecs: 3_600 }).given),
+      )
+    await createTable(providerLogin())
     const endSessions = async (): Promise<void> => {
       if (postgres === undefined) relay.cut()
       else await terminateBackends(postgres)
     }
-    return { engine, gateway, relay, login, endSessions, close }
+    return { engine, gateway, relay, provider, stand, providerLogin, login, endSessions, close }
   } catch (error) {
     await close()
     throw error

@@ -3,10 +3,12 @@ export interface Assertion {
   status: string
 }
 
+export type Cells = Map<string, Map<string, { passed: number; failed: number }>>
+
 export interface Counts {
   engines: string[]
-  sections: string[]
-  clients: Map<string, Map<string, { passed: number; failed: number }>>
+  byPromise: Cells
+  byProvider: Cells
 }
 
 export function countContract(assertions: readonly Assertion[]): Counts

@@ -1,17 +1,22 @@
 import { countContract, renderContract } from './contract-table.cjs'
 
-const assertion = (client: string, section: string, status: string, engine = 'on PGlite') => ({
-  ancestorTitles: [`contract of ${client}`, engine, 'variant', section],
+const assertion = (
+  client: string,
+  section: string,
+  status: string,
+  { engine = 'on PGlite', provider = 'with rds' } = {},
+) => ({
+  ancestorTitles: [`contract of ${client}`, provider, engine, 'variant', section],
   status,
 })
 
 describe('renderContract', () => {
-  it('shows what passed and what failed, by client and promise, and a dash for what did not run', () => {
+  it('shows what passed and what failed, by client, promise and provider, and a dash for what did not run', () => {
     const counts = countContract([
       assertion('pg', 'promise 1: one token', 'passed'),
-      assertion('pg', 'promise 1: one token', 'passed', 'on PostgreSQL'),
+      assertion('pg', 'promise 1: one token', 'passed', { engine: 'on PostgreSQL' }),
       assertion('knex', 'promise 1: one token', 'failed'),
-      assertion('knex', 'promise 2: one call', 'passed'),
+      assertion('knex', 'promise 2: one call', 'passed', { provider: 'with entra' }),
       assertion('pg', 'promise 2: one call', 'pending'),
       { ancestorTitles: ['createPool'], status: 'passed' },
     ])
@@ -25,6 +30,11 @@ describe('renderContract', () => {
 
 - 1: one token
 - 2: one call
+
+| client | entra | rds         |
+| ------ | ----- | ----------- |
+| knex   | 1     | 0, 1 FAILED |
+| pg     | -     | 2           |
 `)
   })
 })

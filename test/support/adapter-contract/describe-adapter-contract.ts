@@ -1,7 +1,10 @@
 /** The contract: what every adapter promises, shown on the real client, a real server and both of the gateway's engines. */
 import type { AdapterDriver } from './adapter-driver.js'
 import { createContext, type ContractContext } from './contract-context.js'
-import { ENGINES } from './contract-server.js'
+import type { ContractProvider } from './contract-provider.js'
+import { ENGINES, type EngineName } from './contract-server.js'
+import { auroraDsqlContract } from './providers/aurora-dsql.js'
+import { CONTRACT_PROVIDERS } from './providers/contract-providers.js'
 import { describeClosing } from './sections/closing.js'
 import { describeContinuity } from './sections/continuity.js'
 import { describeFailingProvider } from './sections/failing-provider.js'
@@ -23,27 +26,45 @@ const SECTIONS: readonly Section[] = [
   ['promise 4: a provider that fails and recovers', describeFailingProvider],
   ['promise 6: no token in logs, errors and objects', describeSecrecy],
   ['promise 10: closing releases every handle', describeClosing],
-  ['kept: the objects of the caller stay as they are', describeCallerObjects],
 ]
 
 /** What is refused never gets as far as an engine, so these run once. */
 const SECTIONS_WITHOUT_ENGINE: readonly Section[] = [
   ['promise 7: no token without verified TLS', describeVerifiedTls],
-  ['refuse: options that contradict the login', describeRefusals],
 ]
 
-/** Runs the whole contract for every way in which the client can be used with us. */
-export function describeAdapterContract(driver: AdapterDriver): void {
-  describe(`contract of ${driver.client}`, () => {
-    describe.each(ENGINES)('on %s', (engine) => {
-      const server = useContractServer(engine)
-      const sections = engine === ENGINES[0] ? [...SECTIONS, ...SECTIONS_WITHOUT_ENGINE] : SECTIONS
+/** What is the same whatever the login is. */
+const SECTIONS_OF_ADAPTERS: readonly Section[] = [
+  ['refuse: options that contradict the login', describeRefusals],
+  ['kept: the objects of the caller stay as they are', describeCallerObjects],
+]
 
-      describe.each(driver.variants)('$name', (variant) => {
-        describe.each(sections)('%s', (_title, describeSection) => {
-          describeSection(createContext(driver.client, variant, server))
+/**
+ * Runs the whole contract for every way in which the client can be used with us, on Aurora DSQL; for the other providers, which
+ * differ in nothing that a client sees, for the first way on one engine.
+ */
+export function describeAdapterContract(driver: AdapterDriver): void {
+  const [first] = driver.variants
+  describe(`contract of ${driver.client}`, () => {
+    describe.each(CONTRACT_PROVIDERS)('with $name', (provider) => {
+      const isWhole = provider === auroraDsqlContract
+      const variants = isWhole ? driver.variants : [first!]
+
+      describe.each(isWhole ? ENGINES : [ENGINES[0]])('on %s', (engine) => {
+        const server = useContractServer(engine, provider)
+
+        describe.each(variants)('$name', (variant) => {
+          describe.each(sectionsFor(provider, engine))('%s', (_title, describeSection) => {
+            describeSection(createContext(driver.client, variant, provider, server))
+          })
         })
       })
     })
   })
+}
+
+function sectionsFor(provider: ContractProvider, engine: EngineName): readonly Section[] {
+  if (engine !== ENGINES[0]) return SECTIONS
+  const sections = [...SECTIONS, ...SECTIONS_WITHOUT_ENGINE]
+  return provider === auroraDsqlContract ? [...sections, ...SECTIONS_OF_ADAPTERS] : sections
 }

@@ -1,4 +1,4 @@
-/** Every way in which a `credentials` function can fail. */
+/** Every way in which a request for credentials can fail. */
 import type { PgIamErrorCode } from '../../../core/index.js'
 
 export interface Failure {
@@ -10,28 +10,42 @@ export interface Failure {
   readonly code: PgIamErrorCode
 }
 
-export const FAILURES: readonly Failure[] = [
-  {
-    name: 'throws',
-    fail: (original) => {
-      throw original
+/** Those of any function that is to give something. */
+export function failuresOf(code: PgIamErrorCode): readonly Failure[] {
+  return [
+    {
+      name: 'throws',
+      fail: (original) => {
+        throw original
+      },
+      hasOriginal: true,
+      code,
     },
-    hasOriginal: true,
-    code: 'ERR_CREDENTIALS_UNAVAILABLE',
-  },
-  {
-    name: 'rejects',
-    fail: (original) => Promise.reject(original),
-    hasOriginal: true,
-    code: 'ERR_CREDENTIALS_UNAVAILABLE',
-  },
-  {
-    name: 'rejects with undefined',
-    // oxlint-disable-next-line prefer-promise-reject-errors
-    fail: () => Promise.reject(undefined),
-    hasOriginal: false,
-    code: 'ERR_CREDENTIALS_UNAVAILABLE',
-  },
+    {
+      name: 'rejects',
+      fail: (original) => Promise.reject(original),
+      hasOriginal: true,
+      code,
+    },
+    {
+      name: 'rejects with undefined',
+      // oxlint-disable-next-line prefer-promise-reject-errors
+      fail: () => Promise.reject(undefined),
+      hasOriginal: false,
+      code,
+    },
+    {
+      name: 'never answers',
+      fail: () => new Promise(() => {}),
+      hasOriginal: false,
+      code: 'ERR_TOKEN_TIMEOUT',
+    },
+  ]
+}
+
+/** And those of AWS credentials. */
+export const AWS_FAILURES: readonly Failure[] = [
+  ...failuresOf('ERR_CREDENTIALS_UNAVAILABLE'),
   {
     name: 'returns nothing',
     fail: () => undefined,
@@ -55,11 +69,5 @@ export const FAILURES: readonly Failure[] = [
     fail: () => ({ accessKeyId: 'AKIA', secretAccessKey: 'secret', expiration: new Date(0) }),
     hasOriginal: false,
     code: 'ERR_CREDENTIALS_UNAVAILABLE',
-  },
-  {
-    name: 'never answers',
-    fail: () => new Promise(() => {}),
-    hasOriginal: false,
-    code: 'ERR_TOKEN_TIMEOUT',
   },
 ]

@@ -1,12 +1,16 @@
 /** A gateway for the tests of one `describe`. */
+import type { ContractProvider } from './contract-provider.js'
 import { startContractServer, type ContractServer, type EngineName } from './contract-server.js'
 
 /** Starts it before the tests and closes it after them; the function that it returns gives it meanwhile. */
-export function useContractServer(engine: EngineName = 'PostgreSQL'): () => ContractServer {
+export function useContractServer(
+  engine: EngineName = 'PostgreSQL',
+  provider?: ContractProvider,
+): () => ContractServer {
   let server: ContractServer | undefined
 
   beforeAll(async () => {
-    server = await startContractServer(engine)
+    server = await startContractServer(engine, provider)
   })
 
   afterAll(() => server?.close())

@@ -1,10 +1,10 @@
 /** Credentials that fail in every way there is, in a process where nothing catches what nobody waited for. */
-import { auroraDsql, type AwsCredentials } from '../../../../core/index.js'
 import type { AdapterVariant } from '../adapter-driver.js'
-import type { ChildOrder } from '../child-run.js'
+import { loginOfChild, type ChildOrder } from '../child-run.js'
 import { codesOf, errorChain } from '../error-chain.js'
 import { eventually } from '../eventually.js'
-import { FAILURES, type Failure } from '../failures.js'
+import type { Failure } from '../failures.js'
+import { contractProvider } from '../providers/contract-providers.js'
 
 /** By the name of the failure. */
 export type FailingProviderReport = Record<string, FailureReport>
@@ -18,8 +18,8 @@ export interface FailureReport {
   withCode: number
   /** Queries that succeeded once the credentials did. */
   recovered: number
-  /** Connections made for these. */
-  connections: number
+  /** Tokens made for these. */
+  tokens: number
 }
 
 const QUERIES = 40
@@ -29,7 +29,8 @@ export async function runFailingProvider(
   order: ChildOrder,
 ): Promise<FailingProviderReport> {
   const report: FailingProviderReport = {}
-  for (const failure of FAILURES) report[failure.name] = await runFailure(failure, variant, order)
+  const { failures } = contractProvider(order.login.provider)
+  for (const failure of failures) report[failure.name] = await runFailure(failure, variant, order)
   return report
 }
 
@@ -39,13 +40,12 @@ async function runFailure(
   order: ChildOrder,
 ): Promise<FailureReport> {
   const original = Object.assign(new Error('the metadata endpoint is gone'), { code: 'EHOSTDOWN' })
-  const good = order.login.credentials as AwsCredentials
   let failing = true
-  const login = auroraDsql({
-    ...order.login,
-    credentials: () => (failing ? failure.fail(original) : good) as AwsCredentials,
-    tokenTimeoutMs: failure.code === 'ERR_TOKEN_TIMEOUT' ? 50 : 10_000,
-  })
+  const login = loginOfChild(
+    order.login,
+    { tokenTimeoutMs: failure.code === 'ERR_TOKEN_TIMEOUT' ? 50 : 10_000 },
+    () => (failing ? failure.fail(original) : order.login.given),
+  )
   const database = variant.open(login, variant.options({ poolSize: 5, log: () => {} }))
   const query = (): Promise<unknown> => database.run('SELECT 1 AS one')
 
@@ -58,7 +58,7 @@ async function runFailure(
   failing = false
   const made = login.stats().tokensMade
   const recovered = await settleAll(query)
-  const connections = login.stats().tokensMade - made
+  const tokens = login.stats().tokensMade - made
   await database.close()
   await eventually('no socket to be open', () => openSockets() === 0)
   return {
@@ -66,7 +66,7 @@ async function runFailure(
     withOriginal: errors.filter((error) => errorChain(error).includes(original)).length,
     withCode: errors.filter((error) => codesOf(error).includes(failure.code)).length,
     recovered: recovered.filter(({ status }) => status === 'fulfilled').length,
-    connections,
+    tokens,
   }
 }
 

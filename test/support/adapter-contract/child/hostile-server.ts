@@ -1,7 +1,6 @@
 /** Logins to servers that are not what they should be, under every environment that weakens TLS for some client. */
-import { auroraDsql } from '../../../../core/index.js'
 import type { AdapterVariant } from '../adapter-driver.js'
-import type { ChildOrder, ChildTarget } from '../child-run.js'
+import { loginOfChild, type ChildOrder, type ChildTarget } from '../child-run.js'
 import { codesOf } from '../error-chain.js'
 
 export interface Attempt {
@@ -51,7 +50,7 @@ async function attempt(
   environment: Readonly<Record<string, string>>,
 ): Promise<Attempt['outcome']> {
   // The login refuses some of these environments itself, so it is made before; the client reads them when it likes.
-  const login = auroraDsql({ ...order.login, connectTo: { host: '127.0.0.1', port }, tls: { ca } })
+  const login = loginOfChild(order.login, { connectTo: { host: '127.0.0.1', port }, tls: { ca } })
   Object.assign(process.env, environment)
   const database = variant.open(login, variant.options({ poolSize: 1, log: () => {} }))
   try {

@@ -1,7 +1,6 @@
 /** A short life: some work, then `close`. What keeps the process running after that was not released. */
-import { auroraDsql } from '../../../../core/index.js'
 import type { AdapterVariant } from '../adapter-driver.js'
-import type { ChildOrder } from '../child-run.js'
+import { loginOfChild, type ChildOrder } from '../child-run.js'
 
 export interface LifecycleReport {
   readonly rows: number
@@ -11,7 +10,10 @@ export async function runLifecycle(
   variant: AdapterVariant,
   { login }: ChildOrder,
 ): Promise<LifecycleReport> {
-  const database = variant.open(auroraDsql(login), variant.options({ poolSize: 3, log: () => {} }))
+  const database = variant.open(
+    loginOfChild(login),
+    variant.options({ poolSize: 3, log: () => {} }),
+  )
   const rows = await Promise.all(Array.from({ length: 9 }, () => database.run('SELECT 1 AS one')))
   await database.transaction(async (transaction) => {
     await transaction.run('SELECT 1')

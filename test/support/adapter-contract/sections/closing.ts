@@ -21,8 +21,8 @@ export function describeClosing(context: ContractContext): void {
   })
 
   it('leaves no connection behind, used or not', async () => {
-    const { gateway, login: loginTo, relay } = context.server()
-    const login = loginTo()
+    const { gateway, providerLogin, relay } = context.server()
+    const login = providerLogin()
     await context.open(login).close()
     const db = context.open(login, { poolSize: 10 })
     await atOnce(10, () => db.run('SELECT 1'))

@@ -1,15 +1,16 @@
 /** A provider that fails: its error reaches the application, nothing leaks or hangs, and the next connection tries again. */
-import { atOnce, connectionsOpen, countCalls, type ContractContext } from '../contract-context.js'
+import { atOnce, connectionsOpen, tokensFor, type ContractContext } from '../contract-context.js'
 import { childLogin, runChild, type ChildResult } from '../child-run.js'
 import type { FailingProviderReport } from '../child/failing-provider.js'
 import { errorChain, rejectionOf } from '../error-chain.js'
 import { eventually } from '../eventually.js'
 import { fakeDate } from '../fake-date.js'
-import { FAILURES } from '../failures.js'
 
 const HOUR_MS = 3_600_000
 
 export function describeFailingProvider(context: ContractContext): void {
+  const { failures } = context.provider
+
   describe('in a process of its own', () => {
     let result: ChildResult<FailingProviderReport>
 
@@ -26,7 +27,7 @@ export function describeFailingProvider(context: ContractContext): void {
       expect(result).toMatchObject({ end: 0, output: '' })
     })
 
-    it.each(FAILURES)(
+    it.each(failures)(
       'fails 40 queries and serves 40 more once credentials come, when the provider $name',
       ({ name, hasOriginal }) => {
         expect(result.report?.[name]).toEqual({
@@ -34,16 +35,16 @@ export function describeFailingProvider(context: ContractContext): void {
           withOriginal: hasOriginal ? 40 : 0,
           withCode: 40,
           recovered: 40,
-          connections: 5,
+          tokens: tokensFor(context.server(), 5),
         })
       },
     )
   })
 
   it('leaves no connection open, at either end', async () => {
-    const { gateway, login: loginTo, relay } = context.server()
+    const { gateway, providerLogin, relay } = context.server()
     const original = new Error('no credentials today')
-    const db = context.open(loginTo({ credentials: () => Promise.reject(original) }))
+    const db = context.open(providerLogin({}, () => Promise.reject(original)))
     const errors = await atOnce(10, () => rejectionOf(db.run('SELECT 1')))
     for (const error of errors) expect(errorChain(error)).toContain(original)
     await eventually(
@@ -54,15 +55,14 @@ export function describeFailingProvider(context: ContractContext): void {
   })
 
   it('comes back from an outage that began when its connections were lost', async () => {
-    const { endSessions, gateway, login: loginTo } = context.server()
+    const { endSessions, gateway, providerLogin, stand } = context.server()
     const original = new Error('no credentials today')
     const putForward = fakeDate()
     let failing = false
-    const { credentials } = countCalls(() => {
+    const login = providerLogin({}, async () => {
       if (failing) throw original
-      return gateway.issueCredentials({ durationSecs: 3_600 })
+      return stand.issue(gateway, { durationSecs: 3_600 }).given
     })
-    const login = loginTo({ credentials })
     const db = context.open(login, { poolSize: 3 })
     await atOnce(6, () => db.run('SELECT 1'))
     await connectionsOpen(login, db, 3)
@@ -79,12 +79,14 @@ export function describeFailingProvider(context: ContractContext): void {
   })
 
   it('passes the refusal of the server on as it came', async () => {
-    const { gateway, login: loginTo } = context.server()
-    const { accessKeyId, secretAccessKey } = gateway.credentials
-    const credentials = { accessKeyId, secretAccessKey: secretAccessKey.toLowerCase() }
-    const db = context.open(loginTo({ credentials }))
+    const { gateway, provider, providerLogin, stand } = context.server()
+    const issued = stand.issue(gateway, { durationSecs: 3_600 })
+    issued.revoke()
+    const db = context.open(providerLogin({}, () => issued.given))
     const error = await rejectionOf(db.run('SELECT 1'))
-    expect(errorChain(error)).toContainEqual(expect.objectContaining({ code: '08006' }))
+    expect(errorChain(error)).toContainEqual(
+      expect.objectContaining({ code: provider.refusedWith }),
+    )
     await eventually(
       'the gateway to see no connection',
       () => gateway.stats().connectionsOpen === 0,

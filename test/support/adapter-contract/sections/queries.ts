@@ -3,7 +3,7 @@ import { atOnce, type ContractContext } from '../contract-context.js'
 import { rejectionOf } from '../error-chain.js'
 
 export function describeQueries(context: ContractContext): void {
-  const database = () => context.open(context.server().login())
+  const database = () => context.open(context.server().providerLogin())
 
   it('runs as the user of the login, in its database', async () => {
     const rows = await database().run('SELECT current_user AS role, current_database() AS name')

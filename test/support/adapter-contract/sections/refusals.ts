@@ -31,7 +31,7 @@ export function describeRefusals(context: ContractContext): void {
   })
 
   it('takes options that say the same as the login', () => {
-    const login = context.server().login()
+    const login = context.server().providerLogin()
     const options = variant.options({ poolSize: 1, log: () => {} })
     expect(() => context.open(login, { options })).not.toThrow()
   })
@@ -42,7 +42,7 @@ export function describeCallerObjects(context: ContractContext): void {
 
   it('works with options that are frozen through and through', async () => {
     const options = deepFreeze(variant.options({ poolSize: 2, log: () => {} }))
-    const db = context.open(context.server().login(), { options })
+    const db = context.open(context.server().providerLogin(), { options })
     expect(await db.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
@@ -50,7 +50,7 @@ export function describeCallerObjects(context: ContractContext): void {
     const options = variant.options({ poolSize: 2, log: () => {} })
     const before = snapshot(options)
     for (let time = 1; time <= 2; time++) {
-      const db = context.open(context.server().login(), { options })
+      const db = context.open(context.server().providerLogin(), { options })
       expect(await db.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
       await db.close()
       expect(snapshot(options)).toEqual(before)

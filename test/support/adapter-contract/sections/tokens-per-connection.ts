@@ -1,26 +1,31 @@
 /** What connections cost in tokens and in credentials. */
-import { atOnce, countCalls, type ContractContext } from '../contract-context.js'
+import { atOnce, countCalls, tokensFor, type ContractContext } from '../contract-context.js'
 import { eventually } from '../eventually.js'
 
 export function describeOneTokenPerConnection(context: ContractContext): void {
   it('costs five tokens for 1,000 queries on five connections', async () => {
-    const { gateway, login: loginTo, relay } = context.server()
-    const { credentials, calls } = countCalls(() => gateway.credentials)
+    const { gateway, providerLogin, relay, stand } = context.server()
+    const { request, calls } = countCalls(() => stand.issueForever(gateway))
     const before = { logins: gateway.stats().loginsAccepted, dialled: relay.accepted() }
-    const login = loginTo({ credentials })
+    const login = providerLogin({}, request)
     const db = context.open(login, { poolSize: 5 })
 
     const rows = await atOnce(1_000, (index) => db.run(`SELECT ${index} AS n`))
 
     expect(rows.map(([row]) => row?.['n'])).toEqual(Array.from({ length: 1_000 }, (_, n) => n))
-    expect(login.stats()).toMatchObject({ tokensMade: 5, tokensFailed: 0, tokensReused: 0 })
+    const tokensMade = tokensFor(context.server(), 5)
+    expect(login.stats()).toMatchObject({
+      tokensMade,
+      tokensFailed: 0,
+      tokensReused: 5 - tokensMade,
+    })
     expect(gateway.stats().loginsAccepted - before.logins).toBe(5)
     expect(relay.accepted() - before.dialled).toBe(5)
     expect([login.stats().credentialCalls, calls()]).toEqual([1, 1])
   })
 
   it('makes no token before the first query, and none while the connection is there', async () => {
-    const login = context.server().login()
+    const login = context.server().providerLogin()
     const db = context.open(login, { poolSize: 1 })
     expect(login.stats().tokensMade).toBe(0)
     await db.run('SELECT 1')
@@ -32,28 +37,34 @@ export function describeOneTokenPerConnection(context: ContractContext): void {
   })
 
   it('shares one login between two pools', async () => {
-    const login = context.server().login()
+    const { gateway, providerLogin } = context.server()
+    const before = gateway.stats().loginsAccepted
+    const logins = () => gateway.stats().loginsAccepted - before
+    const login = providerLogin()
     const pools = [context.open(login, { poolSize: 2 }), context.open(login, { poolSize: 3 })]
     const rows = await atOnce(100, (index) => pools[index % 2]!.run('SELECT 1 AS one'))
     expect(rows.flat()).toHaveLength(100)
-    await eventually('five tokens', () => login.stats().tokensMade >= 5)
-    expect(login.stats()).toMatchObject({ tokensMade: 5, credentialCalls: 1 })
+    await eventually('five connections', () => logins() >= 5)
+    expect(login.stats()).toMatchObject({
+      tokensMade: tokensFor(context.server(), 5),
+      credentialCalls: 1,
+    })
   })
 }
 
 export function describeBurst(context: ContractContext): void {
   it('asks for credentials once when 50 connections are opened at once', async () => {
-    const { gateway, login: loginTo, relay } = context.server()
-    const { credentials, calls } = countCalls(() => gateway.credentials)
+    const { gateway, providerLogin, relay, stand } = context.server()
+    const { request, calls } = countCalls(() => stand.issueForever(gateway))
     const before = { logins: gateway.stats().loginsAccepted, dialled: relay.accepted() }
-    const login = loginTo({ credentials })
+    const login = providerLogin({}, request)
     const db = context.open(login, { poolSize: 50 })
 
     const rows = await atOnce(50, () => db.run('SELECT 1 AS one'))
 
     expect(rows.flat()).toEqual(Array.from({ length: 50 }, () => ({ one: 1 })))
     expect([login.stats().credentialCalls, calls()]).toEqual([1, 1])
-    expect(login.stats().tokensMade).toBe(50)
+    expect(login.stats().tokensMade).toBe(tokensFor(context.server(), 50))
     // The last connections may come when the first ones have done all the work.
     const logins = () => gateway.stats().loginsAccepted - before.logins
     await eventually('50 logins', () => logins() >= 50)

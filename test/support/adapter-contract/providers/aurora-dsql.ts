@@ -1,0 +1,47 @@
+/** Aurora DSQL for the contract: tokens signed by the real SDK, with keys of the gateway. */
+import { DsqlSigner } from '@aws-sdk/dsql-signer'
+import {
+  auroraDsql,
+  type AwsCredentials,
+  type AwsCredentialsProvider,
+} from '../../../../core/index.js'
+import type { Gateway } from '../../../../gateway/index.js'
+import type { ContractProvider, Issued } from '../contract-provider.js'
+import { AWS_FAILURES } from '../failures.js'
+import { watchSignatures } from '../signed-tokens.js'
+
+const HOST = 'contract0000000000000000ab.dsql.us-east-1.on.aws'
+
+export const auroraDsqlContract: ContractProvider = {
+  name: 'aurora-dsql',
+  sharesTokens: false,
+  refusedWith: '08006',
+  failures: AWS_FAILURES,
+  login: (options, request) =>
+    auroraDsql({ ...options, credentials: request as AwsCredentialsProvider }),
+  start: async () => ({
+    gatewayOptions: { clusters: [HOST] },
+    host: HOST,
+    environment: {},
+    issue: issueAwsKeys,
+    issueForever: permanentKeys,
+    watchSecrets: () => watchSignatures(DsqlSigner.prototype, 'getDbConnectAuthToken'),
+    close: async () => {},
+  }),
+}
+
+/** Temporary keys, as STS would give them. */
+export function issueAwsKeys(gateway: Gateway, life: { durationSecs: number }): Issued {
+  const issued = gateway.issueCredentials(life)
+  return {
+    given: issued,
+    revoke: () => void gateway.revokeCredentials(issued.accessKeyId),
+    secrets: [issued.secretAccessKey, issued.sessionToken],
+  }
+}
+
+/** The keys of the gateway's first principal. Their secret parts are hidden from JSON as they are there. */
+export function permanentKeys({ credentials }: Gateway): AwsCredentials {
+  const { accessKeyId, secretAccessKey } = credentials
+  return { accessKeyId, secretAccessKey }
+}

@@ -1,0 +1,11 @@
+/** The providers that the contract runs for. */
+import type { ContractProvider } from '../contract-provider.js'
+import { auroraDsqlContract } from './aurora-dsql.js'
+
+export const CONTRACT_PROVIDERS: readonly ContractProvider[] = [auroraDsqlContract]
+
+export function contractProvider(name: string): ContractProvider {
+  const found = CONTRACT_PROVIDERS.find((provider) => provider.name === name)
+  if (found === undefined) throw new Error(`no contract for ${name}`)
+  return found
+}
