@@ -8,12 +8,11 @@ import {
   type PoolConfig,
 } from 'pg'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory, lossOf } from '../core/connection/stream-factory.js'
+import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { drawnLifetimeSeconds } from './pg/drawn-lifetime.js'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { lendToTransaction } from '../core/conflict/transaction-lease.js'
-import { sqlStateOf } from '../core/conflict/is-occ-conflict.js'
 import type { Login } from '../core/login.js'
 import { checkOptions, boolean, oneOf } from '../core/options/check.js'
 
@@ -108,25 +107,26 @@ async function runOnPool<T>(
 ): Promise<T> {
   const client = await pool.connect()
   const lease = lendToTransaction(client)
-  let broken: Error | undefined
+  // Of a connection on which neither BEGIN nor COMMIT nor ROLLBACK went well nobody knows what state it is in.
+  let isClean = false
   try {
     await client.query(begin)
     try {
       const result = await work(lease.client, client)
       lease.end()
       await client.query('COMMIT')
+      isClean = true
       return result
     } catch (error) {
       lease.end()
-      await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError))
+      isClean = await client.query('ROLLBACK').then(
+        () => true,
+        () => false,
+      )
       throw error
     }
-  } catch (error) {
-    // Without an answer of the server nobody knows what state the connection is in, and after its last words it is going.
-    if (sqlStateOf(error) === undefined || lossOf(client) !== undefined) broken = error as Error
-    throw error
   } finally {
-    client.release(broken)
+    client.release(!isClean)
   }
 }
 

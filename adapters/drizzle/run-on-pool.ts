@@ -3,7 +3,6 @@ import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { Pool, PoolClient } from 'pg'
 import { explainedBy } from '../../core/conflict/explain-loss.js'
-import { sqlStateOf } from '../../core/conflict/is-occ-conflict.js'
 import { lossOf } from '../../core/connection/stream-factory.js'
 import { lendToTransaction } from '../../core/conflict/transaction-lease.js'
 
@@ -23,7 +22,6 @@ export async function runOnPool<T, TSchema extends Record<string, unknown>>(
   const client = await db.$client.connect()
   const lease = lendToTransaction(client)
   let failure: { error: unknown } | undefined
-  let broken: Error | undefined
   try {
     return await databaseOn(lease.client, db).transaction(async (transaction) => {
       try {
@@ -36,15 +34,13 @@ export async function runOnPool<T, TSchema extends Record<string, unknown>>(
       }
     }, config)
   } catch (error) {
-    // Without an answer of the server nobody knows what state the connection is in, and after its last words it is going.
     const loss = lossOf(client)
-    if (sqlStateOf(error) === undefined || loss !== undefined) broken = error as Error
     // A ROLLBACK that fails after a COMMIT that failed says less than that.
     const first = loss === undefined ? error : (lease.endFailure ?? error)
     throw explainedBy(loss, failure === undefined ? first : failure.error)
   } finally {
     lease.end()
-    client.release(broken)
+    client.release(!lease.isClean)
   }
 }
 

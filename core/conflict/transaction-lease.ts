@@ -10,6 +10,8 @@ export interface TransactionLease<Client> {
   end(): void
   /** What the first query that failed after `close()` failed with: COMMIT, where a ROLLBACK failed after it. */
   readonly endFailure: unknown
+  /** Whether the last query after `close()` went well: if not, nobody knows what state the connection is in. */
+  readonly isClean: boolean
 }
 
 /**
@@ -22,12 +24,17 @@ export function lendToTransaction<Client extends object>(target: Client): Transa
   let isClosed = false
   let isOver = false
   let endFailure: unknown
+  let isClean = false
   const send = (query: unknown, args: unknown[]): unknown => {
     const result: unknown = Reflect.apply(query as (...args: unknown[]) => unknown, target, args)
     if (isClosed && result instanceof Promise)
-      result.catch((error: unknown) => {
-        endFailure ??= error
-      })
+      result.then(
+        () => (isClean = true),
+        (error: unknown) => {
+          endFailure ??= error
+          isClean = false
+        },
+      )
     return result
   }
   const mayQuery = (query: unknown): boolean => !isOver && (!isClosed || endsTransaction(query))
@@ -50,6 +57,9 @@ export function lendToTransaction<Client extends object>(target: Client): Transa
     },
     get endFailure() {
       return endFailure
+    },
+    get isClean() {
+      return isClean
     },
   }
 }

@@ -13,15 +13,14 @@ import { describeRegions } from './sections/regions.js'
 type Describe = (context: SectionContext) => void
 
 /** By the number of the promise, as the contract's table shows them. */
-const SECTIONS: readonly (readonly [title: string, ...describes: Describe[]])[] = [
-  [
-    'promise 8: conflicts are recognised, and the outermost transaction is retried',
-    describeConflicts,
-    describeRealConflicts,
-  ],
-  ['promise 9: connections retire at their own age', describeLifetimes],
-  ['regions: the first endpoint that answers', describeRegions],
-  ['pace: connections at the rate that the server admits', describePace],
+const SECTIONS: readonly { readonly title: string; readonly describes: readonly Describe[] }[] = [
+  {
+    title: 'promise 8: conflicts are recognised, and the outermost transaction is retried',
+    describes: [describeConflicts, describeRealConflicts],
+  },
+  { title: 'promise 9: connections retire at their own age', describes: [describeLifetimes] },
+  { title: 'regions: the first endpoint that answers', describes: [describeRegions] },
+  { title: 'pace: connections at the rate that the server admits', describes: [describePace] },
 ]
 
 /** The part of the contract that needs a PostgreSQL whose backends can be killed. */
@@ -41,7 +40,7 @@ export function describeResilience(client: ResilientClient): void {
           describe('promise 5: a backend that dies takes nothing with it', () => {
             describeKills(client, entry, () => placeOf(postgres))
           })
-          describe.each(SECTIONS)('%s', (_title, ...describes) => {
+          describe.each(SECTIONS)('$title', ({ describes }) => {
             for (const describeSection of describes)
               describeSection(createSectionContext(client, entry, () => placeOf(postgres)))
           })

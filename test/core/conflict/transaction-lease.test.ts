@@ -50,6 +50,21 @@ describe('lendToTransaction', () => {
     await expect(target.query('by the owner')).resolves.toBe('result')
   })
 
+  it('knows whether the transaction came to an end that the server confirmed', async () => {
+    const answers = [true, false, true]
+    const lease = lendToTransaction({
+      query: (_text: string) =>
+        answers.shift() === true ? Promise.resolve() : Promise.reject(new Error('conflict')),
+    })
+    await lease.client.query('SELECT 1')
+    lease.close()
+    expect(lease.isClean).toBe(false)
+    await rejectionOf(lease.client.query('COMMIT'))
+    expect(lease.isClean).toBe(false)
+    await lease.client.query('ROLLBACK')
+    expect(lease.isClean).toBe(true)
+  })
+
   it('lets COMMIT and ROLLBACK pass when it is closed, until it is over, and keeps what failed first', async () => {
     const failures = [new Error('of commit'), new Error('of rollback')]
     const sent: unknown[] = []

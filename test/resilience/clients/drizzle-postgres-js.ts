@@ -31,6 +31,7 @@ export const client: ResilientClient = {
       },
       own: 'protected',
       replacesBusy: true,
+      keepsAfterFailedCommit: true,
       reopensEarly: true,
     },
   ],

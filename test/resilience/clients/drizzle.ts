@@ -30,6 +30,7 @@ export const client: ResilientClient = {
       },
       own: 'protected',
       replacesBusy: true,
+      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
   ],

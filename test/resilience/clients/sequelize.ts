@@ -29,6 +29,7 @@ export const client: ResilientClient = {
         openSequelize(new Sequelize(sequelizeOptions(login, ownOptions(poolSize)))),
       own: 'survives',
       replacesBusy: true,
+      keepsAfterFailedCommit: false,
       reopensEarly: false,
     },
     {
@@ -41,6 +42,7 @@ export const client: ResilientClient = {
       },
       own: 'survives',
       replacesBusy: false,
+      keepsAfterFailedCommit: false,
       reopensEarly: false,
     },
   ],

@@ -22,6 +22,7 @@ export const client: ResilientClient = {
         ),
       own: 'survives, but for late statements',
       replacesBusy: true,
+      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
   ],

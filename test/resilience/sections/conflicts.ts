@@ -4,7 +4,7 @@ import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import type { TransactionStatements } from '../clients/resilient-client.js'
 import type { SectionContext } from '../section-context.js'
 
-export function describeConflicts({ connect, rig }: SectionContext): void {
+export function describeConflicts({ connect, entry, rig }: SectionContext): void {
   it.each([
     { at: 'commit', code: 'OC000' },
     { at: 'commit', code: 'OC001' },
@@ -41,6 +41,30 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     rig().gateway.faults.raiseConflicts()
     await client.transaction((statements) => statements.insert(1), { baseDelayMs: 0 })
     expect(login.stats().conflictsRetried).toBe(1)
+  })
+
+  it('keeps its connection when the function fails, and when a conflict was met', async () => {
+    const { login, client } = connect()
+    await client.run('SELECT 1')
+    const failure = new Error('out of stock')
+    const error = await rejectionOf(
+      client.transaction(async (statements) => {
+        await statements.insert(1)
+        throw failure
+      }),
+    )
+    expect(error).toBe(failure)
+    const places = entry.keepsAfterFailedCommit ? (['commit', 'statement'] as const) : []
+    for (const at of places) {
+      rig().gateway.faults.raiseConflicts({ at })
+      await client.transaction((statements) => statements.run('SELECT 1'), { baseDelayMs: 0 })
+    }
+    await client.run('SELECT 1')
+    expect(login.stats()).toMatchObject({
+      connectionsOpened: 1,
+      conflictsRetried: places.length,
+    })
+    expect(await rig().notes()).toEqual([])
   })
 
   it('runs the whole transaction again when a savepoint met the conflict', async () => {
