@@ -66,16 +66,20 @@ export async function runChild<Report>(order: ChildOrder): Promise<ChildResult<R
 }
 
 /** What a login of another process is made from, to be like those of `server`. */
-export function childLogin({ gateway, relay, provider, stand }: ContractServer): ChildLogin {
+export async function childLogin({
+  gateway,
+  relay,
+  provider,
+  stand,
+}: ContractServer): Promise<ChildLogin> {
   return {
     provider: provider.name,
     options: {
-      host: stand.host,
-      user: 'app',
+      ...stand.options,
       connectTo: { host: '127.0.0.1', port: relay.port },
       tls: { ca: gateway.ca },
     },
-    given: stand.issueForever(gateway),
+    given: await stand.issueForever(gateway),
     environment: stand.environment,
   }
 }

@@ -23,17 +23,23 @@ export type Request = () => unknown
 export interface ProviderStand {
   /** What the gateway stands for. */
   readonly gatewayOptions: GatewayOptions
-  /** The endpoint's name. */
-  readonly host: string
+  /** Where its logins go, and as whom. */
+  readonly options: CommonOptions & { readonly host: string }
+  /** The database role that they get. */
+  readonly role: string
   /** What the SDK of the provider reads from the environment of a process. */
   readonly environment: Readonly<Record<string, string>>
-  /** Issues credentials for the role `app`. */
-  issue(gateway: Gateway, life: { durationSecs: number }): Issued
+  /** Issues credentials. */
+  issue(gateway: Gateway, life: Life): Promise<Issued>
   /** Issues some that can be sent to another process as JSON, and last. */
-  issueForever(gateway: Gateway): unknown
+  issueForever(gateway: Gateway): Promise<unknown>
   /** Watches the tokens that are made from now on; the function that it returns gives those parts of them that are secret. */
   watchSecrets(): () => readonly string[]
   close(): Promise<void>
+}
+
+export interface Life {
+  readonly durationSecs: number
 }
 
 export interface Issued {

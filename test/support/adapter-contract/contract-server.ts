@@ -19,7 +19,7 @@ export interface ContractServer {
   readonly provider: ContractProvider
   readonly stand: ProviderStand
   /**
-   * A login as the role `app`, to a database with the table `note`. Its credentials are what `request` gives; the default issues
+   * A login to a database with the table `note`. Its credentials are what `request` gives; the default issues
    * some for an hour each time that it is asked.
    */
   providerLogin: (options?: CommonOptions, request?: Request) => Login
@@ -43,9 +43,9 @@ export async function startContractServer(
     return one
   }
   try {
-    const postgres =
-      engine === 'PostgreSQL' ? keep(await launchPostgres({ roles: ['admin', 'app'] })) : undefined
     const stand = keep(await provider.start())
+    const roles = [...new Set(['admin', 'app', stand.role])]
+    const postgres = engine === 'PostgreSQL' ? keep(await launchPostgres({ roles })) : undefined
     const gateway = keep(
       await startGateway({
         ...stand.gatewayOptions,
@@ -60,8 +60,8 @@ export async function startContractServer(
       gateway.login({ connectTo, ...options })
     const providerLogin: ContractServer['providerLogin'] = (options = {}, request) =>
       provider.login(
-        { host: stand.host, user: 'app', connectTo, ...options, tls: { ca: gateway.ca } },
-        request ?? (() => stand.issue(gateway, { durationSecs: 3_600 }).given),
+        { ...stand.options, connectTo, ...options, tls: { ca: gateway.ca } },
+        request ?? (async () => (await stand.issue(gateway, { durationSecs: 3_600 })).given),
       )
     await createTable(providerLogin())
     const endSessions = async (): Promise<void> => {
@@ -104,6 +104,8 @@ async function terminateBackends({
     database: 'postgres',
     ssl: false,
   })
-  await pool.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'`)
+  await pool.query(
+    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user',
+  )
   await pool.end()
 }

@@ -6,7 +6,7 @@ import {
   type AwsCredentialsProvider,
 } from '../../../../core/index.js'
 import type { Gateway } from '../../../../gateway/index.js'
-import type { ContractProvider, Issued } from '../contract-provider.js'
+import type { ContractProvider, Issued, Life } from '../contract-provider.js'
 import { AWS_FAILURES } from '../failures.js'
 import { watchSignatures } from '../signed-tokens.js'
 
@@ -21,7 +21,8 @@ export const auroraDsqlContract: ContractProvider = {
     auroraDsql({ ...options, credentials: request as AwsCredentialsProvider }),
   start: async () => ({
     gatewayOptions: { clusters: [HOST] },
-    host: HOST,
+    options: { host: HOST, user: 'app' },
+    role: 'app',
     environment: {},
     issue: issueAwsKeys,
     issueForever: permanentKeys,
@@ -31,7 +32,7 @@ export const auroraDsqlContract: ContractProvider = {
 }
 
 /** Temporary keys, as STS would give them. */
-export function issueAwsKeys(gateway: Gateway, life: { durationSecs: number }): Issued {
+export async function issueAwsKeys(gateway: Gateway, life: Life): Promise<Issued> {
   const issued = gateway.issueCredentials(life)
   return {
     given: issued,
@@ -41,7 +42,7 @@ export function issueAwsKeys(gateway: Gateway, life: { durationSecs: number }): 
 }
 
 /** The keys of the gateway's first principal. Their secret parts are hidden from JSON as they are there. */
-export function permanentKeys({ credentials }: Gateway): AwsCredentials {
+export async function permanentKeys({ credentials }: Gateway): Promise<AwsCredentials> {
   const { accessKeyId, secretAccessKey } = credentials
   return { accessKeyId, secretAccessKey }
 }

@@ -11,7 +11,7 @@ export function describeClosing(context: ContractContext): void {
       task: 'lifecycle',
       client: context.client,
       variant: context.variant.name,
-      login: childLogin(context.server()),
+      login: await childLogin(context.server()),
     })
     expect(result).toEqual({ end: 0, report: { rows: 9 }, output: '' })
     await eventually(

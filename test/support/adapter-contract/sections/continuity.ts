@@ -74,7 +74,7 @@ export function describeContinuity(context: ContractContext): void {
     const { gateway, providerLogin, stand } = context.server()
     const putForward = fakeDate()
     const refused = gateway.stats().loginsRefused
-    let current = stand.issue(gateway, { durationSecs: 3_600 })
+    let current = await stand.issue(gateway, { durationSecs: 3_600 })
     const { request, calls } = countCalls(() => current.given)
     const login = providerLogin({ maxLifetimeSecs: 604_800 }, request)
     const db = context.open(login, { poolSize: POOL_SIZE })
@@ -83,7 +83,7 @@ export function describeContinuity(context: ContractContext): void {
     // They are good for half a minute, which is no time for a token to be made and to travel.
     putForward(59.5 * MINUTE_MS)
     const old = current
-    current = stand.issue(gateway, { durationSecs: 3_600 })
+    current = await stand.issue(gateway, { durationSecs: 3_600 })
     old.revoke()
     await succeeds(db)
     await endSessions(login, db)

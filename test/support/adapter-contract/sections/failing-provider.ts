@@ -19,7 +19,7 @@ export function describeFailingProvider(context: ContractContext): void {
         task: 'failing-provider',
         client: context.client,
         variant: context.variant.name,
-        login: childLogin(context.server()),
+        login: await childLogin(context.server()),
       })
     })
 
@@ -61,7 +61,7 @@ export function describeFailingProvider(context: ContractContext): void {
     let failing = false
     const login = providerLogin({}, async () => {
       if (failing) throw original
-      return stand.issue(gateway, { durationSecs: 3_600 }).given
+      return (await stand.issue(gateway, { durationSecs: 3_600 })).given
     })
     const db = context.open(login, { poolSize: 3 })
     await atOnce(6, () => db.run('SELECT 1'))
@@ -80,7 +80,7 @@ export function describeFailingProvider(context: ContractContext): void {
 
   it('passes the refusal of the server on as it came', async () => {
     const { gateway, provider, providerLogin, stand } = context.server()
-    const issued = stand.issue(gateway, { durationSecs: 3_600 })
+    const issued = await stand.issue(gateway, { durationSecs: 3_600 })
     issued.revoke()
     const db = context.open(providerLogin({}, () => issued.given))
     const error = await rejectionOf(db.run('SELECT 1'))

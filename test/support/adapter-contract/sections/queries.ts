@@ -7,7 +7,7 @@ export function describeQueries(context: ContractContext): void {
 
   it('runs as the user of the login, in its database', async () => {
     const rows = await database().run('SELECT current_user AS role, current_database() AS name')
-    expect(rows).toEqual([{ role: 'app', name: 'postgres' }])
+    expect(rows).toEqual([{ role: context.server().stand.role, name: 'postgres' }])
   })
 
   it('writes and reads with parameters', async () => {

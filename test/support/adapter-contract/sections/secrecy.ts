@@ -45,7 +45,7 @@ export function describeSecrecy(context: ContractContext): void {
     const lines: string[] = []
     const output = captureOutput()
     const secrets = watchSecrets()
-    const issued = stand.issue(gateway, { durationSecs: 3_600 })
+    const issued = await stand.issue(gateway, { durationSecs: 3_600 })
     issued.revoke()
     const login = providerLogin({}, () => issued.given)
     const db = context.open(login, { poolSize: 3, log: (line) => lines.push(line) })

@@ -13,7 +13,7 @@ export function describeVerifiedTls(context: ContractContext): void {
   beforeAll(async () => {
     const { stand } = context.server()
     const trusted = await createCertificates(['elsewhere.example.com', 'localhost', '127.0.0.1'])
-    const strange = await createCertificates([stand.host])
+    const strange = await createCertificates([stand.options.host])
     const kinds = [
       { name: 'without TLS', certificates: undefined, ca: trusted.ca },
       { name: 'with a certificate that nobody vouches for', certificates: strange, ca: trusted.ca },
@@ -27,7 +27,7 @@ export function describeVerifiedTls(context: ContractContext): void {
       }),
     )
     const { client, variant } = context
-    const login = childLogin(context.server())
+    const login = await childLogin(context.server())
     const { report } = await runChild<Attempt[]>({
       task: 'hostile-server',
       client,
