@@ -59,11 +59,17 @@ function agrees(
   meaning: 'host' | 'port' | 'user' | 'database',
   value: unknown,
 ): boolean {
-  if (String(value) === String(login[meaning])) return true
+  if (saysTheSame(value, login[meaning])) return true
   // The address that is dialled is as good a name for the place as the one that is signed for.
   if (meaning === 'host' || meaning === 'port')
-    return login.connectTo !== undefined && String(value) === String(login.connectTo[meaning])
+    return saysTheSame(value, login.connectTo?.[meaning])
   return login[meaning] === undefined
+}
+
+/** A port may come as text. What is neither text nor a number need not have a text at all. */
+function saysTheSame(value: unknown, own: string | number | undefined): boolean {
+  const hasText = typeof value === 'string' || typeof value === 'number'
+  return hasText && own !== undefined && String(value) === String(own)
 }
 
 function differs(

@@ -59,6 +59,7 @@ export class LoginStream extends DriverSocket {
   /** Whether the driver, or we, have ended the connection. */
   #isLeaving = false
   #isEndedByServer = false
+  #isEndTold = false
 
   constructor(login: Login, options: LoginStreamOptions = {}) {
     super()
@@ -94,6 +95,8 @@ export class LoginStream extends DriverSocket {
     if (this.#socket !== undefined) {
       this.#isLeaving ||= isGoodbye(chunk)
       this.#reception.sent(chunk)
+      // The driver hears of the end in a moment, and that is what its request is to fail of.
+      if (this.#isEndedByServer) return done()
       this.#retirement?.wrote()
       writeThrough(this.#socket, chunk, done)
       return
@@ -161,6 +164,7 @@ export class LoginStream extends DriverSocket {
     })
     socket.on('end', () => this.#endedByServer())
     socket.on('error', (error) => {
+      if (this.#isEndedByServer) return
       this.#tellLoss()
       this.destroy(error)
     })
@@ -185,22 +189,41 @@ export class LoginStream extends DriverSocket {
     return takesMore
   }
 
+  /**
+   * Postgres.js (3.4) listens for the end of a transaction's connection some promises after the answer to BEGIN, and asks for the
+   * types of a new connection in a moment in which nobody protects it. An end that comes with the answer before that would end the
+   * process, or have the function of the transaction run on another connection. So it hears of the end two turns later: it writes
+   * what it has to say in the first.
+   */
   #endedByServer(): void {
-    this.#tellLoss()
+    if (this.#isEndedByServer) return
     this.#isEndedByServer = true
+    if (this.#reception.isGoingOn) setImmediate(() => setImmediate(() => this.#tellEnd()))
+    else this.#tellEnd()
+  }
+
+  #tellEnd(): void {
+    this.#tellLoss()
     this.push(null)
+    this.#isEndTold = true
+    this.#finishUnread()
   }
 
   #tellLoss(): void {
-    const told = this.#isEndedByServer ? Buffer.alloc(0) : this.#reception.lost()
+    const told = this.#reception.lost()
     if (told.length > 0) this.push(told)
   }
 
-  /** What was received is still delivered; a driver that no longer reads would otherwise keep the stream open. */
   #closed(): void {
     if (this.destroyed) return
     this.#endedByServer()
     this.#record?.closed(this.loss)
+    this.#finishUnread()
+  }
+
+  /** What was received is still delivered; a driver that no longer reads would otherwise keep the stream open. */
+  #finishUnread(): void {
+    if (!this.#isEndTold || this.#socket?.closed === false) return
     if (this.readableEnded || this.readableLength === 0) setImmediate(() => this.#finish())
   }
 

@@ -1,5 +1,10 @@
 /** What a driver gets to read of what its server sends. */
-import { READY_FOR_QUERY_IDLE } from '../wire/ready-for-query.js'
+import { createMessageWalk } from '../wire/message-walk.js'
+import {
+  READY_FOR_QUERY_FAILED,
+  READY_FOR_QUERY_IDLE,
+  READY_FOR_QUERY_IN_TRANSACTION,
+} from '../wire/ready-for-query.js'
 import { createLastWordsListener, type LastWords } from './last-words.js'
 import { createUnattendedReply, type UnattendedReply } from './unattended-reply.js'
 
@@ -20,12 +25,18 @@ export interface Reception {
   received(chunk: Buffer): { told: Buffer; isLast: boolean }
   /** Returns what the driver must read before it hears that the connection is lost. */
   lost(): Buffer
+  /**
+   * Whether the driver, where it hides the last words, may be about to go on after the last answer: by promises, which come
+   * to pass behind the events of the stream.
+   */
+  readonly isGoingOn: boolean
   /** The last words of the server, once they were heard. */
   readonly lastWords: LastWords | undefined
 }
 
 export function createReception({ hidesLastWords, isUnattended }: ReceptionOptions): Reception {
   const listener = createLastWordsListener()
+  const last = createLastMessage()
   let asked = 0
   let unattended: UnattendedReply | undefined
 
@@ -36,8 +47,17 @@ export function createReception({ hidesLastWords, isUnattended }: ReceptionOptio
     unattended = undefined
     return whole
   }
+  /**
+   * Postgres.js (3.4) keeps an error until the server waits for the next request. Where the connection is lost in between it keeps
+   * it for good, and the first query of the slot's next connection fails of it.
+   */
+  const endOfError = (): Buffer => {
+    if (!last.is(ERROR_RESPONSE)) return NOTHING
+    last.see(READY_FOR_QUERY_FAILED)
+    return READY_FOR_QUERY_FAILED
+  }
   const lost = (): Buffer => {
-    if (unattended === undefined) return NOTHING
+    if (unattended === undefined) return endOfError()
     const { kept } = unattended
     unattended = undefined
     return hidesLastWords ? READY_FOR_QUERY_IDLE : kept()
@@ -52,16 +72,37 @@ export function createReception({ hidesLastWords, isUnattended }: ReceptionOptio
     },
     received(chunk) {
       const begin = listener.hear(chunk)
-      if (begin === undefined) return { told: tell(chunk), isLast: false }
-      const told = tell(hidesLastWords ? chunk.subarray(0, begin) : chunk)
+      const heard = begin === undefined || !hidesLastWords ? chunk : chunk.subarray(0, begin)
+      if (hidesLastWords) last.see(heard)
+      const told = tell(heard)
+      if (begin === undefined) return { told, isLast: false }
       return { told: Buffer.concat([told, lost()]), isLast: true }
     },
     lost,
+    get isGoingOn() {
+      return hidesLastWords && (asked === 0 || last.is(READY_FOR_QUERY_IN_TRANSACTION))
+    },
     get lastWords() {
       return listener.heard
     },
   }
 }
+
+/** Remembers what kind of message a driver has read last. */
+function createLastMessage(): { see(chunk: Buffer): void; is(begin: Buffer): boolean } {
+  const walk = createMessageWalk()
+  let last = NOTHING
+  return {
+    see(chunk) {
+      if (chunk.length === 0) return
+      const begin = walk.push(chunk)
+      last = begin === undefined ? NOTHING : Buffer.from(chunk.subarray(begin, begin + 6))
+    },
+    is: (begin) => last.subarray(0, begin.length).equals(begin),
+  }
+}
+
+const ERROR_RESPONSE = Buffer.from('E')
 
 /** Before it Sequelize may set up the session. */
 const ASKED_AT_MOST = 3

@@ -66,6 +66,11 @@ describe('checkDriverOptions', () => {
       `"connection.host" must be "${HOST}", as the login says, got "other"`,
     ],
     [
+      { host: { toString: 0 } },
+      'ERR_OPTION_CONFLICT',
+      `"connection.host" must be "${HOST}", as the login says, got an object`,
+    ],
+    [
       { port: 1 },
       'ERR_OPTION_CONFLICT',
       '"connection.port" must be 5432, as the login says, got 1',

@@ -35,6 +35,60 @@ describe('what a driver gets to read', () => {
   })
 })
 
+describe('an error behind which the connection is lost', () => {
+  const ERROR = message('E', Buffer.from('SERROR\0C23505\0Mduplicate key\0\0'))
+  const FAILED_READY = message('Z', Buffer.from('E'))
+
+  it('is brought to its end, once, for a driver that would keep it for another query', () => {
+    const hiding = reception({ hidesLastWords: true })
+    expect(hiding.received(Buffer.concat([ROW, ERROR]))).toMatchObject({ isLast: false })
+    expect(hiding.lost()).toEqual(FAILED_READY)
+    expect(hiding.lost()).toEqual(NOTHING)
+
+    const ended = reception({ hidesLastWords: true })
+    const told = Buffer.concat([ERROR, FAILED_READY])
+    expect(ended.received(Buffer.concat([ERROR, GOODBYE]))).toEqual({ told, isLast: true })
+  })
+
+  it('is left as it is where it has come to its end, and for any other driver', () => {
+    const hiding = reception({ hidesLastWords: true })
+    hiding.received(ERROR)
+    hiding.received(READY)
+    expect(hiding.lost()).toEqual(NOTHING)
+
+    const plain = reception()
+    plain.received(ERROR)
+    expect(plain.lost()).toEqual(NOTHING)
+  })
+})
+
+describe('whether a driver may be about to go on', () => {
+  const going = (...chunks: Buffer[]): boolean => {
+    const hiding = reception({ hidesLastWords: true, isUnattended: ofTypes })
+    hiding.sent(Buffer.from('begin'))
+    for (const chunk of chunks) hiding.received(chunk)
+    return hiding.isGoingOn
+  }
+  const begun = message('Z', Buffer.from('T'))
+
+  it('is so behind an answer within a transaction', () => {
+    expect(going(begun)).toBe(true)
+    expect(going(Buffer.concat([begun, GOODBYE]))).toBe(true)
+    expect(going(begun, READY)).toBe(false)
+    expect(going(READY)).toBe(false)
+    expect(going(FAILED)).toBe(false)
+    expect(going(begun, ROW.subarray(0, 8))).toBe(false)
+  })
+
+  it('is so behind the login, and never for a driver that hears the last words', () => {
+    const hiding = reception({ hidesLastWords: true, isUnattended: ofTypes })
+    expect(hiding.isGoingOn).toBe(true)
+    const plain = reception()
+    plain.received(begun)
+    expect(plain.isGoingOn).toBe(false)
+  })
+})
+
 describe('the reply to a request that nobody waits for', () => {
   it('comes when it is whole', () => {
     const guarded = reception({ isUnattended: ofTypes })
