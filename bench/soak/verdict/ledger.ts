@@ -1,0 +1,127 @@
+/** Compares what the applications know with what the tables hold. */
+import type { PoolOutcomes } from '../messages.js'
+import { IDS_PER_POOL, Outcome } from '../outcome.js'
+import type { Admin } from '../stage.js'
+
+/** What the tables hold under one identifier. */
+export interface LedgerEntry {
+  readonly notes: number
+  readonly legs: number
+  /** The sum of the legs. */
+  readonly amount: number
+  /** How many transactions wrote it. */
+  readonly transactions: number
+}
+
+/** What is wrong with the tables, one sentence each: nothing, where the ledger is in order. */
+export async function ledgerFaults(
+  admin: Admin,
+  pools: readonly PoolOutcomes[],
+): Promise<string[]> {
+  await admin('CREATE INDEX ON note (id)')
+  await admin('CREATE INDEX ON leg (id)')
+  const faults: string[] = []
+  let rows = 0
+  for (const { pool, outcomes } of pools) {
+    for (let start = 0; start < outcomes.length; start += PAGE) {
+      const first = pool * IDS_PER_POOL + start
+      const entries = await readEntries(admin, first, Math.min(PAGE, outcomes.length - start))
+      for (const { notes, legs } of entries.values()) rows += notes + legs
+      outcomes.subarray(start, start + PAGE).forEach((outcome, index) => {
+        const fault = entryFault(outcome as Outcome, entries.get(first + index) ?? NOTHING)
+        if (fault !== undefined) faults.push(`identifier ${first + index}: ${fault}`)
+      })
+    }
+  }
+  return [...faults, ...(await alienRows(admin, pools, rows)), ...(await wrongBalances(admin))]
+}
+
+/** Says what is wrong with one identifier, if anything. */
+export function entryFault(outcome: Outcome, entry: LedgerEntry): string | undefined {
+  const found = shapeOf(entry)
+  if (ALLOWED[outcome].includes(found)) return undefined
+  const { notes, legs, transactions } = entry
+  return `${MEANINGS[outcome]}, but it is there ${found} (${notes} notes and ${legs} legs of ${transactions} transactions)`
+}
+
+type Shape = 'not at all' | 'as a row' | 'as a whole' | 'in part or more than once'
+
+function shapeOf({ notes, legs, amount, transactions }: LedgerEntry): Shape {
+  if (notes === 0 && legs === 0) return 'not at all'
+  if (transactions !== 1 || notes !== 1) return 'in part or more than once'
+  if (legs === 0) return 'as a row'
+  return legs === 2 && amount === 0 ? 'as a whole' : 'in part or more than once'
+}
+
+const ALLOWED: Readonly<Record<Outcome, readonly Shape[]>> = {
+  [Outcome.open]: ['not at all', 'as a row', 'as a whole'],
+  [Outcome.written]: ['as a row'],
+  [Outcome.writeLost]: ['not at all', 'as a row'],
+  [Outcome.confirmed]: ['as a whole'],
+  [Outcome.unknown]: ['not at all', 'as a whole'],
+  [Outcome.refused]: ['not at all'],
+}
+
+const MEANINGS: Readonly<Record<Outcome, string>> = {
+  [Outcome.open]: 'its call did not end',
+  [Outcome.written]: 'the row was written',
+  [Outcome.writeLost]: 'the row was lost or written',
+  [Outcome.confirmed]: 'the transfer was confirmed',
+  [Outcome.unknown]: 'the outcome of the transfer is unknown',
+  [Outcome.refused]: 'the transfer was rolled back',
+}
+
+const NOTHING: LedgerEntry = { notes: 0, legs: 0, amount: 0, transactions: 0 }
+
+const PAGE = 50_000
+
+async function readEntries(
+  admin: Admin,
+  first: number,
+  count: number,
+): Promise<ReadonlyMap<number, LedgerEntry>> {
+  const rows = await admin(ENTRIES, [first, first + count - 1])
+  return new Map(
+    rows.map(({ id, notes, legs, amount, transactions }) => [
+      Number(id),
+      {
+        notes: Number(notes),
+        legs: Number(legs),
+        amount: Number(amount),
+        transactions: Number(transactions),
+      },
+    ]),
+  )
+}
+
+const ENTRIES = `
+  SELECT id, sum(notes) AS notes, sum(legs) AS legs, sum(amount) AS amount, count(DISTINCT xact) AS transactions
+  FROM (
+    SELECT id, 1 AS notes, 0 AS legs, 0 AS amount, xact FROM note WHERE id BETWEEN $1 AND $2
+    UNION ALL
+    SELECT id, 0, 1, amount, xact FROM leg WHERE id BETWEEN $1 AND $2
+  ) AS entry GROUP BY id`
+
+/** Rows under identifiers of these pools that nobody used. */
+async function alienRows(
+  admin: Admin,
+  pools: readonly PoolOutcomes[],
+  known: number,
+): Promise<string[]> {
+  const [row] = await admin(
+    `SELECT count(*) FROM (SELECT id FROM note UNION ALL SELECT id FROM leg) AS entry
+     WHERE id / ${IDS_PER_POOL} = ANY($1)`,
+    [pools.map(({ pool }) => pool)],
+  )
+  const aliens = Number(row!['count']) - known
+  return aliens === 0 ? [] : [`${aliens} rows are under identifiers that no client used`]
+}
+
+/** Accounts that do not hold what the legs brought, and money that came from nowhere. */
+async function wrongBalances(admin: Admin): Promise<string[]> {
+  const rows = await admin(`
+    SELECT format('account %s holds %s, and its legs brought %s', account.id, balance, coalesce(sum(amount), 0)) AS fault
+    FROM account LEFT JOIN leg ON leg.account = account.id
+    GROUP BY account.id HAVING balance <> coalesce(sum(amount), 0) ORDER BY account.id`)
+  return rows.map(({ fault }) => String(fault))
+}
