@@ -166,7 +166,8 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 
 const TEXT = 'a non-empty string without control characters'
 
-function isText(value: unknown): value is string {
+/** Tells whether a value is a non-empty string without control characters. */
+export function isText(value: unknown): value is string {
   // oxlint-disable-next-line no-control-regex
   return typeof value === 'string' && value !== '' && !/[\u0000-\u001f\u007f]/.test(value)
 }

@@ -5,6 +5,7 @@ import { singleFlight } from '../single-flight.js'
 import type { LoginCounters } from './login-counters.js'
 import { withinTimeout } from '../within-timeout.js'
 import { tokenTimeout } from './token-timeout.js'
+import { isTransientFailure } from './transient-failure.js'
 import type { Token } from './token.js'
 
 export interface TokenSourceSettings {
@@ -109,7 +110,7 @@ function asTokenError(cause: unknown, { identity, purpose }: TokenSourceSettings
   return new PgIamError(
     'ERR_TOKEN_REQUEST_FAILED',
     `${identity().provider}: could not ${purpose}`,
-    { cause },
+    { cause, retryable: isTransientFailure(cause) },
   )
 }
 

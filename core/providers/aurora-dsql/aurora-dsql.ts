@@ -17,10 +17,16 @@ import {
   type AwsOptions,
 } from '../aws/aws-options.js'
 import { commonSettings, requiredUser } from '../common-settings.js'
+import { clusterId, clusterIdParameters } from './cluster-id.js'
 import { dsqlEndpoint, dsqlRegion, isClusterId } from './host.js'
 import { dsqlTokenIssuer } from './token.js'
 
 export interface AuroraDsqlOptions extends CommonOptions, AwsOptions {
+  /**
+   * Sends the ID of the cluster as `amzn-cluster-id`, for an endpoint of AWS PrivateLink that is dialled by its own name: `true`, or
+   * the ID where `host` does not name it. Default: `true` where `connectTo` is such a name (`….vpce.amazonaws.com`).
+   */
+  clusterId?: string | boolean
   /** Life of a token, in seconds, from 1 to 604,800 (one week, AWS's limit). Default 900. */
   tokenDurationSecs?: number
 }
@@ -28,9 +34,9 @@ export interface AuroraDsqlOptions extends CommonOptions, AwsOptions {
 /**
  * Returns a login to an Aurora DSQL cluster: a new token for each physical connection, over verified TLS.
  *
- * `host` is an endpoint name, or a cluster ID with `region`, or a list of them: the endpoints of a multi-Region cluster. `user` must be given; `admin` signs for `DbConnectAdmin`, every
- * other user for `DbConnect`. What is not given comes from the environment, as libpq and the AWS SDK name it. Nothing is
- * loaded, looked up or signed before the first connection.
+ * `host` is an endpoint name, or a cluster ID with `region`, or a list of them: the endpoints of a multi-Region cluster. `user`
+ * must be given; `admin` signs for `DbConnectAdmin`, every other user for `DbConnect`. What is not given comes from the environment,
+ * as libpq and the AWS SDK name it. Nothing is loaded, looked up or signed before the first connection.
  *
  * Exported from `'pg-iam'`.
  *
@@ -69,6 +75,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
   )
   const hosts = mapNonEmpty(places, (place) => ({
     ...place,
+    startupParameters: clusterIdParameters({ ...place, clusterId: options.clusterId }),
     issueToken: dsqlTokenIssuer({ ...place, user, durationSecs, credentials }),
   }))
   return createLogin({ ...common, provider: 'aurora-dsql', hosts, user, credentials }, clock)
@@ -77,5 +84,6 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
 const CHECKS = {
   ...COMMON_CHECKS,
   ...AWS_CHECKS,
+  clusterId,
   tokenDurationSecs: integerWithin(1, 604_800, 'seconds'),
 } as const

@@ -1,8 +1,8 @@
 /** Tokens for Aurora DSQL, signed by `@aws-sdk/dsql-signer`. */
-import { PgIamError } from '../../errors.js'
 import { loadPeer } from '../../load-peer.js'
 import { createToken, type Token } from '../../tokens/token.js'
 import type { AwsCredentials } from '../aws/credentials.js'
+import { presignedExpiry } from '../aws/presigned-expiry.js'
 
 export interface DsqlTokenSettings {
   host: string
@@ -47,21 +47,12 @@ export function dsqlTokenIssuer({
     const value = await signer.sign()
     return createToken(
       value,
-      new Date(Math.min(signedExpiry(value, host), current.expiration?.getTime() ?? Infinity)),
+      new Date(
+        Math.min(
+          presignedExpiry(value, 'aurora-dsql', host),
+          current.expiration?.getTime() ?? Infinity,
+        ),
+      ),
     )
   }
-}
-
-/** When the token ends by its own words: the signer's clock may differ from ours, by the SDK's clock-skew correction. */
-function signedExpiry(token: string, host: string): number {
-  const [, date] = /[?&]X-Amz-Date=(\d{8}T\d{6}Z)/.exec(token) ?? []
-  const [, seconds] = /[?&]X-Amz-Expires=(\d+)/.exec(token) ?? []
-  if (date === undefined || seconds === undefined) {
-    throw new PgIamError(
-      'ERR_TOKEN_INVALID',
-      `aurora-dsql: the signer's token for ${host} is not a presigned request`,
-    )
-  }
-  const iso = date.replace(/^(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\dZ)$/, '$1-$2-$3:$4:$5')
-  return Date.parse(iso) + Number(seconds) * 1000
 }

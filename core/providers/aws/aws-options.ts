@@ -1,9 +1,12 @@
 /** The options of the providers whose tokens AWS credentials sign: who asks, and in which region. */
 import { PgIamError } from '../../errors.js'
+import type { NonEmpty } from '../../non-empty.js'
 import { matching, text, type Check, type Checked } from '../../options/check.js'
 import { presentIn, type Environment } from '../../options/common-options.js'
+import type { Logger } from '../../logger.js'
 import type { LoginCounters } from '../../tokens/login-counters.js'
 import type { Clock } from '../../tokens/token-source.js'
+import { assumeRole, type AssumeRoleOptions } from './assume-role.js'
 import {
   createCredentialsSource,
   type AwsCredentials,
@@ -11,12 +14,10 @@ import {
   type CredentialsSource,
 } from './credentials.js'
 import {
-  assumeRole,
   credentials,
   credentialsProvider,
   provider,
   refuseTwoSources,
-  type AssumeRoleOptions,
 } from './credentials-provider.js'
 import { answeringWithin } from './provider-timeout.js'
 
@@ -29,8 +30,8 @@ export interface AwsOptions {
   customCredentialsProvider?: AwsCredentialsProvider
   /** The profile of the shared AWS files that the chain reads. Default `AWS_PROFILE`. */
   profile?: string
-  /** A role to take on with the credentials. */
-  assumeRole?: AssumeRoleOptions
+  /** A role to take on with the credentials, or several: each is taken on with the credentials of the one before it. */
+  assumeRole?: AssumeRoleOptions | readonly AssumeRoleOptions[]
 }
 
 const regionName = matching(/^[a-z]{2,}(-[a-z0-9]+)+$/, 'the name of an AWS region')
@@ -40,7 +41,7 @@ export const AWS_CHECKS: {
   credentials: Check<AwsCredentials | AwsCredentialsProvider>
   customCredentialsProvider: Check<AwsCredentialsProvider>
   profile: Check<string>
-  assumeRole: Check<AssumeRoleOptions>
+  assumeRole: Check<NonEmpty<AssumeRoleOptions>>
 } = {
   region: regionName,
   credentials,
@@ -52,23 +53,33 @@ export const AWS_CHECKS: {
 export interface AwsCredentialsSettings {
   options: Checked<typeof AWS_CHECKS>
   env: Environment
-  region: string
+  /** That of STS, for a role; `undefined` leaves it to the SDK. */
+  region: string | undefined
   /** How long what they sign is to live. */
   tokenDurationMs: number
   tokenTimeoutMs: number
   counters: LoginCounters
+  logger?: Logger | undefined
 }
 
 /** Returns the source of the credentials of a login. Throws `ERR_OPTION_CONFLICT` where two sources were given. */
 export function awsCredentials(
-  { options, env, region, tokenDurationMs, tokenTimeoutMs, counters }: AwsCredentialsSettings,
+  {
+    options,
+    env,
+    region,
+    tokenDurationMs,
+    tokenTimeoutMs,
+    counters,
+    logger,
+  }: AwsCredentialsSettings,
   clock?: Clock,
 ): CredentialsSource {
   refuseTwoSources(options)
   const source = credentialsProvider({
     credentials: options.credentials ?? options.customCredentialsProvider,
     profile: options.profile ?? presentIn(env, 'AWS_PROFILE'),
-    assumeRole: options.assumeRole,
+    roles: options.assumeRole ?? [],
     region,
   })
   return createCredentialsSource(
@@ -76,10 +87,23 @@ export function awsCredentials(
       ...source,
       provider: answeringWithin(source.provider, tokenTimeoutMs),
       tokenDurationMs,
+      // The other half is for the token: a renewal that stalls must not cost the connection its time.
+      renewalTimeoutMs: tokenTimeoutMs / 2,
       counters,
+      renewalFailed: (error) => warn(logger, error),
     },
     clock,
   )
+}
+
+function warn(logger: Logger | undefined, error: unknown): void {
+  try {
+    logger?.warn('pg-iam: AWS credentials could not be renewed, those that are there are used on', {
+      error,
+    })
+  } catch {
+    // A connection does not fail because nobody could write of it.
+  }
 }
 
 /**

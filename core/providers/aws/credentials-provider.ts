@@ -1,33 +1,18 @@
 /** Where AWS credentials come from: what the caller gave, else the SDK's default chain; then, if wanted, a role. */
 import { PgIamError } from '../../errors.js'
-import { loadPeer } from '../../load-peer.js'
-import {
-  checkOptions,
-  integerWithin,
-  invalidOption,
-  invalidSecret,
-  isPlainObject,
-  matching,
-  secretText,
-  type Check,
-} from '../../options/check.js'
+import { invalidSecret, isPlainObject, secretText, type Check } from '../../options/check.js'
+import { assumedRole, type AssumeRoleOptions } from './assume-role.js'
 import { isValidDate, type AwsCredentials, type AwsCredentialsProvider } from './credentials.js'
-
-/** A role to take on with the credentials, by STS. */
-export interface AssumeRoleOptions {
-  roleArn: string
-  externalId?: string
-  /** Default: a name that the SDK makes. */
-  sessionName?: string
-  /** Life of the role's credentials, in seconds, from 900 to 43,200. Default 3,600. */
-  durationSecs?: number
-}
+import { loadCredentialProviders } from './load-credential-providers.js'
+import { withoutRequest } from './without-request.js'
 
 export interface CredentialsProviderSettings {
   credentials: AwsCredentials | AwsCredentialsProvider | undefined
   profile: string | undefined
-  assumeRole: AssumeRoleOptions | undefined
-  region: string
+  /** Taken on one after the other. */
+  roles: readonly AssumeRoleOptions[]
+  /** `undefined` leaves it to the SDK. */
+  region: string | undefined
 }
 
 /** The provider, and what it looks for, as a sentence for the hint of a failure. */
@@ -38,12 +23,14 @@ export interface CredentialsProvider {
 
 /** Returns the provider of a login. Nothing is loaded or looked up before it is called. */
 export function credentialsProvider(settings: CredentialsProviderSettings): CredentialsProvider {
-  const base = baseProvider(settings)
-  if (settings.assumeRole === undefined) return base
-  return {
-    provider: assumedRole(base.provider, settings.assumeRole, settings.region),
-    lookedFor: `${base.lookedFor} Then took on the role ${settings.assumeRole.roleArn}.`,
-  }
+  const { roles, region } = settings
+  return roles.reduce(
+    ({ provider: before, lookedFor }, role) => ({
+      provider: assumedRole(before, role, region),
+      lookedFor: `${lookedFor} Then took on the role ${role.roleArn}.`,
+    }),
+    baseProvider(settings),
+  )
 }
 
 /** The `credentials` option: an identity, or a function that returns or promises one. */
@@ -65,22 +52,6 @@ export const provider: Check<AwsCredentialsProvider> = (value, name) => {
   if (typeof value !== 'function') throw invalidSecret(name, 'a function', value)
   return value as AwsCredentialsProvider
 }
-
-export const assumeRole: Check<AssumeRoleOptions> = (value, name) => {
-  const { roleArn, ...rest } = checkOptions(value, ROLE_CHECKS, `${name}.`)
-  if (roleArn === undefined) throw invalidOption(`${name}.roleArn`, ROLE_ARN, undefined)
-  return { roleArn, ...rest }
-}
-
-const ROLE_ARN = 'the ARN of a role'
-
-// The forms are those of https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-const ROLE_CHECKS = {
-  roleArn: matching(/^arn:[\w-]+:iam::\d{12}:role\/[\u0021-\u007e]+$/, ROLE_ARN),
-  externalId: matching(/^[\w+=,.@:/-]{2,1224}$/, '2 to 1224 letters, digits or +=,.@:/-'),
-  sessionName: matching(/^[\w+=,.@-]{2,64}$/, '2 to 64 letters, digits or +=,.@-'),
-  durationSecs: integerWithin(900, 43_200, 'seconds'),
-} as const
 
 function baseProvider({
   credentials: given,
@@ -104,57 +75,19 @@ function defaultChainSources(profile: string | undefined): string {
 }
 
 /** The chain is built once: it keeps what it found, and what it learned about where to look. */
-function defaultChain(profile: string | undefined, region: string): AwsCredentialsProvider {
+function defaultChain(
+  profile: string | undefined,
+  region: string | undefined,
+): AwsCredentialsProvider {
   let chain: AwsCredentialsProvider | undefined
   return async (options) => {
     const { fromNodeProviderChain } = await loadCredentialProviders()
     chain ??= fromNodeProviderChain({
-      clientConfig: { region },
+      clientConfig: region === undefined ? {} : { region },
       ...(profile === undefined ? {} : { profile }),
     }) as AwsCredentialsProvider
     return withoutRequest(chain(options))
   }
-}
-
-/**
- * Made anew for each call: the STS client of the SDK would keep the first credentials that it got, for ever where they name no
- * end, also when STS has come to refuse them.
- */
-function assumedRole(
-  base: AwsCredentialsProvider,
-  role: AssumeRoleOptions,
-  region: string,
-): AwsCredentialsProvider {
-  return async () => {
-    const { fromTemporaryCredentials } = await loadCredentialProviders()
-    const assume = fromTemporaryCredentials({
-      masterCredentials: async () => base(),
-      clientConfig: { region },
-      params: {
-        RoleArn: role.roleArn,
-        // The SDK needs a name; it makes one of its own only where the whole field is missing.
-        RoleSessionName: role.sessionName ?? `pg-iam-${process.pid}`,
-        ...(role.externalId === undefined ? {} : { ExternalId: role.externalId }),
-        ...(role.durationSecs === undefined ? {} : { DurationSeconds: role.durationSecs }),
-      },
-    })
-    return withoutRequest(assume())
-  }
-}
-
-/** An error of the SDK leads, by the body of the response, to the request that it was for, and that holds a session token. */
-async function withoutRequest<T>(work: T | Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    const { $response } = (error ?? {}) as { $response?: { body?: unknown } }
-    if ($response !== undefined) $response.body = undefined
-    throw error
-  }
-}
-
-function loadCredentialProviders(): Promise<typeof import('@aws-sdk/credential-providers')> {
-  return loadPeer('@aws-sdk/credential-providers', () => import('@aws-sdk/credential-providers'))
 }
 
 /** Refuses two sources of credentials at once. */

@@ -4,6 +4,8 @@ import { PgIamError, isPgIamError } from '../../errors.js'
 import { singleFlight } from '../../single-flight.js'
 import type { LoginCounters } from '../../tokens/login-counters.js'
 import type { Clock } from '../../tokens/token-source.js'
+import { isTransientFailure } from '../../tokens/transient-failure.js'
+import { withinTimeout } from '../../within-timeout.js'
 
 /** What the AWS SDK calls an identity. */
 export interface AwsCredentials {
@@ -28,6 +30,10 @@ export interface CredentialsSourceSettings {
   /** What was looked for, for the hint of a failure. */
   lookedFor: string
   counters: LoginCounters
+  /** How long a renewal is waited for while the kept credentials are still good, in milliseconds. Default: as long as it takes. */
+  renewalTimeoutMs?: number
+  /** Is told of a renewal that failed while the kept credentials are used on. */
+  renewalFailed?: (error: unknown) => void
 }
 
 /** Gives credentials fit to sign with now. */
@@ -47,12 +53,14 @@ export interface CredentialsSource {
  *
  * They are kept until they would end before the token, but for at least half of the life that they came with: a provider
  * that has nothing longer to give is not asked for every connection. Calls made together share one request.
+ *
+ * Where they cannot be renewed they are used until they have ended, and another renewal is tried a few seconds later.
  */
 export function createCredentialsSource(
   settings: CredentialsSourceSettings,
   now: Clock = Date.now,
 ): CredentialsSource {
-  const { tokenDurationMs } = settings
+  const { tokenDurationMs, renewalTimeoutMs } = settings
   let kept: { credentials: AwsCredentials; renewAt: number } | undefined
 
   const renew = singleFlight(async () => {
@@ -66,8 +74,28 @@ export function createCredentialsSource(
     kept = { credentials, renewAt: now() + left - Math.min(tokenDurationMs, left / 2) }
     return credentials
   })
-  const current = async (): Promise<AwsCredentials> =>
-    kept !== undefined && now() < kept.renewAt ? kept.credentials : renew()
+  /** What there is is good for a while yet: neither a provider that fails nor one that stalls takes it from new connections. */
+  const renewOrKeep = async (before: AwsCredentials): Promise<AwsCredentials> => {
+    try {
+      return await (renewalTimeoutMs === undefined
+        ? renew()
+        : withinTimeout(renew(), renewalTimeoutMs, () => STALLED))
+    } catch (error) {
+      const left = lifeLeft(before, now())
+      // There is nothing else to use by now.
+      if (left <= 0 && error === STALLED) return renew()
+      if (left <= 0) throw error
+      // Told once for all connections that waited for it.
+      if (kept === undefined || now() >= kept.renewAt) settings.renewalFailed?.(error)
+      kept = { credentials: before, renewAt: now() + Math.min(left, RENEWAL_PAUSE_MS) }
+      return before
+    }
+  }
+  const current = async (): Promise<AwsCredentials> => {
+    if (kept === undefined) return renew()
+    if (now() < kept.renewAt) return kept.credentials
+    return lifeLeft(kept.credentials, now()) > 0 ? renewOrKeep(kept.credentials) : renew()
+  }
 
   let replaced = 0
   let asked: { at: number; isOther: Promise<boolean> } | undefined
@@ -90,6 +118,11 @@ export function createCredentialsSource(
 
 /** A role that may not log in is refused each time, and is no reason to ask for each connection. */
 const REFUSAL_PAUSE_MS = 5_000
+
+/** How long after a renewal that failed the next one is tried. */
+const RENEWAL_PAUSE_MS = 5_000
+
+const STALLED = new Error('the renewal takes too long')
 
 function isSame(one: AwsCredentials | undefined, other: AwsCredentials | undefined): boolean {
   return (
@@ -114,7 +147,10 @@ async function ask(
     given = await (forceRefresh ? provider({ forceRefresh }) : provider())
   } catch (cause) {
     if (isPgIamError(cause)) throw cause
-    throw unavailable('could not get AWS credentials', lookedFor, { cause })
+    throw unavailable('could not get AWS credentials', lookedFor, {
+      cause,
+      retryable: isTransientFailure(cause),
+    })
   }
   return checkCredentials(given, lookedFor)
 }
@@ -153,6 +189,10 @@ function ended({ lookedFor }: CredentialsSourceSettings): PgIamError {
   return unavailable('the AWS credentials have ended', lookedFor)
 }
 
-function unavailable(message: string, hint: string, options: { cause?: unknown } = {}): PgIamError {
+function unavailable(
+  message: string,
+  hint: string,
+  options: { cause?: unknown; retryable?: boolean } = {},
+): PgIamError {
   return new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', message, { hint, ...options })
 }

@@ -13,6 +13,8 @@ export interface Authority {
   ca: string
   /** A certificate for all of `names`, which are host names or IP addresses. */
   issue(...names: string[]): Promise<KeyPair>
+  /** A certificate with a common name only, as those of Cloud SQL that are older than names of hosts. */
+  issueNamed(commonName: string): Promise<KeyPair>
 }
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
@@ -41,32 +43,35 @@ export async function createAuthority(name = 'Test authority'): Promise<Authorit
     webcrypto,
   )
   let serial = 1
+  const issue = async (commonName: string, names: readonly string[]): Promise<KeyPair> => {
+    const leaf = await generateKeys()
+    const alternativeNames = new x509.SubjectAlternativeNameExtension(
+      names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
+    )
+    const issued = await x509.X509CertificateGenerator.create(
+      {
+        serialNumber: (++serial).toString(16).padStart(2, '0'),
+        subject: `CN=${commonName}`,
+        issuer: certificate.subject,
+        ...validity,
+        publicKey: leaf.publicKey,
+        signingKey: keys.privateKey,
+        signingAlgorithm: ALGORITHM,
+        extensions: [
+          new x509.BasicConstraintsExtension(false),
+          ...(names.length === 0 ? [] : [alternativeNames]),
+          await x509.AuthorityKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+        ],
+      },
+      webcrypto,
+    )
+    const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', leaf.privateKey)
+    return { cert: issued.toString('pem'), key: x509.PemConverter.encode(pkcs8, 'PRIVATE KEY') }
+  }
   return {
     ca: certificate.toString('pem'),
-    async issue(...names) {
-      const leaf = await generateKeys()
-      const issued = await x509.X509CertificateGenerator.create(
-        {
-          serialNumber: (++serial).toString(16).padStart(2, '0'),
-          subject: 'CN=Test server',
-          issuer: certificate.subject,
-          ...validity,
-          publicKey: leaf.publicKey,
-          signingKey: keys.privateKey,
-          signingAlgorithm: ALGORITHM,
-          extensions: [
-            new x509.BasicConstraintsExtension(false),
-            new x509.SubjectAlternativeNameExtension(
-              names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
-            ),
-            await x509.AuthorityKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
-          ],
-        },
-        webcrypto,
-      )
-      const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', leaf.privateKey)
-      return { cert: issued.toString('pem'), key: x509.PemConverter.encode(pkcs8, 'PRIVATE KEY') }
-    },
+    issue: (...names) => issue('Test server', names),
+    issueNamed: (commonName) => issue(commonName, []),
   }
 }
 

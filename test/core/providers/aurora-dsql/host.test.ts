@@ -1,5 +1,9 @@
 import * as fc from 'fast-check'
-import { dsqlEndpoint, dsqlRegion, isClusterId } from '../../../../core/providers/aurora-dsql/host.js'
+import {
+  dsqlEndpoint,
+  dsqlRegion,
+  isClusterId,
+} from '../../../../core/providers/aurora-dsql/host.js'
 
 const ID = 'abcdefghijklmnopqrstuvwx12'
 

@@ -4,22 +4,7 @@ import { auroraDsql, type AwsCredentials } from '../../../../core/index.js'
 import { rejectionOf } from '../../support/caught.js'
 import { CLUSTER_ID, CREDENTIALS, HOST, OPTIONS } from '../../support/dsql-options.js'
 import { presigned } from '../../support/presigned.js'
-
-/** Stops the date, for the signer and for us, and nothing else. */
-function stopDateAt(time: Date | number): void {
-  jest.useFakeTimers({
-    now: time,
-    doNotFake: [
-      'nextTick',
-      'setImmediate',
-      'setTimeout',
-      'setInterval',
-      'clearTimeout',
-      'performance',
-      'hrtime',
-    ],
-  })
-}
+import { stopDateAt } from '../../support/stop-date.js'
 
 const NOW = new Date('2026-03-04T05:06:07.890Z')
 beforeEach(() => stopDateAt(NOW))

@@ -4,16 +4,12 @@ import {
   type AwsCredentials,
   type Login,
 } from '../../../../core/index.js'
-import { createAuroraDsql } from '../../../../core/providers/aurora-dsql.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
 import { createAwsFiles, type AwsFiles } from '../../support/aws-files.js'
 import { rejectionOf } from '../../support/caught.js'
 import { CREDENTIALS, HOST } from '../../support/dsql-options.js'
 import { presigned } from '../../support/presigned.js'
-import {
-  startStsStandIn,
-  type RoleCredentials,
-  type StsStandIn,
-} from '../../support/sts-stand-in.js'
+import { startSts, type RoleCredentials, type StsStandIn } from '../../../support/aws/sts.js'
 
 const ROLE = 'arn:aws:iam::123456789012:role/app/reader'
 const HOUR = 3_600_000
@@ -22,14 +18,14 @@ const surroundings = process.env
 let files: AwsFiles
 let sts: StsStandIn
 /** What the stand-in answers; each test sets it. */
-let answer: Parameters<typeof startStsStandIn>[0]
+let answer: Parameters<typeof startSts>[0]
 
 beforeAll(async () => {
   files = createAwsFiles({
     credentials: '[source]\naws_access_key_id = AKIASOURCE\naws_secret_access_key = x\n',
     config: `[profile chained]\nrole_arn = ${ROLE}\nsource_profile = source\nregion = us-east-1\n`,
   })
-  sts = await startStsStandIn((request, count) => answer(request, count))
+  sts = await startSts((request, count) => answer(request, count))
 })
 beforeEach(() => {
   process.env = { ...files.env, AWS_ENDPOINT_URL_STS: sts.url, AWS_MAX_ATTEMPTS: '1' }
@@ -82,7 +78,11 @@ describe('assumeRole', () => {
     })
     expect(requests).toEqual([
       {
-        accessKeyId: CREDENTIALS.accessKeyId,
+        signer: expect.objectContaining({
+          accessKeyId: CREDENTIALS.accessKeyId,
+          service: 'sts',
+          region: 'us-east-1',
+        }),
         parameters: expect.objectContaining({
           Action: 'AssumeRole',
           RoleArn: ROLE,
@@ -90,6 +90,8 @@ describe('assumeRole', () => {
         }),
       },
     ])
+    expect(requests[0]?.signer?.hasSignedWith(CREDENTIALS.secretAccessKey)).toBe(true)
+    expect(requests[0]?.signer?.hasSignedWith('another')).toBe(false)
     expect(requests[0]?.parameters).not.toHaveProperty('ExternalId')
     expect(requests[0]?.parameters).not.toHaveProperty('DurationSeconds')
   })
@@ -117,7 +119,7 @@ describe('assumeRole', () => {
     const [fromProfile] = await requestsDuring(() =>
       login({ credentials: undefined, profile: 'source' } as object).token(),
     )
-    expect(fromProfile?.accessKeyId).toBe('AKIASOURCE')
+    expect(fromProfile?.signer?.accessKeyId).toBe('AKIASOURCE')
     const chained = auroraDsql({ host: HOST, user: 'app', profile: 'chained' })
     expect(presigned(await chained.password()).accessKeyId).toBe('ASIAROLE')
   })
@@ -153,7 +155,8 @@ describe('assumeRole', () => {
 
   it('asks for the credentials below anew each time, and so survives their rotation', async () => {
     let current = 'AKIAOLD'
-    answer = ({ accessKeyId }) => (accessKeyId === current ? role(60_000) : 'InvalidClientTokenId')
+    answer = ({ signer }) =>
+      signer?.accessKeyId === current ? role(60_000) : 'InvalidClientTokenId'
     let ahead = 0
     const credentials = async (): Promise<AwsCredentials> => ({
       ...CREDENTIALS,
@@ -168,12 +171,12 @@ describe('assumeRole', () => {
     current = 'AKIANEW'
     ahead = 40_000
     const requests = await requestsDuring(() => reader.token())
-    expect(requests.map(({ accessKeyId }) => accessKeyId)).toEqual(['AKIANEW'])
+    expect(requests.map(({ signer }) => signer?.accessKeyId)).toEqual(['AKIANEW'])
   })
 
   it('asks for the credentials below anew after STS refused them', async () => {
     let calls = 0
-    answer = ({ accessKeyId }) => (accessKeyId === 'AKIA1' ? 'InvalidClientTokenId' : role(HOUR))
+    answer = ({ signer }) => (signer?.accessKeyId === 'AKIA1' ? 'InvalidClientTokenId' : role(HOUR))
     const reader = login({
       credentials: async () => ({ ...CREDENTIALS, accessKeyId: `AKIA${++calls}` }),
     })

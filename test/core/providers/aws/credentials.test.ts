@@ -176,18 +176,6 @@ describe('createCredentialsSource', () => {
     expect(await rejectionOf(fresh())).toBe(failure)
   })
 
-  it('asks again after a failed renewal', async () => {
-    const { fresh, asked, pass } = source((call, now) => {
-      if (call === 2) throw new Error('x')
-      return endingAt(now + 60 * MINUTE)
-    })
-    await fresh()
-    pass(59 * MINUTE)
-    await rejectionOf(fresh())
-    await expect(fresh()).resolves.toMatchObject({ accessKeyId: 'AKIA' })
-    expect(asked.slice(1)).toEqual([{ forceRefresh: true }, { forceRefresh: true }])
-  })
-
   it.each([
     undefined,
     null,

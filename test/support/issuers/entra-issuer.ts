@@ -1,0 +1,115 @@
+/** A stand-in for Microsoft Entra ID on loopback: discovery, published keys, and tokens for client secrets. */
+import { createAuthority } from '../../core/support/certificates.js'
+import { AUDIENCE, TENANT, entraClaims, type EntraClaims } from './entra-claims.js'
+import {
+  startLoopback,
+  type LoopbackAnswer,
+  type LoopbackHandler,
+  type LoopbackRequest,
+} from './loopback-server.js'
+import { createSigningKeys, type SigningKeys, type SigningOptions } from './signing-keys.js'
+
+export interface EntraIssuer {
+  readonly tenantId: string
+  readonly keys: SigningKeys
+  /** Over HTTPS, which MSAL insists on, with {@link ca}. */
+  readonly authorityHost: string
+  readonly ca: string
+  /** Over plain HTTP, which is enough for what is public anyway. */
+  readonly url: string
+  /** What clients have asked for: `METHOD path`. */
+  readonly requests: readonly string[]
+  /** A token with these claims beside the usual ones. */
+  token(claims?: EntraClaims, options?: SigningOptions): Promise<string>
+  /** Lets an application log in with its secret. */
+  addApplication(application: Application): void
+  /** Answers the next requests instead, until it gives `undefined`. */
+  intercept(answer: (request: LoopbackRequest) => LoopbackAnswer | undefined): void
+  close(): Promise<void>
+}
+
+export interface Application {
+  clientId: string
+  secret: string
+  claims?: EntraClaims
+}
+
+export interface EntraIssuerOptions {
+  tenantId?: string
+  /** Default: new ones. */
+  keys?: SigningKeys
+  /** Epoch milliseconds. Default `Date.now`. */
+  now?: () => number
+}
+
+/** Starts it. */
+export async function startEntraIssuer({
+  tenantId = TENANT,
+  keys: givenKeys,
+  now = Date.now,
+}: EntraIssuerOptions = {}): Promise<EntraIssuer> {
+  const keys = givenKeys ?? (await createSigningKeys())
+  const authority = await createAuthority('Entra')
+  const applications = new Map<string, Application>()
+  const requests: string[] = []
+  let intercept: (request: LoopbackRequest) => LoopbackAnswer | undefined = () => undefined
+
+  const token: EntraIssuer['token'] = (claims = {}, options = {}) =>
+    keys.sign(entraClaims({ tid: tenantId, ...claims }, now()), options)
+
+  const grant = async (form: URLSearchParams): Promise<LoopbackAnswer> => {
+    const application = applications.get(form.get('client_id') ?? '')
+    if (application === undefined || application.secret !== form.get('client_secret'))
+      return oauthError('invalid_client', 'AADSTS7000215: Invalid client secret provided.')
+    const aud = (form.get('scope')?.split(' ')[0] ?? AUDIENCE).replace(/\/\.default$/, '')
+    const value = await token({ aud, appid: application.clientId, ...application.claims })
+    return { body: { token_type: 'Bearer', expires_in: 3_600, access_token: value } }
+  }
+
+  const handlerFor =
+    (base: () => string): LoopbackHandler =>
+    (request) => {
+      requests.push(`${request.method} ${request.path}`)
+      const intercepted = intercept(request)
+      if (intercepted !== undefined) return intercepted
+      const tenant = `/${tenantId}`
+      if (request.path === `${tenant}/v2.0/.well-known/openid-configuration`)
+        return { body: discovery(base(), tenantId) }
+      if (request.path === `${tenant}/discovery/v2.0/keys`) return { body: keys.published() }
+      if (request.path === `${tenant}/oauth2/v2.0/token`) return grant(request.form)
+      return { status: 404, body: 'no such endpoint' }
+    }
+  const certificate = await authority.issue('127.0.0.1')
+  const secure = await startLoopback(
+    handlerFor(() => secure.url),
+    certificate,
+  )
+  const plain = await startLoopback(handlerFor(() => plain.url))
+  return {
+    tenantId,
+    keys,
+    authorityHost: secure.url,
+    ca: authority.ca,
+    url: plain.url,
+    requests,
+    token,
+    addApplication: (application) => void applications.set(application.clientId, application),
+    intercept: (answer) => void (intercept = answer),
+    async close() {
+      await Promise.all([secure.close(), plain.close()])
+    },
+  }
+}
+
+function discovery(base: string, tenantId: string): object {
+  return {
+    issuer: `${base}/${tenantId}/v2.0`,
+    authorization_endpoint: `${base}/${tenantId}/oauth2/v2.0/authorize`,
+    token_endpoint: `${base}/${tenantId}/oauth2/v2.0/token`,
+    jwks_uri: `${base}/${tenantId}/discovery/v2.0/keys`,
+  }
+}
+
+function oauthError(error: string, description: string): LoopbackAnswer {
+  return { status: 401, body: { error, error_description: description } }
+}
