@@ -3,69 +3,93 @@ import type { Options, Sequelize, Transaction, TransactionOptions } from 'sequel
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import {
-  createStreamFactory,
-  isPastLifetime,
-  loginOfFactory,
-  markWithLogin,
-} from '../core/connection/stream-factory.js'
+import { isPastLifetime, loginOfFactory, markWithLogin } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
 import { invalidOption } from '../core/options/check.js'
 import type { Login } from '../core/login.js'
-import type { VerifiedTls } from '../core/tls/verified-tls.js'
+import {
+  connectWith,
+  connectionOf,
+  type SequelizeConnectionConfig,
+} from './sequelize/connection.js'
+import { keepConnection } from './sequelize/keep-connection.js'
+import { loginForHost, readLogins, type SequelizeReplication } from './sequelize/replication.js'
+
+export type { SequelizeConnectionConfig } from './sequelize/connection.js'
+export type { SequelizeReplication } from './sequelize/replication.js'
+
+/** What `new Sequelize()` takes, with logins where it takes the addresses of replicas. */
+export interface SequelizeLoginOptions extends Omit<Options, 'replication'> {
+  replication?: SequelizeReplication | false
+}
 
 /**
  * Returns the options for `new Sequelize()`: every physical connection logs in with a token of its own.
  *
  * Exported from `'pg-iam/sequelize'`.
  *
- * @param options whatever `new Sequelize()` takes, but for the address, the user, the password and TLS, which are the login's
+ * @param login where Sequelize writes to, and reads from unless `options` name replicas
+ * @param options whatever `new Sequelize()` takes, but for the address, the user, the password and TLS, which are the login's;
+ * read replicas are given as logins, `replication: { read: [login] }`
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
-export function sequelizeOptions(login: Login, options: Options = {}): Options {
-  refuseOtherPaths(options)
-  const tls = loginTls(login, options, options.dialectOptions ?? {})
-  const { ssl: _ssl, ...rest } = options
+export function sequelizeOptions(
+  login: Login,
+  options: Options | SequelizeLoginOptions = {},
+): Options {
+  refuseNative(options)
+  const read = readLogins(options.replication)
+  // Sequelize does nothing about a top-level `ssl`, but whoever wrote `ssl: false` meant something.
+  checkDriverOptions(login, { ...options }, { ...OWNED, ssl: 'tls' })
+  const { ssl: _ssl, replication: _replication, ...rest } = options
+  const connection = connectionOf(login, options.dialectOptions)
   return {
     ...KNOWN_VERSION,
     ...(options.timezone === undefined ? { keepDefaultTimezone: true } : {}),
     ...rest,
     dialect: 'postgres',
-    host: login.host,
-    port: login.port,
-    database: login.database,
-    ...(login.user === undefined ? {} : { username: login.user }),
+    ...connection,
+    ...(read === undefined
+      ? {}
+      : {
+          replication: {
+            write: { ...connection },
+            read: read.map((replica) => connectionOf(replica, options.dialectOptions)),
+          },
+        }),
     pool: { ...options.pool, validate: validator(options.pool?.validate) },
-    dialectOptions: {
-      // `SET client_min_messages` on each connection is refused by some servers, Aurora DSQL among them.
-      clientMinMessages: 'ignore',
-      ...withLogin(options.dialectOptions, login, tls),
-    },
   }
 }
 
 /**
  * Returns a `beforeConnect` hook, for `new Sequelize({ hooks: { beforeConnect } })` or `addHook('beforeConnect', ...)`, that
- * logs every physical connection in with a token of its own. Where it goes, and as whom, is what the login says.
+ * logs every physical connection in with a token of its own. Where it goes, and as whom, is what the login says. With
+ * `replication` it needs a login for each host that is named there.
  *
  * Exported from `'pg-iam/sequelize'`.
  *
- * The hook throws `ERR_OPTION_CONFLICT` where a password is configured too, and `ERR_TLS_UNVERIFIED` where
- * `dialectOptions.ssl` would weaken TLS; that fails the connection with this error.
+ * The hook throws `ERR_OPTION_CONFLICT` where a password is configured too, or a host of `replication` has no login, and
+ * `ERR_TLS_UNVERIFIED` where `dialectOptions.ssl` would weaken TLS; that fails the connection with this error.
  */
-export function sequelizeHook(login: Login): (config: SequelizeConnectionConfig) => void {
-  const prepare = (config: SequelizeConnectionConfig): void => {
-    // One object serves all connections of a pool: it is prepared once.
-    if (loginOfFactory(streamOf(config)) === login) return
-    refuseOtherPaths(config)
-    // Sequelize fills in a host of its own where none is given, so only what cannot be a default is compared.
-    const given = { ...config.dialectOptions, password: config.password }
-    const tls = checkDriverOptions(login, given, HOOK_OWNED)
-    Object.assign(config, { host: login.host, port: login.port, database: login.database })
-    if (login.user !== undefined) config.username = login.user
-    config.dialectOptions = withLogin(config.dialectOptions, login, tls)
+export function sequelizeHook(
+  login: Login,
+  ...readers: Login[]
+): (config: SequelizeConnectionConfig) => void {
+  const logins = [login, ...readers]
+  // Sequelize calls it as a method of its own; its type does not say so.
+  function prepare(this: unknown, config: SequelizeConnectionConfig): void {
+    // One object serves all connections to a server: it is prepared once.
+    const prepared = loginOfFactory(streamOf(config))
+    if (prepared !== undefined && logins.includes(prepared)) return
+    refuseNative(config)
+    connectWith(isReplicated(this) ? loginForHost(logins, config) : login, config)
   }
   return markWithLogin(prepare, login)
+}
+
+function isReplicated(sequelize: unknown): boolean {
+  const { options } = (sequelize ?? {}) as { options?: { replication?: unknown } }
+  return Boolean(options?.replication)
 }
 
 /**
@@ -95,6 +119,7 @@ export async function sequelizeTransaction<T>(
     attempt: (work) =>
       sequelize.transaction(own, async (transaction) => {
         committed = keepAfterCommit(transaction)
+        keepConnection(sequelize, transaction)
         const { connection } = transaction as { connection?: unknown }
         return work(transaction, connection)
       }),
@@ -152,17 +177,6 @@ function keepAfterCommit(transaction: Transaction): () => Promise<void> {
   }
 }
 
-/** What the hook touches of Sequelize's connection configuration. */
-export interface SequelizeConnectionConfig {
-  host?: string
-  port?: string | number
-  database?: string
-  username?: string
-  password?: string | null
-  native?: boolean
-  dialectOptions?: object
-}
-
 /**
  * Without a version Sequelize opens a connection more, only to ask for it; it chooses nothing by versions this new.
  * The option is documented, and missing in its types.
@@ -177,49 +191,10 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
   password: 'password',
 }
 
-const DIALECT_OWNED: Readonly<Record<string, OwnedByLogin>> = { ssl: 'tls', stream: 'socket' }
-
-const HOOK_OWNED: Readonly<Record<string, OwnedByLogin>> = {
-  password: 'password',
-  ...DIALECT_OWNED,
-}
-
-function loginTls(login: Login, options: Options, dialectOptions: object): VerifiedTls {
-  // Sequelize does nothing about a top-level `ssl`, but whoever wrote `ssl: false` meant something.
-  checkDriverOptions(login, { ...options }, { ...OWNED, ssl: 'tls' })
-  return checkDriverOptions(login, dialectOptions, DIALECT_OWNED, 'dialectOptions.')
-}
-
-function withLogin(dialectOptions: object | undefined, login: Login, tls: VerifiedTls): object {
-  // `ssl` is said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
-  return {
-    ...dialectOptions,
-    ssl: false,
-    stream: createStreamFactory(login, { tls, retiresWhenIdle: true, isUnattended: asksForTypes }),
-  }
-}
-
-/** Sequelize asks for ranges and enums on its first connections, and leaks one on which that fails. */
-function asksForTypes(request: Buffer): boolean {
-  return request.includes('WITH ranges AS')
-}
-
-/** libpq opens its connections itself, and a replication set has several addresses. */
-function refuseOtherPaths({
-  native,
-  replication,
-}: {
-  native?: boolean
-  replication?: unknown
-}): void {
-  if (native === true) {
-    throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true beside a login', {
-      hint: 'Use the JavaScript driver, pg.',
-    })
-  }
-  if (replication !== undefined && replication !== null && replication !== false) {
-    throw new PgIamError('ERR_OPTION_CONFLICT', '"replication" must not be given beside a login', {
-      hint: 'Make one Sequelize instance per login.',
-    })
-  }
+/** libpq opens its connections itself. */
+function refuseNative({ native }: { native?: boolean }): void {
+  if (native !== true) return
+  throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true beside a login', {
+    hint: 'Use the JavaScript driver, pg.',
+  })
 }

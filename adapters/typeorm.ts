@@ -9,47 +9,62 @@ import {
   loginOfFactory,
   markWithLogin,
 } from '../core/connection/stream-factory.js'
-import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
-import { unverified, weakens } from '../core/tls/verified-tls.js'
+import { unverified, weakens, type VerifiedTls } from '../core/tls/verified-tls.js'
 import { answerPasswordRequest } from './typeorm/answer-password-request.js'
 import { lendRunner } from './typeorm/lend-runner.js'
+import {
+  addressOf,
+  checkReplication,
+  poolOfLogins,
+  replicated,
+  type TypeormReplication,
+} from './typeorm/replication.js'
 import { drawnLifetimeSeconds } from './pg/drawn-lifetime.js'
+
+export type { TypeormReplication } from './typeorm/replication.js'
 
 /** TypeORM's options for PostgreSQL. */
 export type TypeormPostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>
+
+/** The same, with logins where TypeORM takes the addresses of replicas. */
+export interface TypeormLoginOptions extends Partial<Omit<TypeormPostgresOptions, 'replication'>> {
+  replication?: TypeormReplication
+}
 
 /**
  * Returns the options for `new DataSource()`: every physical connection logs in with a token of its own.
  *
  * Exported from `'pg-iam/typeorm'`.
  *
- * @param options whatever `new DataSource()` takes for PostgreSQL, but for the address, the user, the password and TLS, which are the login's
+ * @param login where TypeORM writes to, and reads from unless `options` name replicas
+ * @param options whatever `new DataSource()` takes for PostgreSQL, but for the address, the user, the password and TLS, which are
+ * the login's; read replicas are given as logins, `replication: { slaves: [login] }`
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function typeormOptions(
   login: Login,
-  options: Partial<TypeormPostgresOptions> = {},
+  options: Partial<TypeormPostgresOptions> | TypeormLoginOptions = {},
 ): TypeormPostgresOptions {
-  if (options.replication !== undefined) {
-    throw new PgIamError('ERR_OPTION_CONFLICT', '"replication" must not be given beside a login', {
-      hint: 'Make one DataSource per login.',
-    })
-  }
+  const { replication: given, ...rest } = options
+  const replication = checkReplication(given)
   const { extra = {} } = options as { extra?: Extra }
-  const ownTls = checkDriverOptions(login, options, OWNED)
-  const tls = checkDriverOptions(login, extra, EXTRA_OWNED, 'extra.')
+  checkDriverOptions(login, rest, OWNED)
+  checkDriverOptions(login, extra, EXTRA_OWNED, 'extra.')
+  const tlsOf = (own: Login): VerifiedTls => {
+    const tls = checkDriverOptions(own, extra, TLS_OWNED, 'extra.')
+    return tls.ca === undefined ? checkDriverOptions(own, rest, TLS_OWNED) : tls
+  }
+  // Without `native`: TypeORM takes pg-native wherever that is installed, and it knows no `stream`.
+  const driver = (options.driver ?? { ...pg, native: undefined }) as typeof pg
   return {
-    ...options,
+    ...rest,
     type: 'postgres',
-    host: login.host,
-    port: login.port,
-    database: login.database,
-    ...(login.user === undefined ? {} : { username: login.user }),
-    ssl: false,
-    // Without `native`: TypeORM takes pg-native wherever that is installed, and it knows no `stream`.
-    driver: options.driver ?? { ...pg, native: undefined },
+    ...addressOf(login),
+    ...replicated(login, replication),
+    driver:
+      replication === undefined ? driver : { ...driver, Pool: poolOfLogins(driver.Pool, tlsOf) },
     extra: {
       maxLifetimeSeconds: drawnLifetimeSeconds(login),
       ...extra,
@@ -57,7 +72,7 @@ export function typeormOptions(
       // are left out.
       ssl: false,
       sslnegotiation: 'postgres',
-      stream: createStreamFactory(login, { tls: tls.ca === undefined ? ownTls : tls }),
+      stream: createStreamFactory(login, { tls: tlsOf(login) }),
     },
   }
 }
@@ -160,3 +175,5 @@ const EXTRA_OWNED: Readonly<Record<string, OwnedByLogin>> = {
   stream: 'socket',
   ssl: 'tls',
 }
+
+const TLS_OWNED: Readonly<Record<string, OwnedByLogin>> = { ssl: 'tls' }

@@ -31,7 +31,6 @@ export const client: ResilientClient = {
       },
       own: 'protected',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: true,
     },
   ],

@@ -30,7 +30,6 @@ export const client: ResilientClient = {
       },
       own: 'protected',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
   ],

@@ -16,7 +16,6 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) => openKnex(knex(knexConfig(login, ownConfig(poolSize)))),
       own: 'survives',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
     {
@@ -32,7 +31,6 @@ export const client: ResilientClient = {
         ),
       own: 'survives',
       replacesBusy: false,
-      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
   ],

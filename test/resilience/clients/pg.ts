@@ -11,7 +11,6 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) => openPool(createPool(login, { max: poolSize })),
       own: 'none',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
     {
@@ -24,7 +23,6 @@ export const client: ResilientClient = {
       },
       own: 'none',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
   ],

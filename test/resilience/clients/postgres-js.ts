@@ -16,7 +16,6 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) => openSql(createSql(login, sqlOptions(poolSize))),
       own: 'protected',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: true,
     },
     {
@@ -25,7 +24,6 @@ export const client: ResilientClient = {
         openSql(postgres(postgresOptions(login, sqlOptions(poolSize)))),
       own: 'none',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: true,
     },
   ],

@@ -17,8 +17,6 @@ export interface ClientEntry {
   readonly own: OwnTransactions
   /** Whether a connection that is in use all the time is replaced, too. A hook alone has no say in the pool. */
   readonly replacesBusy: boolean
-  /** Whether it keeps the connection of a COMMIT that failed, once ROLLBACK was answered. Sequelize ends it. */
-  readonly keepsAfterFailedCommit: boolean
   /** Whether its pool gives the place of a dead connection away while the transaction on it still runs. */
   readonly reopensEarly: boolean
 }

@@ -29,7 +29,6 @@ export const client: ResilientClient = {
         openSequelize(new Sequelize(sequelizeOptions(login, ownOptions(poolSize)))),
       own: 'survives',
       replacesBusy: true,
-      keepsAfterFailedCommit: false,
       reopensEarly: false,
     },
     {
@@ -42,7 +41,6 @@ export const client: ResilientClient = {
       },
       own: 'survives',
       replacesBusy: false,
-      keepsAfterFailedCommit: false,
       reopensEarly: false,
     },
   ],

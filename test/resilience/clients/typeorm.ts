@@ -22,7 +22,6 @@ export const client: ResilientClient = {
         ),
       own: 'survives, but for late statements',
       replacesBusy: true,
-      keepsAfterFailedCommit: true,
       reopensEarly: false,
     },
   ],

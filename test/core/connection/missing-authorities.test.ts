@@ -1,0 +1,51 @@
+/** Authorities of a provider that cannot be loaded: whom that concerns, and whom it does not. */
+import { createClient } from '../../../adapters/pg.js'
+import { createLogin } from '../../../core/create-login.js'
+import type { Login } from '../../../core/index.js'
+import { commonSettings } from '../../../core/providers/common-settings.js'
+import { createToken } from '../../../core/tokens/token.js'
+import { HOST } from '../support/dsql-options.js'
+import { startStandIn, type StandIn } from '../support/postgres-stand-in.js'
+import { answeringQueries } from '../support/query-server.js'
+import { startRawClient } from '../support/raw-client.js'
+
+const failure = new Error('not installed')
+
+let server: StandIn
+beforeAll(async () => {
+  server = await startStandIn(answeringQueries((query) => query))
+})
+afterAll(() => server.close())
+
+function loginWithout(): Login {
+  const { places, ...common } = commonSettings(
+    { host: [HOST], connectTo: [{ host: '127.0.0.1', port: server.port }], user: 'app' },
+    {},
+    { port: 5432, database: 'shop', reuseTokenSecs: 0, hostHint: 'a host' },
+  )
+  const issueToken = async () => createToken('secret', new Date(Date.now() + 3_600_000))
+  return createLogin({
+    ...common,
+    provider: 'custom',
+    hosts: [{ ...places[0], issueToken }],
+    loadAuthorities: () => Promise.reject(failure),
+  })
+}
+
+describe('authorities that cannot be loaded', () => {
+  it('fail a connection with the original error, before anything is dialled', async () => {
+    expect(await startRawClient(loginWithout()).closed).toBe(failure)
+    expect(server.accepted()).toBe(0)
+  })
+
+  it('are not missed by who wants a token only', async () => {
+    expect((await loginWithout().token()).value).toBe('secret')
+  })
+
+  it('are not missed where the client’s options name others', async () => {
+    const client = createClient(loginWithout(), { ssl: { ca: server.authority.ca } })
+    await client.connect()
+    await client.end()
+    expect(server.accepted()).toBe(1)
+  })
+})

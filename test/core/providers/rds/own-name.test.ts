@@ -1,0 +1,118 @@
+import { endpointBehind } from '../../../../core/providers/rds/own-name.js'
+import { rejectionOf } from '../../support/caught.js'
+import { startDnsServer, type DnsServer, type Zone } from '../../support/dns-server.js'
+
+const ENDPOINT = 'shop.cluster-c1a2b3c4d5e6.eu-central-1.rds.amazonaws.com'
+const INSTANCE = 'shop-1.c1a2b3c4d5e6.eu-central-1.rds.amazonaws.com'
+const OWN = 'db.shop.example'
+
+let dns: DnsServer
+beforeAll(async () => {
+  dns = await startDnsServer()
+})
+beforeEach(() => void dns.questions.splice(0))
+afterAll(() => dns.close())
+
+function follow(zone: Zone, name = OWN): Promise<string> {
+  dns.serve(zone)
+  return endpointBehind(name, (each) => dns.resolver.resolveCname(each))
+}
+
+describe('a name of the user’s own', () => {
+  it('is followed to the endpoint, and no further: the cluster of Aurora is a name for an instance', async () => {
+    const zone = { [OWN]: { cname: ENDPOINT }, [ENDPOINT]: { cname: INSTANCE } }
+    expect(await follow(zone)).toBe(ENDPOINT)
+    expect(dns.questions).toEqual([`CNAME ${OWN}`])
+  })
+
+  it('is followed over several names, in whatever case they are written', async () => {
+    const zone = {
+      [OWN]: { cname: 'Writer.Shop.Example' },
+      'writer.shop.example': { cname: ENDPOINT.toUpperCase() },
+    }
+    expect(await follow(zone)).toBe(ENDPOINT)
+  })
+
+  it.each([
+    'shop.c1a2b3c4d5e6.rds.cn-north-1.amazonaws.com.cn',
+    'shop.c1a2b3c4d5e6.cn-northwest-1.rds.amazonaws.com.cn',
+    'shop.proxy-c1a2b3c4d5e6.us-gov-west-1.rds.amazonaws.com',
+  ])('may lead to %s', async (endpoint) => {
+    expect(await follow({ [OWN]: { cname: endpoint } })).toBe(endpoint)
+  })
+
+  it('may be the writer endpoint of a global database', async () => {
+    const writer = 'shop.global-a1b2c3.global.rds.amazonaws.com'
+    expect(await follow({ [writer]: { cname: ENDPOINT } }, writer)).toBe(ENDPOINT)
+  })
+
+  it('is asked for each time, because what it leads to changes', async () => {
+    expect(await follow({ [OWN]: { cname: ENDPOINT } })).toBe(ENDPOINT)
+    expect(await follow({ [OWN]: { cname: INSTANCE } })).toBe(INSTANCE)
+  })
+
+  it('may lead over ten names, and not over more', async () => {
+    const chainOf = (length: number): Zone =>
+      Object.fromEntries(
+        Array.from({ length }, (_, index) => [
+          index === 0 ? OWN : `name-${index}.example`,
+          { cname: index === length - 1 ? ENDPOINT : `name-${index + 1}.example` },
+        ]),
+      )
+    expect(await follow(chainOf(10))).toBe(ENDPOINT)
+    expect(await rejectionOf(follow(chainOf(11)))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: expect.stringContaining('leads on and on, over more than 10 names'),
+    })
+  })
+
+  it.each<[string, Zone, string, string | undefined]>([
+    ['nothing', {}, 'leads to none', 'ENOTFOUND'],
+    ['an address', { [OWN]: { a: '10.0.0.1' } }, 'leads to none', 'ENODATA'],
+    [
+      'a name that has an address',
+      { [OWN]: { cname: 'nlb.example' }, 'nlb.example': { a: '10.0.0.1' } },
+      `leads to none (${OWN} -> nlb.example)`,
+      'ENODATA',
+    ],
+    ['itself', { [OWN]: { cname: OWN } }, `leads in a circle (${OWN} -> ${OWN})`, undefined],
+    [
+      'a circle',
+      {
+        [OWN]: { cname: 'a.example' },
+        'a.example': { cname: 'b.example' },
+        'b.example': { cname: 'a.example' },
+      },
+      `leads in a circle (${OWN} -> a.example -> b.example -> a.example)`,
+      undefined,
+    ],
+  ])('is refused where it leads to %s', async (_what, zone, words, code) => {
+    const error = await rejectionOf(follow(zone))
+    expect(error).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      retryable: false,
+      message: `"host" must be an RDS endpoint or another name for one, and ${OWN} ${words}`,
+      hint: expect.stringContaining('as "connectTo"'),
+    })
+    expect((error as { cause?: { code?: string } }).cause?.code).toBe(code)
+  })
+
+  it('fails, for the next attempt to do better, where the server of DNS cannot say', async () => {
+    expect(await rejectionOf(follow({ [OWN]: 'SERVFAIL' }))).toMatchObject({
+      code: 'ERR_CONNECT_FAILED',
+      retryable: true,
+      message: `rds: could not find out which endpoint ${OWN} is another name for`,
+      cause: expect.objectContaining({ code: 'ESERVFAIL' }),
+    })
+    expect(await follow({ [OWN]: { cname: ENDPOINT } })).toBe(ENDPOINT)
+  })
+
+  it('fails where the server of DNS does not answer', async () => {
+    const timeout = Object.assign(new Error('queryCname ETIMEOUT'), { code: 'ETIMEOUT' })
+    expect(await rejectionOf(endpointBehind(OWN, () => Promise.reject(timeout)))).toMatchObject({
+      code: 'ERR_CONNECT_FAILED',
+      retryable: true,
+      cause: timeout,
+    })
+  })
+})
