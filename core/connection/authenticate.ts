@@ -1,8 +1,8 @@
 /** Logs in to a PostgreSQL server with a token as the password. */
-import { createHash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { PgIamError, isPgIamError } from '../errors.js'
 import { HEADER_BYTES, createMessageReader } from '../wire/message-reader.js'
+import { createPasswordAnswers } from './answer-password-request.js'
 
 /** The part of the client's work that a driver would do, were it to hold the password. */
 export interface Authentication {
@@ -11,6 +11,8 @@ export interface Authentication {
   startup: Buffer
   user: string
   password: string
+  /** Whether it is an ordinary password, which the server may ask for by SCRAM, too. Default `false`: it is a token. */
+  isOrdinaryPassword?: boolean
   /** What to do about a refusal, for an error of the server that says nothing about that. */
   explainRefusal?: (refusal: Refusal) => string | undefined
 }
@@ -43,10 +45,12 @@ export function authenticate({
   startup,
   user,
   password,
+  isOrdinaryPassword: isOrdinary = false,
   explainRefusal = () => undefined,
 }: Authentication): Promise<Authenticated> {
   return new Promise((resolve, reject) => {
     const reader = createMessageReader(MAX_MESSAGE_BYTES)
+    const answers = createPasswordAnswers({ user, password, isOrdinary })
     const forDriver: Buffer[] = []
     let refusedWith: string | undefined
     let isReady = false
@@ -70,13 +74,20 @@ export function authenticate({
         }),
       )
     }
+    const send = (answer: Buffer | undefined): void => {
+      if (answer !== undefined) socket.write(answer)
+    }
     const read = (chunk: Buffer): void => {
       try {
         for (const { type, bytes } of reader.push(chunk)) {
           if (type === AUTHENTICATION && bytes.readInt32BE(HEADER_BYTES) !== AUTHENTICATION_OK) {
-            socket.write(passwordMessage(bytes, user, password))
+            const answer = answers.answer(Buffer.from(bytes))
+            if (answer instanceof Promise)
+              answer.then(send, (cause: unknown) => fail(asRejection(cause)))
+            else send(answer)
             continue
           }
+          if (type === AUTHENTICATION && !answers.isServerProven()) throw unproven()
           if (type === ERROR_RESPONSE) {
             const fields = errorFields(bytes)
             refusedWith ??= fields.get('C') ?? '08004'
@@ -88,7 +99,7 @@ export function authenticate({
         }
         if (isReady || refusedWith !== undefined) finish()
       } catch (cause) {
-        fail(isPgIamError(cause, 'ERR_LOGIN_REJECTED') ? cause : notPostgres(cause))
+        fail(asRejection(cause))
       }
     }
     socket.on('data', read).on('error', fail).on('close', ended)
@@ -102,25 +113,17 @@ const AUTHENTICATION = 'R'.charCodeAt(0)
 const ERROR_RESPONSE = 'E'.charCodeAt(0)
 const READY_FOR_QUERY = 'Z'.charCodeAt(0)
 const AUTHENTICATION_OK = 0
-const CLEARTEXT_PASSWORD = 3
-const MD5_PASSWORD = 5
 
-function passwordMessage(request: Buffer, user: string, password: string): Buffer {
-  const method = request.readInt32BE(HEADER_BYTES)
-  switch (method) {
-    case CLEARTEXT_PASSWORD:
-      return encodePassword(password)
-    case MD5_PASSWORD:
-      return encodePassword(md5Password(user, password, request))
-    default:
-      throw new PgIamError(
-        'ERR_LOGIN_REJECTED',
-        `the server asked for ${METHODS[method] ?? `authentication method ${method}`}, not for a token`,
-        {
-          hint: `Allow "${user}" to log in by IAM at the database: a role that may not is asked for an ordinary password.`,
-        },
-      )
-  }
+function asRejection(cause: unknown): PgIamError {
+  return isPgIamError(cause, 'ERR_LOGIN_REJECTED') ? cause : notPostgres(cause)
+}
+
+/** By SCRAM a server proves that it knows the password, too; whoever lets the client in without that is another. */
+function unproven(): PgIamError {
+  return new PgIamError(
+    'ERR_LOGIN_REJECTED',
+    'the server let the client in without showing that it knows the password',
+  )
 }
 
 function notPostgres(cause: unknown): PgIamError {
@@ -129,12 +132,6 @@ function notPostgres(cause: unknown): PgIamError {
     'the server does not speak the protocol of PostgreSQL',
     { cause, hint: 'Check host and port: something else may be listening there.' },
   )
-}
-
-function md5Password(user: string, password: string, request: Buffer): string {
-  const salt = Buffer.alloc(4)
-  salt.writeInt32BE(request.readInt32BE(HEADER_BYTES + 4))
-  return `md5${md5(Buffer.concat([Buffer.from(md5(password + user)), salt]))}`
 }
 
 /** The fields of an ErrorResponse: a letter and a text each. */
@@ -159,19 +156,4 @@ function withHint(
   const told = Buffer.concat([error.subarray(0, -1), Buffer.from(`H${hint}\0\0`)])
   told.writeInt32BE(told.length - 1, 1)
   return told
-}
-
-const METHODS: Readonly<Record<number, string>> = { 7: 'GSSAPI', 9: 'SSPI', 10: 'a SCRAM password' }
-
-function encodePassword(password: string): Buffer {
-  const length = Buffer.byteLength(password) + 5
-  const message = Buffer.alloc(length + 1)
-  message.write('p', 0, 'latin1')
-  message.writeInt32BE(length, 1)
-  message.write(password, 5)
-  return message
-}
-
-function md5(content: string | Buffer): string {
-  return createHash('md5').update(content).digest('hex')
 }

@@ -4,6 +4,7 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'n
 import { PgIamError } from '../errors.js'
 import type { Address } from '../login.js'
 import { sslRequestPacket } from '../wire/startup-packet.js'
+import { secureContext } from '../tls/secure-context.js'
 import type { TlsNegotiation, VerifiedTls } from '../tls/verified-tls.js'
 
 export interface DialSettings {
@@ -57,14 +58,18 @@ function tlsSettings(
   return {
     socket,
     rejectUnauthorized: true,
-    minVersion: tls.minVersion,
-    // The identity check uses `servername`, else `host`; an IP address must not be sent as SNI (RFC 6066, section 3).
+    secureContext: secureContext(tls),
+    // The identity check uses `servername`, else `host`; only DNS names may be sent as SNI (RFC 6066, section 3), no IP addresses
+    // and no connection names of Cloud SQL.
     host: tls.servername,
-    ...(isIP(tls.servername) === 0 ? { servername: tls.servername } : {}),
-    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+    ...(isDnsName(tls.servername) ? { servername: tls.servername } : {}),
     // PostgreSQL refuses direct TLS without this protocol name.
     ...(negotiation === 'direct' ? { ALPNProtocols: ['postgresql'] } : {}),
   }
+}
+
+function isDnsName(name: string): boolean {
+  return isIP(name) === 0 && !name.includes(':')
 }
 
 /** Asks for TLS as PostgreSQL wants it. The answer is one byte; anything behind it was written by somebody in between. */

@@ -6,11 +6,10 @@ import { unlessAborted } from '../unless-aborted.js'
 import { startupParameters } from '../wire/startup-packet.js'
 import { connectAtPace } from './connect-at-pace.js'
 import { createConnectPacer } from './connect-pacer.js'
-import { dial } from './dial.js'
 import { isDenied } from './refusal-codes.js'
 import { createEndpointSet, type EndpointSet } from './endpoint-set.js'
 import { PADDING_PARAMETER } from './first-packet.js'
-import type { Destination, Endpoint } from './log-in.js'
+import { dialDestination, type Destination, type Endpoint } from './log-in.js'
 import { tryEndpoints, type OpenConnection } from './try-endpoints.js'
 
 export type { OpenConnection } from './try-endpoints.js'
@@ -44,13 +43,13 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
   const user = login.user ?? parameters.get('user') ?? ''
   parameters.set('database', login.database)
   const internals = internalsOf(login)
-  addParameters(parameters, internals?.startupParameters ?? {})
   const attempt = {
     parameters,
     user,
     protocolVersion: firstPacket.readInt32BE(4),
     provider: login.provider,
     endpoints: endpointsOf(request),
+    tokensArePasswords: internals?.tokensArePasswords ?? false,
     explainRefusal: internals?.explainRefusal,
   }
   const { pacer = createConnectPacer(), connectTimeoutMs: timeoutMs = DEFAULT_TIMEOUT_MS } =
@@ -68,24 +67,13 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
   })
 }
 
-/** The driver may have `options` of its own; the server reads those that come last where they name the same. */
-function addParameters(
-  parameters: Map<string, string>,
-  added: Readonly<Record<string, string>>,
-): void {
-  for (const [name, value] of Object.entries(added)) {
-    const given = name === 'options' ? parameters.get(name) : undefined
-    parameters.set(name, given === undefined ? value : `${given} ${value}`)
-  }
-}
-
 /** Sends a cancel request, which needs TLS but no token. */
 export async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
   const { all, resting } = endpointsOf(request)
   const left = new Set(resting())
   const [endpoint] = [...all.filter((one) => !left.has(one)), ...all] as [Endpoint]
-  const { tls } = await unlessAborted(endpoint.find(), request.signal)
-  const socket = await dial({ ...endpoint, tls, signal: request.signal })
+  const found = await unlessAborted(endpoint.find(), request.signal)
+  const socket = await dialDestination(endpoint, found, request.signal)
   socket.write(request.firstPacket)
   return { socket, received: Buffer.alloc(0), host: endpoint.host }
 }

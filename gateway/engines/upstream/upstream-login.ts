@@ -6,7 +6,7 @@ import { parseErrorResponse } from '../../wire/error-fields.js'
 import { BackendType, FrontendType } from '../../wire/message-types.js'
 import { createPacketReader, type PacketReader } from '../../wire/packet-reader.js'
 import { ServerError } from '../../wire/server-error.js'
-import { createScramExchange, type ScramExchange } from './scram.js'
+import { createScramExchange, type ScramExchange } from '../../../core/wire/scram-exchange.js'
 
 export interface UpstreamLogin {
   /** The server's own key of the session, for cancel requests. */

@@ -146,22 +146,6 @@ describe('a token that names its user', () => {
   })
 })
 
-describe('startup parameters of the provider', () => {
-  it.each([
-    ['alone', undefined, '-c cluster=one'],
-    ['behind those of the driver', '-c search_path=shop', '-c search_path=shop -c cluster=one'],
-  ])('are sent %s', async (_label, given, expected) => {
-    const login = await loginTo(ALIAS, { startupParameters: { options: '-c cluster=one' } })
-    const words = ['user', 'app', ...(given === undefined ? [] : ['options', given]), '']
-    const body = Buffer.from(`${words.join('\0')}\0`)
-    const header = Buffer.alloc(8)
-    header.writeInt32BE(body.length + 8, 0)
-    header.writeInt32BE(196_608, 4)
-    await open(login, Buffer.concat([header, body]))
-    expect(startupParameters(received[0]!.startup)?.get('options')).toBe(expected)
-  })
-})
-
 describe('a refusal that the provider can explain', () => {
   const REFUSAL = errorResponse('28000', 'PAM authentication failed for user "app" – ü')
 

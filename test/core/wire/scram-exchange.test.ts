@@ -1,4 +1,4 @@
-import { createScramExchange } from '../../../../gateway/engines/upstream/scram.js'
+import { createScramExchange } from '../../../core/wire/scram-exchange.js'
 
 // The example of RFC 7677, section 3, which names the user; PostgreSQL takes the user from elsewhere.
 const NONCE = 'rOprNGfwEbeRWgbNEkqO'

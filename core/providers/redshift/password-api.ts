@@ -1,0 +1,37 @@
+/** What the two APIs of Redshift that give passwords have in common. */
+import type { AwsCredentials } from '../aws/credentials.js'
+import type { PartNames, Received } from '../../tokens/received-token.js'
+
+export interface PasswordRequest {
+  host: string
+  region: string
+  /** `undefined` where the host is a custom domain name. */
+  name: string | undefined
+  database: string
+  durationSecs: number
+  credentials: AwsCredentials
+  signal: AbortSignal
+}
+
+export interface PasswordApi {
+  ask(request: PasswordRequest): Promise<Received>
+  /** How the API calls the parts of its answer. */
+  readonly names: PartNames
+  /** What to do about an error of the service, or `undefined` for one that says enough. */
+  explain(
+    error: unknown,
+    place: Pick<PasswordRequest, 'name' | 'database' | 'region'>,
+  ): string | undefined
+}
+
+/** Tells errors of the AWS SDK by their names, of which the services have several for one thing. */
+export function isNamed(error: unknown, ...names: readonly string[]): boolean {
+  const { name } = (error ?? {}) as { name?: unknown }
+  return names.some((known) => known === name)
+}
+
+export const ACCESS_DENIED = [
+  'AccessDenied',
+  'AccessDeniedException',
+  'UnauthorizedOperation',
+] as const

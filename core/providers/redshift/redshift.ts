@@ -1,0 +1,146 @@
+/** Logins to Amazon Redshift, provisioned and serverless. */
+import type { Refusal } from '../../connection/authenticate.js'
+import { isDenied } from '../../connection/refusal-codes.js'
+import { createLogin } from '../../create-login.js'
+import { PgIamError } from '../../errors.js'
+import type { Login } from '../../login.js'
+import { mapNonEmpty } from '../../non-empty.js'
+import { checkOptions, integerWithin, matching, oneOf, type Check } from '../../options/check.js'
+import {
+  COMMON_CHECKS,
+  type CommonOptions,
+  type Environment,
+} from '../../options/common-options.js'
+import { createRefusedTokens } from '../../tokens/refused-tokens.js'
+import type { Clock } from '../../tokens/token-source.js'
+import { AWS_CHECKS, awsCredentials, awsRegion, type AwsOptions } from '../aws/aws-options.js'
+import { commonSettings } from '../common-settings.js'
+import { redshiftPasswordIssuer } from './password.js'
+import { redshiftTarget } from './target.js'
+
+export interface RedshiftOptions extends CommonOptions, AwsOptions {
+  /** Not to be given: Redshift names the user together with the password. */
+  user?: never
+  /** Not to be given either. */
+  username?: never
+  /** The cluster, where `host` does not name it: a tunnel, a VPC endpoint of Redshift. */
+  clusterIdentifier?: string
+  /** The serverless workgroup, where `host` does not name it. */
+  workgroupName?: string
+  /** Says that `host` is a custom domain name, and of what. Redshift finds out of which one. */
+  customDomain?: 'cluster' | 'workgroup'
+  /** Life of a password, in seconds, from 900 to 3,600. Default 900. */
+  tokenDurationSecs?: number
+}
+
+/**
+ * Returns a login to Amazon Redshift with the temporary passwords of IAM, over verified TLS.
+ *
+ * User and password come together, from `GetClusterCredentialsWithIAM` for a provisioned cluster and from `GetCredentials` for a
+ * serverless workgroup, and serve all connections until shortly before the password ends. The user is the IAM identity:
+ * `IAM:USER`, or `IAMR:ROLE` for a role, which Redshift makes at its first login. `login.user` is known from the first password
+ * on. The password lives as long as Redshift says, whatever becomes of the AWS credentials that asked for it. The older
+ * `GetClusterCredentials`, for a user of your choice, is not supported.
+ *
+ * `host` is an endpoint name, which names cluster or workgroup and region, or a custom domain name. Port 5439 and database `dev` are
+ * the defaults. Redshift's certificates are those of AWS Certificate Manager, which Node trusts:
+ * https://docs.aws.amazon.com/redshift/latest/mgmt/connecting-ssl-support.html
+ *
+ * Exported from `'pg-iam'`.
+ *
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
+ * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
+ * `ERR_TOKEN_INVALID` or `ERR_PEER_MISSING`.
+ */
+export function redshift(options: RedshiftOptions = {}): Login {
+  return createRedshift(options, process.env)
+}
+
+/** The same with its surroundings as parameters. */
+export function createRedshift(given: RedshiftOptions, env: Environment, clock?: Clock): Login {
+  const options = checkOptions(given, CHECKS)
+  // Nobody who sets PGUSER for other programs means a user of Redshift.
+  const common = commonSettings(
+    options,
+    { ...env, PGUSER: undefined },
+    {
+      port: 5439,
+      database: 'dev',
+      reuseTokenSecs: Infinity,
+      hostHint: 'the endpoint name of the cluster or workgroup',
+    },
+  )
+  const places = mapNonEmpty(common.places, (place) => {
+    const target = redshiftTarget(place.host, options)
+    return { ...place, ...target, region: awsRegion(target.region, options.region, env) }
+  })
+  refuseOneNameForSeveral(options, places.length)
+  const credentials = awsCredentials(
+    { ...common, options, env, region: places[0].region, tokenDurationMs: REQUEST_MS },
+    clock,
+  )
+  const durationSecs = options.tokenDurationSecs ?? 900
+  const hosts = mapNonEmpty(places, ({ host, region, connectTo, kind, name }) => ({
+    host,
+    region,
+    connectTo,
+    issueToken: redshiftPasswordIssuer({
+      ...common,
+      host,
+      region,
+      kind,
+      name,
+      durationSecs,
+      credentials,
+    }),
+  }))
+  return createLogin(
+    {
+      ...common,
+      provider: 'redshift',
+      hosts,
+      tokensAre: 'got',
+      explainRefusal,
+      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
+    },
+    clock,
+  )
+}
+
+/** How long AWS credentials must still live to ask with them; the password that they bring has a life of its own. */
+const REQUEST_MS = 60_000
+
+const noUser: Check<never> = (_value, name) => {
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"${name}" must not be given: Redshift names the user together with the password`,
+    { hint: 'The user is the IAM identity of the credentials: IAM:USER, or IAMR:ROLE for a role.' },
+  )
+}
+
+const CHECKS = {
+  ...COMMON_CHECKS,
+  ...AWS_CHECKS,
+  user: noUser,
+  username: noUser,
+  clusterIdentifier: matching(/^[a-z][a-z0-9-]{0,62}$/, 'the identifier of a cluster'),
+  workgroupName: matching(/^[a-z0-9-]{3,64}$/, 'the name of a workgroup'),
+  customDomain: oneOf('cluster', 'workgroup'),
+  tokenDurationSecs: integerWithin(900, 3_600, 'seconds'),
+} as const
+
+function refuseOneNameForSeveral(
+  options: { clusterIdentifier?: string; workgroupName?: string },
+  hosts: number,
+): void {
+  if (hosts === 1) return
+  for (const name of ['clusterIdentifier', 'workgroupName'] as const) {
+    if (options[name] === undefined) continue
+    throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given for several hosts`)
+  }
+}
+
+function explainRefusal({ sqlState, user }: Refusal): string | undefined {
+  if (!isDenied(sqlState)) return undefined
+  return `The password of IAM for "${user}" was refused. It is good for the cluster or workgroup that it was asked for: check "host", and "clusterIdentifier" or "workgroupName".`
+}

@@ -1,0 +1,172 @@
+import { customLogin, type CustomLoginOptions, type TokenContext } from '../../../../core/index.js'
+import { createCustomLogin } from '../../../../core/providers/custom/custom-login.js'
+import { rejectionOf, thrownBy } from '../../support/caught.js'
+import { printed } from '../../support/printed.js'
+import { HOST, START, counted, endingAt } from './counted-login.js'
+
+const SECOND = 1_000
+
+describe('customLogin', () => {
+  it('asks for nothing before a token is needed', () => {
+    const { login, calls } = counted(() => 'token')
+    expect(login).toMatchObject({
+      provider: 'custom',
+      host: HOST,
+      port: 5432,
+      database: 'postgres',
+      user: 'app',
+    })
+    expect(calls()).toBe(0)
+  })
+
+  it('says what the token is for', async () => {
+    const asked: TokenContext[] = []
+    const login = customLogin({
+      host: HOST,
+      port: 6432,
+      database: 'shop',
+      user: 'app',
+      getToken: (context) => {
+        asked.push(context)
+        return 'token'
+      },
+    })
+    await login.token()
+    expect(asked).toEqual([
+      { host: HOST, port: 6432, database: 'shop', user: 'app', signal: expect.any(AbortSignal) },
+    ])
+    expect(asked[0]?.signal.aborted).toBe(false)
+  })
+
+  it.each<[string, () => unknown]>([
+    ['a string', () => 'token'],
+    ['a promise of one', async () => 'token'],
+    ['an object', () => ({ value: 'token' })],
+    ['an object with all there is', () => ({ ...endingAt(START + SECOND), user: 'app' })],
+  ])('takes %s', async (_label, give) => {
+    await expect(counted(give).login.password()).resolves.toBe('token')
+  })
+
+  it('shares a token until it nears its end', async () => {
+    const { login, calls, pass } = counted((call, now) =>
+      endingAt(now + 600 * SECOND, `token ${call}`),
+    )
+    await Promise.all(Array.from({ length: 50 }, () => login.token()))
+    pass(540 * SECOND - 1)
+    expect(await login.password()).toBe('token 1')
+    pass(1)
+    expect(await login.password()).toBe('token 2')
+    expect(calls()).toBe(2)
+    expect(login.stats()).toMatchObject({ tokensMade: 2, tokensReused: 50 })
+  })
+
+  it.each([
+    [60, undefined],
+    [600, 600],
+  ])(
+    'takes a token that comes without an end for good for %d seconds',
+    async (secs, tokenDurationSecs) => {
+      const options = tokenDurationSecs === undefined ? {} : { tokenDurationSecs }
+      const { login, calls, pass } = counted((call) => `token ${call}`, options)
+      expect((await login.token()).expiresAt).toEqual(new Date(START + secs * SECOND))
+      pass(secs * 900 - 1)
+      await login.token()
+      expect(calls()).toBe(1)
+      pass(1)
+      await login.token()
+      expect(calls()).toBe(2)
+    },
+  )
+
+  it('asks for each connection where nothing is to be shared', async () => {
+    const { login, calls } = counted((call) => `token ${call}`, { reuseTokenSecs: 0 })
+    const tokens = await Promise.all(Array.from({ length: 3 }, () => login.password()))
+    expect(tokens).toEqual(['token 1', 'token 2', 'token 3'])
+    expect(calls()).toBe(3)
+  })
+
+  it('asks for each host', async () => {
+    const hosts: string[] = []
+    const login = customLogin({
+      host: [HOST, 'other.shop.example'],
+      user: 'app',
+      getToken: ({ host }) => {
+        hosts.push(host)
+        return 'token'
+      },
+    })
+    expect(login.hosts).toEqual([HOST, 'other.shop.example'])
+    await login.token()
+    expect(hosts).toEqual([HOST])
+  })
+})
+
+describe('the user of customLogin', () => {
+  it('is what the token says, where none was given', async () => {
+    const { login } = counted((call) => ({ value: 'token', user: `v-app-${call}` }), {
+      user: undefined,
+      reuseTokenSecs: 0,
+    } as object)
+    expect(login.user).toBeUndefined()
+    expect((await login.token()).user).toBe('v-app-1')
+    expect(login.user).toBe('v-app-1')
+    await login.token()
+    expect(login.user).toBe('v-app-2')
+  })
+
+  it('may be that of the environment, which a token beats', async () => {
+    const env = { PGUSER: 'postgres' }
+    const options = { user: undefined } as object
+    const { login } = counted(() => 'token', options, env)
+    await login.token()
+    expect(login.user).toBe('postgres')
+    const named = counted(() => ({ value: 'token', user: 'v-app' }), options, env)
+    await named.login.token()
+    expect(named.login.user).toBe('v-app')
+  })
+
+  it('must be known', async () => {
+    const { login } = counted(() => 'CANARY', { user: undefined } as object)
+    const error = await rejectionOf(login.token())
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: `custom: the token for ${HOST} came without a user, and none was given`,
+    })
+    expect(printed(error)).not.toContain('CANARY')
+  })
+
+  it('must be the one that was given', async () => {
+    const { login } = counted(() => ({ value: 'CANARY', user: 'other' }))
+    const error = await rejectionOf(login.token())
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: `custom: the token for ${HOST} came for the user "other", not for "app"`,
+    })
+    expect(printed(error)).not.toContain('CANARY')
+  })
+})
+
+describe('the options of customLogin', () => {
+  it.each<[object, string, string]>([
+    [{}, 'ERR_OPTION_INVALID', '"getToken" must be a function, got undefined'],
+    [
+      { getToken: 'CANARY' },
+      'ERR_OPTION_INVALID',
+      '"getToken" must be a function, got a string of 6 characters',
+    ],
+    [{ getToken: () => 'x', host: undefined }, 'ERR_OPTION_INVALID', '"host" must be given'],
+    [
+      { getToken: () => 'x', tokenDurationSecs: 0 },
+      'ERR_OPTION_INVALID',
+      '"tokenDurationSecs" must be an integer of seconds from 1 to 604800, got 0',
+    ],
+    [
+      { getToken: () => 'x', credentials: {} },
+      'ERR_OPTION_INVALID',
+      '"credentials" is not a known option',
+    ],
+  ])('are checked at once: %p', (options, code, message) => {
+    const given = { host: HOST, user: 'app', ...options } as unknown as CustomLoginOptions
+    expect(thrownBy(() => createCustomLogin(given, {}))).toMatchObject({ code, message })
+  })
+})
