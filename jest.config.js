@@ -1,3 +1,7 @@
+/** Packages that are ESM only, or load one with `import()`: Jest runs CommonJS, so it has to transform them. */
+const ESM_PACKAGES = '(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill)'
+const COMMONJS = { type: 'commonjs' }
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
@@ -15,10 +19,15 @@ export default {
       '@swc/jest',
       {
         jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
-        module: { type: 'commonjs' },
+        module: COMMONJS,
       },
     ],
+    [`/node_modules/${ESM_PACKAGES}/.+\\.js$`]: [
+      '@swc/jest',
+      { jsc: { target: 'es2022' }, module: COMMONJS },
+    ],
   },
+  transformIgnorePatterns: [`/node_modules/(?!${ESM_PACKAGES}/)`],
   // Behind the usual report: the contract's table of client by promise, from what ran.
   reporters: ['default', '<rootDir>/test/support/adapter-contract/contract-reporter.cjs'],
   testTimeout: 60_000,

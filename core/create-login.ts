@@ -29,6 +29,8 @@ export interface HostSettings {
   issueToken: (host: string) => Promise<Token>
   /** Finds the host that this one is another name for, for each connection anew. Default: it is its own name. */
   findOwnName?: () => Promise<string>
+  /** Further startup parameters; `options` are put behind those of the driver. */
+  startupParameters?: Readonly<Record<string, string>>
 }
 
 export interface LoginSettings extends Omit<CommonSettings, 'places'> {
@@ -37,12 +39,19 @@ export interface LoginSettings extends Omit<CommonSettings, 'places'> {
   hosts: NonEmpty<HostSettings>
   /** Whether a token is signed here, or got from elsewhere, for messages. Default `sign`. */
   tokensAre?: 'signed' | 'got'
-  /** Loads the authorities to trust, as PEM text, where the caller names none. Default: those that ship with Node. */
-  loadAuthorities?: () => Promise<string>
+  /**
+   * Loads the authorities to trust for a host, as PEM text, where the caller names none; `undefined` for those that ship with
+   * Node, which are the default.
+   */
+  loadAuthorities?: (host: string) => Promise<string | undefined>
+  /** Whether tokens are ordinary passwords, which a server may ask for by SCRAM, too. Default `false`. */
+  tokensArePasswords?: boolean
   /** AWS credentials, which a server may refuse before they have ended. */
   credentials?: Renewable
   /** What to do about a refusal, for the server's error to carry as its hint where it has none. */
   explainRefusal?: (refusal: Refusal) => string | undefined
+  /** What to do about a connection to `host` that could not be opened, or was not trusted, for the error to carry as its hint. */
+  explainFailure?: (error: unknown, host: string) => string | undefined
   /** Further startup parameters; `options` are put behind those of the driver. */
   startupParameters?: Readonly<Record<string, string>>
 }
@@ -77,8 +86,8 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
     endpoints: createEndpointSet(endpoints),
     renewCredentials: settings.credentials?.renewAfterRefusal ?? (() => Promise.resolve(false)),
     connectTimeoutMs: settings.connectTimeoutMs,
+    tokensArePasswords: settings.tokensArePasswords ?? false,
     explainRefusal: settings.explainRefusal ?? (() => undefined),
-    startupParameters: settings.startupParameters ?? {},
   }
   const token = async (): Promise<Token> => (await first.find()).token()
   const login: Login = {
@@ -110,19 +119,21 @@ interface KnownUser {
 }
 
 function endpointFor(
-  { host, connectTo, issueToken, findOwnName }: HostSettings,
+  { host, connectTo, issueToken, findOwnName, startupParameters = {} }: HostSettings,
   settings: LoginSettings,
   known: KnownUser,
   report: Report,
   clock: Clock | undefined,
 ): Endpoint {
-  const { provider, port, tls, counters, loadAuthorities, tokensAre = 'signed' } = settings
+  const { provider, port, tls, counters, loadAuthorities, explainFailure } = settings
+  const { tokensAre = 'signed' } = settings
   const sourceFor = (target: string): (() => Promise<Token>) =>
     createTokenSource(
       {
         issue: async () => {
           const token = await issueToken(target)
-          known.user ??= token.user
+          // Some issuers name another one with each token.
+          known.user = token.user ?? known.user
           return token
         },
         identity: () => ({ provider, host: target, user: known.user }),
@@ -142,6 +153,8 @@ function endpointFor(
   const destinationFor = (target: string): Destination => {
     if (target === host) return asGiven
     const other = others.get(target) ?? {
+      // The very name that was found is dialled: the host may be another name for something else by then.
+      ...(connectTo === undefined ? { address: { host: target, port } } : {}),
       tls: verifiedTls(target, tls),
       token: sourceFor(target),
     }
@@ -153,10 +166,18 @@ function endpointFor(
     address: connectTo ?? { host, port },
     tls: asGiven.tls,
     negotiation: tls.negotiation ?? 'postgres',
+    startupParameters,
     find: async () => {
-      const destination = findOwnName === undefined ? asGiven : destinationFor(await findOwnName())
-      if (tls.ca !== undefined || loadAuthorities === undefined) return destination
-      return { ...destination, tls: { ...destination.tls, ca: await loadAuthorities() } }
+      const target = findOwnName === undefined ? host : await findOwnName()
+      return {
+        ...destinationFor(target),
+        ...(loadAuthorities === undefined
+          ? {}
+          : { loadAuthorities: () => loadAuthorities(target) }),
+        ...(explainFailure === undefined
+          ? {}
+          : { explainFailure: (error) => explainFailure(error, target) }),
+      }
     },
   }
 }

@@ -9,11 +9,11 @@
  * | `ERR_OPTION_CONFLICT` | two sources disagree, such as a password beside a login | no |
  * | `ERR_TLS_UNVERIFIED` | a setting or a server would have a token sent without verified TLS | no |
  * | `ERR_PEER_MISSING` | an optional package is not installed; `hint` is the install line | no |
- * | `ERR_CREDENTIALS_UNAVAILABLE` | no cloud identity could be found or read | no |
+ * | `ERR_CREDENTIALS_UNAVAILABLE` | no cloud identity could be found or read | by cause |
  * | `ERR_TOKEN_REQUEST_FAILED` | the token could not be made | by cause |
  * | `ERR_TOKEN_TIMEOUT` | no token within `tokenTimeoutMs` | yes |
  * | `ERR_TOKEN_INVALID` | the token came empty, unreadable or already expired | no |
- * | `ERR_CONNECT_FAILED` | none of several hosts answered; `cause` holds the error of each | yes |
+ * | `ERR_CONNECT_FAILED` | none of several hosts answered, and `cause` holds the error of each; or DNS did not | yes |
  * | `ERR_CONNECT_TIMEOUT` | no physical connection within `connectTimeoutMs` | yes |
  * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer, or is no PostgreSQL | no |
  * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction met a conflict; `cause` is the last one | yes |

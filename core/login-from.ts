@@ -5,10 +5,15 @@ import { isPlainObject, invalidOption } from './options/check.js'
 import type { Environment } from './options/common-options.js'
 import { connectionUrlOptions } from './options/connection-url.js'
 import type { AuroraDsqlOptions } from './providers/aurora-dsql/aurora-dsql.js'
+import type { CloudSqlOptions } from './providers/cloud-sql/cloud-sql.js'
+import type { EntraOptions } from './providers/entra/entra.js'
 import { PROVIDERS } from './providers/providers.js'
+import type { RedshiftOptions } from './providers/redshift/redshift.js'
+import type { RdsOptions } from './providers/rds/rds.js'
 
-/** Options beside a URL or an environment: those of every provider. */
-export type LoginFromOptions = AuroraDsqlOptions
+/** Options beside a URL or an environment: those of the provider that the host shows. */
+export type LoginFromOptions =
+  AuroraDsqlOptions | RdsOptions | EntraOptions | CloudSqlOptions | RedshiftOptions
 
 /**
  * Returns a login for `postgres://user@host:port/database`, with the provider that the host name shows. `options` beat the

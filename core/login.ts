@@ -63,10 +63,10 @@ export interface LoginInternals {
   renewCredentials(): Promise<boolean>
   /** How long a physical connection may take, in milliseconds. */
   readonly connectTimeoutMs: number
+  /** Whether tokens are ordinary passwords, which a server may ask for by SCRAM, too. */
+  readonly tokensArePasswords: boolean
   /** What to do about a refusal of the server. */
   explainRefusal(refusal: Refusal): string | undefined
-  /** Startup parameters beside those of the driver. */
-  readonly startupParameters: Readonly<Record<string, string>>
 }
 
 /** The internals of a login, or `undefined` for an object that only looks like one. */

@@ -22,7 +22,7 @@ import {
 import { printed } from './support/printed.js'
 import { answeringQueries } from './support/query-server.js'
 import { startRawClient } from './support/raw-client.js'
-import { startStsStandIn } from './support/sts-stand-in.js'
+import { startSts } from '../support/aws/sts.js'
 
 /** In the key, and through the session token in every token that is signed with it. */
 const SECRETS = {
@@ -112,7 +112,7 @@ describe('no secret is printed', () => {
   })
 
   it('by the error of STS, whose request carried the session token', async () => {
-    const sts = await startStsStandIn(() => 'AccessDenied')
+    const sts = await startSts(() => 'AccessDenied')
     process.env['AWS_ENDPOINT_URL_STS'] = sts.url
     try {
       const assumeRole = {

@@ -42,11 +42,17 @@ const PACKED =
 /** What it does is the same in both formats: everything of our own works, and what is missing is named. */
 const PROGRAM = `
   async function main() {
-    const { auroraDsql, isPgIamError } = await load('pg-iam')
+    const { auroraDsql, cloudSql, entra, isPgIamError, redshift } = await load('pg-iam')
     const options = { host: 'abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws', user: 'app' }
     const credentials = { accessKeyId: 'AKIA', secretAccessKey: 'secret' }
     await expectMissing(auroraDsql({ ...options, credentials }).token(), '@aws-sdk/dsql-signer')
     await expectMissing(auroraDsql(options).token(), '@aws-sdk/credential-providers')
+    for (const service of ['redshift', 'redshift-serverless']) {
+      const host = 'shop.c0ffee.us-east-1.' + service + '.amazonaws.com'
+      await expectMissing(redshift({ host, credentials }).token(), '@aws-sdk/client-' + service)
+    }
+    await expectMissing(entra({ host: 'shop.example.com' }).token(), '@azure/identity')
+    await expectMissing(cloudSql({ host: 'shop.example.com' }).token(), 'google-auth-library')
     const { startGateway } = await load('pg-iam/gateway')
     await expectMissing(startGateway(), 'reflect-metadata', '@peculiar/x509', '@electric-sql/pglite')
     for (const adapter of ['sequelize', 'knex']) await load('pg-iam/' + adapter)

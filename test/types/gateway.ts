@@ -2,7 +2,12 @@
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Pool } from 'pg'
 import { createPool } from '../../adapters/pg.js'
-import { startGateway, type Gateway, type GatewayStats } from '../../gateway/index.js'
+import {
+  startGateway,
+  type EndpointOptions,
+  type Gateway,
+  type GatewayStats,
+} from '../../gateway/index.js'
 
 export async function work(): Promise<GatewayStats> {
   const gateway: Gateway = await startGateway({ roles: ['admin', 'app'], lockTimeoutMs: 1_000 })
@@ -29,6 +34,27 @@ export async function work(): Promise<GatewayStats> {
   await gateway.close()
   return gateway.stats()
 }
+
+/** Several providers at once, each with options of its own. */
+export async function workWithProviders(): Promise<number[]> {
+  const host = 'orders.abcdefghijkl.eu-west-1.rds.amazonaws.com'
+  const principal = { accessKeyId: 'AKIA', secretAccessKey: 'secret', roles: ['app'] }
+  const endpoints: EndpointOptions[] = [
+    { provider: 'rds', hosts: [host], port: 5433, principals: [principal] },
+    { provider: 'password', hosts: ['a.example.com'], users: { app: 'secret' }, method: 'md5' },
+    { provider: 'password', hosts: ['b.example.com'], users: async (role) => `${role}!` },
+    { provider: 'certificate', hosts: ['c.example.com'], ca: 'clients.pem', listen: 0 },
+    { provider: 'none', hosts: ['d.example.com'] },
+  ]
+  const gateway = await startGateway({ endpoints })
+  const login = gateway.login({ host, user: 'app', reuseTokenSecs: 0 })
+  await createPool(login).end()
+  gateway.issueCredentials({ host, roles: ['app'] })
+  return gateway.endpoints.map(({ port }) => port)
+}
+
+// @ts-expect-error passwords are needed
+void startGateway({ endpoints: [{ provider: 'password', hosts: ['a.example.com'] }] })
 
 // @ts-expect-error no such engine
 void startGateway({ engine: 'sqlite' })

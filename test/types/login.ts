@@ -1,10 +1,16 @@
 /** What users write to make a login compiles, and what they must not write does not. Nothing here runs. */
 import { fromNodeProviderChain, fromTemporaryCredentials } from '@aws-sdk/credential-providers'
+import { DefaultAzureCredential, ManagedIdentityCredential } from '@azure/identity'
+import { Compute, GoogleAuth } from 'google-auth-library'
 import {
   auroraDsql,
+  cloudSql,
+  customLogin,
+  entra,
   isPgIamError,
   loginFromEnv,
   loginFromUrl,
+  redshift,
   type Login,
   type LoginStats,
   type PgIamErrorCode,
@@ -30,6 +36,21 @@ auroraDsql({
 })
 loginFromUrl('postgres://app@abc.dsql.us-east-1.on.aws/postgres', { profile: 'dev' })
 loginFromEnv()
+auroraDsql({ user: 'app', assumeRole: [{ roleArn: 'arn' }, { roleArn: 'arn', externalId: 'x' }] })
+auroraDsql({ user: 'app', clusterId: true })
+redshift({ host: 'warehouse.example.com', customDomain: 'workgroup', region: 'us-east-1' })
+customLogin({ getToken: () => 'secret' })
+entra({ host: 'shop.postgres.database.azure.com', credentials: new DefaultAzureCredential() })
+entra({ cloud: 'china', credentials: async () => new ManagedIdentityCredential() })
+cloudSql({ instance: 'shop:us-central1:orders', credentials: new GoogleAuth() })
+cloudSql({ user: 'app@shop.iam', credentials: new Compute() })
+cloudSql({ credentials: () => new GoogleAuth().getClient() })
+loginFromUrl('postgres://shop.postgres.database.azure.com', {
+  credentials: new DefaultAzureCredential(),
+})
+customLogin({
+  getToken: async ({ host, signal }) => ({ value: host, user: signal.aborted ? 'a' : 'b' }),
+})
 
 export const token: Promise<Token> = login.token()
 export const stats: LoginStats = login.stats()
@@ -45,6 +66,16 @@ auroraDsql({ user: 'app', password: 'secret' })
 auroraDsql({ user: 'app', tls: { rejectUnauthorized: false } })
 // @ts-expect-error TLS cannot be turned off
 auroraDsql({ user: 'app', tls: false })
+// @ts-expect-error Redshift names the user
+redshift({ user: 'app' })
+// @ts-expect-error there are three clouds
+entra({ cloud: 'germany' })
+// @ts-expect-error a secret is no credential of the Azure SDK
+entra({ credentials: { clientSecret: 'secret' } })
+// @ts-expect-error a token is no auth client
+cloudSql({ credentials: 'secret' })
+// @ts-expect-error a custom login needs to know where its tokens come from
+customLogin({ user: 'app' })
 // @ts-expect-error a login does not change
 login.host = 'elsewhere.example.com'
 // @ts-expect-error no such code

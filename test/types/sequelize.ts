@@ -15,6 +15,9 @@ export const fromUrl = new Sequelize('postgres://app@db.example.com/shop', {
   hooks: { beforeConnect: sequelizeHook(login) },
 })
 own.addHook('beforeConnect', sequelizeHook(login))
+export const replicated = new Sequelize(sequelizeOptions(login, { replication: { read: [login] } }))
+export const notReplicated = new Sequelize(sequelizeOptions(login, { replication: false }))
+own.addHook('beforeConnect', sequelizeHook(login, login))
 
 export async function work(): Promise<number> {
   const count: number = await sequelizeTransaction(sequelize, async (transaction) => {
@@ -28,3 +31,5 @@ export async function work(): Promise<number> {
 sequelizeOptions(login, { maximum: 10 })
 // @ts-expect-error a hook needs a login
 sequelizeHook()
+// @ts-expect-error replicas are given as logins
+sequelizeOptions(login, { replication: { read: ['db.example.com'] } })

@@ -17,6 +17,9 @@ const dataSource = new DataSource(
   typeormOptions(login, { entities: [note], poolSize: 10, logging: true, extra: { max: 10 } }),
 )
 export const options: DataSourceOptions = typeormOptions(login)
+export const replicated = new DataSource(
+  typeormOptions(login, { replication: { slaves: [login], defaultMode: 'master' } }),
+)
 
 export const own = new DataSource({
   type: 'postgres',
@@ -42,3 +45,5 @@ export async function work(): Promise<number> {
 typeormOptions(login, { type: 'mysql' })
 // @ts-expect-error TypeORM has no such option
 typeormOptions(login, { maximum: 10 })
+// @ts-expect-error replicas are given as logins
+typeormOptions(login, { replication: { slaves: ['db.example.com'] } })

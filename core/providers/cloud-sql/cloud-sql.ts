@@ -1,0 +1,125 @@
+/** Logins to Google Cloud SQL for PostgreSQL with IAM. */
+import { isIP } from 'node:net'
+import { createLogin } from '../../create-login.js'
+import { PgIamError } from '../../errors.js'
+import type { Login } from '../../login.js'
+import { mapNonEmpty } from '../../non-empty.js'
+import { checkOptions, type Checked } from '../../options/check.js'
+import {
+  COMMON_CHECKS,
+  type CommonOptions,
+  type Environment,
+} from '../../options/common-options.js'
+import { createRefusedTokens } from '../../tokens/refused-tokens.js'
+import type { Clock } from '../../tokens/token-source.js'
+import type { TlsOptions } from '../../tls/verified-tls.js'
+import { commonSettings, type CommonSettings } from '../common-settings.js'
+import {
+  applicationDefaultCredentials,
+  googleCredentials,
+  type GoogleCredentials,
+  type GoogleCredentialsProvider,
+} from './credential.js'
+import { explainRefusal, explainUntrusted } from './explain.js'
+import { instanceName } from './instance.js'
+import { cloudSqlTokenIssuer } from './token.js'
+import { databaseUser } from './user-name.js'
+
+export interface CloudSqlOptions extends CommonOptions {
+  /**
+   * A `GoogleAuth` or any auth client of `google-auth-library`, for the scope
+   * `https://www.googleapis.com/auth/sqlservice.login`, or a function that returns one. Default: the application default
+   * credentials.
+   */
+  credentials?: GoogleCredentials | GoogleCredentialsProvider
+  /**
+   * The connection name, `PROJECT:REGION:INSTANCE`, of an instance with a certificate authority of its own: its certificate
+   * holds this and no host name. For one host only.
+   */
+  instance?: string
+}
+
+/**
+ * Returns a login to a Cloud SQL for PostgreSQL instance that can be reached directly, with an access token of Google Cloud as the
+ * password, over verified TLS.
+ *
+ * One token serves all connections until it nears its end; one that the instance refuses is not used again, and another is asked
+ * for, once a minute at the most. `user` is an e-mail address; the `.gserviceaccount.com` of a service account is left out, as Cloud
+ * SQL wants it. Not given, it is that of the credentials (`login.user`, from the first token on). No server certificate of Cloud SQL
+ * is signed by an authority that ships with Node: give `tls: { ca }`, and for an IP address `instance`, too. Instances that ask for
+ * client certificates need Google's connector or Auth Proxy.
+ * See https://cloud.google.com/sql/docs/postgres/iam-logins and https://cloud.google.com/sql/docs/postgres/authorize-ssl
+ *
+ * Exported from `'pg-iam'`.
+ *
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
+ * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
+ * `ERR_TOKEN_INVALID` (also where nobody knows whose the token is) or `ERR_PEER_MISSING`.
+ */
+export function cloudSql(options: CloudSqlOptions = {}): Login {
+  return createCloudSql(options, process.env)
+}
+
+/** The same with its surroundings as parameters. */
+export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?: Clock): Login {
+  const options = checkOptions(given, CHECKS)
+  const common = commonSettings(options, env, {
+    port: 5432,
+    database: 'postgres',
+    reuseTokenSecs: Infinity,
+    hostHint: 'the IP address or the DNS name of the instance',
+  })
+  const user = common.user === undefined ? undefined : databaseUser(common.user)
+  const { credentials } = options
+  const issueToken = cloudSqlTokenIssuer({
+    credentials:
+      credentials === undefined
+        ? applicationDefaultCredentials
+        : typeof credentials === 'function'
+          ? credentials
+          : () => credentials,
+    user,
+    counters: common.counters,
+  })
+  return createLogin(
+    {
+      ...common,
+      provider: 'cloud-sql',
+      hosts: mapNonEmpty(common.places, (place) => ({ ...place, issueToken })),
+      user,
+      tls: tlsOf(options, common),
+      tokensAre: 'got',
+      explainRefusal,
+      explainFailure: explainUntrusted,
+      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
+    },
+    clock,
+  )
+}
+
+const CHECKS = {
+  ...COMMON_CHECKS,
+  credentials: googleCredentials,
+  instance: instanceName,
+} as const
+
+/** An IP address is in no certificate of Cloud SQL; whoever knows better names it as `tls.servername`. */
+function tlsOf({ instance }: Checked<typeof CHECKS>, { tls, places }: CommonSettings): TlsOptions {
+  if (instance !== undefined && (tls.servername !== undefined || places.length > 1)) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"instance" must not be given ${tls.servername === undefined ? 'for several hosts' : 'together with "tls.servername"'}`,
+    )
+  }
+  if (instance !== undefined) return { ...tls, servername: instance }
+  if (tls.servername === undefined && places.some(({ host }) => isIP(host) !== 0)) {
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      '"instance" or "tls.servername" must be given where "host" is an IP address',
+      {
+        hint: 'The certificate of an instance holds its connection name (instance: "PROJECT:REGION:INSTANCE") or its DNS name (tls: { servername }), never its address.',
+      },
+    )
+  }
+  return tls
+}

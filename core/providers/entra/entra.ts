@@ -1,0 +1,119 @@
+/** Logins to Azure Database for PostgreSQL with Microsoft Entra ID. */
+import type { Refusal } from '../../connection/authenticate.js'
+import { isDenied } from '../../connection/refusal-codes.js'
+import { createLogin } from '../../create-login.js'
+import type { Login } from '../../login.js'
+import { mapNonEmpty } from '../../non-empty.js'
+import { checkOptions, oneOf, text } from '../../options/check.js'
+import {
+  COMMON_CHECKS,
+  presentIn,
+  type CommonOptions,
+  type Environment,
+} from '../../options/common-options.js'
+import { createRefusedTokens } from '../../tokens/refused-tokens.js'
+import type { Clock } from '../../tokens/token-source.js'
+import { commonSettings } from '../common-settings.js'
+import { CLOUDS, azureCloudOf, type AzureCloud } from './cloud.js'
+import {
+  azureCredentials,
+  defaultAzureCredential,
+  type AzureCredentialProvider,
+  type AzureTokenCredential,
+} from './credential.js'
+import { entraTokenIssuer } from './token.js'
+import type { NamedUser } from './user-name.js'
+
+export interface EntraOptions extends CommonOptions {
+  /**
+   * Any `TokenCredential` of the Azure SDK, or a function that returns one. Default: `DefaultAzureCredential` of
+   * `@azure/identity`.
+   */
+  credentials?: AzureTokenCredential | AzureCredentialProvider
+  /** The cloud of the server. Default: the one in `host`, else `'public'`. */
+  cloud?: AzureCloud
+  /** What tokens are asked for with. Default: the scope of the cloud's databases, which ends in `/.default`. */
+  scope?: string
+}
+
+/**
+ * Returns a login to an Azure Database for PostgreSQL with tokens of Microsoft Entra ID, over verified TLS.
+ *
+ * One token serves all connections until it nears its end: Entra ID is remote, and limits requests. One that the server refuses
+ * is not used again; another is asked for, once a minute at the most. `user` is the role to log in as; not given, it is what the
+ * token says of its owner (`login.user`, from the first token on). Groups and applications are not named by their tokens: give
+ * `user`. Node's own certificate authorities hold those of Azure.
+ * See https://learn.microsoft.com/azure/postgresql/security/security-entra-configure
+ *
+ * Exported from `'pg-iam'`.
+ *
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
+ * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
+ * `ERR_TOKEN_INVALID` (also where the token does not name a user and none was given) or `ERR_PEER_MISSING`.
+ */
+export function entra(options: EntraOptions = {}): Login {
+  return createEntra(options, process.env)
+}
+
+/** The same with its surroundings as parameters. */
+export function createEntra(given: EntraOptions, env: Environment, clock?: Clock): Login {
+  const options = checkOptions(given, CHECKS)
+  const common = commonSettings(options, env, {
+    port: 5432,
+    database: 'postgres',
+    reuseTokenSecs: Infinity,
+    hostHint: 'the name of the server, NAME.postgres.database.azure.com',
+  })
+  const cloud = options.cloud ?? azureCloudOf(common.places[0].host) ?? 'public'
+  const { scope, managementScope, authorityHost } = CLOUDS[cloud]
+  let named: NamedUser | undefined
+  const issueToken = entraTokenIssuer({
+    credential: credentialOf(
+      options.credentials,
+      // The SDK reads the variable itself, and knows the public cloud without being told.
+      cloud === 'public' || presentIn(env, 'AZURE_AUTHORITY_HOST') !== undefined
+        ? undefined
+        : authorityHost,
+    ),
+    scope: options.scope ?? scope,
+    managementScope,
+    user: common.user,
+    found: (user) => void (named = user),
+    tokenTimeoutMs: common.tokenTimeoutMs,
+    counters: common.counters,
+  })
+  return createLogin(
+    {
+      ...common,
+      provider: 'entra',
+      hosts: mapNonEmpty(common.places, (place) => ({ ...place, issueToken })),
+      tokensAre: 'got',
+      explainRefusal: (refusal) => explain(refusal, named),
+      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
+    },
+    clock,
+  )
+}
+
+const CHECKS = {
+  ...COMMON_CHECKS,
+  credentials: azureCredentials,
+  cloud: oneOf('public', 'us-government', 'china'),
+  scope: text,
+} as const
+
+function credentialOf(
+  given: AzureTokenCredential | AzureCredentialProvider | undefined,
+  authorityHost: string | undefined,
+): AzureCredentialProvider {
+  if (given === undefined) return () => defaultAzureCredential(authorityHost)
+  return typeof given === 'function' ? given : () => given
+}
+
+/** The server's own errors do not say that it was asked for a name that nobody gave. */
+function explain({ sqlState, user }: Refusal, named: NamedUser | undefined): string | undefined {
+  if (!isDenied(sqlState)) return undefined
+  if (named === undefined)
+    return `"${user}" must be a role of the database that was made for this identity (pgaadauth_create_principal), spelt as it is there.`
+  return `The user "${user}" is what the token says of its owner, in the claim ${named.claim}. Give "user" where the role has another name, or make the role: SELECT * FROM pgaadauth_create_principal('${user.replaceAll("'", "''")}', false, false).`
+}

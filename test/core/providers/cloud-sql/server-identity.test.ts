@@ -1,0 +1,123 @@
+import { createPool } from '../../../../adapters/pg.js'
+import { cloudSql, type CloudSqlOptions } from '../../../../core/index.js'
+import { createAuthority, type KeyPair } from '../../support/certificates.js'
+import { acceptLogin, receiveLogin, startStandIn } from '../../support/postgres-stand-in.js'
+import { rejectionOf } from '../../support/caught.js'
+import { errorResponse } from '../../support/backend-messages.js'
+
+const INSTANCE = 'shop:us-central1:orders'
+const HOST = '1a23b4c5d67e.2s8t1qqyvjq7l.us-central1.sql.goog'
+
+const credentials: NonNullable<CloudSqlOptions['credentials']> = {
+  credentials: { expiry_date: Date.now() + 3_600_000 },
+  getAccessToken: async () => Promise.resolve({ token: 'CANARY' }),
+}
+
+/** Connects to a server with the certificate of an instance; says what the client asked for in the TLS handshake. */
+async function connect(
+  make: (authority: Awaited<ReturnType<typeof createAuthority>>) => Promise<KeyPair>,
+  options: CloudSqlOptions,
+): Promise<unknown> {
+  const authority = await createAuthority()
+  const asked: unknown[] = []
+  const server = await startStandIn(
+    async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      asked.push(secured.servername)
+    },
+    await make(authority),
+  )
+  const { port } = server
+  const pool = createPool(
+    cloudSql({
+      user: 'app@shop.iam',
+      credentials,
+      connectTo: { host: '127.0.0.1', port },
+      ...options,
+      tls: { ca: authority.ca, ...options.tls },
+    }),
+  )
+  try {
+    const client = await pool.connect()
+    client.release(true)
+    return asked
+  } finally {
+    await pool.end()
+    await server.close()
+  }
+}
+
+describe('the certificate of a Cloud SQL instance', () => {
+  it('with its connection name is verified for that, and no server is asked for by such a name', async () => {
+    const options = { host: '10.0.0.3', instance: INSTANCE }
+    expect(await connect((ca) => ca.issueNamed('shop:orders'), options)).toEqual([false])
+  })
+
+  it('with its DNS name is verified for that, also where the address is one', async () => {
+    expect(await connect((ca) => ca.issue(HOST), { host: HOST })).toEqual([HOST])
+    const options = { host: '10.0.0.3', tls: { servername: HOST } }
+    expect(await connect((ca) => ca.issue(HOST), options)).toEqual([HOST])
+  })
+
+  it.each<[string, string, CloudSqlOptions]>([
+    ['another instance of the project', 'shop:customers', { host: '10.0.0.3', instance: INSTANCE }],
+    ['the instance of another project', 'shoe:orders', { host: '10.0.0.3', instance: INSTANCE }],
+    ['an instance that is known by its DNS name', 'shop:orders', { host: HOST }],
+  ])('of %s is not taken', async (_what, commonName, options) => {
+    const error = await rejectionOf(connect((ca) => ca.issueNamed(commonName), options))
+    expect(error).toMatchObject({
+      code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+      hint: expect.stringContaining('instance: "PROJECT:REGION:INSTANCE"'),
+    })
+  })
+
+  it('by an authority that ships with Node is not expected: the caller names the right one', async () => {
+    const other = await createAuthority('Other')
+    const error = await rejectionOf(
+      connect((ca) => ca.issue(HOST), { host: HOST, tls: { ca: other.ca } }),
+    )
+    expect(error).toMatchObject({
+      code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+      hint: expect.stringContaining('gcloud sql ssl server-ca-certs list'),
+    })
+  })
+})
+
+describe('the refusal of a Cloud SQL instance', () => {
+  it.each([
+    [
+      '28000',
+      'connection requires a valid client certificate',
+      /^This instance wants client certificates, which only Google's connectors and Auth Proxy can get\./,
+    ],
+    [
+      '28000',
+      'Cloud SQL IAM service account authentication failed for user "app@shop.iam"',
+      /^The token must be one of "app@shop\.iam" .* roles\/cloudsql\.instanceUser/,
+    ],
+    ['53300', 'sorry, too many clients already', undefined],
+  ])('%s %s comes with what to do about it', async (sqlState, message, hint) => {
+    const server = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await receiveLogin(socket, keys)
+      secured.end(errorResponse(sqlState, message))
+    })
+    const { host, connectTo, tls } = server.login()
+    const pool = createPool(
+      cloudSql({
+        host,
+        connectTo: connectTo!,
+        tls: { ca: tls.ca! },
+        user: 'app@shop.iam',
+        credentials,
+        connectTimeoutMs: 300,
+      }),
+    )
+    const error = await rejectionOf(pool.query('SELECT 1'))
+    await pool.end()
+    await server.close()
+    expect(error).toMatchObject({ code: sqlState, message })
+    const told = (error as { hint?: string }).hint
+    if (hint === undefined) expect(told).toBeUndefined()
+    else expect(told).toMatch(hint)
+  })
+})

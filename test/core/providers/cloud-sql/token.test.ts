@@ -1,0 +1,170 @@
+import { OAuth2Client } from 'google-auth-library'
+import { cloudSql, type CloudSqlOptions, type Login } from '../../../../core/index.js'
+import { createCloudSql } from '../../../../core/providers/cloud-sql/cloud-sql.js'
+import { startGoogleTokenInfo } from '../../../support/issuers/google-token-info.js'
+import { createGoogleTokens } from '../../../support/issuers/google-tokens.js'
+import { rejectionOf } from '../../support/caught.js'
+import { printed } from '../../support/printed.js'
+
+const HOST = '1a23b4c5d67e.2s8t1qqyvjq7l.us-central1.sql.goog'
+const ACCOUNT = 'app@shop.iam.gserviceaccount.com'
+const END = Date.now() + 3_600_000
+
+type Credentials = NonNullable<CloudSqlOptions['credentials']>
+
+/** An auth client that gives this, and counts how often. */
+function client(token: unknown = 'CANARY', expiry_date: unknown = END) {
+  const made = {
+    calls: 0,
+    credentials: { expiry_date },
+    getAccessToken: async () => {
+      made.calls++
+      return Promise.resolve({ token })
+    },
+  }
+  return made
+}
+
+const login = (credentials: unknown, options: CloudSqlOptions = {}): Login =>
+  cloudSql({ host: HOST, credentials: credentials as Credentials, ...options })
+
+describe('a token of cloudSql', () => {
+  it('is the client’s, and ends when that says', async () => {
+    const own = login(client(), { user: ACCOUNT })
+    const token = await own.token()
+    expect(token).toMatchObject({ value: 'CANARY', expiresAt: new Date(END) })
+    expect([token.user, own.user]).toEqual([undefined, 'app@shop.iam'])
+    expect(printed(token) + printed(own)).not.toContain('CANARY')
+  })
+
+  it('is shared until it nears its end', async () => {
+    let now = Date.now()
+    const credentials = client()
+    const own = createCloudSql(
+      { host: HOST, user: 'app', credentials: credentials as never },
+      {},
+      () => now,
+    )
+    await Promise.all(Array.from({ length: 50 }, () => own.token()))
+    now = END - 61_000
+    await own.token()
+    expect(credentials.calls).toBe(1)
+    now = END - 59_000
+    await own.token()
+    expect(credentials.calls).toBe(2)
+  })
+
+  it.each<[string, (made: unknown) => unknown]>([
+    ['a GoogleAuth', (made) => ({ getClient: async () => Promise.resolve(made) })],
+    ['a function', (made) => () => made],
+    ['a function that promises', (made) => async () => Promise.resolve(made)],
+  ])('comes from %s', async (_what, wrap) => {
+    const token = await login(wrap(client()), { user: 'app' }).token()
+    expect(token.value).toBe('CANARY')
+  })
+
+  it('comes from a function that is asked once, and again after it failed', async () => {
+    let asked = 0
+    const credentials = () => {
+      if (++asked === 1) throw new Error('vault is sealed')
+      return client()
+    }
+    const own = login(credentials, { user: 'app', reuseTokenSecs: 0 })
+    expect(await rejectionOf(own.token())).toMatchObject({
+      code: 'ERR_TOKEN_REQUEST_FAILED',
+      message: `cloud-sql: could not get a token for ${HOST}`,
+      cause: new Error('vault is sealed'),
+    })
+    await own.token()
+    await own.token()
+    expect(asked).toBe(2)
+  })
+
+  it.each<[string, unknown, string]>([
+    ['nothing', () => null, 'ERR_CREDENTIALS_UNAVAILABLE'],
+    ['no credentials', () => ({}), 'ERR_CREDENTIALS_UNAVAILABLE'],
+    [
+      'no client',
+      { getClient: () => Promise.reject(new Error('none')) },
+      'ERR_CREDENTIALS_UNAVAILABLE',
+    ],
+    ['no token', client(null), 'ERR_TOKEN_INVALID'],
+    ['an empty token', client(''), 'ERR_TOKEN_INVALID'],
+    ['a token without an end', client('CANARY', null), 'ERR_TOKEN_INVALID'],
+    ['a token with no time as its end', client('CANARY', NaN), 'ERR_TOKEN_INVALID'],
+    ['a token that has ended', client('CANARY', 1), 'ERR_TOKEN_INVALID'],
+  ])('is not made of %s', async (_what, credentials, code) => {
+    const error = await rejectionOf(login(credentials, { user: 'app' }).token())
+    expect(error).toMatchObject({ code })
+    expect(printed(error)).not.toContain('CANARY')
+  })
+})
+
+it('says what is wrong with a token without an end', async () => {
+  expect(await rejectionOf(login(client('CANARY', null), { user: 'app' }).token())).toMatchObject({
+    message: `cloud-sql: the token for ${HOST} came with a "expiry_date" that must be a number of milliseconds, got null`,
+  })
+})
+
+describe('the user of a token', () => {
+  const auth = (made: unknown, getCredentials: () => Promise<unknown>) => ({
+    getClient: async () => Promise.resolve(made),
+    getCredentials,
+  })
+
+  it.each<[string, unknown, string]>([
+    [
+      'the account that GoogleAuth knows',
+      auth(client(), async () => Promise.resolve({ client_email: ACCOUNT })),
+      'app@shop.iam',
+    ],
+    ['the account of a key', { ...client(), email: ACCOUNT }, 'app@shop.iam'],
+    [
+      'whom Google says that the token is of',
+      auth(
+        { ...client(), getTokenInfo: async () => Promise.resolve({ email: 'jane@example.com' }) },
+        async () => Promise.resolve({}),
+      ),
+      'jane@example.com',
+    ],
+    [
+      'the account of a key, where GoogleAuth does not know it',
+      auth({ ...client(), email: ACCOUNT }, () => Promise.reject(new Error('none'))),
+      'app@shop.iam',
+    ],
+  ])('is %s', async (_what, credentials, user) => {
+    const own = login(credentials)
+    expect(own.user).toBeUndefined()
+    expect((await own.token()).user).toBe(user)
+    expect(own.user).toBe(user)
+  })
+
+  it.each<[string, unknown]>([
+    ['nobody knows it', client()],
+    ['an account is no address', { ...client(), email: 'default' }],
+    ['an address would break the packet', { ...client(), email: 'a\u0000b@example.com' }],
+    ['an address would do so at its end', { ...client(), email: 'a@example.com\u0000' }],
+    [
+      'Google does not say',
+      { ...client(), getTokenInfo: () => Promise.reject(new Error('invalid_token')) },
+    ],
+  ])('is asked for where %s', async (_what, credentials) => {
+    expect(await rejectionOf(login(credentials).token())).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: `cloud-sql: could not find out whose the token for ${HOST} is`,
+      hint: expect.stringMatching(/^Give "user"/),
+    })
+  })
+
+  it('is what the SDK’s own client of a person is told by Google', async () => {
+    const tokens = createGoogleTokens()
+    const info = await startGoogleTokenInfo(tokens)
+    const { value, expiresAt } = tokens.issue('jane@example.com')
+    const credentials = new OAuth2Client({ endpoints: { tokenInfoUrl: info.url } })
+    credentials.setCredentials({ access_token: value, expiry_date: expiresAt })
+    const token = await login(credentials).token()
+    expect([token.value, token.user]).toEqual([value, 'jane@example.com'])
+    expect(info.requests).toEqual(['POST /tokeninfo'])
+    await info.close()
+  })
+})

@@ -1,0 +1,237 @@
+import { createPool } from '../../../../adapters/pg.js'
+import {
+  entra,
+  isPgIamError,
+  type AzureTokenCredential,
+  type EntraOptions,
+  type Login,
+} from '../../../../core/index.js'
+import { createEntra } from '../../../../core/providers/entra/entra.js'
+import { AUDIENCE, entraClaims, type EntraClaims } from '../../../support/issuers/entra-claims.js'
+import { until } from '../../../resilience/until.js'
+import { errorResponse } from '../../support/backend-messages.js'
+import { rejectionOf } from '../../support/caught.js'
+import { receiveLogin, startStandIn } from '../../support/postgres-stand-in.js'
+import { printed } from '../../support/printed.js'
+
+const HOST = 'shop.postgres.database.azure.com'
+
+/** A token that nobody has signed: nobody verifies it here. */
+const unsigned = (claims: EntraClaims): string =>
+  `e30.${Buffer.from(JSON.stringify(entraClaims(claims))).toString('base64url')}.CANARY`
+
+interface Recorded extends AzureTokenCredential {
+  readonly scopes: string[]
+}
+
+/** A credential that remembers what it was asked for. */
+function recorded(token: (scope: string) => string | Error, lifeMs = 3_600_000): Recorded {
+  const scopes: string[] = []
+  return {
+    scopes,
+    async getToken(scope) {
+      scopes.push(String(scope))
+      const given = token(String(scope))
+      if (typeof given !== 'string') throw given
+      return Promise.resolve({ token: given, expiresOnTimestamp: Date.now() + lifeMs })
+    },
+  }
+}
+
+const login = (options: Partial<EntraOptions>): Login => entra({ host: HOST, ...options })
+
+describe('a token of entra', () => {
+  it('is the credential’s, and ends when that says', async () => {
+    const value = unsigned({ upn: 'jane@example.com' })
+    const expiresOnTimestamp = Date.now() + 1_234_000
+    const credentials = {
+      getToken: async () => Promise.resolve({ token: value, expiresOnTimestamp }),
+    }
+    const own = login({ credentials })
+    const token = await own.token()
+    expect(token.value).toBe(value)
+    expect(token.expiresAt).toEqual(new Date(expiresOnTimestamp))
+    expect([token.user, own.user]).toEqual(['jane@example.com', 'jane@example.com'])
+    expect(printed(token) + printed(own)).not.toContain('CANARY')
+  })
+
+  it.each<[string, Partial<EntraOptions>, string]>([
+    ['the public cloud', {}, 'https://ossrdbms-aad.database.windows.net/.default'],
+    [
+      'the cloud of the host',
+      { host: 'shop.postgres.database.usgovcloudapi.net' },
+      'https://ossrdbms-aad.database.usgovcloudapi.net/.default',
+    ],
+    [
+      'the cloud that was given',
+      { host: '10.0.0.5', cloud: 'china' },
+      'https://ossrdbms-aad.database.chinacloudapi.cn/.default',
+    ],
+    [
+      'a scope that was given',
+      { cloud: 'china', scope: 'api://own/.default' },
+      'api://own/.default',
+    ],
+  ])('is asked for with the scope of %s', async (_what, options, scope) => {
+    const credentials = recorded(() => unsigned({}))
+    await login({ user: 'app', credentials, ...options }).token()
+    expect(credentials.scopes).toEqual([scope])
+  })
+
+  it('is shared until it nears its end', async () => {
+    let now = Date.now()
+    const credentials = recorded(() => unsigned({}))
+    const own = createEntra({ host: HOST, user: 'app', credentials }, {}, () => now)
+    await Promise.all(Array.from({ length: 50 }, () => own.token()))
+    now += 3_500_000
+    await own.token()
+    expect(credentials.scopes).toHaveLength(1)
+    now += 50_000
+    await own.token()
+    expect(credentials.scopes).toHaveLength(2)
+    expect(own.stats()).toMatchObject({ tokensMade: 2, tokensReused: 50, credentialCalls: 2 })
+  })
+
+  it('comes from a function that is asked once, and again after it failed', async () => {
+    let asked = 0
+    const own = login({
+      user: 'app',
+      reuseTokenSecs: 0,
+      credentials: async () => {
+        if (++asked === 1) throw new Error('vault is sealed')
+        return Promise.resolve(recorded(() => unsigned({})))
+      },
+    })
+    const error = await rejectionOf(own.token())
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_REQUEST_FAILED',
+      message: `entra: could not get a token for ${HOST}`,
+      cause: new Error('vault is sealed'),
+    })
+    await own.token()
+    await own.token()
+    expect(asked).toBe(2)
+  })
+
+  it.each([
+    [null, 'ERR_CREDENTIALS_UNAVAILABLE'],
+    [{}, 'ERR_CREDENTIALS_UNAVAILABLE'],
+    [{ getToken: async () => Promise.resolve(null) }, 'ERR_TOKEN_INVALID'],
+    [{ getToken: async () => Promise.resolve({ token: '' }) }, 'ERR_TOKEN_INVALID'],
+    [{ getToken: async () => Promise.resolve({ token: 'CANARY' }) }, 'ERR_TOKEN_INVALID'],
+    [
+      { getToken: async () => Promise.resolve({ token: 'CANARY', expiresOnTimestamp: NaN }) },
+      'ERR_TOKEN_INVALID',
+    ],
+    [
+      { getToken: async () => Promise.resolve({ token: 'CANARY', expiresOnTimestamp: 1 }) },
+      'ERR_TOKEN_INVALID',
+    ],
+  ])('is not made of %p', async (given, code) => {
+    const error = await rejectionOf(
+      login({ user: 'app', credentials: () => given as AzureTokenCredential }).token(),
+    )
+    expect(error).toMatchObject({ code })
+    expect(printed(error)).not.toContain('CANARY')
+  })
+})
+
+it('says what is wrong with a token without an end', async () => {
+  const given = { getToken: async () => Promise.resolve({ token: 'CANARY' }) }
+  const credentials = given as unknown as AzureTokenCredential
+  expect(await rejectionOf(login({ user: 'app', credentials }).token())).toMatchObject({
+    message: `entra: the token for ${HOST} came with a "expiresOnTimestamp" that must be a number of milliseconds, got undefined`,
+  })
+})
+
+describe('a token that the server refuses', () => {
+  it('is not used again: another one is asked for, once a minute at the most', async () => {
+    let now = Date.now()
+    const credentials = recorded(() => unsigned({}))
+    const server = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await receiveLogin(socket, keys)
+      secured.end(errorResponse('28000', 'The access token has expired.'))
+    })
+    const { host, connectTo, tls } = server.login()
+    const own = createEntra(
+      { host, user: 'app', credentials, connectTo: connectTo!, tls: { ca: tls.ca! } },
+      {},
+      () => now,
+    )
+    const pool = createPool(own)
+    const attempt = async (): Promise<number[]> => {
+      await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: '28000' })
+      return [credentials.scopes.length, server.accepted()]
+    }
+    expect(await attempt()).toEqual([2, 2])
+    now += 30_000
+    expect(await attempt()).toEqual([2, 3])
+    now += 31_000
+    expect(await attempt()).toEqual([3, 5])
+    await pool.end()
+    await server.close()
+  })
+})
+
+describe('a credential that never answers', () => {
+  it('is told when nobody waits for it any more', async () => {
+    const signals: AbortSignal[] = []
+    const credentials: AzureTokenCredential = {
+      getToken: async (_scopes, { abortSignal } = {}) => {
+        signals.push(abortSignal!)
+        return new Promise((_, reject) => {
+          abortSignal?.addEventListener('abort', () => reject(new Error('aborted')))
+        })
+      },
+    }
+    const error = await rejectionOf(login({ user: 'app', credentials, tokenTimeoutMs: 20 }).token())
+    expect(error).toMatchObject({ code: 'ERR_TOKEN_TIMEOUT', retryable: true })
+    await until('the signal', () => signals[0]?.aborted === true)
+  })
+})
+
+describe('the user of a token', () => {
+  it('is not looked for where one was given', async () => {
+    const credentials = recorded(() => 'no JSON Web Token')
+    const own = login({ user: 'app', credentials })
+    expect((await own.token()).user).toBeUndefined()
+    expect(own.user).toBe('app')
+    expect(credentials.scopes).toEqual([`${AUDIENCE}/.default`])
+  })
+
+  it('is looked for in a token for the resource manager where the first names none', async () => {
+    const credentials = recorded((scope) =>
+      unsigned(scope.includes('management') ? { upn: 'jane@example.com' } : {}),
+    )
+    const own = login({ host: 'shop.postgres.database.chinacloudapi.cn', credentials })
+    expect((await own.token()).user).toBe('jane@example.com')
+    expect(credentials.scopes).toEqual([
+      'https://ossrdbms-aad.database.chinacloudapi.cn/.default',
+      'https://management.chinacloudapi.cn/.default',
+    ])
+  })
+
+  it('is asked for, with the names of the claims, where no token has it', async () => {
+    const own = login({ credentials: recorded(() => unsigned({ email: 'CANARY' })) })
+    const error = await rejectionOf(own.token())
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: `entra: the token for ${HOST} does not name the database user: it has the claims aud, iss, iat, nbf, exp, appid, oid, sub, tid, ver, email`,
+      hint: expect.stringMatching(/^Give "user"/),
+    })
+    expect(printed(error)).not.toContain('CANARY')
+    expect(own.user).toBeUndefined()
+  })
+
+  it('is asked for, with the reason, where the resource manager’s token is not to be had', async () => {
+    const failure = new Error('AADSTS500011')
+    const credentials = recorded((scope) => (scope.includes('management') ? failure : 'no token'))
+    const error = await rejectionOf(login({ credentials }).token())
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: expect.stringContaining('it has no claims that can be read'),
+      cause: failure,
+    })
+    expect(isPgIamError(error)).toBe(true)
+  })
+})
