@@ -1,6 +1,6 @@
 /** What a gateway counts. */
 import { createHash } from 'node:crypto'
-import type { AcceptedLogin } from './auth/aurora-dsql-verifier.js'
+import type { AcceptedLogin, AcceptedToken } from './auth/verifier.js'
 import type { RefusalReason } from './auth/refusal.js'
 
 /** Counts since the gateway's start. */
@@ -13,7 +13,7 @@ export interface GatewayStats {
   readonly loginsRefused: number
   /** How many logins were refused, by reason; reasons that did not occur are left out. */
   readonly refusals: Readonly<Partial<Record<RefusalReason, number>>>
-  /** How many different tokens were accepted. Those that one key signs within a second for one role are the same text. */
+  /** How many different tokens were accepted. Of AWS's, those that one key signs within a second for one role are the same text. */
   readonly distinctTokens: number
   /** How often a client asked to cancel a query. */
   readonly cancelRequests: number
@@ -28,6 +28,8 @@ export interface StatsRecorder {
   sessionEnded(): void
   loginRefused(reason: RefusalReason): void
   cancelRequested(delivered: boolean): void
+  /** How many connections are open now. */
+  connectionsOpen(): number
   read(): GatewayStats
 }
 
@@ -44,10 +46,10 @@ export function createStats(clock: () => number): StatsRecorder {
   return {
     connectionOpened: () => void connectionsOpen++,
     connectionClosed: () => void connectionsOpen--,
-    loginAccepted(login) {
+    loginAccepted({ token }) {
       loginsAccepted++
       sessionsOpen++
-      tokens.add(login)
+      if (token !== undefined) tokens.add(token)
     },
     sessionEnded: () => void sessionsOpen--,
     loginRefused(reason) {
@@ -58,6 +60,7 @@ export function createStats(clock: () => number): StatsRecorder {
       cancelRequests++
       if (delivered) cancelsDelivered++
     },
+    connectionsOpen: () => connectionsOpen,
     read: () => ({
       connectionsOpen,
       sessionsOpen,
@@ -73,7 +76,7 @@ export function createStats(clock: () => number): StatsRecorder {
 
 /** Counts different tokens. An ended one cannot be accepted again, so its fingerprint need not be kept. */
 function createTokenCounter(clock: () => number): {
-  add(login: AcceptedLogin): void
+  add(token: AcceptedToken): void
   count(): number
 } {
   const endings = new Map<string, number>()
@@ -89,9 +92,9 @@ function createTokenCounter(clock: () => number): {
     sweepAt = Math.max(1_000, endings.size * 2)
   }
   return {
-    add({ signature, expiresAt }) {
+    add({ fingerprint, expiresAt }) {
       // A hash, so that the counter holds nothing that would be part of a token.
-      endings.set(createHash('sha256').update(signature).digest('base64'), expiresAt)
+      endings.set(createHash('sha256').update(fingerprint).digest('base64'), expiresAt)
       if (endings.size >= sweepAt) sweep()
     },
     count: () => forgotten + endings.size,

@@ -1,37 +1,45 @@
 /** A PostgreSQL endpoint that checks tokens as the cloud does. */
 import type { Login } from '../core/login.js'
-import type { AuroraDsqlOptions } from '../core/providers/aurora-dsql.js'
-import { createAuroraDsqlVerifier } from './auth/aurora-dsql-verifier.js'
-import type { GatewayCredentials, TemporaryCredentials } from './auth/gateway-credentials.js'
-import { createPrincipals, randomAccessKey, type PrincipalOptions } from './auth/principals.js'
-import { issueTemporaryCredentials, type IssueOptions } from './auth/temporary-credentials.js'
+import type { GatewayCredentials, TemporaryCredentials } from './auth/aws/gateway-credentials.js'
+import { createPrincipals, randomAccessKey, type PrincipalOptions } from './auth/aws/principals.js'
+import { createPrincipalStores } from './auth/aws/principal-stores.js'
+import type { IssueOptions } from './auth/aws/temporary-credentials.js'
+import type { Endpoint } from './auth/endpoint.js'
+import { createEndpoint, type EndpointProvider } from './auth/endpoints.js'
 import { createCertificates } from './certificates/gateway-certificates.js'
 import type { Engine } from './engines/engine.js'
 import { startEngine } from './engines/start-engine.js'
 import { createFaults, type GatewayFaults } from './faults/faults.js'
-import { gatewayLogin } from './gateway-login.js'
+import { gatewayLogin, type GatewayLoginOptions } from './gateway-login.js'
 import { createStats, type GatewayStats } from './gateway-stats.js'
 import { createCancelKeys } from './listener/cancel-keys.js'
-import { listen } from './listener/listener.js'
-import { createTlsUpgrader } from './listener/tls-upgrade.js'
+import { startListeners } from './listener/listeners.js'
 import { gatewaySettings, type GatewayOptions, type GatewaySettings } from './options.js'
 
 /** A running gateway. Nothing that prints it shows a secret. */
 export interface Gateway {
   /** The loopback address that it listens on. */
   readonly host: string
+  /** The port of the listener that endpoints share; where each has its own, of the first endpoint's. */
   readonly port: number
+  /** What it stands for, and where. */
+  readonly endpoints: readonly GatewayEndpoint[]
   /** PEM text of the certificate authority that clients must trust; made anew at each start. */
   readonly ca: string
-  /** Credentials of the first principal, usable wherever the AWS SDK takes some. */
+  /**
+   * Credentials of the first AWS principal, usable wherever the AWS SDK takes some: of the first AWS endpoint's principals.
+   */
   readonly credentials: GatewayCredentials
-  /** The endpoint names that it stands for. */
+  /** The endpoint names of Aurora DSQL that it stands for. */
   readonly clusters: readonly string[]
   /**
-   * Returns a login to the first cluster, dialled at this gateway, as `app` where that role exists, with the credentials and
-   * the authority of this gateway. Options beat these defaults.
+   * Returns a login to the endpoint of `options.host`, else to the first, made by the login function of its provider: dialled
+   * at this gateway, as `app` where that role can be used, with the credentials and the authority of this gateway. Options
+   * beat these defaults.
+   *
+   * @throws PgIamError as the login function does, and `ERR_OPTION_INVALID` for an endpoint whose clients need no token.
    */
-  login(options?: AuroraDsqlOptions): Login
+  login(options?: GatewayLoginOptions): Login
   /** Gives temporary credentials, as STS would; logins with them are refused from their end on. */
   issueCredentials(options?: IssueOptions): TemporaryCredentials
   /** Refuses all later logins with this access key; open sessions go on. Returns `false` for a key that is not known. */
@@ -43,9 +51,18 @@ export interface Gateway {
   close(): Promise<void>
 }
 
+/** One of the endpoints that a gateway stands for. */
+export interface GatewayEndpoint {
+  readonly provider: EndpointProvider
+  /** The names by which clients know it. */
+  readonly hosts: readonly string[]
+  /** Where its clients are listened to, at the gateway's `host`. */
+  readonly port: number
+}
+
 /**
- * Starts a gateway: a TLS PostgreSQL endpoint on this machine that verifies Aurora DSQL tokens, in front of PGlite or of a
- * real PostgreSQL.
+ * Starts a gateway: PostgreSQL endpoints on this machine that insist on TLS and check each login as the cloud does that they
+ * stand for, in front of PGlite or of a real PostgreSQL.
  *
  * Exported from `'pg-iam/gateway'`.
  *
@@ -55,55 +72,71 @@ export interface Gateway {
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const settings = gatewaySettings(options)
-  const { host, clusters, clock, logger } = settings
-  const principals = createPrincipals()
+  const { host, clock, logger } = settings
   const [first = madeUpPrincipal(settings), ...others] = settings.principals
-  const credentials = principals.add(first)
-  for (const other of others) principals.add(other)
+  const shared = createPrincipals([first, ...others])
+  const surroundings = { principals: shared, clock }
+  const endpoints = settings.endpoints.map((each) => createEndpoint(each, surroundings))
 
-  const names = [...new Set([...clusters, 'localhost', '127.0.0.1', '::1', host])]
-  const [engine, certificates] = await started(startEngine(settings), createCertificates(names))
+  const names = new Set([
+    ...endpoints.flatMap(({ hosts }) => hosts),
+    ...['localhost', '127.0.0.1', '::1', host],
+  ])
+  const [engine, [certificates]] = await started(
+    startEngine(settings),
+    Promise.all([createCertificates([...names]), ...endpoints.map(({ prepare }) => prepare?.())]),
+  )
   const stats = createStats(clock)
   const { faults, hooks } = createFaults(clock)
   const services = {
-    tls: createTlsUpgrader(certificates),
-    verify: createAuroraDsqlVerifier({ ...settings, principals }),
+    existing: settings,
     engine,
+    hasRoom: () => stats.connectionsOpen() <= settings.maxConnections,
     cancelKeys: createCancelKeys(),
     faults: hooks,
     stats,
     loginTimeoutMs: settings.loginTimeoutMs,
-    maxConnections: settings.maxConnections,
     logger,
   }
-  const listener = await listen(host, settings.port, services).catch(async (error: unknown) => {
+  const listeners = await startListeners(
+    { host, port: settings.port, endpoints, certificates },
+    services,
+  ).catch(async (error: unknown) => {
     await engine.close()
     throw error
   })
-  logger.info('gateway: listening', { host, port: listener.port, engine: engine.name, clusters })
+  const { port } = listeners
+  const shown = endpoints.map((endpoint): GatewayEndpoint => {
+    const { provider, hosts } = endpoint
+    return Object.freeze({ provider, hosts, port: listeners.portOf(endpoint) })
+  })
+  logger.info('gateway: listening', { host, port, engine: engine.name, endpoints: shown })
 
   const loginSettings = {
     ...settings,
-    cluster: clusters[0]!,
-    credentials,
+    endpoints,
     ca: certificates.ca,
-    address: Object.freeze({ host, port: listener.port }),
+    addressOf: (endpoint: Endpoint) => ({ host, port: listeners.portOf(endpoint) }),
   }
+  const principals = createPrincipalStores(endpoints, shared, clock)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     faults.clear()
-    await listener.close()
+    await listeners.close()
     await engine.close()
-    logger.info('gateway: closed', { host, port: listener.port })
+    logger.info('gateway: closed', { host, port })
   }
   return Object.freeze({
     host,
-    port: listener.port,
+    port,
+    endpoints: Object.freeze(shown),
     ca: certificates.ca,
-    credentials,
-    clusters: Object.freeze([...clusters]),
+    credentials: principals.credentials,
+    clusters: Object.freeze(
+      shown.filter(({ provider }) => provider === 'aurora-dsql').flatMap(({ hosts }) => hosts),
+    ),
     login: (own = {}) => gatewayLogin(loginSettings, own),
-    issueCredentials: (own = {}) => issueTemporaryCredentials(principals, first.roles, clock, own),
+    issueCredentials: (own = {}) => principals.issue(own),
     revokeCredentials: (accessKeyId) => principals.revoke(accessKeyId),
     faults,
     stats: () => stats.read(),

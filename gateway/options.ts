@@ -5,16 +5,19 @@ import { logger, type Logger } from '../core/logger.js'
 import {
   checkOptions,
   functionOf,
-  hostName,
   integerWithin,
   invalidOption,
   oneOf,
   text,
   type Check,
+  type Checked,
 } from '../core/options/check.js'
-import { dsqlRegion } from '../core/providers/aurora-dsql-host.js'
-import { principals, roleNames } from './auth/principal-options.js'
-import type { PrincipalOptions } from './auth/principals.js'
+import { clusterNames } from './auth/aurora-dsql/endpoint.js'
+import { principalList } from './auth/aws/principal-options.js'
+import type { PrincipalOptions } from './auth/aws/principals.js'
+import { endpointList, refuseAmbiguousEndpoints } from './auth/endpoint-list.js'
+import { rolesNamedIn, type EndpointOptions } from './auth/endpoints.js'
+import { roleNames } from './auth/role-names.js'
 import { upstreamAddress, type UpstreamOptions } from './engines/upstream/upstream-address.js'
 
 export interface GatewayOptions {
@@ -23,13 +26,18 @@ export interface GatewayOptions {
   /** The port to listen on. Default 0, which takes a free one. */
   port?: number
   /**
-   * The endpoint names that the gateway stands for, such as `abc….dsql.us-east-1.on.aws`. Each names its region. Default: one
-   * made-up name.
+   * What the gateway stands for: databases of one or more providers. Those without a listener of their own share the
+   * gateway's, where the server name of the client's TLS handshake chooses between them.
+   */
+  endpoints?: readonly EndpointOptions[]
+  /**
+   * The short form for Aurora DSQL: the endpoint names of its clusters, such as `abc….dsql.us-east-1.on.aws`. Each names its
+   * region. Default: one made-up name, where no `endpoints` are given.
    */
   clusters?: readonly string[]
-  /** Who may log in. Default: one made-up principal that may use every role. */
+  /** The AWS principals that may log in where an endpoint has none of its own. Default: a made-up one that may use every role. */
   principals?: readonly PrincipalOptions[]
-  /** The database roles that exist. `admin` always does. Default `['admin', 'app']`. */
+  /** The database roles that exist. `admin` always does. Default: `app`, and all that principals and endpoints name. */
   roles?: readonly string[]
   /** The one database. Default `postgres`, as on Aurora DSQL. */
   database?: string
@@ -69,7 +77,8 @@ export interface PgliteSettings {
 export interface GatewaySettings {
   host: string
   port: number
-  clusters: readonly string[]
+  /** At least one. */
+  endpoints: readonly EndpointOptions[]
   /** Empty where none was given. */
   principals: readonly PrincipalOptions[]
   roles: readonly string[]
@@ -84,12 +93,14 @@ export interface GatewaySettings {
 /** Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`, naming the option. */
 export function gatewaySettings(given: GatewayOptions): GatewaySettings {
   const options = checkOptions(given, CHECKS)
+  const endpoints = endpointsOf(options)
+  const named = rolesNamedIn(endpoints, options.principals)
   return {
     host: options.host ?? '127.0.0.1',
     port: options.port ?? 0,
-    clusters: options.clusters ?? [randomCluster()],
+    endpoints,
     principals: options.principals ?? [],
-    roles: [...new Set(['admin', ...(options.roles ?? ['app'])])],
+    roles: [...new Set(['admin', ...(options.roles ?? ['app', ...named])])],
     database: options.database ?? 'postgres',
     engine: engineSettings(options),
     loginTimeoutMs: options.loginTimeoutMs ?? 10_000,
@@ -105,18 +116,6 @@ const loopback: Check<string> = (value, name) => {
   return value
 }
 
-const clusterNames: Check<readonly string[]> = (value, name) => {
-  if (!Array.isArray(value) || value.length === 0)
-    throw invalidOption(name, 'an array of endpoint names', value)
-  const names = value.map((item: unknown, index) => {
-    const cluster = hostName(item, `${name}[${index}]`)
-    if (dsqlRegion(cluster) === undefined)
-      throw invalidOption(`${name}[${index}]`, 'an endpoint name, CLUSTER.dsql.REGION.on.aws', item)
-    return cluster
-  })
-  return [...new Set(names)]
-}
-
 const timeout = integerWithin(1, 3_600_000, 'milliseconds')
 
 const PGLITE_CHECKS = {
@@ -129,8 +128,9 @@ const PGLITE_CHECKS = {
 const CHECKS = {
   host: loopback,
   port: integerWithin(0, 65_535, 'the port number'),
+  endpoints: endpointList,
   clusters: clusterNames,
-  principals,
+  principals: principalList,
   roles: roleNames,
   database: text,
   engine: oneOf('pglite', 'upstream'),
@@ -141,6 +141,18 @@ const CHECKS = {
   logger,
   clock: functionOf<() => number>(),
 } as const
+
+function endpointsOf({ endpoints, clusters, port = 0 }: Checked<typeof CHECKS>): EndpointOptions[] {
+  const short = clusters ?? (endpoints === undefined ? [randomCluster()] : [])
+  const all = [
+    ...(short.length === 0
+      ? []
+      : [{ name: 'clusters', options: { provider: 'aurora-dsql', hosts: short } as const }]),
+    ...(endpoints ?? []).map((options, index) => ({ name: `endpoints[${index}]`, options })),
+  ]
+  refuseAmbiguousEndpoints(all, port)
+  return all.map(({ options }) => options)
+}
 
 function engineSettings(
   options: PgliteSettings & { engine?: 'pglite' | 'upstream'; upstream?: UpstreamOptions },

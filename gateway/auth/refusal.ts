@@ -2,7 +2,7 @@
 import { ServerError } from '../wire/server-error.js'
 
 /**
- * Every reason for which a login is refused. The client sees what a client of Aurora DSQL would see, which is the same
+ * Every reason for which a login is refused. The client sees what a client of the provider would see, which is the same
  * for most of them; the reason is in the gateway's log and in `stats().refusals`.
  *
  * | reason | means |
@@ -14,7 +14,7 @@ import { ServerError } from '../wire/server-error.js'
  * | `too-many-connections` | `maxConnections` are open already |
  * | `replication-refused` | the client asked for a replication connection |
  * | `token-missing` | the password is empty |
- * | `token-malformed` | the password is no presigned request |
+ * | `token-malformed` | the password is no token of this provider |
  * | `access-key-unknown` | no principal has this access key |
  * | `access-key-revoked` | the access key was revoked |
  * | `signature-wrong` | the signature is not the one that the access key's secret gives |
@@ -23,17 +23,40 @@ import { ServerError } from '../wire/server-error.js'
  * | `session-token-wrong` | the token names another session |
  * | `credentials-expired` | the temporary credentials have ended |
  * | `date-inconsistent` | the date of the signing key is not the date of the token |
- * | `duration-invalid` | the token is made to last less than a second or more than a week |
+ * | `duration-invalid` | the token is made to last less than a second, or longer than the provider has them last |
  * | `token-expired` | the token has ended |
  * | `token-from-future` | the token is dated more than five minutes ahead |
+ * | `token-not-yet-valid` | Entra ID: the token is valid from a later time on only |
+ * | `token-unknown` | Cloud SQL: the token was never issued, has ended, or was revoked; Google does not tell which |
+ * | `algorithm-wrong` | Entra ID: the token is not signed with RS256 |
+ * | `key-unknown` | Entra ID: the issuer publishes no key such as the token is signed with |
+ * | `key-revoked` | Entra ID: the issuer has taken back the key that the token is signed with |
+ * | `claim-missing` | Entra ID: the token lacks its issuer, its audience, its end, its tenant or its owner |
+ * | `issuer-wrong` | Entra ID: the token was issued by somebody else |
+ * | `tenant-wrong` | Entra ID: the token is of another tenant |
+ * | `audience-wrong` | Entra ID: the token is for something else than databases |
+ * | `scope-wrong` | Cloud SQL: the token is for no scope with which one may log in |
+ * | `principal-unknown` | the token's owner is no principal of the endpoint |
  * | `service-wrong` | the token is for another AWS service |
- * | `host-unknown` | the token is for a host that is no cluster of this gateway |
- * | `host-wrong` | the token is for another cluster than the one that the client dialled |
- * | `region-wrong` | the token is for another region than the cluster's |
- * | `action-wrong` | the action does not fit the role: `admin` needs `DbConnectAdmin`, all others `DbConnect` |
+ * | `host-unknown` | the token is for a host that is none of this endpoint |
+ * | `host-wrong` | the token is for another host of this endpoint than the one that the client dialled |
+ * | `port-wrong` | RDS: the token is for another port |
+ * | `region-wrong` | the token is for another region than the host's |
+ * | `action-wrong` | the action is none of a login; Aurora DSQL: `admin` needs `DbConnectAdmin`, all others `DbConnect` |
+ * | `user-wrong` | RDS, Cloud SQL: the token is for another role than the one that the client logs in as |
+ * | `password-missing` | the password is empty |
+ * | `password-wrong` | the password is not that of the role |
+ * | `password-unknown` | the endpoint has no password for this role |
+ * | `channel-binding-wrong` | SCRAM: the client is bound to another TLS connection, or was told that there is no binding |
+ * | `certificate-missing` | the client showed no certificate |
+ * | `certificate-untrusted` | the client's certificate is not by the endpoint's authorities |
+ * | `certificate-expired` | the client's certificate has ended, or has not begun |
+ * | `certificate-wrong` | the common name of the client's certificate is not the role |
  * | `role-not-allowed` | the principal may not log in as this role |
  * | `role-unknown` | there is no such role |
  * | `database-unknown` | there is no such database |
+ * | `endpoint-unnamed` | there are several endpoints, and the TLS handshake names none of them |
+ * | `verifier-failed` | the check itself failed, as where an issuer's keys could not be fetched |
  * | `engine-refused` | the PostgreSQL behind the gateway refused the session |
  * | `fault` | `gateway.faults` was told to |
  */
@@ -57,14 +80,37 @@ export type RefusalReason =
   | 'duration-invalid'
   | 'token-expired'
   | 'token-from-future'
+  | 'token-not-yet-valid'
+  | 'token-unknown'
+  | 'algorithm-wrong'
+  | 'key-unknown'
+  | 'key-revoked'
+  | 'claim-missing'
+  | 'issuer-wrong'
+  | 'tenant-wrong'
+  | 'audience-wrong'
+  | 'scope-wrong'
+  | 'principal-unknown'
   | 'service-wrong'
   | 'host-unknown'
   | 'host-wrong'
+  | 'port-wrong'
   | 'region-wrong'
   | 'action-wrong'
+  | 'user-wrong'
+  | 'password-missing'
+  | 'password-wrong'
+  | 'password-unknown'
+  | 'channel-binding-wrong'
+  | 'certificate-missing'
+  | 'certificate-untrusted'
+  | 'certificate-expired'
+  | 'certificate-wrong'
   | 'role-not-allowed'
   | 'role-unknown'
   | 'database-unknown'
+  | 'endpoint-unnamed'
+  | 'verifier-failed'
   | 'engine-refused'
   | 'fault'
 
@@ -79,20 +125,6 @@ export interface Refusal {
 
 export function refusal(reason: RefusalReason, explanation: string, told?: ServerError): Refusal {
   return { reason, explanation, told }
-}
-
-/**
- * Aurora DSQL's answer to a token that it does not take: one message whatever the fault, SQLSTATE 08006, and in some cases
- * a hint. AWS documents the hints (https://docs.aws.amazon.com/aurora-dsql/latest/userguide/troubleshooting.html); message
- * and SQLSTATE are what drivers print in public reports, such as https://github.com/dbcodeio/public/issues/637
- */
-export function accessDenied(hint?: string): ServerError {
-  return fatal('08006', 'unable to accept connection, access denied', hint)
-}
-
-/** The same from the mapping of IAM principals to database roles, which public reports show with SQLSTATE 28000. */
-export function roleDenied(): ServerError {
-  return fatal('28000', 'unable to accept connection, access denied')
 }
 
 export function fatal(sqlState: string, message: string, hint?: string): ServerError {

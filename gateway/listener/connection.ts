@@ -77,9 +77,12 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
       plain.destroy()
       return undefined
     }
-    socket = opening.socket
-    socket.on('error', (error) => logger.debug('gateway: a connection failed', { error }))
+    if (opening.kind === 'startup') {
+      socket = opening.socket
+      socket.on('error', (error) => logger.debug('gateway: a connection failed', { error }))
+    }
     request = parseStartup(opening.packet)
+    if (opening.kind === 'unencrypted') throw tlsRequired(plain, request, services)
     const login = logIn(opening.socket, request, services)
     const told = fatal('57014', 'canceling authentication due to timeout')
     // A session that is opened after the deadline belongs to nobody.
@@ -106,17 +109,27 @@ function tooSlow(told?: ServerError): Error {
   return refused(refusal('login-timeout', 'the login took longer than "loginTimeoutMs"', told))
 }
 
+function tlsRequired(
+  { remoteAddress = '' }: Socket,
+  { role, database }: StartupRequest,
+  { endpoints }: ConnectionServices,
+): Error {
+  const told = endpoints.first.answers.tlsRequired({ role, database, address: remoteAddress })
+  return refused(refusal('tls-required', 'the client began its login without TLS', told))
+}
+
 function openClient(
   socket: Socket,
-  { session, token, place }: LoggedIn,
+  { session, endpoint, login, place }: LoggedIn,
   { role, database, parameters }: StartupRequest,
   { cancelKeys, stats, faults, logger }: ConnectionServices,
 ): Client {
   const key = cancelKeys.issue(() => session.cancel())
-  stats.loginAccepted(token)
+  stats.loginAccepted(login)
   logger.debug('gateway: accepted a login', {
     role,
-    accessKeyId: token.accessKeyId,
+    provider: endpoint.provider,
+    identity: login.identity,
     processId: key.processId,
     applicationName: parameters.get('application_name'),
   })

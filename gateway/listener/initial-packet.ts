@@ -2,14 +2,15 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { CANCEL_REQUEST, GSSENC_REQUEST, SSL_REQUEST } from '../../core/wire/startup-packet.js'
-import { fatal, refusal } from '../auth/refusal.js'
+import { refusal } from '../auth/refusal.js'
 import { createPacketReader, type PacketReader } from '../wire/packet-reader.js'
 import { refused } from './login-refused.js'
 import type { TlsUpgrader } from './tls-upgrade.js'
 
-/** How a connection begins: with a startup packet over TLS, or with a request to cancel a query. */
+/** How a connection begins: with a startup packet, over TLS or without it, or with a request to cancel a query. */
 export type Opening =
   | { readonly kind: 'startup'; readonly socket: TLSSocket; readonly packet: Buffer }
+  | { readonly kind: 'unencrypted'; readonly packet: Buffer }
   | { readonly kind: 'cancel'; readonly processId: number; readonly secretKey: number }
 
 /**
@@ -39,17 +40,7 @@ export async function readOpening(plain: Socket, tls: TlsUpgrader): Promise<Open
     case CANCEL_REQUEST:
       return cancelRequest(first)
     default:
-      throw refused(
-        refusal(
-          'tls-required',
-          'the client began its login without TLS',
-          fatal(
-            '28000',
-            'unable to accept connection, TLS is required',
-            'Use sslmode=verify-full.',
-          ),
-        ),
-      )
+      return { kind: 'unencrypted', packet: first }
   }
 }
 

@@ -2,10 +2,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { serveConnection, type Connection, type ConnectionServices } from './connection.js'
 
-export interface ListenerServices extends Omit<ConnectionServices, 'hasRoom'> {
-  maxConnections: number
-}
-
 export interface Listener {
   readonly port: number
   /** Tells the clients, ends every connection, and resolves once the port is free. */
@@ -16,15 +12,14 @@ export interface Listener {
 export async function listen(
   host: string,
   port: number,
-  services: ListenerServices,
+  services: ConnectionServices,
 ): Promise<Listener> {
-  const { stats, logger, maxConnections } = services
+  const { stats, logger } = services
   const connections = new Map<Socket, Connection>()
-  const hasRoom = (): boolean => connections.size <= maxConnections
   // The protocol is made of small messages that wait for each other: Nagle's algorithm would add 40 ms to each.
   const server = createServer({ noDelay: true }, (socket) => {
     stats.connectionOpened()
-    connections.set(socket, serveConnection(socket, { ...services, hasRoom }))
+    connections.set(socket, serveConnection(socket, services))
     socket.once('close', () => {
       connections.delete(socket)
       stats.connectionClosed()

@@ -7,6 +7,24 @@ export function authenticationCleartextPassword(): Buffer {
   return message(BackendType.authentication, int32(3))
 }
 
+/** Asks the client for the MD5 hash of its password and this salt of four bytes. */
+export function authenticationMd5Password(salt: Buffer): Buffer {
+  return message(BackendType.authentication, int32(5), salt)
+}
+
+/** Offers the client SASL mechanisms, the preferred one first. */
+export function authenticationSasl(mechanisms: readonly string[]): Buffer {
+  return message(BackendType.authentication, int32(10), ...mechanisms.map(cString), Buffer.alloc(1))
+}
+
+export function authenticationSaslContinue(data: string): Buffer {
+  return message(BackendType.authentication, int32(11), Buffer.from(data))
+}
+
+export function authenticationSaslFinal(data: string): Buffer {
+  return message(BackendType.authentication, int32(12), Buffer.from(data))
+}
+
 export function authenticationOk(): Buffer {
   return message(BackendType.authentication, int32(0))
 }

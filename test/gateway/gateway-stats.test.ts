@@ -2,15 +2,20 @@ import { createStats } from '../../gateway/gateway-stats.js'
 
 describe('createStats', () => {
   const login = (name: string, expiresAt: number) => ({
-    accessKeyId: 'AKIDEXAMPLE',
-    signature: Buffer.from(name),
-    expiresAt,
+    identity: 'AKIDEXAMPLE',
+    token: { fingerprint: name, expiresAt },
   })
 
   it('counts a token once, however often it is used', () => {
     const stats = createStats(() => 0)
     for (const name of ['one', 'two', 'one', 'one']) stats.loginAccepted(login(name, 900))
     expect(stats.read()).toMatchObject({ loginsAccepted: 4, distinctTokens: 2 })
+  })
+
+  it('counts logins without a token, and no token for them', () => {
+    const stats = createStats(() => 0)
+    stats.loginAccepted({ identity: 'app', token: undefined })
+    expect(stats.read()).toMatchObject({ loginsAccepted: 1, sessionsOpen: 1, distinctTokens: 0 })
   })
 
   it('counts every token of a long life, most of which have ended', () => {

@@ -9,7 +9,12 @@ describe('gatewaySettings', () => {
     expect(gatewaySettings({})).toMatchObject({
       host: '127.0.0.1',
       port: 0,
-      clusters: [expect.stringMatching(/^[a-z0-9]{26}\.dsql\.us-east-1\.on\.aws$/)],
+      endpoints: [
+        {
+          provider: 'aurora-dsql',
+          hosts: [expect.stringMatching(/^[a-z0-9]{26}\.dsql\.us-east-1\.on\.aws$/)],
+        },
+      ],
       principals: [],
       roles: ['admin', 'app'],
       database: 'postgres',
@@ -44,7 +49,12 @@ describe('gatewaySettings', () => {
     expect(gatewaySettings(given)).toMatchObject({
       host: '127.8.0.1',
       port: 5432,
-      clusters: [CLUSTER, '01234567890123456789012345.dsql-fnh4.eu-west-1.on.aws'],
+      endpoints: [
+        {
+          provider: 'aurora-dsql',
+          hosts: [CLUSTER, '01234567890123456789012345.dsql-fnh4.eu-west-1.on.aws'],
+        },
+      ],
       principals: [PRINCIPAL],
       roles: ['admin', 'shop'],
       database: 'orders',

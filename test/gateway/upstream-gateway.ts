@@ -51,14 +51,14 @@ export function recordLog(): LogRecorder {
 }
 
 /** Registers the start and the end of a server; gives gateways in front of it, which end with the test file. */
-export function usePostgres(): {
+export function usePostgres(roles: readonly string[] = ['admin', 'app']): {
   server: () => PostgresServer
   start: (options?: GatewayOptions) => Promise<Gateway>
 } {
   let server: PostgresServer
   const gateways: Gateway[] = []
   beforeAll(async () => {
-    server = await launchPostgres({ roles: ['admin', 'app'] })
+    server = await launchPostgres({ roles })
   })
   afterAll(async () => {
     await Promise.all(gateways.map((gateway) => gateway.close()))

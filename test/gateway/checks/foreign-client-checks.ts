@@ -8,7 +8,7 @@ import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { Client } from 'pg'
 import type { Gateway } from '../../../gateway/index.js'
-import { sdkToken } from '../auth/verifier-setting.js'
+import { sdkToken } from '../auth/aurora-dsql/verifier-setting.js'
 
 export function describeForeignClients(gatewayOf: () => Gateway): void {
   let directory: string

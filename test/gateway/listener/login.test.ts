@@ -1,5 +1,5 @@
 import type { Gateway, RefusalReason } from '../../../gateway/index.js'
-import { sdkToken } from '../auth/verifier-setting.js'
+import { sdkToken } from '../auth/aurora-dsql/verifier-setting.js'
 import { errorFields, openTls, password, query, startup } from '../raw-client.js'
 import { recordLog, usePostgres } from '../upstream-gateway.js'
 import { frontend, int32, text } from '../wire/frontend-messages.js'

@@ -1,14 +1,10 @@
-/** Checks of the principals and roles that are given to a gateway. */
-import { PgIamError } from '../../core/errors.js'
-import { checkOptions, invalidOption, text, type Check } from '../../core/options/check.js'
+/** Checks of the AWS principals that are given to a gateway. */
+import { PgIamError } from '../../../core/errors.js'
+import { checkOptions, invalidOption, type Check } from '../../../core/options/check.js'
+import { roleNames } from '../role-names.js'
 import type { PrincipalOptions } from './principals.js'
 
-export const roleNames: Check<readonly string[]> = (value, name) => {
-  if (!Array.isArray(value)) throw invalidOption(name, 'an array of role names', value)
-  return [...new Set(value.map((role: unknown, index) => roleName(role, `${name}[${index}]`)))]
-}
-
-export const principals: Check<readonly PrincipalOptions[]> = (value, name) => {
+export const principalList: Check<readonly PrincipalOptions[]> = (value, name) => {
   if (!Array.isArray(value) || value.length === 0)
     throw invalidOption(name, 'an array of at least one principal', value)
   const checked = value.map((item: unknown, index) => principal(item, `${name}[${index}]`))
@@ -56,11 +52,4 @@ const secret: Check<string> = (value, name) => {
 /** Does not show what came: it may be the secret, with one bracket too many. */
 function missing(name: string): PgIamError {
   return new PgIamError('ERR_OPTION_INVALID', `"${name}" must be a non-empty string`)
-}
-
-/** PostgreSQL cuts longer names without a word, and then they are names of other roles. */
-const roleName: Check<string> = (value, name) => {
-  const role = text(value, name)
-  if (Buffer.byteLength(role) > 63) throw invalidOption(name, 'a name of at most 63 bytes', value)
-  return role
 }

@@ -1,10 +1,15 @@
-/** Takes apart a token that is a presigned request without its scheme, as Aurora DSQL's are. */
+/** Takes apart a token that is a presigned request without its scheme, as those of Aurora DSQL and RDS are. */
 import type { CredentialScope, PresignedRequest } from './sigv4.js'
 
 export interface PresignedToken {
   readonly accessKeyId: string
+  /** Without a port. */
   readonly host: string
+  /** Given where the form of the host has one. */
+  readonly port: number | undefined
   readonly action: string | undefined
+  /** RDS: the role that it lets in as. */
+  readonly dbUser: string | undefined
   readonly sessionToken: string | undefined
   readonly scope: CredentialScope
   /** When it was signed, in epoch milliseconds. */
@@ -16,12 +21,16 @@ export interface PresignedToken {
   readonly request: PresignedRequest
 }
 
+/** What stands in front of the parameters: Aurora DSQL signs for a host, RDS for one of its ports. */
+export type HostForm = 'host' | 'host:port'
+
 /** Returns the parts of the token, or says in one sentence, without showing any of it, what is wrong with it. */
-export function parsePresignedToken(token: string): PresignedToken | string {
+export function parsePresignedToken(token: string, form: HostForm): PresignedToken | string {
   const separator = token.indexOf('/?')
   if (separator <= 0) return 'it is not a host name, "/?" and parameters'
-  const host = token.slice(0, separator)
-  if (!/^[A-Za-z0-9.-]+$/.test(host)) return 'its host is no host name'
+  const authority = token.slice(0, separator)
+  const target = parseAuthority(authority, form)
+  if (target === undefined) return `what it is for is not of the form ${form.toUpperCase()}`
   const parameters = parseQuery(token.slice(separator + 2))
   if (typeof parameters === 'string') return parameters
 
@@ -47,15 +56,25 @@ export function parsePresignedToken(token: string): PresignedToken | string {
   signed.delete('X-Amz-Signature')
   return {
     accessKeyId,
-    host,
+    ...target,
     action: parameters.get('Action'),
+    dbUser: parameters.get('DBUser'),
     sessionToken: parameters.get('X-Amz-Security-Token'),
     scope,
     signedAt,
     durationSecs: Number(duration),
     signature: Buffer.from(take('X-Amz-Signature'), 'hex'),
-    request: { host, parameters: signed, timestamp, scope },
+    request: { host: authority, parameters: signed, timestamp, scope },
   }
+}
+
+function parseAuthority(
+  authority: string,
+  form: HostForm,
+): Pick<PresignedToken, 'host' | 'port'> | undefined {
+  const [, host, digits] = /^([A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(authority) ?? []
+  if (host === undefined || (form === 'host:port') !== (digits !== undefined)) return undefined
+  return { host, port: digits === undefined ? undefined : Number(digits) }
 }
 
 const REQUIRED = [

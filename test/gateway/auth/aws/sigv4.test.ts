@@ -1,5 +1,8 @@
-import { parsePresignedToken, type PresignedToken } from '../../../gateway/auth/presigned-token.js'
-import { createSigner } from '../../../gateway/auth/sigv4.js'
+import {
+  parsePresignedToken,
+  type PresignedToken,
+} from '../../../../gateway/auth/aws/presigned-token.js'
+import { createSigner } from '../../../../gateway/auth/aws/sigv4.js'
 
 const SCOPE = 'AKIDEXAMPLE%2F20150830%2Fus-east-1%2Fservice%2Faws4_request'
 const SIGNED = `X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${SCOPE}&X-Amz-Date=20150830T123600Z&X-Amz-SignedHeaders=host&X-Amz-Expires=3600`
@@ -39,7 +42,7 @@ const AWS_TEST_SUITE: [name: string, query: string, signature: string][] = [
 describe('createSigner', () => {
   it.each(AWS_TEST_SUITE)('gives the signature of AWS’s test %s', (_name, query, signature) => {
     const token = `example.amazonaws.com/?${query}&X-Amz-Signature=${signature}`
-    const { request } = parsePresignedToken(token) as PresignedToken
+    const { request } = parsePresignedToken(token, 'host') as PresignedToken
     const sign = createSigner('wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY')
     expect(sign(request).toString('hex')).toBe(signature)
   })

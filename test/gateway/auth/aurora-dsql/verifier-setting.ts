@@ -1,12 +1,10 @@
 /** A verifier with known principals, and tokens for it by the signer of the AWS SDK. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
-import {
-  createAuroraDsqlVerifier,
-  type LoginAttempt,
-  type VerifierSettings,
-} from '../../../gateway/auth/aurora-dsql-verifier.js'
-import { createSigner } from '../../../gateway/auth/sigv4.js'
-import { createPrincipals, type PrincipalOptions } from '../../../gateway/auth/principals.js'
+import { createAuroraDsqlVerifier } from '../../../../gateway/auth/aurora-dsql/verifier.js'
+import { createSigner } from '../../../../gateway/auth/aws/sigv4.js'
+import { createPrincipals, type PrincipalOptions } from '../../../../gateway/auth/aws/principals.js'
+import type { Refusal } from '../../../../gateway/auth/refusal.js'
+import type { LoginAttempt, Verdict } from '../../../../gateway/auth/verifier.js'
 
 export const CLUSTER = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
 export const OTHER_CLUSTER = '01234567890123456789012345.dsql.eu-west-1.on.aws'
@@ -14,7 +12,7 @@ export const OTHER_CLUSTER = '01234567890123456789012345.dsql.eu-west-1.on.aws'
 export const PRINCIPAL: PrincipalOptions = {
   accessKeyId: 'AKIDEXAMPLE',
   secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY',
-  roles: ['admin', 'app', 'ghost'],
+  roles: ['admin', 'app'],
 }
 
 export interface TokenSettings {
@@ -43,7 +41,6 @@ export function sdkToken(settings: TokenSettings = {}): Promise<string> {
 export interface Verification extends Partial<LoginAttempt> {
   token: string
   principals?: readonly (PrincipalOptions & { expiresAt?: number })[]
-  settings?: Partial<VerifierSettings>
   /** Epoch milliseconds. */
   now?: number
 }
@@ -55,19 +52,20 @@ export function verdict(verification: Verification): string {
 }
 
 /** The refusal, or `undefined` when the login is accepted. */
-export function refusalOf({ token, principals = [PRINCIPAL], ...rest }: Verification) {
-  const registry = createPrincipals()
+export function refusalOf({
+  token,
+  principals = [PRINCIPAL],
+  ...rest
+}: Verification): Refusal | undefined {
+  const registry = createPrincipals([{ accessKeyId: 'AKIDFIRST', secretAccessKey: 's', roles: [] }])
   for (const { expiresAt, ...principal } of principals) registry.add(principal, expiresAt)
-  const verify = createAuroraDsqlVerifier({
+  const verifier = createAuroraDsqlVerifier({
     principals: registry,
     clusters: [CLUSTER, OTHER_CLUSTER],
-    roles: ['admin', 'app'],
-    database: 'postgres',
     clock: () => rest.now ?? Date.now(),
-    ...rest.settings,
   })
-  const { role = 'app', database = 'postgres', servername } = rest
-  const answer = verify({ token, role, database, servername })
+  const { role = 'app', database = 'postgres', servername, clusterId } = rest
+  const answer = verifier.verify({ token, role, database, servername, clusterId }) as Verdict
   return 'refused' in answer ? answer.refused : undefined
 }
 

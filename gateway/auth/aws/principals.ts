@@ -28,12 +28,20 @@ export interface Principals {
   add(options: PrincipalOptions, expiresAt?: number): GatewayCredentials
   /** Forgets the access key. Returns `false` for one that was not known. */
   revoke(accessKeyId: string): boolean
+  /** Whether there is a principal that may log in as this role. */
+  anyMayUse(role: string): boolean
+  /** The credentials of the first principal; it is always there, though it may be revoked. */
+  credentials(): GatewayCredentials
+  /** The roles of the first principal. */
+  roles(): readonly string[]
 }
 
-export function createPrincipals(): Principals {
+export function createPrincipals(
+  given: readonly [PrincipalOptions, ...PrincipalOptions[]],
+): Principals {
   const known = new Map<string, Principal>()
   const revoked = new Set<string>()
-  return {
+  const principals: Principals = {
     find: (accessKeyId) => known.get(accessKeyId),
     wasRevoked: (accessKeyId) => revoked.has(accessKeyId),
     add({ accessKeyId, secretAccessKey, sessionToken, roles }, expiresAt) {
@@ -52,7 +60,28 @@ export function createPrincipals(): Principals {
       revoked.add(accessKeyId)
       return true
     },
+    anyMayUse: (role) => [...known.values()].some(({ roles }) => roles.has(role)),
+    credentials: () => firstCredentials,
+    roles: () => first.roles,
   }
+  const [first, ...others] = given
+  const firstCredentials = principals.add(first)
+  for (const other of others) principals.add(other)
+  return principals
+}
+
+/** The principals of one endpoint: its own, else those that it shares with all others. */
+export function ownPrincipals(
+  own: readonly PrincipalOptions[] | undefined,
+  shared: Principals,
+): Principals {
+  const [first, ...others] = own ?? []
+  return first === undefined ? shared : createPrincipals([first, ...others])
+}
+
+/** All roles that one of the principals may log in as. */
+export function rolesOf(principals: readonly PrincipalOptions[] = []): string[] {
+  return principals.flatMap(({ roles }) => roles)
 }
 
 /** Makes up an access key that looks like AWS's: `AKIA` for a permanent one, `ASIA` for a temporary one. */

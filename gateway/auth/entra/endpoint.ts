@@ -1,0 +1,172 @@
+/** Endpoints of Azure Database for PostgreSQL with Microsoft Entra ID: their options, and their logins. */
+import { randomUUID } from 'node:crypto'
+import { PgIamError } from '../../../core/errors.js'
+import {
+  checkOptions,
+  integerWithin,
+  invalidOption,
+  matching,
+  oneOf,
+  text,
+  type Check,
+  type Checked,
+} from '../../../core/options/check.js'
+import { CLOUDS, azureCloudOf } from '../../../core/providers/entra/cloud.js'
+import { POSTGRES_ANSWERS } from '../answers.js'
+import { cleartextToken } from '../cleartext-token.js'
+import type { CommonEndpointOptions, EndpointDefinition } from '../endpoint.js'
+import { COMMON_ENDPOINT_CHECKS, requiredOption } from '../endpoint-options.js'
+import { roleNames } from '../role-names.js'
+import { trustworthyUrl } from '../trustworthy-url.js'
+import { loadJose } from './load-jose.js'
+import { createOwnIssuer } from './own-issuer.js'
+import { createPublishedKeys, type KeySource, type PublishedKeySet } from './published-keys.js'
+import { createEntraVerifier, type EntraPrincipal } from './verifier.js'
+
+export interface EntraEndpoint extends CommonEndpointOptions {
+  provider: 'entra'
+  /** Who may log in here, and as which roles. At least one. */
+  principals: readonly EntraPrincipal[]
+  /** The ID of the tenant that tokens must be of. Needed with the keys of another issuer; made up otherwise. */
+  tenantId?: string
+  /** What tokens must be for. Default: the databases of the cloud that the first host name is of. */
+  audience?: string
+  /**
+   * Who must have issued the tokens. Where neither `jwks` nor `jwksUri` is given the keys are those that its metadata name, such
+   * as `https://login.microsoftonline.com/TENANT/v2.0`. Default: Microsoft's issuers for the tenant.
+   */
+  issuer?: string
+  /**
+   * The public keys that tokens may be signed with, or a function that gives them, which is asked for each login. Without them,
+   * `jwksUri` or `issuer` the gateway is its own issuer, whose tokens `gateway.login()` uses.
+   */
+  jwks?: PublishedKeySet | (() => PublishedKeySet | Promise<PublishedKeySet>)
+  /** The address of such keys: https, or http on this machine. */
+  jwksUri?: string
+  /** For how long keys from an address are kept, in seconds, from 0 to 86,400. Default 300. */
+  jwksMaxAgeSecs?: number
+}
+
+export const entraEndpoint: EndpointDefinition<EntraEndpoint> = {
+  check(value, name) {
+    const given = checkOptions(value, CHECKS, `${name}.`)
+    refuseTwoKeySources(given, name)
+    const isForeign = keySourceOf(given) !== undefined
+    if (isForeign) requiredOption(given.tenantId, `${name}.tenantId`)
+    return {
+      ...given,
+      provider: 'entra',
+      hosts: requiredOption(given.hosts, `${name}.hosts`),
+      principals: requiredOption(given.principals, `${name}.principals`),
+    }
+  },
+  roles: ({ principals }) => principals.flatMap(({ roles }) => roles),
+  create(options, { clock }) {
+    const { hosts, principals, tenantId = randomUUID() } = options
+    const scope = CLOUDS[azureCloudOf(hosts[0] ?? '') ?? 'public'].scope
+    const resource = scope.replace(/\/\.default$/, '')
+    const issuers = issuersOf(options, tenantId)
+    const own = createOwnIssuer({
+      tenantId,
+      issuer: issuers[0],
+      objectId: principals[0]?.objectId ?? '',
+      clock,
+    })
+    const foreignKeys = keySourceOf(options)
+    const verifier = createEntraVerifier({
+      tenantId,
+      audiences:
+        options.audience === undefined
+          ? [resource, `${resource}/`, DATABASES_APPLICATION]
+          : [options.audience],
+      issuers,
+      keys: createPublishedKeys(foreignKeys ?? { read: own.keys }),
+      principals,
+      clock,
+    })
+    return {
+      method: cleartextToken(verifier),
+      answers: POSTGRES_ANSWERS,
+      prepare: loadJose,
+      roles: principals.flatMap(({ roles }) => roles),
+      loginOptions: foreignKeys === undefined ? { credentials: own.credential } : {},
+    }
+  },
+}
+
+/** "Azure OSSRDBMS Database": what the second version of tokens is for. It is the same in each tenant. */
+const DATABASES_APPLICATION = '123cd850-d9df-40bd-94d5-c9f07b7fa203'
+
+/** IDs of tenants and of objects are UUIDs, which Entra ID writes in lower case. */
+const uuid: Check<string> = (value, name) =>
+  matching(UUID, 'a UUID such as 0b1f7a2e-6c3d-4e8f-8a90-1c2d3e4f5a01')(value, name).toLowerCase()
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+const keySet: Check<PublishedKeySet | (() => PublishedKeySet | Promise<PublishedKeySet>)> = (
+  value,
+  name,
+) => {
+  if (typeof value === 'function') return value as () => PublishedKeySet
+  if (Array.isArray((value as { keys?: unknown } | null)?.keys)) return value as PublishedKeySet
+  throw invalidOption(name, 'a JSON Web Key Set or a function that returns one', value)
+}
+
+const principals: Check<readonly EntraPrincipal[]> = (value, name) => {
+  if (!Array.isArray(value) || value.length === 0)
+    throw invalidOption(name, 'an array of at least one principal', value)
+  return value.map((item: unknown, index) => {
+    const prefix = `${name}[${index}].`
+    const { objectId, roles } = checkOptions(item, { objectId: uuid, roles: roleNames }, prefix)
+    return {
+      objectId: requiredOption(objectId, `${prefix}objectId`),
+      roles: requiredOption(roles, `${prefix}roles`),
+    }
+  })
+}
+
+const CHECKS = {
+  ...COMMON_ENDPOINT_CHECKS,
+  provider: oneOf('entra'),
+  principals,
+  tenantId: uuid,
+  audience: text,
+  issuer: trustworthyUrl,
+  jwks: keySet,
+  jwksUri: trustworthyUrl,
+  jwksMaxAgeSecs: integerWithin(0, 86_400, 'seconds'),
+} as const
+
+type KeyOptions = Pick<Checked<typeof CHECKS>, 'issuer' | 'jwks' | 'jwksUri' | 'jwksMaxAgeSecs'>
+
+function keySourceOf({ jwks, jwksUri, issuer, jwksMaxAgeSecs }: KeyOptions): KeySource | undefined {
+  const maxAgeMs = (jwksMaxAgeSecs ?? 300) * 1_000
+  if (jwks !== undefined) return { read: typeof jwks === 'function' ? jwks : () => jwks }
+  if (jwksUri !== undefined) return { url: jwksUri, maxAgeMs }
+  return issuer === undefined ? undefined : { issuer, maxAgeMs }
+}
+
+function refuseTwoKeySources(given: KeyOptions, name: string): void {
+  const conflict = (one: string, other: string): PgIamError =>
+    new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"${name}.${one}" and "${name}.${other}" must not be given together`,
+    )
+  if (given.jwks === undefined) return
+  if (given.jwksUri !== undefined) throw conflict('jwks', 'jwksUri')
+  if (given.jwksMaxAgeSecs !== undefined) throw conflict('jwks', 'jwksMaxAgeSecs')
+}
+
+/**
+ * Tokens for databases are of the first version, which name another issuer than the metadata of the second one do.
+ * See https://learn.microsoft.com/entra/identity-platform/access-tokens
+ */
+function issuersOf(
+  { issuer, hosts }: EntraEndpoint,
+  tenantId: string,
+): readonly [string, ...string[]] {
+  const cloud = azureCloudOf(hosts[0] ?? '') ?? 'public'
+  const version1 = `https://sts.${cloud === 'china' ? 'chinacloudapi.cn' : 'windows.net'}/${tenantId}/`
+  const version2 = `${CLOUDS[cloud].authorityHost}/${tenantId}/v2.0`
+  return issuer === undefined || issuer === version2 ? [version1, version2] : [issuer]
+}

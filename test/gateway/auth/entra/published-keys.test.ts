@@ -1,0 +1,143 @@
+import {
+  createPublishedKeys,
+  type KeySource,
+} from '../../../../gateway/auth/entra/published-keys.js'
+import { rejectionOf } from '../../../core/support/caught.js'
+import { startEntraIssuer, type EntraIssuer } from '../../../support/issuers/entra-issuer.js'
+import { createSigningKeys, type SigningKeys } from '../../../support/issuers/signing-keys.js'
+import { entraSetting } from './entra-setting.js'
+
+let keys: SigningKeys
+let issuer: EntraIssuer
+beforeAll(async () => {
+  keys = await createSigningKeys()
+})
+beforeEach(async () => {
+  issuer = await startEntraIssuer({ keys })
+})
+afterEach(() => issuer.close())
+
+const keysUrl = (): string => `${issuer.url}/${issuer.tenantId}/discovery/v2.0/keys`
+const issuerUrl = (): string => `${issuer.url}/${issuer.tenantId}/v2.0`
+const keyRequests = (): number =>
+  issuer.requests.filter((request) => request.endsWith('/discovery/v2.0/keys')).length
+
+/** Verifies tokens with the keys of the issuer, as they are read from `source`. */
+function reading(source: KeySource) {
+  const setting = entraSetting(issuer.keys, source)
+  return {
+    reason: async (keyId?: string): Promise<string> =>
+      setting.reason(await setting.token({}, keyId === undefined ? {} : { keyId })),
+  }
+}
+
+describe.each<[string, (maxAgeMs: number) => KeySource]>([
+  ['the keys at an address', (maxAgeMs) => ({ url: keysUrl(), maxAgeMs })],
+  ['the keys of an issuer', (maxAgeMs) => ({ issuer: issuerUrl(), maxAgeMs })],
+])('%s', (_what, source) => {
+  it('are read once for many logins', async () => {
+    const { reason } = reading(source(60_000))
+    expect(issuer.requests).toEqual([])
+    expect([await reason(), await reason(), await reason()]).toEqual(Array(3).fill('accepted'))
+    expect(new Set(issuer.requests).size).toBe(issuer.requests.length)
+    expect(keyRequests()).toBe(1)
+  })
+
+  it('are read again for each login where they are not to be kept', async () => {
+    const { reason } = reading(source(0))
+    expect([await reason(), await reason()]).toEqual(['accepted', 'accepted'])
+    expect(keyRequests()).toBe(2)
+  })
+
+  it('lose their effect when they are taken back', async () => {
+    const { reason } = reading(source(0))
+    const old = issuer.keys.current()
+    await issuer.keys.rotate()
+    expect([await reason(old), await reason()]).toEqual(['accepted', 'accepted'])
+    issuer.keys.revoke(old)
+    expect([await reason(old), await reason()]).toEqual(['key-revoked', 'accepted'])
+  })
+
+  it('that cannot be read let nobody in, and are asked for again', async () => {
+    const { reason } = reading(source(60_000))
+    for (const answer of [
+      { status: 503, body: 'later' },
+      { body: 'no JSON' },
+      { body: { keys: 'none' } },
+      { status: 302, headers: { location: keysUrl() }, body: '' },
+    ]) {
+      issuer.intercept(() => answer)
+      expect(await reason()).toBe('verifier-failed')
+    }
+    issuer.intercept(() => undefined)
+    expect(await reason()).toBe('accepted')
+  })
+
+  it('of an issuer that is gone let nobody in', async () => {
+    const { reason } = reading(source(0))
+    expect(await reason()).toBe('accepted')
+    await issuer.close()
+    expect(await reason()).toBe('verifier-failed')
+  })
+})
+
+describe('the metadata of an issuer', () => {
+  it('are not believed when they are those of another one', async () => {
+    const { reason } = reading({ issuer: issuerUrl(), maxAgeMs: 0 })
+    issuer.intercept(({ path }) =>
+      path.endsWith('/openid-configuration')
+        ? { body: { issuer: 'https://other.example.com', jwks_uri: keysUrl() } }
+        : undefined,
+    )
+    expect(await reason()).toBe('verifier-failed')
+    expect(keyRequests()).toBe(0)
+  })
+
+  it('are not followed to an address that could be anybody’s', async () => {
+    const { port, pathname } = new URL(keysUrl())
+    // The first of them would lead to the right keys.
+    for (const url of [
+      `http://0.0.0.0:${port}${pathname}`,
+      'http://keys.example.com/',
+      'keys',
+      5,
+    ]) {
+      const { reason } = reading({ issuer: issuerUrl(), maxAgeMs: 0 })
+      issuer.intercept(({ path }) =>
+        path.endsWith('/openid-configuration')
+          ? { body: { issuer: issuerUrl(), jwks_uri: url } }
+          : undefined,
+      )
+      expect(await reason()).toBe('verifier-failed')
+    }
+    expect(keyRequests()).toBe(0)
+  })
+})
+
+describe('keys that a function gives', () => {
+  it('are asked for each login', async () => {
+    let asked = 0
+    const read = () => {
+      asked++
+      return issuer.keys.published()
+    }
+    const { reason } = reading({ read: async () => Promise.resolve(read()) })
+    expect([await reason(), await reason()]).toEqual(['accepted', 'accepted'])
+    expect(asked).toBe(2)
+  })
+
+  it('let nobody in when the function fails', async () => {
+    const { reason } = reading({ read: () => Promise.reject(new Error('vault is sealed')) })
+    expect(await reason()).toBe('verifier-failed')
+  })
+
+  it('are remembered only once they were published', async () => {
+    const published = createPublishedKeys({ read: keys.published })
+    const id = issuer.keys.current()
+    expect(published.wasPublished(id)).toBe(false)
+    await rejectionOf(
+      published.find({ alg: 'RS256', kid: 'other' }, {} as never) as Promise<unknown>,
+    )
+    expect([published.wasPublished(id), published.wasPublished('other')]).toEqual([true, false])
+  })
+})

@@ -1,0 +1,228 @@
+import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
+import * as fc from 'fast-check'
+import {
+  AUDIENCE,
+  OBJECT_ID,
+  OTHER_OBJECT_ID,
+  OTHER_TENANT,
+  entraClaims,
+  type EntraClaims,
+} from '../../../support/issuers/entra-claims.js'
+import { createSigningKeys, type SigningKeys } from '../../../support/issuers/signing-keys.js'
+import { ISSUER, NOW, entraSetting, type EntraSetting } from './entra-setting.js'
+
+let keys: SigningKeys
+let setting: EntraSetting
+beforeAll(async () => {
+  keys = await createSigningKeys()
+  setting = entraSetting(keys)
+})
+
+const seconds = (epochMs: number): number => Math.floor(epochMs / 1_000)
+const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+describe('a token of Entra ID', () => {
+  it('is accepted for a role of its owner, until it ends', async () => {
+    const token = await setting.token()
+    expect(await setting.verdict(token)).toEqual({
+      accepted: {
+        identity: OBJECT_ID,
+        token: {
+          fingerprint: Buffer.from(token.split('.')[2] ?? '', 'base64url'),
+          expiresAt: NOW + 3_600_000,
+        },
+      },
+    })
+  })
+
+  it('is accepted for a role of a group of its owner', async () => {
+    const token = await setting.token({ oid: OTHER_OBJECT_ID, groups: ['x', OBJECT_ID] })
+    expect(await setting.verdict(token)).toMatchObject({ accepted: { identity: OTHER_OBJECT_ID } })
+  })
+
+  it('is accepted for any of the things that it may be for, by any of the issuers', async () => {
+    const own = { audiences: ['https://other', AUDIENCE] as const, issuers: ['https://x', ISSUER] }
+    expect(await setting.reason(await setting.token(), own)).toBe('accepted')
+    expect(await setting.reason(await setting.token({ aud: ['a', AUDIENCE] }))).toBe('accepted')
+  })
+
+  it('is refused from the moment on in which it ends', async () => {
+    const token = await setting.token()
+    const end = NOW + 3_600_000
+    expect(await setting.reason(token, { clock: () => end - 1_000 })).toBe('accepted')
+    expect(await setting.reason(token, { clock: () => end })).toBe('token-expired')
+  })
+
+  it('is refused until the moment in which it begins', async () => {
+    const token = await setting.token()
+    expect(await setting.reason(token, { clock: () => NOW - 1_000 })).toBe('token-not-yet-valid')
+    expect(await setting.reason(token, { clock: () => NOW })).toBe('accepted')
+  })
+})
+
+type Case = [title: string, reason: string, claims: EntraClaims, role?: string]
+
+describe('a token that was properly signed', () => {
+  const cases: Case[] = [
+    ['for something else', 'audience-wrong', { aud: 'https://management.azure.com' }],
+    ['for a longer name', 'audience-wrong', { aud: `${AUDIENCE}.example.com` }],
+    ['of another tenant', 'tenant-wrong', { tid: OTHER_TENANT }],
+    ['of another tenant under our issuer', 'tenant-wrong', { tid: OTHER_TENANT, iss: ISSUER }],
+    ['by another issuer', 'issuer-wrong', { iss: 'https://issuer.example.com/' }],
+    ['by our issuer without its slash', 'issuer-wrong', { iss: ISSUER.slice(0, -1) }],
+    ['that ended a minute ago', 'token-expired', { exp: seconds(NOW) - 60 }],
+    ['that begins in a minute', 'token-not-yet-valid', { nbf: seconds(NOW) + 60 }],
+    ['of somebody else', 'principal-unknown', { oid: OTHER_OBJECT_ID }],
+    ['of a member of other groups', 'principal-unknown', { oid: OTHER_OBJECT_ID, groups: ['x'] }],
+    ['with groups that are no list', 'principal-unknown', { oid: 'x', groups: OBJECT_ID }],
+    ['for a role of somebody else', 'role-not-allowed', {}, 'admin'],
+    ['for a role in other letters', 'role-not-allowed', {}, 'APP'],
+    ['without an end', 'claim-missing', { exp: undefined }],
+    ['without an audience', 'claim-missing', { aud: undefined }],
+    ['without an issuer', 'claim-missing', { iss: undefined }],
+    ['without a tenant', 'claim-missing', { tid: undefined }],
+    ['without an owner', 'claim-missing', { oid: undefined }],
+    ['with an end in words', 'token-malformed', { exp: 'never' as never }],
+  ]
+  it.each(cases)('%s is refused: %s', async (_title, reason, claims, role = 'app') => {
+    // A tenant that is left out is one that is not there, and not the usual one.
+    expect(await setting.reason(await setting.token(claims), { role })).toBe(reason)
+  })
+})
+
+describe('a signature', () => {
+  it('with a key that is not published is refused', async () => {
+    const others = await createSigningKeys()
+    const token = await others.sign(entraClaims({}, NOW))
+    expect(await setting.reason(token)).toBe('key-unknown')
+  })
+
+  it('with another key than the one that is named is refused', async () => {
+    const others = await createSigningKeys()
+    const token = await others.sign(entraClaims({}, NOW), { header: { kid: keys.current() } })
+    expect(await setting.reason(token)).toBe('signature-wrong')
+  })
+
+  it('with a key that was taken back is refused, and one with the next key is not', async () => {
+    const own = await createSigningKeys()
+    const rotating = entraSetting(own)
+    const old = own.current()
+    expect(await rotating.reason(await rotating.token())).toBe('accepted')
+    await own.rotate()
+    expect(await rotating.reason(await rotating.token({}, { keyId: old }))).toBe('accepted')
+    expect(await rotating.reason(await rotating.token())).toBe('accepted')
+    own.revoke(old)
+    expect(await rotating.reason(await rotating.token({}, { keyId: old }))).toBe('key-revoked')
+    expect(await rotating.reason(await rotating.token())).toBe('accepted')
+  })
+
+  it('is looked at before the claims', async () => {
+    const others = await createSigningKeys()
+    const claims = entraClaims({ aud: 'x', exp: 1, tid: OTHER_TENANT }, NOW)
+    const token = await others.sign(claims, { header: { kid: keys.current() } })
+    expect(await setting.reason(token)).toBe('signature-wrong')
+  })
+
+  it.each([
+    ['none', () => ''],
+    [
+      'HS256',
+      // The published key as the secret: the trick that makes of a public key one to sign with.
+      (text: string) =>
+        createHmac('sha256', JSON.stringify(keys.published().keys[0]))
+          .update(text)
+          .digest('base64url'),
+    ],
+    [
+      'ES256',
+      (text: string) => {
+        const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+        return sign('sha256', Buffer.from(text), privateKey).toString('base64url')
+      },
+    ],
+  ])('by the algorithm %s is refused', async (alg, make) => {
+    const text = `${encoded({ alg, typ: 'JWT', kid: keys.current() })}.${encoded(entraClaims({}, NOW))}`
+    expect(await setting.reason(`${text}.${make(text)}`)).toBe('algorithm-wrong')
+  })
+
+  it('with no key named is refused, also where there is one key only', async () => {
+    const token = await setting.token({}, { header: { kid: undefined } })
+    expect(await setting.reason(token)).toBe('token-malformed')
+  })
+})
+
+describe('what is no token', () => {
+  it('is refused with a reason and never an exception', async () => {
+    expect(await setting.reason('')).toBe('token-missing')
+    await fc.assert(
+      fc.asyncProperty(
+        fc.string({ unit: 'binary', minLength: 1, maxLength: 300 }),
+        async (text) => {
+          expect(await setting.reason(text)).toBe('token-malformed')
+        },
+      ),
+      { numRuns: 200 },
+    )
+  })
+
+  it('is a token of which one byte is changed', async () => {
+    const token = await setting.token()
+    await fc.assert(
+      fc.asyncProperty(fc.nat(token.length - 1), fc.stringMatching(/^[\w.]$/), async (at, byte) => {
+        fc.pre(token[at] !== byte)
+        // The last character of the signature has bits that mean nothing.
+        fc.pre(at < token.length - 1)
+        const changed = token.slice(0, at) + byte + token.slice(at + 1)
+        expect(await setting.reason(changed)).not.toBe('accepted')
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('is a token of which the claims are another’s', async () => {
+    const [head, , signature] = (await setting.token()).split('.') as [string, string, string]
+    const claims = encoded(entraClaims({ oid: OTHER_OBJECT_ID }, NOW))
+    expect(await setting.reason(`${head}.${claims}.${signature}`)).toBe('signature-wrong')
+  })
+})
+
+describe('a client', () => {
+  it.each<[EntraClaims, RegExp]>([
+    [
+      { aud: 'x' },
+      /^The access token does not have a valid audience claim\. Please acquire a new token for the resource "https:\/\/ossrdbms-aad\.database\.windows\.net"\.$/,
+    ],
+    [{ exp: 1 }, /^The access token has expired\. Please acquire a new token and retry\.$/],
+    [{ oid: undefined }, /^The access token doesn't have a valid oid claim\./],
+    [{ tid: OTHER_TENANT }, /^An error occurred while validating the access token\./],
+  ])('with the claims %j is told what Azure tells it', async (claims, message) => {
+    const { told } = await setting.refusal(await setting.token(claims))
+    expect(told).toMatchObject({
+      severity: 'FATAL',
+      sqlState: '28000',
+      message: expect.stringMatching(message),
+    })
+  })
+
+  it('with the wrong role is told of no token', async () => {
+    const { told } = await setting.refusal(await setting.token(), { role: 'admin' })
+    expect(told).toMatchObject({
+      sqlState: '28P01',
+      message: 'password authentication failed for user "admin"',
+    })
+  })
+
+  it('sees nothing of its token, and the log no more than its claims', async () => {
+    for (const claims of [
+      { aud: 'x' },
+      { exp: 1 },
+      { oid: OTHER_OBJECT_ID },
+      { iss: 'https://y' },
+    ]) {
+      const token = await setting.token(claims)
+      const { explanation, told } = await setting.refusal(token)
+      const shown = `${explanation} ${told?.message} ${told?.hint} ${told?.detail} ${told?.stack}`
+      for (const part of token.split('.')) expect(shown).not.toContain(part)
+    }
+  })
+})
