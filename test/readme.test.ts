@@ -1,11 +1,11 @@
-/** The README's programs compile as they stand, and run as they stand against a gateway in the place of the cluster. */
+/** The README's programs compile as they stand, and run as they stand against a gateway in the place of their databases. */
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { startGateway, type Gateway } from '../gateway/index.js'
 import type { PgIamErrorCode } from '../core/index.js'
 import { codeBlocks } from './support/readme/code-blocks.js'
+import { startReadmeDatabases, type ReadmeDatabases } from './support/readme/readme-databases.js'
 
 const run = promisify(execFile)
 const root = join(__dirname, '..')
@@ -16,9 +16,8 @@ const programs = codeBlocks(readme, 'ts').map((block, index) => ({
   ...block,
   name: `program-${index}`,
 }))
-const cluster = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
 
-let gateway: Gateway
+let databases: ReadmeDatabases
 
 beforeAll(async () => {
   rmSync(folder, { recursive: true, force: true })
@@ -35,11 +34,10 @@ beforeAll(async () => {
     join(folder, 'tsconfig.json'),
     JSON.stringify({ extends: '../../tsconfig.json', compilerOptions, include: ['.'] }),
   )
-  gateway = await startGateway({ clusters: [cluster] })
-  writeFileSync(join(folder, 'ca.pem'), gateway.ca)
+  databases = await startReadmeDatabases(folder)
 })
 
-afterAll(() => gateway?.close())
+afterAll(() => databases?.close())
 
 describe('README.md', () => {
   it('has programs that compile under strict', async () => {
@@ -52,19 +50,11 @@ describe('README.md', () => {
   })
 
   it.each(programs)('has a program that runs, in "$heading" at line $line', async ({ name }) => {
-    const preload = join(root, 'test/support/readme/cluster-on-loopback.cjs')
-    const { accessKeyId, secretAccessKey } = gateway.credentials
-    const env = {
-      PATH: process.env['PATH'],
-      AWS_ACCESS_KEY_ID: accessKeyId,
-      AWS_SECRET_ACCESS_KEY: secretAccessKey,
-      PGPORT: String(gateway.port),
-      PGSSLROOTCERT: join(folder, 'ca.pem'),
-    }
+    const preload = join(root, 'test/support/readme/databases-on-loopback.cjs')
     const { stderr } = await run(
       process.execPath,
       ['--require', preload, join(folder, 'out', `${name}.js`)],
-      { env },
+      { env: databases.env },
     )
     expect(stderr).toBe('')
   })
