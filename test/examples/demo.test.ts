@@ -53,7 +53,7 @@ describe('npm start', () => {
   })
 
   it.each([
-    ['expired', '08006', 'the token'],
+    ['expired', '08006', 'Signature'],
     ['forged', '08006', 'the signature'],
     ['other role', '28000', 'the principal'],
   ])('shows what both sides saw of the bad token: %s', (token, sqlState, logged) => {

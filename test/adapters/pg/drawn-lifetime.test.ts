@@ -1,0 +1,37 @@
+import { Pool } from 'pg'
+import { drawnLifetimeSeconds } from '../../../adapters/pg/drawn-lifetime.js'
+import { pgConfig } from '../../../adapters/pg.js'
+import { auroraDsql } from '../../../core/index.js'
+import { useContractServer } from '../../support/adapter-contract/use-contract-server.js'
+import { atOnce } from '../../support/adapter-contract/contract-context.js'
+
+describe('drawnLifetimeSeconds', () => {
+  const server = useContractServer()
+
+  it('is another number each time that it is reckoned with, between four fifths of the lifetime and all of it', () => {
+    const host = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
+    const lifetime = drawnLifetimeSeconds(auroraDsql({ host, user: 'app', maxLifetimeSecs: 100 }))
+    const draws = Array.from({ length: 50 }, () => lifetime * 1_000)
+    expect(new Set(draws).size).toBe(50)
+    expect(Math.min(...draws)).toBeGreaterThanOrEqual(80_000)
+    expect(Math.max(...draws)).toBeLessThanOrEqual(100_000)
+  })
+
+  it('is asked by pg-pool for each connection that it makes', async () => {
+    let asked = 0
+    const counting = {
+      valueOf: () => {
+        asked++
+        return 1_000
+      },
+    } as unknown as number
+    const config = pgConfig(server().login(), { max: 3, maxLifetimeSeconds: counting })
+    const pool = new Pool(config)
+    asked = 0
+    await atOnce(9, () => pool.query('SELECT 1'))
+    const { totalCount } = pool
+    await pool.end()
+    expect(totalCount).toBe(3)
+    expect(asked).toBeGreaterThanOrEqual(totalCount)
+  })
+})
