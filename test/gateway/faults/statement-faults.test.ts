@@ -40,6 +40,20 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
       expect(await itemsIn(gateway())).toEqual([1])
     })
 
+    it('come again on the same session, once those before them are over', async () => {
+      await withClient(gateway(), async (client) => {
+        for (const at of ['statement', 'commit', 'statement', 'commit'] as const) {
+          await run(client, 'BEGIN')
+          gateway().faults.raiseConflicts({ at })
+          const error = await rejectionOf(run(client, at === 'commit' ? 'COMMIT' : 'SELECT 1'))
+          expect(error).toMatchObject({ code: '40001' })
+          if (at === 'statement') await run(client, 'ROLLBACK')
+          // Nothing is armed any more.
+          expect(await run(client, 'SELECT 2 AS two')).toMatchObject({ rows: [{ two: 2 }] })
+        }
+      })
+    })
+
     it('raise a conflict at a statement, which fails its transaction', async () => {
       await withClient(gateway(), async (client) => {
         await begin(client)
@@ -137,7 +151,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
   it('are no more when they were cleared', async () => {
     const { faults } = gateway()
     faults.raiseConflicts({ times: 5 })
-    faults.raiseConflicts({ at: 'statement', probability: 1 })
+    for (const at of ['statement', 'commit'] as const) faults.raiseConflicts({ at, probability: 1 })
     for (const at of ['statement', 'before-commit', 'after-commit'] as const)
       faults.cut({ at, times: 5 })
     faults.rejectLogins({ times: 5 })
