@@ -2,6 +2,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { format, resolveConfig } from 'prettier'
+import { seedOf } from '../common/command-line.js'
+import { describeMachine } from '../common/machine.js'
+import { terminalTable } from '../common/report/terminal-table.js'
 import { HOURS, SAME_AT_START, SAME_WITH_LIFETIMES, runBenchmark, without } from './benchmark.js'
 import {
   lifetimesChart,
@@ -9,7 +12,6 @@ import {
   regionReturnsChart,
   startChart,
 } from './report/charts.js'
-import { describeMachine } from './report/machine.js'
 import { page } from './report/page.js'
 import {
   lifetimesTable,
@@ -17,13 +19,11 @@ import {
   regionReturnsTable,
   startTable,
 } from './report/tables.js'
-import { terminalTable } from './report/terminal.js'
 import { FLEET, HOME } from './scenarios.js'
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' } } })
-  const seed = Number(values.seed)
-  if (!Number.isSafeInteger(seed)) throw new Error(`"--seed" must be a whole number`)
+  const seed = seedOf(values.seed)
 
   const startedAt = Date.now()
   const records = await runBenchmark(seed, (line) => process.stderr.write(`${line}\n`))

@@ -4,7 +4,7 @@
  * Exit codes: 0 when all was well, 1 otherwise, 2 for a command line that it does not understand, 130 after Ctrl-C.
  */
 import { writeFile } from 'node:fs/promises'
-import { terminalTable } from '../fleet/report/terminal.js'
+import { terminalTable } from '../common/report/terminal-table.js'
 import { resultJson } from './report/json.js'
 import { clientTable, failureTable, troubleTable } from './report/tables.js'
 import { progressLine, verdictText } from './report/text.js'

@@ -1,6 +1,6 @@
 /** The soak: all clients at work, while a troublemaker is about; then the accounts are looked into. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { createSeededRandom } from '../fleet/seeded-random.js'
+import { createSeededRandom } from '../common/seeded-random.js'
 import { openResources, settleTo } from './open-resources.js'
 import { startClientProcess, type ClientEnd, type ClientProcess } from './client-process.js'
 import type { ClientName } from './clients.js'

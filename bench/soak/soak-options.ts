@@ -1,5 +1,6 @@
 /** The command line of the soak. */
 import { parseArgs } from 'node:util'
+import { seedOf, wrongOption } from '../common/command-line.js'
 import { CLIENT_NAMES, isClientName, type ClientName } from './clients.js'
 
 export interface SoakOptions {
@@ -35,21 +36,16 @@ export function soakOptions(words: readonly string[]): SoakOptions {
   })
   const minutes = Number(values.minutes)
   if (!(minutes > 0 && minutes <= MOST_MINUTES))
-    throw wrong('minutes', `a number above 0 and up to ${MOST_MINUTES}`, values.minutes)
-  const seed = Number(values.seed)
-  if (values.seed === '' || !Number.isSafeInteger(seed) || seed < 0)
-    throw wrong('seed', 'a whole number from 0', values.seed)
-  if (values.json === '') throw wrong('json', 'the name of a file', values.json)
+    throw wrongOption('minutes', `a number above 0 and up to ${MOST_MINUTES}`, values.minutes)
+  const seed = seedOf(values.seed)
+  if (values.json === '') throw wrongOption('json', 'the name of a file', values.json)
   return { minutes, seed, clients: chosenClients(values.clients), json: values.json }
 }
 
 function chosenClients(list: string): ClientName[] {
   const names = list.split(',')
   const unknown = names.find((name) => !isClientName(name))
-  if (unknown !== undefined) throw wrong('clients', `some of ${CLIENT_NAMES.join(', ')}`, unknown)
+  if (unknown !== undefined)
+    throw wrongOption('clients', `some of ${CLIENT_NAMES.join(', ')}`, unknown)
   return CLIENT_NAMES.filter((name) => names.includes(name))
-}
-
-function wrong(option: string, must: string, given: string): Error {
-  return new Error(`"--${option}" must be ${must}, got "${given}"`)
 }

@@ -1,4 +1,13 @@
 /** Line charts as SVG: panels below each other that share their horizontal axis. */
+import {
+  CHART_WIDTH,
+  LETTER_WIDTH,
+  TITLE,
+  chartDocument,
+  rounded,
+  text,
+  tickLabel,
+} from '../../common/report/svg.js'
 
 export interface LineChart {
   title: string
@@ -31,27 +40,20 @@ export function lineChart(chart: LineChart): string {
   const entries = legend([...lines.values()].toReversed())
   const top = entries.bottom + 42
   const height = top + chart.panels.length * PANEL_PITCH - 10
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" font-family="system-ui, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="12" fill="#444">`,
-    `<title>${escaped(chart.title)}</title>`,
-    `<rect width="${WIDTH}" height="${height}" rx="6" fill="#fff"/>`,
-    text(LEFT, 24, chart.title, 'font-size="15" font-weight="600" fill="#111"'),
+  return chartDocument(chart.title, height, [
+    text(LEFT, 24, chart.title, TITLE),
     ...entries.drawn,
     ...chart.panels.flatMap((panel, index) => drawPanel(panel, chart, top + index * PANEL_PITCH)),
     text(LEFT + PLOT_WIDTH / 2, height - 12, chart.x.label, 'text-anchor="middle"'),
-    '</svg>',
-    '',
-  ].join('\n')
+  ])
 }
 
-const WIDTH = 760
+const WIDTH = CHART_WIDTH
 const LEFT = 60
 const PLOT_WIDTH = WIDTH - LEFT - 24
 const PLOT_HEIGHT = 170
 /** A title above, ticks below. */
 const PANEL_PITCH = PLOT_HEIGHT + 62
-/** SVG cannot measure text: this is a little more than the average width of a letter. */
-const LETTER_WIDTH = 6.6
 
 function legend(lines: readonly Line[]): { drawn: string[]; bottom: number } {
   const drawn: string[] = []
@@ -110,20 +112,4 @@ function ticksOf({ scale, bottom = 0, top }: Panel): number[] {
 
 function strokeOf(colour: string, isDashed = false): string {
   return `stroke="${colour}" stroke-width="${isDashed ? 1.5 : 2}"${isDashed ? ' stroke-dasharray="5 4"' : ''}`
-}
-
-function text(x: number, y: number, content: string, attributes = ''): string {
-  return `<text x="${rounded(x)}" y="${rounded(y)}"${attributes === '' ? '' : ` ${attributes}`}>${escaped(content)}</text>`
-}
-
-function tickLabel(value: number): string {
-  return value.toLocaleString('en-GB')
-}
-
-function rounded(value: number): number {
-  return Math.round(value * 10) / 10
-}
-
-function escaped(content: string): string {
-  return content.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }

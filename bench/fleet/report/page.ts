@@ -1,7 +1,7 @@
 /** The page of the documentation. */
+import { markdownTable, type FigureTable } from '../../common/report/figure-table.js'
 import { FAILED_OVER, HOURS, STARTED } from '../benchmark.js'
 import { FLEET, REGION_TIMES, START_SECS } from '../scenarios.js'
-import type { FigureTable } from './tables.js'
 
 export interface PageContent {
   seed: number
@@ -82,12 +82,6 @@ function descriptions(): string {
   const shown = [...new Set([...STARTED, ...FAILED_OVER])].toReversed()
   const named = shown.map(({ name, description }) => `- **${name}**: ${description}`)
   return [...new Set(named)].join('\n')
-}
-
-function markdownTable({ head, rows }: FigureTable): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  const alignments = head.map((_, column) => (column === 0 ? '---' : '--:'))
-  return [line(head), line(alignments), ...rows.map(line)].join('\n')
 }
 
 function n(value: number): string {

@@ -1,4 +1,5 @@
 /** The tables of the benchmark, for the terminal and for the page. */
+import type { FigureTable } from '../../common/report/figure-table.js'
 import type { Records } from '../benchmark.js'
 import { figuresOf, type Period } from '../figures.js'
 import type { FleetRecord } from '../recorder.js'
@@ -10,12 +11,6 @@ import {
   soonestSecs,
   type FleetSize,
 } from '../scenarios.js'
-
-export interface FigureTable {
-  title: string
-  head: readonly string[]
-  rows: readonly (readonly string[])[]
-}
 
 export function startTable(records: Records, size: FleetSize): FigureTable {
   const period = { from: 0, to: START_SECS }

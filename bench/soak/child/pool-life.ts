@@ -2,7 +2,7 @@
 import { auroraDsql, type AuroraDsqlOptions, type Login } from '../../../core/index.js'
 import type { ClientEntry } from '../../../test/resilience/clients/resilient-client.js'
 import { endOf, until } from '../../../test/resilience/until.js'
-import { createSeededRandom } from '../../fleet/seeded-random.js'
+import { createSeededRandom } from '../../common/seeded-random.js'
 import { POOL_SIZE, QUERY_TASKS, TRANSFER_TASKS } from '../load.js'
 import type { ConnectionCounts } from '../messages.js'
 import type { OutcomeLog } from '../outcome.js'

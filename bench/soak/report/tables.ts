@@ -1,5 +1,5 @@
 /** The tables of the soak. */
-import type { FigureTable } from '../../fleet/report/tables.js'
+import type { FigureTable } from '../../common/report/figure-table.js'
 import type { ClientName } from '../clients.js'
 import type { ClientReport, Resources } from '../messages.js'
 import type { SoakResult } from '../run-soak.js'

@@ -57,6 +57,6 @@ async function copyFolder(from: string, to: string, owner: ServerUser | undefine
 }
 
 /** macOS writes the user ID of `nobody` as -2: `spawn` takes it like this, `chown` only as unsigned. */
-function asUnsigned(id: number): number {
+export function asUnsigned(id: number): number {
   return id >>> 0
 }

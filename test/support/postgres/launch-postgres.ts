@@ -1,13 +1,14 @@
 /** A real PostgreSQL server for tests, which needs nothing on the machine and leaves nothing on it. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { appendFile, readFile } from 'node:fs/promises'
+import { appendFile, chown, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Client, escapeIdentifier, escapeLiteral } from 'pg'
+import { asUnsigned } from './copy-package-binaries.js'
 import { findBinaries, type BinarySource } from './find-binaries.js'
 import { startGuard, type Guard } from './guard.js'
-import { serverUser } from './server-user.js'
+import { serverUser, type ServerUser } from './server-user.js'
 import { waitForStartup } from './startup-probe.js'
 
 export interface LaunchPostgresOptions {
@@ -17,6 +18,10 @@ export interface LaunchPostgresOptions {
   database?: string
   /** Further settings of `postgresql.conf`, such as `{ idle_session_timeout: '2s' }`. */
   settings?: Readonly<Record<string, string>>
+  /** Its certificate and private key as PEM text, for TLS of its own over TCP. Default none, and no TLS. */
+  tls?: { readonly certificate: string; readonly privateKey: string }
+  /** Lines of `pg_hba.conf` that come before its own: the first that fits a connection decides how it logs in. */
+  accessRules?: readonly string[]
   /** Where the programs come from. Default `machine-or-npm`; `PG_BINDIR` may name their directory. */
   binaries?: BinarySource
 }
@@ -66,7 +71,12 @@ export async function launchPostgres(options: LaunchPostgresOptions = {}): Promi
     const { directory } = guard
     const binDirectory = await findBinaries(options.binaries ?? 'machine-or-npm', directory, user)
     if ((await guard.initdb(binDirectory)) !== 0) throw await startError(guard, 'initdb.log')
-    await configure(directory, options.settings)
+    const data = join(directory, 'data')
+    await configure(directory, {
+      ...(options.tls === undefined ? {} : await installTls(data, options.tls, user)),
+      ...options.settings,
+    })
+    await prependTo(join(data, 'pg_hba.conf'), options.accessRules ?? [])
     const port = await startOnFreePort(guard)
     await waitForStartup(join(directory, `.s.PGSQL.${port}`), SUPERUSER, STARTUP_TIMEOUT_MS)
 
@@ -104,6 +114,29 @@ async function configure(
     ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
   )
   await appendFile(join(directory, 'data', 'postgresql.conf'), lines.join(''))
+}
+
+/** Resolves with the settings that turn it on. The server wants a key that is its user's own, and closed to everybody else. */
+async function installTls(
+  data: string,
+  { certificate, privateKey }: NonNullable<LaunchPostgresOptions['tls']>,
+  user: ServerUser | undefined,
+): Promise<Readonly<Record<string, string>>> {
+  for (const [name, text] of Object.entries({ [CERTIFICATE]: certificate, [KEY]: privateKey })) {
+    const file = join(data, name)
+    await writeFile(file, text, { mode: 0o600 })
+    if (user !== undefined) await chown(file, asUnsigned(user.uid), asUnsigned(user.gid))
+  }
+  return { ssl: 'on', ssl_cert_file: CERTIFICATE, ssl_key_file: KEY }
+}
+
+const CERTIFICATE = 'server.crt'
+const KEY = 'server.key'
+
+async function prependTo(file: string, lines: readonly string[]): Promise<void> {
+  if (lines.length === 0) return
+  // Its owner stays the server's user, as the file is not made anew.
+  await writeFile(file, [...lines, await readFile(file, 'utf8')].join('\n'))
 }
 
 /** A port found free may be taken by the time the server binds it, so a refused one is followed by another. */

@@ -1,4 +1,4 @@
-import { createSeededRandom } from '../../../bench/fleet/seeded-random.js'
+import { createSeededRandom } from '../../../bench/common/seeded-random.js'
 
 const draw = (seed: number, count: number): number[] =>
   Array.from({ length: count }, createSeededRandom(seed))

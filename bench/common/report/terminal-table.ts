@@ -1,6 +1,6 @@
 /** The tables as the terminal shows them. */
 import Table from 'cli-table3'
-import type { FigureTable } from './tables.js'
+import type { FigureTable } from './figure-table.js'
 
 export function terminalTable({ title, head, rows }: FigureTable): string {
   const table = new Table({

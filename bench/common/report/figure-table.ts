@@ -1,0 +1,14 @@
+/** A table of figures, for the terminal and for a page. */
+
+export interface FigureTable {
+  readonly title: string
+  /** The first column has names, the others figures. */
+  readonly head: readonly string[]
+  readonly rows: readonly (readonly string[])[]
+}
+
+export function markdownTable({ head, rows }: FigureTable): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  const alignments = head.map((_, column) => (column === 0 ? '---' : '--:'))
+  return [line(head), line(alignments), ...rows.map(line)].join('\n')
+}
