@@ -148,15 +148,22 @@ function endpointFor(
       },
       clock,
     )
-  const asGiven = { tls: verifiedTls(host, tls), token: sourceFor(host) }
+  const asFound = (target: string): Destination => ({
+    tls: verifiedTls(target, tls),
+    token: sourceFor(target),
+    ...(loadAuthorities === undefined ? {} : { loadAuthorities: () => loadAuthorities(target) }),
+    ...(explainFailure === undefined
+      ? {}
+      : { explainFailure: (error) => explainFailure(error, target) }),
+  })
+  const asGiven = asFound(host)
   const others = new Map<string, Destination>()
   const destinationFor = (target: string): Destination => {
     if (target === host) return asGiven
     const other = others.get(target) ?? {
+      ...asFound(target),
       // The very name that was found is dialled: the host may be another name for something else by then.
       ...(connectTo === undefined ? { address: { host: target, port } } : {}),
-      tls: verifiedTls(target, tls),
-      token: sourceFor(target),
     }
     others.set(target, other)
     return other
@@ -167,17 +174,6 @@ function endpointFor(
     tls: asGiven.tls,
     negotiation: tls.negotiation ?? 'postgres',
     startupParameters,
-    find: async () => {
-      const target = findOwnName === undefined ? host : await findOwnName()
-      return {
-        ...destinationFor(target),
-        ...(loadAuthorities === undefined
-          ? {}
-          : { loadAuthorities: () => loadAuthorities(target) }),
-        ...(explainFailure === undefined
-          ? {}
-          : { explainFailure: (error) => explainFailure(error, target) }),
-      }
-    },
+    find: async () => destinationFor(findOwnName === undefined ? host : await findOwnName()),
   }
 }

@@ -15,22 +15,36 @@ export interface Token {
 
 /** Makes a token whose value is hidden from everything that prints objects. */
 export function createToken(value: string, expiresAt: Date, user?: string): Token {
-  const end = expiresAt.getTime()
-  const token: { expiresAt: Date; user?: string } = {
-    // A Date can be changed even in a frozen object, and a token may be shared.
-    get expiresAt() {
-      return new Date(end)
-    },
+  return Object.freeze(new IssuedToken(value, expiresAt.getTime(), user))
+}
+
+/** Getters of a class are nowhere printed and copied, private fields neither; and a token is made for each connection. */
+class IssuedToken implements Token {
+  readonly #value: string
+  readonly #end: number
+  // Declared only: as a field it would be an own property where there is no user.
+  declare readonly user?: string
+
+  constructor(value: string, end: number, user: string | undefined) {
+    this.#value = value
+    this.#end = end
+    if (user !== undefined) this.user = user
   }
-  if (user !== undefined) token.user = user
-  Object.defineProperties(token, {
-    // A getter, because `util.inspect` with `showHidden` prints the values of non-enumerable properties.
-    value: { get: () => value, enumerable: false },
-    [inspect.custom]: {
-      value: () =>
-        `Token { expires ${Number.isNaN(end) ? 'at an unknown time' : token.expiresAt.toISOString()} }`,
-      enumerable: false,
-    },
-  })
-  return Object.freeze(token) as Token
+
+  get value(): string {
+    return this.#value
+  }
+
+  /** A Date can be changed even in a frozen object, and a token may be shared. */
+  get expiresAt(): Date {
+    return new Date(this.#end)
+  }
+
+  toJSON(): object {
+    return { ...this, expiresAt: this.expiresAt }
+  }
+
+  [inspect.custom](): string {
+    return `Token { expires ${Number.isNaN(this.#end) ? 'at an unknown time' : this.expiresAt.toISOString()} }`
+  }
 }

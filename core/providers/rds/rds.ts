@@ -24,7 +24,7 @@ import { rdsEndpoint } from './endpoint.js'
 import { explainRefusal } from './explain-refusal.js'
 import { explainUntrusted } from './explain-untrusted.js'
 import { endpointBehind, type ResolveCname } from './own-name.js'
-import { TOKEN_DURATION_SECS, signRdsToken } from './token.js'
+import { TOKEN_DURATION_SECS, rdsTokenIssuer } from './token.js'
 
 export interface RdsOptions extends CommonOptions, AwsOptions {}
 
@@ -92,13 +92,14 @@ export function createRds(
     },
     clock,
   )
+  const issueToken = rdsTokenIssuer({ port, regionOf, user, credentials })
   const hosts = mapNonEmpty(common.places, (place, index): HostSettings => {
     const region = regions[index]
     return {
       ...place,
       ...(region === undefined ? {} : { region }),
       ...ownNameOf(place, options.region, resolveCname),
-      issueToken: (host) => signRdsToken({ host, port, region: regionOf(host), user, credentials }),
+      issueToken,
     }
   })
   return createLogin(

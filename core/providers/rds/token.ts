@@ -1,14 +1,14 @@
 /** Tokens for RDS and Aurora, signed by `@aws-sdk/rds-signer`. */
+import type { Signer } from '@aws-sdk/rds-signer'
 import { loadPeer } from '../../load-peer.js'
 import { createToken, type Token } from '../../tokens/token.js'
 import type { AwsCredentials } from '../aws/credentials.js'
 import { presignedExpiry } from '../aws/presigned-expiry.js'
 
 export interface RdsTokenSettings {
-  host: string
   /** Part of what is signed. */
   port: number
-  region: string
+  regionOf: (host: string) => string
   user: string
   credentials: () => Promise<AwsCredentials>
 }
@@ -20,18 +20,33 @@ export interface RdsTokenSettings {
 export const TOKEN_DURATION_SECS = 900
 
 /**
- * Signs a new token. The SDK is loaded when the first one is signed. It is given the very credentials whose end limits the
- * token, not what they come from: it would ask again by itself.
+ * Creates the function that signs a new token for a host. The SDK is loaded when the first one is signed. It is given the very
+ * credentials whose end limits the token, not what they come from: it would ask again by itself.
  */
-export async function signRdsToken(settings: RdsTokenSettings): Promise<Token> {
-  const { host: hostname, port, region, user: username } = settings
-  const credentials = await settings.credentials()
+export function rdsTokenIssuer(settings: RdsTokenSettings): (host: string) => Promise<Token> {
+  const signers = new Map<string, { credentials: AwsCredentials; signer: Signer }>()
+
+  return async (hostname) => {
+    const credentials = await settings.credentials()
+    let known = signers.get(hostname)
+    if (known?.credentials !== credentials) {
+      known = { credentials, signer: await signerFor(hostname, credentials, settings) }
+      signers.set(hostname, known)
+    }
+    const value = await known.signer.getAuthToken()
+    const expiry = presignedExpiry(value, 'rds', hostname)
+    return createToken(
+      value,
+      new Date(Math.min(expiry, credentials.expiration?.getTime() ?? Infinity)),
+    )
+  }
+}
+
+async function signerFor(
+  hostname: string,
+  credentials: AwsCredentials,
+  { port, regionOf, user }: RdsTokenSettings,
+): Promise<Signer> {
   const { Signer } = await loadPeer('@aws-sdk/rds-signer', () => import('@aws-sdk/rds-signer'))
-  const signer = new Signer({ hostname, port, region, username, credentials })
-  const value = await signer.getAuthToken()
-  const expiry = presignedExpiry(value, 'rds', hostname)
-  return createToken(
-    value,
-    new Date(Math.min(expiry, credentials.expiration?.getTime() ?? Infinity)),
-  )
+  return new Signer({ hostname, port, region: regionOf(hostname), username: user, credentials })
 }
