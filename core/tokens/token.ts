@@ -41,7 +41,8 @@ class IssuedToken implements Token {
   }
 
   toJSON(): object {
-    return { ...this, expiresAt: this.expiresAt }
+    // JSON leaves a user out that is undefined.
+    return { expiresAt: this.expiresAt, user: this.user }
   }
 
   [inspect.custom](): string {
