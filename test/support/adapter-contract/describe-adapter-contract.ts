@@ -5,6 +5,11 @@ import type { ContractProvider } from './contract-provider.js'
 import { ENGINES, type EngineName } from './contract-server.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
 import { CONTRACT_PROVIDERS } from './providers/contract-providers.js'
+import {
+  describeConflicts,
+  describeDyingBackends,
+  describeLifetimes,
+} from './sections/beyond-login.js'
 import { describeClosing } from './sections/closing.js'
 import { describeContinuity } from './sections/continuity.js'
 import { describeFailingProvider } from './sections/failing-provider.js'
@@ -39,6 +44,16 @@ const SECTIONS_OF_ADAPTERS: readonly Section[] = [
   ['kept: the objects of the caller stay as they are', describeCallerObjects],
 ]
 
+/** With Aurora DSQL `test/resilience` runs these, and at length. */
+const SECTIONS_BEYOND_LOGIN: readonly Section[] = [
+  ['promise 5: a backend that dies takes nothing with it', describeDyingBackends],
+  [
+    'promise 8: conflicts are recognised, and the outermost transaction is retried',
+    describeConflicts,
+  ],
+  ['promise 9: connections retire at their own age', describeLifetimes],
+]
+
 /**
  * Runs the whole contract for every way in which the client can be used with us, on Aurora DSQL; for the other providers, which
  * differ in nothing that a client sees, for the first way on one engine.
@@ -66,5 +81,8 @@ export function describeAdapterContract(driver: AdapterDriver): void {
 function sectionsFor(provider: ContractProvider, engine: EngineName): readonly Section[] {
   if (engine !== ENGINES[0]) return SECTIONS
   const sections = [...SECTIONS, ...SECTIONS_WITHOUT_ENGINE]
-  return provider === auroraDsqlContract ? [...sections, ...SECTIONS_OF_ADAPTERS] : sections
+  return [
+    ...sections,
+    ...(provider === auroraDsqlContract ? SECTIONS_OF_ADAPTERS : SECTIONS_BEYOND_LOGIN),
+  ]
 }
