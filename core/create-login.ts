@@ -52,8 +52,6 @@ export interface LoginSettings extends Omit<CommonSettings, 'places'> {
   explainRefusal?: (refusal: Refusal) => string | undefined
   /** What to do about a connection to `host` that could not be opened, or was not trusted, for the error to carry as its hint. */
   explainFailure?: (error: unknown, host: string) => string | undefined
-  /** Further startup parameters; `options` are put behind those of the driver. */
-  startupParameters?: Readonly<Record<string, string>>
 }
 
 /** Credentials that a server may refuse before they have ended. */
