@@ -8,7 +8,11 @@ import { CREDENTIALS_ENVIRONMENT } from '../frame/surroundings.js'
 export type Format = 'esm' | 'cjs'
 
 export type TokenWay =
-  'pg-iam, Aurora DSQL' | 'AWS connector' | 'pg-iam, Entra ID' | '@azure/postgresql-auth'
+  | 'pg-iam, Aurora DSQL'
+  | 'AWS connector'
+  | 'AWS signer'
+  | 'pg-iam, Entra ID'
+  | '@azure/postgresql-auth'
 
 export interface ColdStartOrder {
   readonly format: Format

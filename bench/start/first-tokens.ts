@@ -37,6 +37,7 @@ export async function firstTokens(
     notes: [
       'For Aurora DSQL the credentials are in the environment. For Entra ID a managed identity gets its token from an endpoint on',
       'this machine, by the same credential of @azure/identity. "With pg" loads the pool, too, as the AWS connector always does.',
+      '"AWS\'s signer alone" is @aws-sdk/dsql-signer, which everybody here signs with: what nobody can go below who does.',
     ],
     unit: 'ms',
     better: 'less',
@@ -63,6 +64,7 @@ function contests(bundles: readonly Bundle[]): { name: string; programs: Program
       name: `Aurora DSQL, ${FORMATS[format]}`,
       programs: [
         program('AWS connector', format, 'AWS connector', [CONNECTOR]),
+        program("AWS's signer alone", format, 'AWS signer', ['@aws-sdk/dsql-signer']),
         program('pg-iam', format, 'pg-iam, Aurora DSQL', ['pg-iam']),
         program('pg-iam with pg', format, 'pg-iam, Aurora DSQL', ['pg-iam', 'pg-iam/pg']),
       ],

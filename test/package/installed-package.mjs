@@ -37,7 +37,7 @@ async function pack(folder) {
 }
 
 const PACKED =
-  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/(cjs\/package\.json|(cjs|esm)\/(core|adapters|gateway|cli)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
+  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/(cjs\/package\.json|(cjs|esm)\/(core|adapters|gateway|cli|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
 
 /** What it does is the same in both formats: everything of our own works, and what is missing is named. */
 const PROGRAM = `

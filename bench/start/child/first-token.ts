@@ -1,4 +1,5 @@
 /** How an application gets its first token, from what its modules export. */
+import type * as DsqlSigners from '@aws-sdk/dsql-signer'
 import type * as Connector from '@aws/aurora-dsql-node-postgres-connector'
 import type * as AzureAuth from '@azure/postgresql-auth'
 import type * as Identity from '@azure/identity'
@@ -30,6 +31,17 @@ const WAYS: Readonly<Record<TokenWay, (exported: Exported) => Promise<unknown>>>
       Object.defineProperty(client, 'password', { set: resolve })
       client.connect().catch(reject)
     })
+  },
+  async 'AWS signer'(exported) {
+    const { DsqlSigner } = exported as unknown as typeof DsqlSigners
+    const { AWS_ACCESS_KEY_ID: accessKeyId = '', AWS_SECRET_ACCESS_KEY: secretAccessKey = '' } =
+      process.env
+    const credentials = { accessKeyId, secretAccessKey }
+    return new DsqlSigner({
+      hostname: DSQL.host,
+      region: 'us-east-1',
+      credentials,
+    }).getDbConnectAuthToken()
   },
   async 'pg-iam, Entra ID'(exported) {
     const { entra, ManagedIdentityCredential } = exported as unknown as typeof PgIam &

@@ -2,6 +2,7 @@
 import { PgIamError } from '../../errors.js'
 import { invalidSecret, isPlainObject, secretText, type Check } from '../../options/check.js'
 import { assumedRole, type AssumeRoleOptions } from './assume-role.js'
+import { environmentCredentials } from './environment-credentials.js'
 import { isValidDate, type AwsCredentials, type AwsCredentialsProvider } from './credentials.js'
 import { loadCredentialProviders } from './load-credential-providers.js'
 import { withoutRequest } from './without-request.js'
@@ -74,13 +75,18 @@ function defaultChainSources(profile: string | undefined): string {
   return `Looked for credentials in the environment (AWS_ACCESS_KEY_ID), ${files}, SSO, web identity, a credential process, and the container and instance metadata.`
 }
 
-/** The chain is built once: it keeps what it found, and what it learned about where to look. */
+/**
+ * The environment, which comes first where no profile is wanted, then the SDK's chain. That is built once: it keeps what it
+ * found, and what it learned about where to look.
+ */
 function defaultChain(
   profile: string | undefined,
   region: string | undefined,
 ): AwsCredentialsProvider {
   let chain: AwsCredentialsProvider | undefined
   return async (options) => {
+    const inEnvironment = profile === undefined ? environmentCredentials(process.env) : undefined
+    if (inEnvironment !== undefined) return inEnvironment
     const { fromNodeProviderChain } = await loadCredentialProviders()
     chain ??= fromNodeProviderChain({
       clientConfig: region === undefined ? {} : { region },

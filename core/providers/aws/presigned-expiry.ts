@@ -29,8 +29,15 @@ function parameter(token: string, name: string): string {
   return ''
 }
 
-/** Epoch milliseconds of `YYYYMMDDTHHMMSSZ`, or `NaN`. */
+/** Epoch milliseconds of `YYYYMMDDTHHMMSSZ`, or `NaN`. All that is signed within a second carries the same one. */
 function basicTime(text: string): number {
+  if (text !== latest.text) latest = { text, time: parseBasicTime(text) }
+  return latest.time
+}
+
+let latest = { text: '', time: NaN }
+
+function parseBasicTime(text: string): number {
   const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(text)
   if (match === null) return NaN
   const [, year, month, day, hours, minutes, seconds] = match

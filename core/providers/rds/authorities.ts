@@ -1,6 +1,5 @@
 /** The certificate authorities to trust for RDS and Aurora. */
 import { readFileSync } from 'node:fs'
-import { rootCertificates } from 'node:tls'
 import { loadPeer } from '../../load-peer.js'
 import { presentIn, type Environment } from '../../options/common-options.js'
 
@@ -13,6 +12,8 @@ import { presentIn, type Environment } from '../../options/common-options.js'
  * Rejects with `ERR_PEER_MISSING` where the package that holds the bundle is not installed.
  */
 export async function rdsAuthorities(env: Environment): Promise<string> {
+  // Not at import: to load it takes longer than all of the core.
+  const { rootCertificates } = await import('node:tls')
   return [...(await rdsBundle()), ...rootCertificates, ...extraAuthorities(env)].join('\n')
 }
 

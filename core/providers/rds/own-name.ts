@@ -1,10 +1,12 @@
 /** Finds the RDS endpoint that a host name of the user's own is another name for. */
-import { resolveCname as resolveByDns } from 'node:dns/promises'
 import { PgIamError } from '../../errors.js'
 import { rdsEndpoint } from './endpoint.js'
 
 /** As `resolveCname` of `node:dns/promises`. */
 export type ResolveCname = (name: string) => Promise<readonly string[]>
+
+const resolveByDns: ResolveCname = async (name) =>
+  (await import('node:dns/promises')).resolveCname(name)
 
 /** As many as resolvers follow themselves. */
 const MOST_NAMES = 10

@@ -24,6 +24,8 @@ export function startWorkerThread(
 ): WorkerThread {
   const worker = new Worker(workerFile, {
     workerData: { workerFile, database, task },
+    // What the process was started with is not for this file: loaders would slow it down, and `--input-type` fails.
+    execArgv: [],
     // PostgreSQL must find its own limit before the thread does.
     resourceLimits: { stackSizeMb: STACK_MB },
   })
