@@ -6,15 +6,15 @@
  * - both ask for the password while the server's authentication timeout is running;
  * - what they do about TLS depends on URLs, environment variables and versions.
  *
- * So the driver is told to use no TLS and gets no password at all: it writes its startup packet here, and here the token is
- * made, the server is dialled, TLS is verified, and the password request is answered. The token never enters the driver.
+ * So the driver gets no password and is to use no TLS: it writes its startup packet here, and here the token is made, the server
+ * dialled, TLS verified, and the password request answered.
  */
 import type { TLSSocket } from 'node:tls'
 import type { Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { CANCEL_REQUEST, SSL_REQUEST } from '../wire/startup-packet.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
-import { DriverSocket, type WriteCallback } from './driver-socket.js'
+import { DriverSocket, writeThrough, type WriteCallback } from './driver-socket.js'
 import { createFirstPacket } from './first-packet.js'
 import { isGoodbye, sayGoodbye } from './goodbye.js'
 import { retireWhenIdle, type IdleRetirement } from './idle-retirement.js'
@@ -22,7 +22,7 @@ import { lastWordsError, type LastWords } from './last-words.js'
 import { drawLifetimeSecs } from './lifetime.js'
 import { openConnection, openForCancel, type OpenConnection } from './open-connection.js'
 import { createReception, type Reception } from './reception.js'
-import { brokenPipe, closedByServer, tlsTwice } from './stream-errors.js'
+import { closedByServer, tlsTwice } from './stream-errors.js'
 
 export interface LoginStreamOptions {
   /** Default: that of the login. */
@@ -87,18 +87,26 @@ export class LoginStream extends DriverSocket {
 
   /** As on a `net.Socket`: Postgres.js reads it before it says goodbye. */
   get readyState(): 'opening' | 'open' | 'closed' {
-    if (this.destroyed) return 'closed'
-    return this.#socket === undefined ? 'opening' : 'open'
+    const ofOpen = this.#socket === undefined ? 'opening' : 'open'
+    return this.destroyed ? 'closed' : ofOpen
+  }
+
+  protected override get openSocket(): TLSSocket | undefined {
+    return this.#isEndedByServer ? undefined : this.#socket
+  }
+
+  protected override writing(bytes: Buffer): void {
+    this.#isLeaving ||= isGoodbye(bytes)
+    this.#reception.sent(bytes)
+    this.#retirement?.wrote()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
     if (this.#socket !== undefined) {
-      this.#isLeaving ||= isGoodbye(chunk)
-      this.#reception.sent(chunk)
+      this.writing(chunk)
       // The driver hears of the end in a moment, and that is what its request is to fail of.
-      if (this.#isEndedByServer) return done()
-      this.#retirement?.wrote()
-      writeThrough(this.#socket, chunk, done)
+      if (this.#isEndedByServer) done()
+      else writeThrough(this.#socket, chunk, done)
       return
     }
     const firstPacket = this.#isOpening ? undefined : this.#firstPacket.push(chunk)
@@ -138,14 +146,11 @@ export class LoginStream extends DriverSocket {
     const code = firstPacket.readInt32BE(4)
     if (code === SSL_REQUEST) throw tlsTwice()
     const open = code === CANCEL_REQUEST ? openForCancel : openConnection
-    // The server ends that without a word once it has read the request.
+    // The server ends a cancel request without a word.
     this.#isLeaving ||= code === CANCEL_REQUEST
-    const request = { login: this.#login, tls: this.#tls, firstPacket, signal: this.#abort.signal }
-    const connection = await open(request)
-    if (this.destroyed) {
-      connection.socket.destroy()
-      return
-    }
+    const { signal } = this.#abort
+    const connection = await open({ login: this.#login, tls: this.#tls, firstPacket, signal })
+    if (this.destroyed) return void connection.socket.destroy()
     if (code !== CANCEL_REQUEST && connection.refusedWith === undefined) {
       this.#openedAt = Date.now()
       this.#record = recordConnection(this.#login, connection.host, startedAt)
@@ -162,6 +167,7 @@ export class LoginStream extends DriverSocket {
       this.#retirement?.received(chunk)
       if (!this.#deliver(chunk)) socket.pause()
     })
+    socket.on('drain', () => this.drained())
     socket.on('end', () => this.#endedByServer())
     socket.on('error', (error) => {
       if (this.#isEndedByServer) return
@@ -183,17 +189,17 @@ export class LoginStream extends DriverSocket {
    */
   #deliver(chunk: Buffer): boolean {
     if (this.#isEndedByServer) return true
-    const { told, isLast } = this.#reception.received(chunk)
-    const takesMore = told.length === 0 || this.push(told)
-    if (isLast) this.#endedByServer()
+    const told = this.#reception.received(chunk)
+    const takesMore = told.length === 0 || this.deliver(told)
+    if (this.#reception.lastWords !== undefined) this.#endedByServer()
     return takesMore
   }
 
   /**
    * Postgres.js (3.4) listens for the end of a transaction's connection some promises after the answer to BEGIN, and asks for the
    * types of a new connection in a moment in which nobody protects it. An end that comes with the answer before that would end the
-   * process, or have the function of the transaction run on another connection. So it hears of the end two turns later: it writes
-   * what it has to say in the first.
+   * process, or have the function of the transaction run on another connection. So it hears of the end two turns later: it writes in
+   * the first.
    */
   #endedByServer(): void {
     if (this.#isEndedByServer) return
@@ -221,7 +227,7 @@ export class LoginStream extends DriverSocket {
     this.#finishUnread()
   }
 
-  /** What was received is still delivered; a driver that no longer reads would otherwise keep the stream open. */
+  /** What was received is still delivered. A driver that no longer reads does not keep the stream open. */
   #finishUnread(): void {
     if (!this.#isEndTold || this.#socket?.closed === false) return
     if (this.readableEnded || this.readableLength === 0) setImmediate(() => this.#finish())
@@ -239,10 +245,4 @@ export class LoginStream extends DriverSocket {
     if (socket !== undefined) sayGoodbye(socket)
     this.push(null)
   }
-}
-
-/** The callback is what holds a driver back that writes faster than the network takes. */
-function writeThrough(socket: TLSSocket, chunk: Buffer, done: WriteCallback): void {
-  if (socket.destroyed) done(brokenPipe())
-  else socket.write(chunk, (error) => done(error))
 }

@@ -21,8 +21,8 @@ export interface ReceptionOptions {
 export interface Reception {
   /** Looks at what the driver sends. */
   sent(bytes: Buffer): void
-  /** Returns what the driver may read now, and whether the server has said its last word. */
-  received(chunk: Buffer): { told: Buffer; isLast: boolean }
+  /** Returns what the driver may read now. */
+  received(chunk: Buffer): Buffer
   /** Returns what the driver must read before it hears that the connection is lost. */
   lost(): Buffer
   /**
@@ -75,8 +75,7 @@ export function createReception({ hidesLastWords, isUnattended }: ReceptionOptio
       const heard = begin === undefined || !hidesLastWords ? chunk : chunk.subarray(0, begin)
       if (hidesLastWords) last.see(heard)
       const told = tell(heard)
-      if (begin === undefined) return { told, isLast: false }
-      return { told: Buffer.concat([told, lost()]), isLast: true }
+      return begin === undefined ? told : Buffer.concat([told, lost()])
     },
     lost,
     get isGoingOn() {
@@ -91,18 +90,22 @@ export function createReception({ hidesLastWords, isUnattended }: ReceptionOptio
 /** Remembers what kind of message a driver has read last. */
 function createLastMessage(): { see(chunk: Buffer): void; is(begin: Buffer): boolean } {
   const walk = createMessageWalk()
-  let last = NOTHING
+  const last = Buffer.alloc(LOOKED_AT_BYTES)
+  let lastBytes = 0
   return {
     see(chunk) {
       if (chunk.length === 0) return
       const begin = walk.push(chunk)
-      last = begin === undefined ? NOTHING : Buffer.from(chunk.subarray(begin, begin + 6))
+      lastBytes = begin === undefined ? 0 : chunk.copy(last, 0, begin)
     },
-    is: (begin) => last.subarray(0, begin.length).equals(begin),
+    is: (begin) =>
+      lastBytes >= begin.length && last.compare(begin, 0, begin.length, 0, begin.length) === 0,
   }
 }
 
 const ERROR_RESPONSE = Buffer.from('E')
+/** As long as `ReadyForQuery`, which is the longest that anybody asks for. */
+const LOOKED_AT_BYTES = 6
 
 /** Before it Sequelize may set up the session. */
 const ASKED_AT_MOST = 3
