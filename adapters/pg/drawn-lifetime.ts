@@ -5,7 +5,19 @@ import type { Login } from '../../core/login.js'
 /**
  * Returns a value for `maxLifetimeSeconds` that is another number for each connection. pg-pool has no jitter, but multiplies the
  * option anew for each connection that it makes, so it takes whatever has a `valueOf`.
+ *
+ * There are some hundreds of numbers, and not any: Node (20) keeps a list for each duration of a timer. pg-pool's timers keep no
+ * process alive, and the list of such a one stays when it is cleared, until the time would have been up: 150 bytes for each
+ * connection of up to an hour.
  */
 export function drawnLifetimeSeconds(login: Login): number {
-  return { valueOf: () => drawLifetimeSecs(login) } as unknown as number
+  const { maxLifetimeSecs } = login
+  const valueOf = (): number => {
+    const part = drawLifetimeSecs(login) / maxLifetimeSecs
+    return (maxLifetimeSecs * Math.round(part * STEPS)) / STEPS
+  }
+  return { valueOf } as unknown as number
 }
+
+/** Of a whole lifetime; a fifth of them is drawn from. */
+const STEPS = 2_500

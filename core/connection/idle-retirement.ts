@@ -32,7 +32,9 @@ export function retireWhenIdle(lifetimeMs: number, retire: () => void): IdleReti
       isIdle ||= endsReadyAndIdle(chunk)
       lastUse = Date.now()
     },
-    cancel: () => clearTimeout(timer),
+    // Node (20) keeps a list for each duration, and this one's is its own. It goes with its last timer, but only of those that keep
+    // the process alive; else it would stay until the lifetime is over.
+    cancel: () => clearTimeout(timer.ref()),
   }
 }
 

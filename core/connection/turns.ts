@@ -1,5 +1,6 @@
 /** Lets callers through one at a time, in the order in which they came. */
 import { aborted } from '../pause.js'
+import { createWaitingLine } from './waiting-line.js'
 
 export interface Turns {
   /** Resolves when it is the caller's turn, with the function that ends it. Rejects with `ERR_ABORTED` when `signal` fires before. */
@@ -7,14 +8,14 @@ export interface Turns {
 }
 
 export function createTurns(): Turns {
-  const waiting = new Set<() => void>()
+  const waiting = createWaitingLine<() => void>()
   let isTaken = false
   const endOfTurn = (): (() => void) => {
     let isOver = false
     return () => {
       if (isOver) return
       isOver = true
-      const [next] = waiting
+      const next = waiting.next()
       if (next === undefined) isTaken = false
       else next()
     }
@@ -32,15 +33,13 @@ export function createTurns(): Turns {
           return
         }
         const abort = (): void => {
-          waiting.delete(begin)
+          leave()
           reject(aborted(signal))
         }
-        const begin = (): void => {
-          waiting.delete(begin)
+        const leave = waiting.join(() => {
           signal.removeEventListener('abort', abort)
           resolve(endOfTurn())
-        }
-        waiting.add(begin)
+        })
         signal.addEventListener('abort', abort, { once: true })
       }),
   }
