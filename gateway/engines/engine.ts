@@ -8,8 +8,11 @@ export interface Engine {
   /**
    * Opens a session for a client whose login was accepted. Rejects with a `ServerError` when the engine refuses it (no such
    * database, too many sessions, engine lost), which the gateway then sends to the client.
+   *
+   * @param accepted rejects where the login is not accepted: so does this then, and leaves nothing. What the engine does
+   * before it resolves must not show in any session.
    */
-  openSession(request: SessionRequest): Promise<EngineSession>
+  openSession(request: SessionRequest, accepted?: Promise<unknown>): Promise<EngineSession>
 
   /** Ends every session and releases every process, thread, socket and file. */
   close(): Promise<void>
@@ -26,8 +29,8 @@ export interface SessionRequest {
 /**
  * One client's session as a byte stream with back-pressure.
  *
- * Writable side: whole frontend messages, already checked for structure; one chunk may hold several. `Terminate` is not
- * written, the side is ended instead, also when the client just disappears; the engine then rolls back and cleans up.
+ * Writable side: whole frontend messages, already checked for structure; one chunk may hold several. It ends with a
+ * `Terminate`, also when the client just disappears; the engine then rolls back and cleans up.
  *
  * Readable side: what follows `AuthenticationOk`, so `ParameterStatus` messages and a first `ReadyForQuery`, then the
  * replies. No `BackendKeyData`: the gateway has keys of its own. The side ends when the session does; a session that the

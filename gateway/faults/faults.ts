@@ -87,6 +87,13 @@ export function createFaults(
     'before-commit': createCharges<true>(),
     'after-commit': createCharges<true>(),
   } satisfies Record<CutStage, unknown>
+  const ofStatements = [
+    conflicts.commit,
+    conflicts.statement,
+    cuts.statement,
+    cuts['before-commit'],
+    cuts['after-commit'],
+  ]
   const releases = new Set<() => void>()
   const registry = createSessionRegistry(now)
   let limiter: ConnectionLimiter | undefined
@@ -94,17 +101,10 @@ export function createFaults(
 
   const hooks: FaultHooks = {
     get isArmed() {
-      const counted = [
-        conflicts.commit,
-        conflicts.statement,
-        cuts.statement,
-        cuts['before-commit'],
-        cuts['after-commit'],
-      ]
       return (
         chances.commit !== undefined ||
         chances.statement !== undefined ||
-        counted.some((charges) => !charges.isEmpty)
+        ofStatements.some((charges) => !charges.isEmpty)
       )
     },
     cut: (stage) => cuts[stage].take() === true,

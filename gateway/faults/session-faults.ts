@@ -1,5 +1,4 @@
 /** The faults of one session: statements and commits that meet a conflict, or that the connection does not survive. */
-import { createMessageReader } from '../../core/wire/message-reader.js'
 import { cString, errorResponse, message } from '../wire/backend-messages.js'
 import { BackendType, FrontendType } from '../wire/message-types.js'
 import type { ReplyTracker } from '../wire/reply-tracker.js'
@@ -17,7 +16,10 @@ export interface FaultDecisions {
 }
 
 export interface SessionFaults {
-  /** @returns what the engine gets, or `undefined` where the connection is to be cut at once */
+  /**
+   * @param messages whole ones
+   * @returns what the engine gets, or `undefined` where the connection is to be cut at once
+   */
   fromClient(messages: Buffer): Buffer | undefined
   /** @returns what the client gets; with `isCut`, the last that it gets */
   fromEngine(chunk: Buffer): { bytes: Buffer; isCut: boolean }
@@ -26,7 +28,8 @@ export interface SessionFaults {
 }
 
 /**
- * Creates the faults of one session, before its first message. While none is armed, replies pass untouched.
+ * Creates the faults of one session, before its first message. While none is armed, messages pass untouched, and of their
+ * SQL only that of prepared statements is looked at, which a fault that is armed later may meet.
  *
  * A conflict at COMMIT makes a ROLLBACK of it, whose answer becomes the error, so that the session is as after a COMMIT that
  * failed: outside of a transaction. A conflict at a statement has the engine itself raise the error in its place.
@@ -37,7 +40,6 @@ export function createSessionFaults(
   decisions: FaultDecisions,
   tracker: ReplyTracker,
 ): SessionFaults {
-  const reader = createMessageReader(MAX_MESSAGE_BYTES)
   const watch = createStatementWatch()
   // Requests are counted by the ReadyForQuery that answers them; the first one answers the startup packet.
   let requests = 1
@@ -73,7 +75,7 @@ export function createSessionFaults(
       atSync = undefined
       return instead
     }
-    const kind = watch.see(type, bytes)
+    const kind = watch.kindOf(type, bytes)
     const fault = kind === undefined ? undefined : decide(kind)
     if (kind === undefined || fault === undefined) return bytes
     if (fault.cut === 'now') return undefined
@@ -89,16 +91,24 @@ export function createSessionFaults(
       return requests > tracker.readyCount - surplus
     },
     fromClient(messages) {
-      const out: Buffer[] = []
-      let isChanged = false
-      for (const { type, bytes } of reader.push(messages)) {
-        const passed = pass(type, bytes)
-        if (passed === undefined) return undefined
-        isChanged ||= passed !== bytes
-        out.push(passed)
+      /** What has been passed so far, once that is not what came. */
+      let changed: Buffer[] | undefined
+      const passesAll = !decisions.isArmed && atSync === undefined
+      for (let start = 0, end = 0; start < messages.length; start = end) {
+        const type = messages[start]!
+        end = start + 1 + messages.readInt32BE(start + 1)
+        if (PREPARES.has(type) && atSync === undefined)
+          watch.see(type, messages.subarray(start, end))
+        if (!passesAll) {
+          const bytes = messages.subarray(start, end)
+          const passed = pass(type, bytes)
+          if (passed === undefined) return undefined
+          if (passed !== bytes) changed ??= [messages.subarray(0, start)]
+          changed?.push(passed)
+        }
         if (ENDS_REQUEST.has(type)) requests++
       }
-      return isChanged ? Buffer.concat(out) : messages
+      return changed === undefined ? messages : Buffer.concat(changed)
     },
     fromEngine(chunk) {
       if (rewriter === undefined) return { bytes: chunk, isCut: false }
@@ -146,8 +156,8 @@ const ENDS_REQUEST: ReadonlySet<number> = new Set([
   FrontendType.sync,
   FrontendType.functionCall,
 ])
+const PREPARES: ReadonlySet<number> = new Set([FrontendType.parse, FrontendType.bind])
 const NOTHING = Buffer.alloc(0)
-const MAX_MESSAGE_BYTES = 0x3fff_ffff
 
 function query(sql: string): Buffer {
   return message(FrontendType.query, cString(sql))

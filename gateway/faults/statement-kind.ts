@@ -6,46 +6,46 @@ export type StatementKind = 'commit' | 'control' | 'statement'
 
 /** Follows which prepared statements and portals of a session commit, and says what a message will run. */
 export interface StatementWatch {
+  /** Looks at a Parse or a Bind that goes to the engine. */
+  see(type: number, message: Buffer): void
   /** @returns what the message runs, or `undefined` for one that runs nothing */
-  see(type: number, message: Buffer): StatementKind | undefined
+  kindOf(type: number, message: Buffer): StatementKind | undefined
 }
 
 export function createStatementWatch(): StatementWatch {
+  // Both are without the ordinary statements, which makes them empty in most sessions.
   const statements = new Map<string, StatementKind>()
   const portals = new Map<string, StatementKind>()
   return {
     see(type, message) {
-      switch (type) {
-        case FrontendType.query:
-          return kindOf(textAt(message, HEADER_BYTES))
-        case FrontendType.parse: {
-          const name = textAt(message, HEADER_BYTES)
-          statements.set(name, kindOf(textAt(message, afterText(message, HEADER_BYTES))))
-          return undefined
-        }
-        case FrontendType.bind: {
-          const portal = textAt(message, HEADER_BYTES)
-          const statement = textAt(message, afterText(message, HEADER_BYTES))
-          portals.set(portal, statements.get(statement) ?? 'statement')
-          return undefined
-        }
-        case FrontendType.execute:
-          return portals.get(textAt(message, HEADER_BYTES)) ?? 'statement'
-        default:
-          return undefined
+      if (type === FrontendType.parse) {
+        const name = textAt(message, HEADER_BYTES)
+        keep(statements, name, kindOfSql(message, afterText(message, HEADER_BYTES)))
+      } else if (statements.size > 0 || portals.size > 0) {
+        const statement = textAt(message, afterText(message, HEADER_BYTES))
+        keep(portals, textAt(message, HEADER_BYTES), statements.get(statement) ?? 'statement')
       }
+    },
+    kindOf(type, message) {
+      if (type === FrontendType.query) return kindOfSql(message, HEADER_BYTES)
+      if (type !== FrontendType.execute) return undefined
+      return portals.get(textAt(message, HEADER_BYTES)) ?? 'statement'
     },
   }
 }
 
+function keep(kinds: Map<string, StatementKind>, name: string, kind: StatementKind): void {
+  if (kind === 'statement') kinds.delete(name)
+  else kinds.set(name, kind)
+}
+
 const HEADER_BYTES = 5
-/** Long enough for every first word and the comments that ORMs put in front of it. */
+/** Bytes: enough for every first word and the comments that ORMs put in front of it. */
 const LOOKED_AT = 1_000
 
-function kindOf(sql: string): StatementKind {
-  const word = /^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*([a-z]+)/is
-    .exec(sql.slice(0, LOOKED_AT))?.[1]
-    ?.toUpperCase()
+function kindOfSql(message: Buffer, offset: number): StatementKind {
+  const sql = message.toString('latin1', offset, offset + LOOKED_AT)
+  const word = /^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*([a-z]+)/is.exec(sql)?.[1]?.toUpperCase()
   if (word === 'COMMIT' || word === 'END') return 'commit'
   return word === undefined || CONTROL.has(word) ? 'control' : 'statement'
 }

@@ -71,7 +71,7 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
   let socket: Socket = plain
   let request: StartupRequest | undefined
   try {
-    const opening = await deadline.race(readOpening(plain, tls), tooSlow())
+    const opening = await deadline.race(readOpening(plain, tls), () => tooSlow())
     if (opening.kind === 'cancel') {
       stats.cancelRequested(cancelKeys.cancel(opening.processId, opening.secretKey))
       plain.destroy()
@@ -84,9 +84,9 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     request = parseStartup(opening.packet)
     if (opening.kind === 'unencrypted') throw tlsRequired(plain, request, services)
     const login = logIn(opening.socket, request, services)
-    const told = fatal('57014', 'canceling authentication due to timeout')
+    const timedOut = (): Error => tooSlow(fatal('57014', 'canceling authentication due to timeout'))
     // A session that is opened after the deadline belongs to nobody.
-    const loggedIn = await deadline.race(login, tooSlow(told), (late) => {
+    const loggedIn = await deadline.race(login, timedOut, (late) => {
       leaveSession(late.session)
       late.place.leave()
     })

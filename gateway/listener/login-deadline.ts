@@ -2,9 +2,10 @@
 
 export interface Deadline {
   /**
-   * Settles as `work` does, or rejects with `timedOut` at the deadline. A result that comes after it is handed to `late`.
+   * Settles as `work` does, or rejects with what `timedOut` makes at the deadline. A result that comes after it is handed to
+   * `late`.
    */
-  race<T>(work: Promise<T>, timedOut: Error, late?: (result: T) => void): Promise<T>
+  race<T>(work: Promise<T>, timedOut: () => Error, late?: (result: T) => void): Promise<T>
   clear(): void
 }
 
@@ -18,7 +19,7 @@ export function createDeadline(milliseconds: number): Deadline {
   return {
     race: (work, timedOut, late) =>
       new Promise((resolve, reject) => {
-        expire = () => reject(timedOut)
+        expire = () => reject(timedOut())
         work.then((result) => (expired ? late?.(result) : resolve(result)), reject)
         if (expired) expire()
       }),

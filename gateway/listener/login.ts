@@ -7,7 +7,7 @@ import type { Endpoint } from '../auth/endpoint.js'
 import { missingTarget } from '../auth/existing.js'
 import { fatal, refusal } from '../auth/refusal.js'
 import type { AcceptedLogin } from '../auth/verifier.js'
-import type { Engine, EngineSession } from '../engines/engine.js'
+import type { Engine, EngineSession, SessionRequest } from '../engines/engine.js'
 import type { FaultHooks, LoginPlace } from '../faults/faults.js'
 import { negotiateProtocolVersion } from '../wire/backend-messages.js'
 import { ServerError } from '../wire/server-error.js'
@@ -61,13 +61,29 @@ export async function logIn(
 
 async function logInWithPlace(
   socket: TLSSocket,
-  request: StartupRequest & { clusterId?: string | undefined },
-  { method }: Endpoint,
-  { existing, engine, faults }: LoginServices,
+  request: OwnRequest,
+  endpoint: Endpoint,
+  services: LoginServices,
 ): Promise<Pick<LoggedIn, 'session' | 'login'>> {
   if (request.needsNegotiation)
     socket.write(negotiateProtocolVersion(PROTOCOL_3, request.unknownOptions))
-  const { role, database, parameters, clusterId } = request
+  const accepted = authenticate(socket, request, endpoint, services)
+  const { role, database, parameters } = request
+  const opening = openSession(services.engine, { role, database, parameters }, accepted)
+  // Where the login is refused, that is what counts.
+  opening.catch(() => {})
+  const login = await accepted
+  return { login, session: await opening }
+}
+
+type OwnRequest = StartupRequest & { clusterId?: string | undefined }
+
+async function authenticate(
+  socket: TLSSocket,
+  { role, database, clusterId }: OwnRequest,
+  { method }: Endpoint,
+  { existing, faults }: LoginServices,
+): Promise<AcceptedLogin> {
   const asked = { role, database, servername: servernameOf(socket), clusterId }
   const client = createLoginClient(socket, faults)
   const verdict = await client.whileConnected(method.authenticate(asked, client))
@@ -75,8 +91,7 @@ async function logInWithPlace(
   if ('refused' in verdict) throw refused(verdict.refused)
   const missing = missingTarget(asked, existing)
   if (missing !== undefined) throw refused(missing.refused)
-  const session = await openSession(engine, { role, database, parameters })
-  return { session, login: verdict.accepted }
+  return verdict.accepted
 }
 
 /** The server name of the client's TLS handshake: the endpoint that it means to talk to. */
@@ -87,10 +102,11 @@ export function servernameOf(socket: Socket): string | undefined {
 
 async function openSession(
   engine: Engine,
-  request: Parameters<Engine['openSession']>[0],
+  request: SessionRequest,
+  accepted: Promise<AcceptedLogin>,
 ): Promise<EngineSession> {
   try {
-    return await engine.openSession(request)
+    return await engine.openSession(request, accepted)
   } catch (error) {
     const { sqlState, message, detail, hint } =
       error instanceof ServerError

@@ -2,10 +2,10 @@
 import type { Socket } from 'node:net'
 import type { EngineSession } from '../engines/engine.js'
 import { fatal } from '../auth/refusal.js'
-import { errorResponse } from '../wire/backend-messages.js'
+import { errorResponse, message } from '../wire/backend-messages.js'
 import { createSessionFaults, type FaultDecisions } from '../faults/session-faults.js'
 import { createFrontendReader } from '../wire/frontend-reader.js'
-import { BackendType } from '../wire/message-types.js'
+import { BackendType, FrontendType } from '../wire/message-types.js'
 import { createReplyTracker } from '../wire/reply-tracker.js'
 import { ServerError } from '../wire/server-error.js'
 
@@ -30,6 +30,8 @@ export function startRelay(
   const tracker = createReplyTracker()
   const faults = createSessionFaults(decisions, tracker)
   let reason: Error | undefined
+  /** Whether nothing more of the client goes to the session. */
+  let isOver = false
   let clientDone = false
   let sessionDone = false
   let settle: ((reason: Error | undefined) => void) | undefined
@@ -41,6 +43,7 @@ export function startRelay(
   const terminate = (error: ServerError): void => {
     if (client.destroyed || client.writableEnded) return
     reason ??= error
+    isOver = true
     if (tracker.atBoundary) client.write(errorResponse(error))
     closeGently(client)
     session.off('data', toClient)
@@ -50,7 +53,7 @@ export function startRelay(
   }
 
   const toSession = (chunk: Buffer): void => {
-    if (session.writableEnded || session.destroyed) return
+    if (isOver) return
     try {
       const messages = reader.push(chunk)
       const passed = messages === undefined ? NOTHING : faults.fromClient(messages)
@@ -63,7 +66,7 @@ export function startRelay(
       terminate(fatal('08P01', (error as Error).message))
       return
     }
-    if (reader.terminated) session.end()
+    if (reader.terminated) endSession(session)
   }
   const toClient = (chunk: Buffer): void => {
     tracker.push(chunk)
@@ -74,6 +77,7 @@ export function startRelay(
   const sessionEnded = (): void => {
     if (sessionDone) return
     sessionDone = true
+    isOver = true
     if (!client.destroyed && !client.writableEnded) {
       // A session that ends by itself has said why in a last error; one that broke off has not.
       const silent = !reader.terminated && tracker.lastType !== BackendType.errorResponse
@@ -98,12 +102,15 @@ export function startRelay(
     reason ??= error
   })
   client.on('drain', () => session.resume())
-  client.on('end', () => session.end())
+  client.on('end', () => endSession(session))
   client.on('close', clientEnded)
   client.on('error', (error) => {
     reason ??= error
   })
+  // What the session says first goes with the greeting: one record of TLS, one wake-up of the client.
+  client.cork()
   client.write(greeting)
+  session.once('data', () => client.uncork()).resume()
   client.on('data', toSession).resume()
   // Either side may have ended while nobody listened.
   if (session.destroyed) sessionEnded()
@@ -121,10 +128,16 @@ export function closeGently(socket: Socket): void {
 /** Ends a session whose client is gone. It reaches its end only when somebody reads the rest of its replies. */
 export function leaveSession(session: EngineSession): void {
   session.on('error', () => {})
-  session.end()
+  endSession(session)
   session.resume()
 }
 
+/** Without a Terminate, PostgreSQL would log a client that vanished. */
+function endSession(session: EngineSession): void {
+  if (!session.destroyed && !session.writableEnded) session.end(TERMINATE)
+}
+
+const TERMINATE = message(FrontendType.terminate)
 const NOTHING = Buffer.alloc(0)
 const LINGER_MS = 5_000
 

@@ -53,9 +53,8 @@ export function createFrontendReader(maxMessageBytes: number = MAX_MESSAGE_BYTES
         }
         offset += length
       }
-      const rest = terminated ? bytes.subarray(bytes.length) : bytes.subarray(offset)
-      pending = rest.length === 0 ? [] : [rest]
-      pendingBytes = rest.length
+      pendingBytes = terminated ? 0 : bytes.length - offset
+      pending = pendingBytes === 0 ? [] : [bytes.subarray(offset)]
       if (offset === 0) return undefined
       return offset === bytes.length ? bytes : bytes.subarray(0, offset)
     },

@@ -68,8 +68,10 @@ export async function startPgliteEngine(options: PgliteEngineOptions): Promise<E
     let sessions = 0
     return {
       name: 'pglite',
-      openSession: async (request) =>
-        openSession(await host.run(), ++sessions, request, settings.database),
+      async openSession(request, accepted) {
+        await accepted
+        return openSession(await host.run(), ++sessions, request, settings.database)
+      },
       async close() {
         await host.close()
         await unlock()

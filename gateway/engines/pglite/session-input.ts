@@ -63,6 +63,8 @@ export function createSessionInput(): SessionInput {
     whenDropped?.()
   }
   const add = (message: Buffer): void => {
+    // The end says the same.
+    if (message[0] === FrontendType.terminate) return
     if (dropped !== undefined) {
       if (endsBatch(message)) finishDropping()
       return

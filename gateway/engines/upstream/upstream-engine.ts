@@ -9,7 +9,6 @@ import type { Engine, EngineSession, SessionRequest } from '../engine.js'
 import { dialUpstream, isOnThisMachine } from './dial-upstream.js'
 import type { UpstreamOptions } from './upstream-address.js'
 import { logInUpstream, type UpstreamLogin } from './upstream-login.js'
-import { createUpstreamSession } from './upstream-session.js'
 
 export interface UpstreamEngineSettings {
   upstream: UpstreamOptions
@@ -43,8 +42,19 @@ export async function startUpstreamEngine(settings: UpstreamEngineSettings): Pro
 
   return {
     name: 'upstream',
-    openSession: async (request) => {
-      const socket = await dial().catch(lost)
+    async openSession(request, accepted) {
+      // While the client makes its answer, PostgreSQL can already start the process that it has for each connection.
+      const dialled = dial().catch(() => undefined)
+      try {
+        await accepted
+      } catch (error) {
+        void dialled.then((socket) => socket?.destroy())
+        throw error
+      }
+      const early = await dialled
+      // PostgreSQL does not wait for a login for ever, and may have been started anew in between.
+      const isLost = early === undefined || early.destroyed
+      const socket = isLost ? await dial().catch(lost) : early
       return openSession(socket, request, settings, cancel)
     },
     async close() {
@@ -73,7 +83,8 @@ async function openSession(
       password: upstream.password,
       allowsCleartext: isOnThisMachine(upstream),
     })
-    return createUpstreamSession({ socket, greeting, cancel: () => cancel(key) })
+    socket.unshift(greeting)
+    return Object.assign(socket, { cancel: () => cancel(key) })
   } catch (error) {
     socket.destroy()
     return lost(error)

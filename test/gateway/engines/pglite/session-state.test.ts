@@ -49,6 +49,12 @@ describe('the state of a session on PGlite', () => {
     expect(reported.get('server_version')).toMatch(/^\d+\.\d+/)
   })
 
+  it('is none where the login is refused', async () => {
+    const request = { role: 'app', database: 'postgres', parameters: new Map<string, string>() }
+    const refused = new Error('refused')
+    await expect(engine.openSession(request, Promise.reject(refused))).rejects.toBe(refused)
+  })
+
   it.each([
     ['SET', `set work_mem = '7MB'`],
     ['set_config', `select set_config('work_mem', '7MB', false)`],
