@@ -1,10 +1,10 @@
 /** `npm run bench:fleet [-- --seed N]`: prints the figures, and writes them to docs/ with their charts. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { format, resolveConfig } from 'prettier'
 import { seedOf } from '../common/command-line.js'
 import { describeMachine } from '../common/machine.js'
 import { terminalTable } from '../common/report/terminal-table.js'
+import { writePage } from '../common/report/write-page.js'
 import { HOURS, SAME_AT_START, SAME_WITH_LIFETIMES, runBenchmark, without } from './benchmark.js'
 import {
   lifetimesChart,
@@ -51,12 +51,6 @@ async function main(): Promise<void> {
   process.stdout.write(
     `\nSeed ${seed}, ${tookSecs} s. Written: docs/fleet.md and docs/fleet-*.svg\n`,
   )
-}
-
-/** In the style that `npm run lint` checks. */
-async function writePage(file: string, content: string): Promise<void> {
-  const style = await resolveConfig(file)
-  await writeFile(file, await format(content, { ...style, filepath: file }))
 }
 
 await main()

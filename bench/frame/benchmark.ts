@@ -1,10 +1,13 @@
 /** What a benchmark is, and what it results in. */
+import type { Fit, FitKind } from './fit.js'
 import type { Summary } from './statistics.js'
 
 export interface Benchmark {
   readonly name: string
   /** What it measures, for the usage. */
   readonly what: string
+  /** What it needs that this machine does not have, and how to get it; `undefined` where nothing is missing. */
+  missing?(): Promise<string | undefined>
   run(context: BenchContext): Promise<readonly Section[]>
 }
 
@@ -20,7 +23,7 @@ export interface BenchContext {
 }
 
 /** Figures that belong together, with a table of their own. */
-export type Section = ComparisonSection | CountSection
+export type Section = ComparisonSection | CountSection | CurveSection
 
 export interface SectionText {
   /** Unique in its benchmark, and fit for the name of a file. */
@@ -56,7 +59,7 @@ export interface CompetitorResult {
   readonly ratio: Summary
 }
 
-/** What is the same each time, so that it is counted and not measured. */
+/** Figures that nothing is compared with: what is counted, or the median of what was measured. */
 export interface CountSection extends SectionText {
   readonly kind: 'counts'
   readonly rows: readonly CountRow[]
@@ -65,4 +68,37 @@ export interface CountSection extends SectionText {
 export interface CountRow {
   readonly name: string
   readonly counts: Readonly<Record<string, number>>
+}
+
+/** How a figure goes as the work grows. */
+export interface CurveSection extends SectionText {
+  readonly kind: 'curves'
+  readonly x: Axis
+  readonly y: Axis
+  /** What is fitted to all curves. */
+  readonly fit: FitKind
+  readonly curves: readonly Curve[]
+}
+
+export interface Axis {
+  /** Such as `logins`, or `time of one token`. */
+  readonly label: string
+  /** Of the value, such as `µs`; empty for what is only counted. */
+  readonly unit: string
+  /** `logarithmic` where the values span decades; y is always linear. Default `linear`. */
+  readonly scale?: 'linear' | 'logarithmic'
+}
+
+export interface Curve {
+  readonly name: string
+  /** The curve that shows what the same costs without pg-iam. */
+  readonly against?: string
+  /** In the order of x. */
+  readonly points: readonly Point[]
+  readonly fit: Fit
+}
+
+export interface Point {
+  readonly x: number
+  readonly y: number
 }

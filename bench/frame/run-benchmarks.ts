@@ -2,8 +2,9 @@
 import { loadavg } from 'node:os'
 import { createSeededRandom } from '../common/seeded-random.js'
 import { packageVersions, readMachine, type Machine } from '../common/machine.js'
-import type { Benchmark, Section } from './benchmark.js'
+import type { Section } from './benchmark.js'
 import type { BenchOptions } from './bench-options.js'
+import type { LeftOut, Runnable } from './runnable.js'
 
 export interface BenchRun {
   /** ISO 8601, of its start. */
@@ -17,6 +18,7 @@ export interface BenchRun {
   /** Of PostgreSQL, and of the packages that take part. */
   readonly versions: Readonly<Record<string, string>>
   readonly benchmarks: readonly BenchmarkResult[]
+  readonly leftOut: readonly LeftOut[]
 }
 
 export interface BenchmarkResult {
@@ -25,7 +27,7 @@ export interface BenchmarkResult {
 }
 
 export async function runBenchmarks(
-  benchmarks: readonly Benchmark[],
+  { benchmarks, leftOut }: Runnable,
   { isQuick, seed }: Pick<BenchOptions, 'isQuick' | 'seed'>,
   progress: (line: string) => void,
 ): Promise<BenchRun> {
@@ -50,6 +52,7 @@ export async function runBenchmarks(
     loadBefore,
     versions,
     benchmarks: results,
+    leftOut,
   }
 }
 

@@ -22,6 +22,8 @@ export interface TlsPostgres {
   /** The same for a login of pg-iam. */
   loginOptions(role: string): LoginOptions
   readonly password: string
+  /** Holds its Unix socket, where every role is let in without a question; it goes with the server. */
+  readonly socketDirectory: string
   /** Resolves when all connections of both roles have ended at the server, too. */
   untilQuiet(): Promise<void>
   close(): Promise<void>
@@ -78,6 +80,7 @@ export async function startTlsPostgres(
     passwordRole: PASSWORD_ROLE,
     openRole: OPEN_ROLE,
     password,
+    socketDirectory,
     // The address is dialled as it is, and the name is verified: nobody waits for a resolver.
     staticLogin: (user) => ({
       host: ADDRESS,

@@ -1,7 +1,12 @@
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { ComparisonSection, CountSection, Section } from '../../bench/frame/benchmark.js'
+import type {
+  ComparisonSection,
+  CountSection,
+  CurveSection,
+  Section,
+} from '../../bench/frame/benchmark.js'
 import type { BenchRun } from '../../bench/frame/run-benchmarks.js'
 import { runProgram, type ProgramResult } from '../examples/run-program.js'
 
@@ -23,6 +28,23 @@ const BENCHMARKS: Readonly<Record<string, Readonly<Record<string, readonly strin
   connects: { 'at-once': ['AWS connector'], 'one-by-one': ['AWS connector'] },
   tokens: { counts: [], signed: ['signer, new for each'] },
   start: { imports: ['@azure/postgresql-auth', 'pg alone'], 'first-token': [], bundles: [] },
+  memory: {
+    'tokens-heap': ["the AWS SDK's signer"],
+    'tokens-external': [],
+    'tokens-resident': [],
+    'connections-heap': ['pg, static password', 'Postgres.js, static password'],
+    'connections-external': [],
+    'connections-resident': [],
+  },
+  scale: {
+    'logins-token': [],
+    'logins-create': [],
+    'logins-memory': [],
+    pace: [],
+    'own-part': [],
+    'at-once-cpu': ['static password, PostgreSQL', 'static password, stand-in'],
+    'at-once-time': [],
+  },
 }
 
 describe.each(Object.entries(BENCHMARKS))('npm run bench:%s', (name, expected) => {
@@ -40,6 +62,8 @@ describe.each(Object.entries(BENCHMARKS))('npm run bench:%s', (name, expected) =
   const chartFolder = (): string => join(folder, `${name}-charts`)
   const comparisons = (): ComparisonSection[] =>
     sections.filter((section) => section.kind === 'comparison')
+  const curveSections = (): CurveSection[] =>
+    sections.filter((section) => section.kind === 'curves')
 
   it('is a script of package.json, and runs this one alone', async () => {
     const { scripts } = JSON.parse(await readFile('package.json', 'utf8')) as {
@@ -73,6 +97,22 @@ describe.each(Object.entries(BENCHMARKS))('npm run bench:%s', (name, expected) =
     }
   })
 
+  it('measures every curve at several amounts, and what it is compared with, too', () => {
+    for (const { name: section, curves } of curveSections()) {
+      const names = curves.map((curve) => curve.name)
+      for (const { points, fit, against } of curves) {
+        expect(points.length).toBeGreaterThan(2)
+        const [first, ...others] = points.map(({ x }) => x)
+        expect(others.every((x) => x > first!)).toBe(true)
+        expect(points.every(({ y }) => Number.isFinite(y))).toBe(true)
+        expect(Object.values(fit).every(Number.isFinite)).toBe(true)
+        if (against !== undefined) expect(names).toContain(against)
+      }
+      for (const competitor of expected[section]!)
+        expect(names.some((one) => one.startsWith(competitor))).toBe(true)
+    }
+  })
+
   it('prints the tables, the machine and the versions, and that quick figures are worth nothing', () => {
     for (const { title } of sections) expect(result.stdout).toContain(title)
     for (const section of comparisons())
@@ -85,8 +125,10 @@ describe.each(Object.entries(BENCHMARKS))('npm run bench:%s', (name, expected) =
     expect(result.stdout).toContain('--quick: these figures are worth nothing.')
   })
 
-  it('draws a chart for each section of comparisons', async () => {
-    const files = comparisons().map((section) => `bench-${name}-${section.name}.svg`)
+  it('draws a chart for each section of comparisons or curves', async () => {
+    const files = [...comparisons(), ...curveSections()].map(
+      (section) => `bench-${name}-${section.name}.svg`,
+    )
     expect((await readdir(chartFolder())).toSorted()).toEqual(files.toSorted())
     const chart = await readFile(join(chartFolder(), files[0]!), 'utf8')
     expect(chart).toMatch(/^<svg .*<\/svg>\n$/s)

@@ -1,4 +1,5 @@
 /** The charts of the benchmark. */
+import { lineChart, type Line } from '../../common/report/line-chart.js'
 import { curve } from '../figures.js'
 import type { Records } from '../benchmark.js'
 import type { FleetRecord } from '../recorder.js'
@@ -9,7 +10,6 @@ import {
   soonestSecs,
   type FleetSize,
 } from '../scenarios.js'
-import { lineChart, type Line } from './line-chart.js'
 
 export function startChart(records: Records, size: FleetSize): string {
   const period = { from: 0, to: 120 }

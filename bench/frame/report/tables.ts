@@ -2,19 +2,28 @@
 import type { FigureTable } from '../../common/report/figure-table.js'
 import type { ComparisonSection, CountSection, Section } from '../benchmark.js'
 import type { Summary } from '../statistics.js'
+import { curveTable } from './curve-table.js'
 
 export function sectionTable(section: Section): FigureTable {
-  return section.kind === 'comparison' ? comparisonTable(section) : countTable(section)
+  switch (section.kind) {
+    case 'comparison':
+      return comparisonTable(section)
+    case 'curves':
+      return curveTable(section)
+    case 'counts':
+      return countTable(section)
+  }
 }
 
 function comparisonTable({ title, unit, better, comparisons }: ComparisonSection): FigureTable {
   return {
     title: `${title} (${unit}, ${better} is better)`,
     head: ['', '', 'median', 'quartiles', 'ratio', 'quartiles', 'least – most'],
-    rows: comparisons.flatMap(({ name, results }) =>
+    nameColumns: 2,
+    rows: comparisons.flatMap(({ name, control, results }) =>
       results.map((result, index) => [
         index === 0 ? name : '',
-        result.name,
+        result.name === control ? `${control} (control)` : result.name,
         short(result.figure.median),
         quartiles(result.figure, short),
         ratio(result.ratio.median),

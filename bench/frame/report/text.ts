@@ -1,6 +1,7 @@
 /** What the benchmarks print. */
 import { terminalTable } from '../../common/report/terminal-table.js'
 import type { BenchRun } from '../run-benchmarks.js'
+import { leftOutText } from '../runnable.js'
 import { sectionTable } from './tables.js'
 
 export function runText(run: BenchRun): string {
@@ -15,6 +16,7 @@ export function runText(run: BenchRun): string {
       `pg-iam ${machine.pgIam}, Node ${machine.node}, OpenSSL ${machine.openssl}, ${machine.platform}, ${machine.processors} × ${machine.processorModel}`,
       packages.join(', '),
       `${startedAt}, seed ${seed}, ${Math.round(tookSecs)} s; load before it: ${loadBefore.toFixed(2)}`,
+      ...run.leftOut.map(leftOutText),
       ...(isQuick ? ['--quick: these figures are worth nothing.'] : []),
     ].join('\n'),
     '',

@@ -43,7 +43,7 @@ export async function findBinaries(
 }
 
 /** Where packages of Linux distributions, Homebrew and Postgres.app put a server, newest version first in each place. */
-async function machineDirectories(): Promise<string[]> {
+export async function machineDirectories(): Promise<string[]> {
   const versioned = await Promise.all([
     versionsBelow('/usr/lib/postgresql', (version) => /^\d+$/.test(version)),
     versionsBelow('/usr', (name) => /^pgsql-\d+$/.test(name)),

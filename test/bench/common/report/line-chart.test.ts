@@ -1,4 +1,4 @@
-import { lineChart, type LineChart } from '../../../bench/fleet/report/line-chart.js'
+import { lineChart, type LineChart } from '../../../../bench/common/report/line-chart.js'
 
 const CHART: LineChart = {
   title: 'a < b & c',

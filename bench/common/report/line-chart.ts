@@ -1,19 +1,21 @@
 /** Line charts as SVG: panels below each other that share their horizontal axis. */
-import {
-  CHART_WIDTH,
-  LETTER_WIDTH,
-  TITLE,
-  chartDocument,
-  rounded,
-  text,
-  tickLabel,
-} from '../../common/report/svg.js'
+import { CHART_WIDTH, LETTER_WIDTH, TITLE, chartDocument, rounded, text, tickLabel } from './svg.js'
 
 export interface LineChart {
   title: string
-  /** The label of the horizontal axis, and the values at its ends. */
-  x: { label: string; from: number; to: number; tickEvery: number }
+  x: HorizontalAxis
   panels: readonly Panel[]
+}
+
+export interface HorizontalAxis {
+  label: string
+  /** The values at its ends; on a logarithmic scale above 0. */
+  from: number
+  to: number
+  /** From one tick to the next: so much more or, on a logarithmic scale, so many times as much. */
+  tickEvery: number
+  /** Default `linear`. */
+  scale?: 'linear' | 'logarithmic'
 }
 
 export interface Panel {
@@ -73,7 +75,7 @@ function legend(lines: readonly Line[]): { drawn: string[]; bottom: number } {
 }
 
 function drawPanel(panel: Panel, { x }: LineChart, top: number): string[] {
-  const across = (value: number): number => LEFT + (PLOT_WIDTH * (value - x.from)) / (x.to - x.from)
+  const across = acrossOf(x)
   const share = shareOf(panel)
   const down = (value: number): number => top + PLOT_HEIGHT * (1 - share(value))
   const grid = ticksOf(panel).flatMap((value) => {
@@ -83,17 +85,32 @@ function drawPanel(panel: Panel, { x }: LineChart, top: number): string[] {
     const label = text(LEFT - 8, y + 4, content, 'text-anchor="end"')
     return [`<path d="M${LEFT} ${y}h${PLOT_WIDTH}" stroke="#e3e3e3"/>`, label]
   })
-  const ticks: string[] = []
-  for (let value = x.from; value <= x.to; value += x.tickEvery) {
+  const ticks = horizontalTicks(x).flatMap((value) => {
     const at = rounded(across(value))
-    ticks.push(`<path d="M${at} ${top + PLOT_HEIGHT}v4" stroke="#999"/>`)
-    ticks.push(text(at, top + PLOT_HEIGHT + 17, tickLabel(value), 'text-anchor="middle"'))
-  }
+    const label = text(at, top + PLOT_HEIGHT + 17, tickLabel(value), 'text-anchor="middle"')
+    return [`<path d="M${at} ${top + PLOT_HEIGHT}v4" stroke="#999"/>`, label]
+  })
   const lines = panel.lines.map(({ points, colour, isDashed }) => {
     const path = points.map(([at, value]) => `${rounded(across(at))} ${rounded(down(value))}`)
     return `<polyline points="${path.join(',')}" fill="none" stroke-linejoin="round" ${strokeOf(colour, isDashed)}/>`
   })
   return [text(LEFT, top - 10, panel.title, 'font-weight="600"'), ...grid, ...ticks, ...lines]
+}
+
+function acrossOf({ from, to, scale }: HorizontalAxis): (value: number) => number {
+  const share =
+    scale === 'logarithmic'
+      ? (value: number) => Math.log(value / from) / Math.log(to / from)
+      : (value: number) => (value - from) / (to - from)
+  return (value) => LEFT + PLOT_WIDTH * share(value)
+}
+
+function horizontalTicks({ from, to, tickEvery, scale }: HorizontalAxis): number[] {
+  const next = (value: number): number =>
+    scale === 'logarithmic' ? value * tickEvery : value + tickEvery
+  const ticks = []
+  for (let value = from; value <= to; value = next(value)) ticks.push(value)
+  return ticks
 }
 
 /** Which part of the panel's height a value takes. */
