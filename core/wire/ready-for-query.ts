@@ -11,9 +11,12 @@ export const READY_FOR_QUERY_FAILED: Buffer = Buffer.from([0x5a, 0, 0, 0, 5, 0x4
 
 /** Tells whether `chunk` ends with that message. One that is split over two chunks is not seen. */
 export function endsReadyAndIdle(chunk: Buffer): boolean {
-  const { length } = READY_FOR_QUERY_IDLE
+  // Byte by byte: it is asked of every reply.
+  const begin = chunk.length - READY_FOR_QUERY_IDLE.length
   return (
-    chunk.length >= length &&
-    chunk.compare(READY_FOR_QUERY_IDLE, 0, length, chunk.length - length) === 0
+    begin >= 0 &&
+    chunk[begin] === READY_FOR_QUERY_IDLE[0] &&
+    chunk.readInt32BE(begin + 1) === READY_FOR_QUERY_IDLE.readInt32BE(1) &&
+    chunk[begin + 5] === READY_FOR_QUERY_IDLE[5]
   )
 }
