@@ -14,6 +14,11 @@ export type WriteCallback = (error?: Error | null) => void
  */
 export abstract class DriverSocket extends Duplex {
   protected readonly settings: SocketSettings = createSocketSettings()
+  /** The socket, once there is one and while nothing stands between it and the driver. Kept, because every query asks. */
+  #direct: Socket | undefined
+  /** The socket that holds back what the driver writes, until it has all that goes together. */
+  #corked: Socket | undefined
+  #corks = 0
   #needsDrain = false
 
   constructor() {
@@ -43,12 +48,14 @@ export abstract class DriverSocket extends Duplex {
   }
 
   ref(): this {
-    this.settings.set((socket) => socket.ref())
+    if (this.#direct === undefined) this.settings.set(ref)
+    else this.#direct.ref()
     return this
   }
 
   unref(): this {
-    this.settings.set((socket) => socket.unref())
+    if (this.#direct === undefined) this.settings.set(unref)
+    else this.#direct.unref()
     return this
   }
 
@@ -57,21 +64,41 @@ export abstract class DriverSocket extends Duplex {
     encoding?: BufferEncoding | WriteCallback,
     callback?: WriteCallback,
   ): boolean {
-    const socket = this.#directSocket()
-    if (socket === undefined || !Buffer.isBuffer(chunk)) {
+    const socket = this.#direct ?? this.#findDirect()
+    const bytes = Buffer.isBuffer(chunk) ? chunk : bytesOf(chunk, encoding)
+    if (socket === undefined || socket.destroyed || bytes === undefined) {
+      this.#direct = undefined
       return super.write(chunk, encoding as BufferEncoding, callback)
     }
-    this.writing(chunk)
-    const takesMore = socket.write(chunk, typeof encoding === 'function' ? encoding : callback)
+    this.writing(bytes)
+    const takesMore = socket.write(bytes, typeof encoding === 'function' ? encoding : callback)
     this.#needsDrain ||= !takesMore
     return takesMore
+  }
+
+  /** The socket makes one TLS record of what is corked: of Parse, Bind, Describe, Execute and Sync of pg. */
+  override cork(): void {
+    if (this.#corks === 0) this.#corked = this.#direct ?? this.#findDirect()
+    if (this.#corked === undefined) return super.cork()
+    this.#corks++
+    this.#corked.cork()
+  }
+
+  override uncork(): void {
+    if (this.#corks === 0) return super.uncork()
+    this.#corks--
+    this.#corked?.uncork()
+  }
+
+  override end(...last: never[]): this {
+    this.#direct = undefined
+    return super.end(...last)
   }
 
   override _writev(
     chunks: { chunk: Buffer; encoding: BufferEncoding }[],
     done: WriteCallback,
   ): void {
-    // One TLS record for what pg corked together: Parse, Bind, Describe, Execute, Sync.
     this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done)
   }
 
@@ -90,11 +117,26 @@ export abstract class DriverSocket extends Duplex {
     return true
   }
 
-  /** What waits, or is held back to be written together, goes first. */
-  #directSocket(): Socket | undefined {
-    if (this.writableLength > 0 || this.writableCorked > 0 || !this.writable) return undefined
-    return this.openSocket?.writable === true ? this.openSocket : undefined
+  /** From now on whatever the driver writes goes the long way, through `_write`. */
+  protected stopDirect(): void {
+    this.#direct = undefined
   }
+
+  /** What waits, or is held back to be written together, goes first. */
+  #findDirect(): Socket | undefined {
+    if (this.writableLength > 0 || this.writableCorked > 0 || !this.writable) return undefined
+    this.#direct = this.openSocket?.writable === true ? this.openSocket : undefined
+    return this.#direct
+  }
+}
+
+/** Drivers write buffers; what else can be written is text, and arrays of bytes. */
+function bytesOf(chunk: unknown, encoding: unknown): Buffer | undefined {
+  if (typeof chunk === 'string')
+    return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
+  return chunk instanceof Uint8Array
+    ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    : undefined
 }
 
 /** The callback is what holds a driver back that writes faster than the network takes. */
@@ -102,3 +144,6 @@ export function writeThrough(socket: Socket, chunk: Buffer, done: WriteCallback)
   if (socket.destroyed) done(brokenPipe())
   else socket.write(chunk, (error) => done(error))
 }
+
+const ref = (socket: Socket): void => void socket.ref()
+const unref = (socket: Socket): void => void socket.unref()

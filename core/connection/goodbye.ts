@@ -8,7 +8,8 @@ export function sayGoodbye(socket: Socket): void {
 
 /** Tells whether a driver says with these bytes that it leaves. */
 export function isGoodbye(bytes: Buffer): boolean {
-  return bytes.equals(TERMINATE)
+  // By the length first: it is asked of every request.
+  return bytes.length === TERMINATE.length && bytes.equals(TERMINATE)
 }
 
 const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4])

@@ -1,37 +1,36 @@
 /** Ends connections that have reached their age and do nothing, for pools that only look at those they hand out. */
-import { endsReadyAndIdle } from '../wire/ready-for-query.js'
 
 export interface IdleRetirement {
-  /** Says that the driver has written. */
-  wrote(): void
-  /** Shows what the server has sent. */
-  received(chunk: Buffer): void
   cancel(): void
+}
+
+/** What a connection does. It is looked at when the time has come, so that it costs the queries before that nothing. */
+export interface Activity {
+  /** Whether the server waits for a request, outside of any transaction. */
+  readonly isIdle: boolean
+  /** Grows with whatever is sent or received. */
+  readonly traffic: number
 }
 
 /**
  * Calls `retire` once the connection is `lifetimeMs` old and has been idle, outside of any transaction, for a while. A pool that
  * refuses connections of that age when it is asked for one does not use it any more by then.
  */
-export function retireWhenIdle(lifetimeMs: number, retire: () => void): IdleRetirement {
+export function retireWhenIdle(
+  lifetimeMs: number,
+  activity: Activity,
+  retire: () => void,
+): IdleRetirement {
   const quietMs = Math.min(LONGEST_QUIET_MS, lifetimeMs / 10)
-  let isIdle = true
-  let lastUse = Date.now()
+  let before: number | undefined
   const check = (): void => {
-    if (isIdle && Date.now() - lastUse >= quietMs) retire()
+    const { isIdle, traffic } = activity
+    if (isIdle && traffic === before) retire()
     else timer = setTimeout(check, quietMs).unref()
+    before = traffic
   }
-  let timer = setTimeout(check, lifetimeMs).unref()
+  let timer = setTimeout(check, lifetimeMs - quietMs).unref()
   return {
-    wrote: () => {
-      isIdle = false
-      lastUse = Date.now()
-    },
-    received: (chunk) => {
-      // What a server sends of its own accord, such as a notification, ends no idleness.
-      isIdle ||= endsReadyAndIdle(chunk)
-      lastUse = Date.now()
-    },
     // Node (20) keeps a list for each duration, and this one's is its own. It goes with its last timer, but only of those that keep
     // the process alive; else it would stay until the lifetime is over.
     cancel: () => clearTimeout(timer.ref()),

@@ -21,7 +21,7 @@ import { retireWhenIdle, type IdleRetirement } from './idle-retirement.js'
 import { lastWordsError, type LastWords } from './last-words.js'
 import { drawLifetimeSecs } from './lifetime.js'
 import { openConnection, openForCancel, type OpenConnection } from './open-connection.js'
-import { createReception, type Reception } from './reception.js'
+import { Reception } from './reception.js'
 import { closedByServer, tlsTwice } from './stream-errors.js'
 
 export interface LoginStreamOptions {
@@ -68,7 +68,7 @@ export class LoginStream extends DriverSocket {
     this.#tls = tls
     this.#retiresWhenIdle = retiresWhenIdle
     this.#lossError = lossError
-    this.#reception = createReception({ hidesLastWords: lossError !== undefined, isUnattended })
+    this.#reception = new Reception({ hidesLastWords: lossError !== undefined, isUnattended })
     this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
     this.once('end', () => this.#finish())
   }
@@ -98,7 +98,6 @@ export class LoginStream extends DriverSocket {
   protected override writing(bytes: Buffer): void {
     this.#isLeaving ||= isGoodbye(bytes)
     this.#reception.sent(bytes)
-    this.#retirement?.wrote()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
@@ -134,6 +133,7 @@ export class LoginStream extends DriverSocket {
   }
 
   override _destroy(error: Error | null, done: WriteCallback): void {
+    this.stopDirect()
     this.#abort.abort()
     this.#retirement?.cancel()
     this.#socket?.destroy()
@@ -155,7 +155,7 @@ export class LoginStream extends DriverSocket {
       this.#openedAt = Date.now()
       this.#record = recordConnection(this.#login, connection.host, startedAt)
       if (this.#retiresWhenIdle)
-        this.#retirement = retireWhenIdle(this.#lifetimeMs, () => this.#retire())
+        this.#retirement = retireWhenIdle(this.#lifetimeMs, this.#reception, () => this.#retire())
     }
     this.#attach(connection)
   }
@@ -164,7 +164,6 @@ export class LoginStream extends DriverSocket {
     this.#socket = socket
     this.settings.apply(socket)
     socket.on('data', (chunk: Buffer) => {
-      this.#retirement?.received(chunk)
       if (!this.#deliver(chunk)) socket.pause()
     })
     socket.on('drain', () => this.drained())
@@ -204,6 +203,7 @@ export class LoginStream extends DriverSocket {
   #endedByServer(): void {
     if (this.#isEndedByServer) return
     this.#isEndedByServer = true
+    this.stopDirect()
     if (this.#reception.isGoingOn) setImmediate(() => setImmediate(() => this.#tellEnd()))
     else this.#tellEnd()
   }
@@ -242,6 +242,7 @@ export class LoginStream extends DriverSocket {
     const socket = this.#socket
     this.#isLeaving = true
     this.#socket = undefined
+    this.stopDirect()
     if (socket !== undefined) sayGoodbye(socket)
     this.push(null)
   }

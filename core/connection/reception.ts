@@ -1,11 +1,7 @@
 /** What a driver gets to read of what its server sends. */
-import { createMessageWalk } from '../wire/message-walk.js'
-import {
-  READY_FOR_QUERY_FAILED,
-  READY_FOR_QUERY_IDLE,
-  READY_FOR_QUERY_IN_TRANSACTION,
-} from '../wire/ready-for-query.js'
-import { createLastWordsListener, type LastWords } from './last-words.js'
+import { MessageWalk } from '../wire/message-walk.js'
+import { READY_FOR_QUERY_FAILED, READY_FOR_QUERY_IDLE } from '../wire/ready-for-query.js'
+import { readLastWords, type LastWords } from './last-words.js'
 import { createUnattendedReply, type UnattendedReply } from './unattended-reply.js'
 
 export interface ReceptionOptions {
@@ -18,94 +14,119 @@ export interface ReceptionOptions {
   isUnattended: ((request: Buffer) => boolean) | undefined
 }
 
-export interface Reception {
+/**
+ * Every reply to every query comes by here. So this is a class, whose objects V8 (of Node 20) keeps alike: of the objects with
+ * accessors that a function returns it makes dictionaries, and does not inline what they are asked.
+ */
+export class Reception {
+  readonly #hidesLastWords: boolean
+  readonly #isUnattended: ReceptionOptions['isUnattended']
+  readonly #walk = new MessageWalk()
+  /** The type of the message that the driver has read last; 0 where its end came without its beginning, or has not come. */
+  #lastType = 0
+  /** What the last `ReadyForQuery` says. */
+  #lastStatus = 0
+  #asked = 0
+  #unattended: UnattendedReply | undefined
+  /** The last words of the server, once they were heard. */
+  lastWords: LastWords | undefined
+  /** Whether the server, for all that is known, waits for a request, outside of any transaction. */
+  isIdle = true
+  /** Counts what was sent and received. */
+  traffic = 0
+
+  constructor({ hidesLastWords, isUnattended }: ReceptionOptions) {
+    this.#hidesLastWords = hidesLastWords
+    this.#isUnattended = isUnattended
+  }
+
   /** Looks at what the driver sends. */
-  sent(bytes: Buffer): void
+  sent(bytes: Buffer): void {
+    this.traffic++
+    this.isIdle = false
+    if (this.#isUnattended !== undefined) this.#lookForUnattended(bytes, this.#isUnattended)
+  }
+
   /** Returns what the driver may read now. */
-  received(chunk: Buffer): Buffer
+  received(chunk: Buffer): Buffer {
+    const begin = this.#walk.push(chunk)
+    const type = begin === undefined ? 0 : chunk[begin]!
+    if (type === ERROR_RESPONSE) {
+      const lastWords = readLastWords(chunk.subarray(begin))
+      if (lastWords !== undefined) return this.#heard(lastWords, chunk, begin!)
+    }
+    this.#see(chunk, begin)
+    return this.#unattended === undefined ? chunk : this.#tell(chunk)
+  }
+
   /** Returns what the driver must read before it hears that the connection is lost. */
-  lost(): Buffer
+  lost(): Buffer {
+    if (this.#unattended === undefined) return this.#endOfError()
+    const { kept } = this.#unattended
+    this.#unattended = undefined
+    return this.#hidesLastWords ? READY_FOR_QUERY_IDLE : kept()
+  }
+
   /**
    * Whether the driver, where it hides the last words, may be about to go on after the last answer: by promises, which come
    * to pass behind the events of the stream.
    */
-  readonly isGoingOn: boolean
-  /** The last words of the server, once they were heard. */
-  readonly lastWords: LastWords | undefined
-}
+  get isGoingOn(): boolean {
+    const isInTransaction =
+      this.#lastType === READY_FOR_QUERY && this.#lastStatus === IN_TRANSACTION
+    return this.#hidesLastWords && (this.#asked === 0 || isInTransaction)
+  }
 
-export function createReception({ hidesLastWords, isUnattended }: ReceptionOptions): Reception {
-  const listener = createLastWordsListener()
-  const last = createLastMessage()
-  let asked = 0
-  let unattended: UnattendedReply | undefined
+  #see(chunk: Buffer, begin: number | undefined): void {
+    this.traffic++
+    this.#lastType = begin === undefined ? 0 : chunk[begin]!
+    if (this.#lastType !== READY_FOR_QUERY) return
+    this.#lastStatus = chunk[begin! + HEADER_BYTES]!
+    this.isIdle = this.#lastStatus === IDLE
+  }
 
-  const tell = (bytes: Buffer): Buffer => {
-    if (unattended === undefined) return bytes
-    const whole = unattended.push(bytes)
+  #heard(lastWords: LastWords, chunk: Buffer, begin: number): Buffer {
+    this.lastWords ??= lastWords
+    const told = this.#hidesLastWords ? chunk.subarray(0, begin) : chunk
+    if (told.length > 0) this.#see(told, this.#hidesLastWords ? this.#walk.previous : begin)
+    return Buffer.concat([this.#tell(told), this.lost()])
+  }
+
+  #tell(bytes: Buffer): Buffer {
+    if (this.#unattended === undefined) return bytes
+    const whole = this.#unattended.push(bytes)
     if (whole === undefined) return NOTHING
-    unattended = undefined
+    this.#unattended = undefined
     return whole
   }
+
   /**
    * Postgres.js (3.4) keeps an error until the server waits for the next request. Where the connection is lost in between it keeps
    * it for good, and the first query of the slot's next connection fails of it.
    */
-  const endOfError = (): Buffer => {
-    if (!last.is(ERROR_RESPONSE)) return NOTHING
-    last.see(READY_FOR_QUERY_FAILED)
+  #endOfError(): Buffer {
+    if (!this.#hidesLastWords || this.#lastType !== ERROR_RESPONSE) return NOTHING
+    this.#lastType = READY_FOR_QUERY
+    this.#lastStatus = FAILED
     return READY_FOR_QUERY_FAILED
   }
-  const lost = (): Buffer => {
-    if (unattended === undefined) return endOfError()
-    const { kept } = unattended
-    unattended = undefined
-    return hidesLastWords ? READY_FOR_QUERY_IDLE : kept()
-  }
-  return {
-    sent(bytes) {
-      if (isUnattended === undefined || asked === ASKED_AT_MOST) return
-      asked++
-      if (!isUnattended(bytes)) return
-      unattended = createUnattendedReply()
-      asked = ASKED_AT_MOST
-    },
-    received(chunk) {
-      const begin = listener.hear(chunk)
-      const heard = begin === undefined || !hidesLastWords ? chunk : chunk.subarray(0, begin)
-      if (hidesLastWords) last.see(heard)
-      const told = tell(heard)
-      return begin === undefined ? told : Buffer.concat([told, lost()])
-    },
-    lost,
-    get isGoingOn() {
-      return hidesLastWords && (asked === 0 || last.is(READY_FOR_QUERY_IN_TRANSACTION))
-    },
-    get lastWords() {
-      return listener.heard
-    },
+
+  #lookForUnattended(bytes: Buffer, isUnattended: (request: Buffer) => boolean): void {
+    if (this.#asked === ASKED_AT_MOST) return
+    this.#asked++
+    if (!isUnattended(bytes)) return
+    this.#unattended = createUnattendedReply()
+    this.#asked = ASKED_AT_MOST
   }
 }
 
-/** Remembers what kind of message a driver has read last. */
-function createLastMessage(): { see(chunk: Buffer): void; is(begin: Buffer): boolean } {
-  const walk = createMessageWalk()
-  const last = Buffer.alloc(LOOKED_AT_BYTES)
-  let lastBytes = 0
-  return {
-    see(chunk) {
-      if (chunk.length === 0) return
-      const begin = walk.push(chunk)
-      lastBytes = begin === undefined ? 0 : chunk.copy(last, 0, begin)
-    },
-    is: (begin) =>
-      lastBytes >= begin.length && last.compare(begin, 0, begin.length, 0, begin.length) === 0,
-  }
-}
-
-const ERROR_RESPONSE = Buffer.from('E')
-/** As long as `ReadyForQuery`, which is the longest that anybody asks for. */
-const LOOKED_AT_BYTES = 6
+const HEADER_BYTES = 5
+const ERROR_RESPONSE = 'E'.charCodeAt(0)
+const READY_FOR_QUERY = 'Z'.charCodeAt(0)
+/** What a server is in when it waits for a request. */
+const IDLE = 'I'.charCodeAt(0)
+const IN_TRANSACTION = 'T'.charCodeAt(0)
+const FAILED = 'E'.charCodeAt(0)
 
 /** Before it Sequelize may set up the session. */
 const ASKED_AT_MOST = 3

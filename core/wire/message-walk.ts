@@ -1,55 +1,59 @@
 /** Follows the messages of a server through the chunks that the network makes of them, without touching them. */
 
-export interface MessageWalk {
+/**
+ * Must see every byte from the beginning of a message on. It makes no object for a message: a result can have a million of them.
+ */
+export class MessageWalk {
+  /** Where the message before that last one begins in the chunk, or `undefined` where it does not. */
+  previous: number | undefined
+  readonly #header = Buffer.alloc(HEADER_BYTES)
+  #headerBytes = 0
+  #bodyLeft = 0
+  #isLost = false
+
   /**
    * Looks at the next chunk. Returns where its last message begins in it, where the chunk ends with that message; `undefined` where
    * it ends within a message, or with one that began in an earlier chunk, and for ever after what cannot be a message.
    */
-  push(chunk: Buffer): number | undefined
-}
-
-/** Must see every byte from the beginning of a message on. It makes no object for a message: a result can have a million of them. */
-export function createMessageWalk(): MessageWalk {
-  const header = Buffer.alloc(HEADER_BYTES)
-  let headerBytes = 0
-  let bodyLeft = 0
-  let isLost = false
-
-  const beginBody = (length: number): void => {
-    isLost = length < LENGTH_BYTES
-    bodyLeft = length - LENGTH_BYTES
+  push(chunk: Buffer): number | undefined {
+    let offset = 0
+    let begin: number | undefined
+    this.previous = undefined
+    while (offset < chunk.length && !this.#isLost) {
+      if (this.#bodyLeft > 0) {
+        const skipped = Math.min(this.#bodyLeft, chunk.length - offset)
+        this.#bodyLeft -= skipped
+        offset += skipped
+        continue
+      }
+      if (this.#headerBytes === 0) {
+        this.previous = begin
+        begin = offset
+      }
+      if (this.#headerBytes > 0 || chunk.length - offset < HEADER_BYTES) {
+        offset += this.#joinHeader(chunk, offset)
+      } else {
+        this.#beginBody(chunk.readInt32BE(offset + 1))
+        offset += HEADER_BYTES
+      }
+    }
+    return this.#isLost || this.#headerBytes > 0 || this.#bodyLeft > 0 ? undefined : begin
   }
+
   /** Walks over a header that the network has cut in two. @returns how many bytes of the chunk belong to it */
-  const joinHeader = (chunk: Buffer, offset: number): number => {
-    const taken = Math.min(HEADER_BYTES - headerBytes, chunk.length - offset)
-    chunk.copy(header, headerBytes, offset, offset + taken)
-    headerBytes += taken
-    if (headerBytes < HEADER_BYTES) return taken
-    headerBytes = 0
-    beginBody(header.readInt32BE(1))
+  #joinHeader(chunk: Buffer, offset: number): number {
+    const taken = Math.min(HEADER_BYTES - this.#headerBytes, chunk.length - offset)
+    chunk.copy(this.#header, this.#headerBytes, offset, offset + taken)
+    this.#headerBytes += taken
+    if (this.#headerBytes < HEADER_BYTES) return taken
+    this.#headerBytes = 0
+    this.#beginBody(this.#header.readInt32BE(1))
     return taken
   }
-  return {
-    push(chunk) {
-      let offset = 0
-      let begin: number | undefined
-      while (offset < chunk.length && !isLost) {
-        if (bodyLeft > 0) {
-          const skipped = Math.min(bodyLeft, chunk.length - offset)
-          bodyLeft -= skipped
-          offset += skipped
-          continue
-        }
-        if (headerBytes === 0) begin = offset
-        if (headerBytes > 0 || chunk.length - offset < HEADER_BYTES) {
-          offset += joinHeader(chunk, offset)
-        } else {
-          beginBody(chunk.readInt32BE(offset + 1))
-          offset += HEADER_BYTES
-        }
-      }
-      return isLost || headerBytes > 0 || bodyLeft > 0 ? undefined : begin
-    },
+
+  #beginBody(length: number): void {
+    this.#isLost = length < LENGTH_BYTES
+    this.#bodyLeft = length - LENGTH_BYTES
   }
 }
 

@@ -1,9 +1,6 @@
 import * as fc from 'fast-check'
-import {
-  createLastWordsListener,
-  lastWordsError,
-  type LastWords,
-} from '../../../core/connection/last-words.js'
+import { lastWordsError, type LastWords } from '../../../core/connection/last-words.js'
+import { Reception } from '../../../core/connection/reception.js'
 import { READY, cString, errorResponse, message, textRow } from '../support/backend-messages.js'
 
 const GOODBYE = errorResponse('57P01', 'terminating connection due to administrator command')
@@ -15,12 +12,13 @@ function error(...fields: string[]): Buffer {
 
 /** What is heard in chunks that follow each other, and where it begins in the last of them. */
 function hear(...chunks: Buffer[]): { heard: LastWords | undefined; begin: number | undefined } {
-  const listener = createLastWordsListener()
-  const begins = chunks.map((chunk) => listener.hear(chunk))
-  return { heard: listener.heard, begin: begins.at(-1) }
+  const reception = new Reception({ hidesLastWords: true, isUnattended: undefined })
+  const told = chunks.map((chunk) => reception.received(chunk))
+  const heard = reception.lastWords
+  return { heard, begin: heard === undefined ? undefined : told.at(-1)?.length }
 }
 
-describe('createLastWordsListener', () => {
+describe('the last words of a server', () => {
   it.each<[string, Buffer[], number]>([
     ['alone', [GOODBYE], 0],
     ['behind a reply', [Buffer.concat([ROW, GOODBYE])], ROW.length],

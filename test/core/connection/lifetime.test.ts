@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Reception } from '../../../core/connection/reception.js'
 import { retireWhenIdle } from '../../../core/connection/idle-retirement.js'
 import { drawLifetimeSecs } from '../../../core/connection/lifetime.js'
 import { LoginStream } from '../../../core/connection/login-stream.js'
@@ -29,21 +30,25 @@ describe('drawLifetimeSecs', () => {
 
 describe('retireWhenIdle', () => {
   const SECOND = 1_000
+  const connection = (): Reception =>
+    new Reception({ hidesLastWords: false, isUnattended: undefined })
 
   it('waits for the age, and then for the end of the query and of the transaction', () => {
     jest.useFakeTimers()
     let retired = 0
-    const connection = retireWhenIdle(100 * SECOND, () => retired++)
+    const used = connection()
+    retireWhenIdle(100 * SECOND, used, () => retired++)
     jest.advanceTimersByTime(99 * SECOND)
-    connection.wrote()
+    used.sent(Buffer.from('Q'))
     jest.advanceTimersByTime(60 * SECOND)
     expect(retired).toBe(0)
-    connection.received(textRow('x').subarray(0, -6))
+    const row = textRow('x')
+    used.received(row.subarray(0, -6))
     jest.advanceTimersByTime(60 * SECOND)
-    connection.received(message('Z', 'T'))
+    used.received(Buffer.concat([row.subarray(-6), message('Z', 'T')]))
     jest.advanceTimersByTime(60 * SECOND)
     expect(retired).toBe(0)
-    connection.received(READY)
+    used.received(READY)
     jest.advanceTimersByTime(4_999)
     expect(retired).toBe(0)
     jest.advanceTimersByTime(2 * 5_001)
@@ -52,12 +57,30 @@ describe('retireWhenIdle', () => {
     expect(retired).toBe(1)
   })
 
+  it('waits as long as something comes or goes', () => {
+    jest.useFakeTimers()
+    let retired = 0
+    const used = connection()
+    retireWhenIdle(100 * SECOND, used, () => retired++)
+    jest.advanceTimersByTime(99 * SECOND)
+    for (let query = 0; query < 5; query++) {
+      used.sent(Buffer.from('Q'))
+      used.received(READY)
+      jest.advanceTimersByTime(4_999)
+    }
+    expect(retired).toBe(0)
+    jest.advanceTimersByTime(10 * SECOND)
+    expect(retired).toBe(1)
+  })
+
   it('retires at its age one that was idle all along, and none that was cancelled', () => {
     jest.useFakeTimers()
     let retired = 0
-    retireWhenIdle(100 * SECOND, () => retired++)
-    retireWhenIdle(100 * SECOND, () => (retired += 100)).cancel()
-    jest.advanceTimersByTime(100 * SECOND)
+    retireWhenIdle(100 * SECOND, connection(), () => retired++)
+    retireWhenIdle(100 * SECOND, connection(), () => (retired += 100)).cancel()
+    jest.advanceTimersByTime(100 * SECOND - 1)
+    expect(retired).toBe(0)
+    jest.advanceTimersByTime(1)
     expect(retired).toBe(1)
     expect(jest.getTimerCount()).toBe(0)
   })

@@ -1,4 +1,4 @@
-import { createReception, type Reception } from '../../../core/connection/reception.js'
+import { Reception, type ReceptionOptions } from '../../../core/connection/reception.js'
 import { READY, errorResponse, message, textRow } from '../support/backend-messages.js'
 
 const GOODBYE = errorResponse('57P01', 'terminating connection')
@@ -8,8 +8,8 @@ const FAILED = Buffer.concat([message('E', Buffer.from('SERROR\0C40001\0Mconflic
 
 const ofTypes = (request: Buffer): boolean => request.toString() === 'types'
 
-function reception(change: Partial<Parameters<typeof createReception>[0]> = {}): Reception {
-  return createReception({ hidesLastWords: false, isUnattended: undefined, ...change })
+function reception(change: Partial<ReceptionOptions> = {}): Reception {
+  return new Reception({ hidesLastWords: false, isUnattended: undefined, ...change })
 }
 
 /** What the driver may read, and whether the server has said its last word with it. */
