@@ -3,6 +3,7 @@ import { loadPeer } from '../../load-peer.js'
 import { createToken, type Token } from '../../tokens/token.js'
 import type { AwsCredentials } from '../aws/credentials.js'
 import { presignedExpiry } from '../aws/presigned-expiry.js'
+import { createSigningHash } from '../aws/signing-hash.js'
 
 export interface DsqlTokenSettings {
   host: string
@@ -35,6 +36,7 @@ export function dsqlTokenIssuer({
         region,
         expiresIn: durationSecs,
         credentials: current,
+        sha256: createSigningHash(),
       })
       // Only "admin" may, and must, log in with the action for administrators:
       // https://docs.aws.amazon.com/aurora-dsql/latest/userguide/SECTION_authentication-token.html

@@ -4,6 +4,7 @@ import { loadPeer } from '../../load-peer.js'
 import { createToken, type Token } from '../../tokens/token.js'
 import type { AwsCredentials } from '../aws/credentials.js'
 import { presignedExpiry } from '../aws/presigned-expiry.js'
+import { createSigningHash } from '../aws/signing-hash.js'
 
 export interface RdsTokenSettings {
   /** Part of what is signed. */
@@ -48,5 +49,12 @@ async function signerFor(
   { port, regionOf, user }: RdsTokenSettings,
 ): Promise<Signer> {
   const { Signer } = await loadPeer('@aws-sdk/rds-signer', () => import('@aws-sdk/rds-signer'))
-  return new Signer({ hostname, port, region: regionOf(hostname), username: user, credentials })
+  return new Signer({
+    hostname,
+    port,
+    region: regionOf(hostname),
+    username: user,
+    credentials,
+    sha256: createSigningHash(),
+  })
 }
