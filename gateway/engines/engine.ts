@@ -5,17 +5,21 @@ import type { Duplex } from 'node:stream'
 export interface Engine {
   readonly name: 'pglite' | 'upstream'
 
-  /**
-   * Opens a session for a client whose login was accepted. Rejects with a `ServerError` when the engine refuses it (no such
-   * database, too many sessions, engine lost), which the gateway then sends to the client.
-   *
-   * @param accepted rejects where the login is not accepted: so does this then, and leaves nothing. What the engine does
-   * before it resolves must not show in any session.
-   */
-  openSession(request: SessionRequest, accepted?: Promise<unknown>): Promise<EngineSession>
+  /** Begins what a session will need, for a client that has not logged in yet. It must not show in any session. */
+  prepareSession(): PreparedSession
 
   /** Ends every session and releases every process, thread, socket and file. */
   close(): Promise<void>
+}
+
+export interface PreparedSession {
+  /**
+   * Opens the session, once, for a client whose login was accepted. Rejects with a `ServerError` when the engine refuses it (no such
+   * database, too many sessions, engine lost), which the gateway then sends to the client.
+   */
+  open(request: SessionRequest): Promise<EngineSession>
+  /** Leaves nothing of what was begun for a client that did not get to its session; a session that was opened stays. */
+  abandon(): void
 }
 
 export interface SessionRequest {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Logger } from '../../core/logger.js'
 import { fatal, refusal, type Refusal } from '../auth/refusal.js'
 import type { StatsRecorder } from '../gateway-stats.js'
+import type { Engine, PreparedSession } from '../engines/engine.js'
 import { authenticationOk, backendKeyData, errorResponse } from '../wire/backend-messages.js'
 import type { ServerError } from '../wire/server-error.js'
 import type { CancelKeys } from './cancel-keys.js'
@@ -15,6 +16,7 @@ import { parseStartup, type StartupRequest } from './startup-request.js'
 import type { TlsUpgrader } from './tls-upgrade.js'
 
 export interface ConnectionServices extends LoginServices {
+  engine: Engine
   tls: TlsUpgrader
   cancelKeys: CancelKeys
   stats: StatsRecorder
@@ -66,12 +68,14 @@ interface Client {
 
 /** Takes a connection to its session. Returns nothing where it ends before: cancelled, refused, gone. */
 async function admit(plain: Socket, services: ConnectionServices): Promise<Client | undefined> {
-  const { tls, cancelKeys, stats, logger } = services
+  const { engine, tls, cancelKeys, stats, logger } = services
   const deadline = createDeadline(services.loginTimeoutMs)
   let socket: Socket = plain
   let request: StartupRequest | undefined
+  let prepared: PreparedSession | undefined
+  const prepare = (): PreparedSession => (prepared ??= engine.prepareSession())
   try {
-    const opening = await deadline.race(readOpening(plain, tls), () => tooSlow())
+    const opening = await deadline.race(readOpening(plain, tls, prepare), () => tooSlow())
     if (opening.kind === 'cancel') {
       stats.cancelRequested(cancelKeys.cancel(opening.processId, opening.secretKey))
       plain.destroy()
@@ -83,7 +87,7 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     }
     request = parseStartup(opening.packet)
     if (opening.kind === 'unencrypted') throw tlsRequired(plain, request, services)
-    const login = logIn(opening.socket, request, services)
+    const login = logIn(opening.socket, request, prepare(), services)
     const timedOut = (): Error => tooSlow(fatal('57014', 'canceling authentication due to timeout'))
     // A session that is opened after the deadline belongs to nobody.
     const loggedIn = await deadline.race(login, timedOut, (late) => {
@@ -102,6 +106,7 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     return undefined
   } finally {
     deadline.clear()
+    prepared?.abandon()
   }
 }
 

@@ -7,7 +7,7 @@ import type { Endpoint } from '../auth/endpoint.js'
 import { missingTarget } from '../auth/existing.js'
 import { fatal, refusal } from '../auth/refusal.js'
 import type { AcceptedLogin } from '../auth/verifier.js'
-import type { Engine, EngineSession, SessionRequest } from '../engines/engine.js'
+import type { EngineSession, PreparedSession, SessionRequest } from '../engines/engine.js'
 import type { FaultHooks, LoginPlace } from '../faults/faults.js'
 import { negotiateProtocolVersion } from '../wire/backend-messages.js'
 import { ServerError } from '../wire/server-error.js'
@@ -20,7 +20,6 @@ export interface LoginServices {
   endpoints: EndpointChoice
   /** What a login can ask for. */
   existing: { readonly roles: readonly string[]; readonly database: string }
-  engine: Engine
   /** Tells whether there is room for one more session. */
   hasRoom: () => boolean
   faults: FaultHooks
@@ -41,6 +40,7 @@ export interface LoggedIn {
 export async function logIn(
   socket: TLSSocket,
   request: StartupRequest,
+  prepared: PreparedSession,
   services: LoginServices,
 ): Promise<LoggedIn> {
   const { clusterId, parameters } = takeClusterId(request.parameters)
@@ -52,38 +52,25 @@ export async function logIn(
   try {
     const own =
       endpoint.provider === 'aurora-dsql' ? { ...request, clusterId, parameters } : request
-    return { ...(await logInWithPlace(socket, own, endpoint, services)), endpoint, place }
+    const login = await authenticate(socket, own, endpoint, services)
+    const { role, database } = request
+    const session = await openSession(prepared, { role, database, parameters: own.parameters })
+    return { session, login, endpoint, place }
   } catch (error) {
     place.leave()
     throw error
   }
 }
 
-async function logInWithPlace(
-  socket: TLSSocket,
-  request: OwnRequest,
-  endpoint: Endpoint,
-  services: LoginServices,
-): Promise<Pick<LoggedIn, 'session' | 'login'>> {
-  if (request.needsNegotiation)
-    socket.write(negotiateProtocolVersion(PROTOCOL_3, request.unknownOptions))
-  const accepted = authenticate(socket, request, endpoint, services)
-  const { role, database, parameters } = request
-  const opening = openSession(services.engine, { role, database, parameters }, accepted)
-  // Where the login is refused, that is what counts.
-  opening.catch(() => {})
-  const login = await accepted
-  return { login, session: await opening }
-}
-
 type OwnRequest = StartupRequest & { clusterId?: string | undefined }
 
 async function authenticate(
   socket: TLSSocket,
-  { role, database, clusterId }: OwnRequest,
+  { role, database, clusterId, needsNegotiation, unknownOptions }: OwnRequest,
   { method }: Endpoint,
   { existing, faults }: LoginServices,
 ): Promise<AcceptedLogin> {
+  if (needsNegotiation) socket.write(negotiateProtocolVersion(PROTOCOL_3, unknownOptions))
   const asked = { role, database, servername: servernameOf(socket), clusterId }
   const client = createLoginClient(socket, faults)
   const verdict = await client.whileConnected(method.authenticate(asked, client))
@@ -101,12 +88,11 @@ export function servernameOf(socket: Socket): string | undefined {
 }
 
 async function openSession(
-  engine: Engine,
+  prepared: PreparedSession,
   request: SessionRequest,
-  accepted: Promise<AcceptedLogin>,
 ): Promise<EngineSession> {
   try {
-    return await engine.openSession(request, accepted)
+    return await prepared.open(request)
   } catch (error) {
     const { sqlState, message, detail, hint } =
       error instanceof ServerError

@@ -68,10 +68,11 @@ export async function startPgliteEngine(options: PgliteEngineOptions): Promise<E
     let sessions = 0
     return {
       name: 'pglite',
-      async openSession(request, accepted) {
-        await accepted
-        return openSession(await host.run(), ++sessions, request, settings.database)
-      },
+      prepareSession: () => ({
+        open: async (request) =>
+          openSession(await host.run(), ++sessions, request, settings.database),
+        abandon() {},
+      }),
       async close() {
         await host.close()
         await unlock()

@@ -42,20 +42,26 @@ export async function startUpstreamEngine(settings: UpstreamEngineSettings): Pro
 
   return {
     name: 'upstream',
-    async openSession(request, accepted) {
-      // While the client makes its answer, PostgreSQL can already start the process that it has for each connection.
-      const dialled = dial().catch(() => undefined)
-      try {
-        await accepted
-      } catch (error) {
-        void dialled.then((socket) => socket?.destroy())
-        throw error
+    prepareSession() {
+      // While the client is at its handshake, PostgreSQL can already start the process that it has for each connection.
+      let dialled: Promise<Socket | undefined> | undefined = dial().catch(() => undefined)
+      const take = async (): Promise<Socket | undefined> => {
+        const taken = dialled
+        dialled = undefined
+        return taken
       }
-      const early = await dialled
-      // PostgreSQL does not wait for a login for ever, and may have been started anew in between.
-      const isLost = early === undefined || early.destroyed
-      const socket = isLost ? await dial().catch(lost) : early
-      return openSession(socket, request, settings, cancel)
+      return {
+        async open(request) {
+          const early = await take()
+          // PostgreSQL does not wait for a login for ever, and may have been started anew in between.
+          const isLost = early === undefined || early.destroyed
+          const socket = isLost ? await dial().catch(lost) : early
+          return openSession(socket, request, settings, cancel)
+        },
+        abandon() {
+          void take().then((socket) => socket?.destroy())
+        },
+      }
     },
     async close() {
       closed = true

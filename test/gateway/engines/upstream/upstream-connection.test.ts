@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { sslRequestPacket } from '../../../../core/wire/startup-packet.js'
 import { startGateway, type Gateway } from '../../../../gateway/index.js'
 import { authenticationOk, readyForQuery } from '../../../../gateway/wire/backend-messages.js'
 import { errorFields, loggedIn, openTls, password, query, startup } from '../../raw-client.js'
@@ -56,7 +57,34 @@ async function nextConnection(): Promise<Connection> {
   }
 }
 
-it('PostgreSQL is connected to before the client has sent its token, and told nothing when that is refused', async () => {
+/** A client that has not begun TLS yet. */
+async function openPlain(): Promise<Socket> {
+  const client = connect(gateway.port, '127.0.0.1')
+  await once(client, 'connect')
+  return client
+}
+
+it('PostgreSQL is connected to before the handshake, and told nothing when the client leaves in it', async () => {
+  const client = await openPlain()
+  client.write(sslRequestPacket())
+  const connection = await nextConnection()
+  client.destroy()
+  await connection.ended
+  expect(connection.received).toHaveLength(0)
+})
+
+it('PostgreSQL is not connected to for a client that is refused for the lack of TLS', async () => {
+  const refused = await openPlain()
+  refused.end(startup(APP)).resume()
+  await once(refused, 'close')
+  const client = await loggedIn(gateway)
+  const { received } = await nextConnection()
+  expect(received.length).toBeGreaterThan(0)
+  expect(connections).toHaveLength(0)
+  client.socket.destroy()
+})
+
+it('PostgreSQL is told nothing when the token is refused', async () => {
   const client = await openTls(gateway)
   client.send(startup(APP))
   const connection = await nextConnection()
