@@ -36,7 +36,10 @@ function bundleSizes(bundles: readonly Bundle[]): CountSection {
     kind: 'counts',
     name: 'bundles',
     title: 'Bundles by esbuild, minified',
-    notes: [],
+    notes: [
+      'That for Entra ID has all of @azure/identity in it, and runs it when it starts: entra() without "credentials" takes its',
+      'DefaultAzureCredential by import(), and of a module that is imported so esbuild leaves nothing out.',
+    ],
     rows: bundles.map(({ name, bytes }) => ({ name, counts: { bytes } })),
   }
 }
