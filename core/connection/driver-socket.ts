@@ -31,6 +31,12 @@ export abstract class DriverSocket extends Duplex {
   /** Is told of everything that goes to that socket, before it does. */
   protected abstract writing(bytes: Buffer): void
 
+  /** As on a `net.Socket`: Postgres.js reads it before it says goodbye. */
+  get readyState(): 'opening' | 'open' | 'closed' {
+    const ofOpen = this.openSocket === undefined ? 'opening' : 'open'
+    return this.destroyed ? 'closed' : ofOpen
+  }
+
   /** As on a `net.Socket`. The address is the login's business; pg only waits for the event before it writes. */
   connect(): this {
     process.nextTick(() => this.emit('connect'))
@@ -115,6 +121,12 @@ export abstract class DriverSocket extends Duplex {
     if (!isReadAsItComes || this.destroyed) return this.push(bytes)
     this.emit('data', bytes)
     return true
+  }
+
+  /** Whether nothing waits between the driver and the socket. */
+  protected get isDirect(): boolean {
+    const isReadAsItComes = this.readableFlowing === true && this.readableLength === 0
+    return isReadAsItComes && this.#corks === 0 && this.#findDirect() !== undefined
   }
 
   /** From now on whatever the driver writes goes the long way, through `_write`. */

@@ -11,48 +11,37 @@
  */
 import type { TLSSocket } from 'node:tls'
 import type { Login } from '../login.js'
-import type { VerifiedTls } from '../tls/verified-tls.js'
-import { CANCEL_REQUEST, SSL_REQUEST } from '../wire/startup-packet.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
 import { DriverSocket, writeThrough, type WriteCallback } from './driver-socket.js'
 import { createFirstPacket } from './first-packet.js'
 import { isGoodbye, sayGoodbye } from './goodbye.js'
+import {
+  activityOf,
+  handOver,
+  isStreamHolder,
+  type HandedOver,
+  type StreamHolder,
+} from './hand-over.js'
 import { retireWhenIdle, type IdleRetirement } from './idle-retirement.js'
-import { lastWordsError, type LastWords } from './last-words.js'
+import { lastWordsError } from './last-words.js'
 import { drawLifetimeSecs } from './lifetime.js'
-import { openConnection, openForCancel, type OpenConnection } from './open-connection.js'
+import type { LoginStreamOptions } from './login-stream-options.js'
+import { openerOf, type OpenConnection } from './open-connection.js'
 import { Reception } from './reception.js'
-import { closedByServer, tlsTwice } from './stream-errors.js'
-
-export interface LoginStreamOptions {
-  /** Default: that of the login. */
-  tls?: VerifiedTls
-  /** Ends the connection once it is past its lifetime and idle. Default `false`: the pool does that. */
-  retiresWhenIdle?: boolean
-  /**
-   * Where the server ends the connection the stream fails, of this error for what the server said last, which the driver does
-   * not get to read then. Default: the driver reads it, and the stream just ends.
-   */
-  lossError?: (said: LastWords) => Error
-  /**
-   * Tells whether one of the first requests is one whose failure the client would not handle. The server's error is answered with
-   * an empty result, and so is the loss of the connection, before it is told, where there is a `lossError`.
-   */
-  isUnattended?: (request: Buffer) => boolean
-}
+import { closedByServer } from './stream-errors.js'
 
 /** The stream of one physical connection. Nothing happens before the driver writes its first packet. */
 export class LoginStream extends DriverSocket {
   readonly #login: Login
-  readonly #tls: VerifiedTls
-  readonly #retiresWhenIdle: boolean
-  readonly #lossError: ((said: LastWords) => Error) | undefined
+  readonly #options: LoginStreamOptions
   readonly #lifetimeMs: number
   readonly #abort = new AbortController()
   readonly #firstPacket = createFirstPacket()
   readonly #reception: Reception
   #isOpening = false
   #socket: TLSSocket | undefined
+  readonly #holder: StreamHolder | undefined
+  #handedOver: HandedOver | undefined
   #openedAt = Infinity
   #record: ConnectionRecord | undefined
   #retirement: IdleRetirement | undefined
@@ -61,13 +50,13 @@ export class LoginStream extends DriverSocket {
   #isEndedByServer = false
   #isEndTold = false
 
-  constructor(login: Login, options: LoginStreamOptions = {}) {
+  /** @param holder whoever keeps the stream: where that is pg's connection, it is given the socket as soon as it can be */
+  constructor(login: Login, options: LoginStreamOptions = {}, holder?: unknown) {
     super()
-    const { tls = login.tls, retiresWhenIdle = false, lossError, isUnattended } = options
+    const { lossError, isUnattended } = options
     this.#login = login
-    this.#tls = tls
-    this.#retiresWhenIdle = retiresWhenIdle
-    this.#lossError = lossError
+    this.#options = options
+    this.#holder = isStreamHolder(holder) ? holder : undefined
     this.#reception = new Reception({ hidesLastWords: lossError !== undefined, isUnattended })
     this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
     this.once('end', () => this.#finish())
@@ -81,14 +70,8 @@ export class LoginStream extends DriverSocket {
   /** Why the server ended the connection, or `undefined` where it has not. */
   get loss(): Error | undefined {
     const { lastWords } = this.#reception
-    if (lastWords !== undefined) return (this.#lossError ?? lastWordsError)(lastWords)
+    if (lastWords !== undefined) return (this.#options.lossError ?? lastWordsError)(lastWords)
     return this.#isEndedByServer && !this.#isLeaving ? closedByServer() : undefined
-  }
-
-  /** As on a `net.Socket`: Postgres.js reads it before it says goodbye. */
-  get readyState(): 'opening' | 'open' | 'closed' {
-    const ofOpen = this.#socket === undefined ? 'opening' : 'open'
-    return this.destroyed ? 'closed' : ofOpen
   }
 
   protected override get openSocket(): TLSSocket | undefined {
@@ -143,19 +126,19 @@ export class LoginStream extends DriverSocket {
 
   async #open(firstPacket: Buffer): Promise<void> {
     const startedAt = Date.now()
-    const code = firstPacket.readInt32BE(4)
-    if (code === SSL_REQUEST) throw tlsTwice()
-    const open = code === CANCEL_REQUEST ? openForCancel : openConnection
+    const { open, isForCancel } = openerOf(firstPacket)
     // The server ends a cancel request without a word.
-    this.#isLeaving ||= code === CANCEL_REQUEST
-    const { signal } = this.#abort
-    const connection = await open({ login: this.#login, tls: this.#tls, firstPacket, signal })
+    this.#isLeaving ||= isForCancel
+    const [login, { signal }] = [this.#login, this.#abort]
+    const { tls = login.tls } = this.#options
+    const connection = await open({ login, tls, firstPacket, signal })
     if (this.destroyed) return void connection.socket.destroy()
-    if (code !== CANCEL_REQUEST && connection.refusedWith === undefined) {
+    if (!isForCancel && connection.refusedWith === undefined) {
       this.#openedAt = Date.now()
-      this.#record = recordConnection(this.#login, connection.host, startedAt)
-      if (this.#retiresWhenIdle)
-        this.#retirement = retireWhenIdle(this.#lifetimeMs, this.#reception, () => this.#retire())
+      this.#record = recordConnection(login, connection.host, startedAt)
+      const activity = activityOf(this.#reception, () => this.#handedOver)
+      if (this.#options.retiresWhenIdle === true)
+        this.#retirement = retireWhenIdle(this.#lifetimeMs, activity, () => this.#retire())
     }
     this.#attach(connection)
   }
@@ -163,9 +146,11 @@ export class LoginStream extends DriverSocket {
   #attach({ socket, received }: OpenConnection): void {
     this.#socket = socket
     this.settings.apply(socket)
-    socket.on('data', (chunk: Buffer) => {
+    const deliver = (chunk: Buffer): void => {
       if (!this.#deliver(chunk)) socket.pause()
-    })
+      if (this.#holder !== undefined) this.#handOver(this.#holder, socket, deliver)
+    }
+    socket.on('data', deliver)
     socket.on('drain', () => this.drained())
     socket.on('end', () => this.#endedByServer())
     socket.on('error', (error) => {
@@ -180,11 +165,26 @@ export class LoginStream extends DriverSocket {
     else socket.resume()
   }
 
+  /** Only when nothing is on its way, in either direction, and the driver reads what comes as it is. */
+  #handOver(holder: StreamHolder, socket: TLSSocket, deliver: (chunk: Buffer) => void): void {
+    const reception = this.#reception
+    if (this.#isLeaving || !reception.isPlain || !this.isDirect) return
+    const counts = this.#retirement !== undefined
+    const heardLast = (): void => this.#endedByServer()
+    this.#handedOver = handOver({
+      holder,
+      stream: this,
+      socket,
+      deliver,
+      reception,
+      counts,
+      heardLast,
+    })
+  }
+
   /**
    * Behind its last words the server closes. The driver is not left to wait for that: its pool would hand the connection out
-   * meanwhile.
-   *
-   * @returns whether the driver takes more
+   * meanwhile. @returns whether the driver takes more
    */
   #deliver(chunk: Buffer): boolean {
     if (this.#isEndedByServer) return true
@@ -202,6 +202,7 @@ export class LoginStream extends DriverSocket {
    */
   #endedByServer(): void {
     if (this.#isEndedByServer) return
+    this.#isLeaving ||= this.#handedOver?.hasLeft === true
     this.#isEndedByServer = true
     this.stopDirect()
     if (this.#reception.isGoingOn) setImmediate(() => setImmediate(() => this.#tellEnd()))
@@ -234,7 +235,7 @@ export class LoginStream extends DriverSocket {
   }
 
   #finish(): void {
-    this.destroy(this.#lossError === undefined ? undefined : this.loss)
+    this.destroy(this.#options.lossError === undefined ? undefined : this.loss)
   }
 
   /** Says goodbye as a driver would. The driver sees the end at once, so that it sends nothing to a server that is leaving. */

@@ -3,13 +3,14 @@ import { PgIamError } from '../errors.js'
 import { internalsOf, type Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { unlessAborted } from '../unless-aborted.js'
-import { startupParameters } from '../wire/startup-packet.js'
+import { CANCEL_REQUEST, SSL_REQUEST, startupParameters } from '../wire/startup-packet.js'
 import { connectAtPace } from './connect-at-pace.js'
 import { createConnectPacer } from './connect-pacer.js'
 import { isDenied } from './refusal-codes.js'
 import { createEndpointSet, type EndpointSet } from './endpoint-set.js'
 import { PADDING_PARAMETER } from './first-packet.js'
 import { dialDestination, type Destination, type Endpoint } from './log-in.js'
+import { tlsTwice } from './stream-errors.js'
 import { tryEndpoints, type OpenConnection } from './try-endpoints.js'
 
 export type { OpenConnection } from './try-endpoints.js'
@@ -23,6 +24,17 @@ export interface ConnectionRequest {
   signal: AbortSignal
 }
 
+/** What the driver's first packet asks for. Throws `ERR_OPTION_CONFLICT` for TLS, which is there already. */
+export function openerOf(firstPacket: Buffer): {
+  open: (request: ConnectionRequest) => Promise<OpenConnection>
+  isForCancel: boolean
+} {
+  const code = firstPacket.readInt32BE(4)
+  if (code === SSL_REQUEST) throw tlsTwice()
+  const isForCancel = code === CANCEL_REQUEST
+  return { open: isForCancel ? openForCancel : openConnection, isForCancel }
+}
+
 /**
  * Logs in with a token of the login, as its user and to its database, with the other parameters of the driver's startup packet.
  * A server that refuses because too many connections come at once is asked again, with jitter, as long as there is time; one
@@ -30,7 +42,7 @@ export interface ConnectionRequest {
  *
  * Rejects with the original error, or with `ERR_CONNECT_TIMEOUT`, and leaves no socket, also when `signal` fires.
  */
-export async function openConnection(request: ConnectionRequest): Promise<OpenConnection> {
+async function openConnection(request: ConnectionRequest): Promise<OpenConnection> {
   const { login, firstPacket, signal } = request
   const parameters = startupParameters(firstPacket)
   if (parameters === undefined) {
@@ -68,7 +80,7 @@ export async function openConnection(request: ConnectionRequest): Promise<OpenCo
 }
 
 /** Sends a cancel request, which needs TLS but no token. */
-export async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
+async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
   const { all, resting } = endpointsOf(request)
   const left = new Set(resting())
   const [endpoint] = [...all.filter((one) => !left.has(one)), ...all] as [Endpoint]

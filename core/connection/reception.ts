@@ -40,6 +40,17 @@ export class Reception {
     this.#isUnattended = isUnattended
   }
 
+  /** Whether the driver reads what the server sends as it is, from now on. */
+  get isPlain(): boolean {
+    const mayBeUnattended = this.#isUnattended !== undefined && this.#asked < ASKED_AT_MOST
+    return !this.#hidesLastWords && this.#unattended === undefined && !mayBeUnattended
+  }
+
+  /** Whether the last that came says that the server waits for a request, outside of any transaction. */
+  get isAnswered(): boolean {
+    return this.#lastType === READY_FOR_QUERY && this.#lastStatus === IDLE
+  }
+
   /** Looks at what the driver sends. */
   sent(bytes: Buffer): void {
     this.traffic++

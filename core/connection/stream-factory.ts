@@ -1,6 +1,8 @@
 /** The function that a client calls for the socket of each physical connection. */
 import type { Login } from '../login.js'
-import { LoginStream, type LoginStreamOptions } from './login-stream.js'
+import { streamBehind } from './hand-over.js'
+import { LoginStream } from './login-stream.js'
+import type { LoginStreamOptions } from './login-stream-options.js'
 
 /**
  * Returns the factory for the `stream` or `socket` option of a client. Whoever holds the client's options finds the login by it.
@@ -9,7 +11,11 @@ export function createStreamFactory(
   login: Login,
   options: LoginStreamOptions = {},
 ): () => LoginStream {
-  return markWithLogin(() => new LoginStream(login, options), login)
+  // pg calls it as a method of its connection.
+  function open(this: unknown): LoginStream {
+    return new LoginStream(login, options, this)
+  }
+  return markWithLogin(open, login)
 }
 
 /** Marks a function that the caller hands to a client with the login that it is for, as factories are. */
@@ -35,7 +41,7 @@ export function lossOf(client: unknown): Error | undefined {
 /** By what they have in common, because the stream may be of the package's other copy. */
 function streamOf(client: unknown): Partial<Pick<LoginStream, 'isPastLifetime' | 'loss'>> {
   const { connection } = (client ?? {}) as { connection?: { stream?: object } }
-  return connection?.stream ?? {}
+  return streamBehind(connection?.stream ?? {})
 }
 
 const LOGIN: unique symbol = Symbol.for('pg-iam.login') as never

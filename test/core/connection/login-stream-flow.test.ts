@@ -144,13 +144,11 @@ describe('a stream of a login', () => {
     })
     const client = startRawClient(standIn.login())
     await client.receive(WELCOME)
-    for (let asked = 1; asked <= 2; asked++) {
-      client.stream.cork()
-      for (const part of ['Parse', 'Bind', 'Execute', 'Sync']) client.stream.write(part)
-      client.stream.uncork()
-      await client.receive(WELCOME + asked)
-    }
-    expect(writes.map(String)).toEqual(['ParseBindExecuteSync', 'ParseBindExecuteSync'])
+    client.stream.cork()
+    for (const part of ['Parse', 'Bind', 'Execute', 'Sync']) client.stream.write(part)
+    client.stream.uncork()
+    await client.receive(WELCOME + 1)
+    expect(String(writes[0])).toBe('ParseBindExecuteSync')
     client.stream.destroy()
   })
 
@@ -166,11 +164,6 @@ describe('a stream of a login', () => {
       stream.write(Buffer.from('Query'))
       await receive(WELCOME + asked)
     }
-    stream.cork()
-    stream.write(Buffer.from('Parse'))
-    stream.write('Sync')
-    stream.uncork()
-    await receive(WELCOME + 4)
     for (const queue of queues) expect(queue).not.toHaveBeenCalled()
     stream.destroy()
   })
