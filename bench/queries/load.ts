@@ -13,5 +13,5 @@ export interface QueryLoad {
 export function queryLoad({ isQuick }: BenchContext): QueryLoad {
   return isQuick
     ? { tasks: [1, 5], queries: 20, effort: { rounds: 2, warmUpRounds: 1 } }
-    : { tasks: [1, 5, 20], queries: 1_500, effort: { rounds: 17, warmUpRounds: 2 } }
+    : { tasks: [1, 5, 20], queries: 1_500, effort: { rounds: 25, warmUpRounds: 8 } }
 }
