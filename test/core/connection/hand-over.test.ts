@@ -25,6 +25,10 @@ beforeEach(async () => {
     for (;;) {
       const request = (await reader.message()).toString('utf8', 5)
       if (request.startsWith('words')) return void secured.end(GOODBYE)
+      if (request.startsWith('linger')) {
+        secured.write(GOODBYE)
+        continue
+      }
       if (request.startsWith('silence') || request === '') return void secured.end()
       secured.write(textRow('answer'))
     }
@@ -78,8 +82,9 @@ describe('pg, once it is logged in', () => {
 
   it.each([
     ['words', '57P01'],
+    ['linger', '57P01'],
     ['silence', 'ECONNRESET'],
-  ])('hears of a server that ends the connection with %s', async (request, code) => {
+  ])('hears of a server that ends the connection: %s', async (request, code) => {
     const { client } = await answered()
     const ended = endOf(client)
     const error = await rejectionOf(client.query(request))
