@@ -117,21 +117,23 @@ export abstract class DriverSocket extends Duplex {
 
   /** Gives the driver what has come. @returns whether it takes more */
   protected deliver(bytes: Buffer): boolean {
-    const isReadAsItComes = this.readableFlowing === true && this.readableLength === 0
-    if (!isReadAsItComes || this.destroyed) return this.push(bytes)
+    if (!this.#isReadAsItComes || this.destroyed) return this.push(bytes)
     this.emit('data', bytes)
     return true
   }
 
   /** Whether nothing waits between the driver and the socket. */
   protected get isDirect(): boolean {
-    const isReadAsItComes = this.readableFlowing === true && this.readableLength === 0
-    return isReadAsItComes && this.#corks === 0 && this.#findDirect() !== undefined
+    return this.#isReadAsItComes && this.#corks === 0 && this.#findDirect() !== undefined
   }
 
   /** From now on whatever the driver writes goes the long way, through `_write`. */
   protected stopDirect(): void {
     this.#direct = undefined
+  }
+
+  get #isReadAsItComes(): boolean {
+    return this.readableFlowing === true && this.readableLength === 0
   }
 
   /** What waits, or is held back to be written together, goes first. */
