@@ -77,8 +77,8 @@ describe('the sources', () => {
           isEager: true,
         },
         {
-          from: 'core/providers/aurora-dsql/token.ts',
-          specifier: '@aws-sdk/dsql-signer',
+          from: 'core/providers/aws/load-credential-providers.ts',
+          specifier: '@aws-sdk/credential-providers',
           to: undefined,
           isEager: false,
         },

@@ -37,7 +37,7 @@ export async function firstTokens(
     notes: [
       'For Aurora DSQL the credentials are in the environment. For Entra ID a managed identity gets its token from an endpoint on',
       'this machine, by the same credential of @azure/identity. "With pg" loads the pool, too, as the AWS connector always does.',
-      '"AWS\'s signer alone" is @aws-sdk/dsql-signer, which everybody here signs with: what nobody can go below who does.',
+      '"AWS\'s signer alone" is @aws-sdk/dsql-signer, which the AWS connector signs with.',
     ],
     unit: 'ms',
     better: 'less',

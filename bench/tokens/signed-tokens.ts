@@ -1,4 +1,4 @@
-/** The time of one token, signed by pg-iam and by the signer of the AWS SDK alone. */
+/** The time of one token, signed by pg-iam and by the signer of the AWS SDK. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Signer } from '@aws-sdk/rds-signer'
 import { auroraDsql, rds } from '../../core/index.js'
@@ -30,8 +30,8 @@ export async function signedTokens(context: BenchContext): Promise<ComparisonSec
     name: 'signed',
     title: 'One token',
     notes: [
-      'The signer is that of the AWS SDK, which pg-iam signs with, too. All get their credentials from a function that answers at once;',
-      'no token is reused.',
+      'The signer is that of the AWS SDK; that of pg-iam is its own, and makes the same tokens. All get their credentials from a function',
+      'that answers at once; no token is reused.',
     ],
     unit: 'µs',
     better: 'less',

@@ -14,71 +14,88 @@ const QUERIES = 1_000
 const CONNECTIONS = 5
 const REGION = 'us-east-1'
 
-type OpenPool = (credentials: () => Promise<AwsCredentials>) => Pool
+type GetCredentials = () => Promise<AwsCredentials>
+
+/** A pool, and how many tokens its connections have cost by now. */
+interface CountedPool {
+  readonly pool: Pool
+  readonly tokens: () => number
+  /** Ends the counting. */
+  readonly stop: () => void
+}
 
 export async function tokenCounts(
   server: TlsPostgres,
   { progress }: BenchContext,
 ): Promise<CountSection> {
-  const role = server.openRole
-  const { password: _password, ...address } = server.staticLogin(role)
-  const competitors: Readonly<Record<string, OpenPool>> = {
-    'pg-iam': (credentials) =>
-      createPool(
-        auroraDsql({ ...server.loginOptions(role), region: REGION, credentials }),
-        pgPoolOptions(CONNECTIONS),
-      ),
-    'AWS connector': (customCredentialsProvider) =>
-      new AuroraDSQLPool({
-        ...address,
-        region: REGION,
-        customCredentialsProvider,
-        ...pgPoolOptions(CONNECTIONS),
-      }),
-  }
   const rows: CountRow[] = []
-  for (const [name, open] of Object.entries(competitors)) {
+  for (const [name, open] of Object.entries({ 'pg-iam': openPool, 'AWS connector': openTheirs })) {
     progress(`counts, ${name}`)
-    rows.push({ name, counts: await countsOf(open) })
+    rows.push({
+      name,
+      counts: await countsOf((credentials) => open(server, credentials)),
+    })
   }
   return {
     kind: 'counts',
     name: 'counts',
     title: `What ${QUERIES.toLocaleString('en-GB')} queries on ${CONNECTIONS} connections ask for`,
     notes: [
-      'Tokens are counted in the signer of the AWS SDK, which both sign with; calls in the function that gives the credentials.',
+      'Tokens are counted where they are made: by the login, and in the signer of the AWS SDK, which the connector signs with. Calls are',
+      'counted in the function that gives the credentials.',
     ],
     rows,
   }
 }
 
-async function countsOf(open: OpenPool): Promise<Record<string, number>> {
-  let calls = 0
-  const credentials = async (): Promise<typeof CREDENTIALS> => {
-    calls++
-    return CREDENTIALS
-  }
-  const signatures = countSignatures()
-  const pool = open(credentials)
-  try {
-    await throughput(poolOf(pool), CONNECTIONS, QUERIES)
-    return { 'credentials calls': calls, tokens: signatures.count(), connections: pool.totalCount }
-  } finally {
-    signatures.stop()
-    await pool.end()
+function openPool(server: TlsPostgres, credentials: GetCredentials): CountedPool {
+  const options = { ...server.loginOptions(server.openRole), region: REGION, credentials }
+  const login = auroraDsql(options)
+  return {
+    pool: createPool(login, pgPoolOptions(CONNECTIONS)),
+    tokens: () => login.stats().tokensMade,
+    stop: () => {},
   }
 }
 
-/** Counts what all signers of this process sign. */
-function countSignatures(): { count(): number; stop(): void } {
+function openTheirs(server: TlsPostgres, customCredentialsProvider: GetCredentials): CountedPool {
+  const { password: _password, ...address } = server.staticLogin(server.openRole)
+  const pool = new AuroraDSQLPool({
+    ...address,
+    region: REGION,
+    customCredentialsProvider,
+    ...pgPoolOptions(CONNECTIONS),
+  })
+  return { pool, ...countSignatures() }
+}
+
+/** Counts what all signers of the SDK sign in this process. */
+function countSignatures(): Omit<CountedPool, 'pool'> {
   const { getDbConnectAuthToken } = DsqlSigner.prototype
-  let count = 0
+  let tokens = 0
   DsqlSigner.prototype.getDbConnectAuthToken = function counted(this: DsqlSigner) {
-    count++
+    tokens++
     return getDbConnectAuthToken.call(this)
   }
   return {
-    count: () => count,
+    tokens: () => tokens,
     stop: () => void (DsqlSigner.prototype.getDbConnectAuthToken = getDbConnectAuthToken),
+  }
+}
+
+async function countsOf(
+  open: (credentials: GetCredentials) => CountedPool,
+): Promise<Record<string, number>> {
+  let calls = 0
+  const { pool, tokens, stop } = open(async () => {
+    calls++
+    return CREDENTIALS
+  })
+  try {
+    await throughput(poolOf(pool), CONNECTIONS, QUERIES)
+    return { 'credentials calls': calls, tokens: tokens(), connections: pool.totalCount }
+  } finally {
+    stop()
+    await pool.end()
   }
 }

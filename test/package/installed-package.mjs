@@ -45,7 +45,7 @@ const PROGRAM = `
     const { auroraDsql, cloudSql, entra, isPgIamError, redshift } = await load('pg-iam')
     const options = { host: 'abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws', user: 'app' }
     const credentials = { accessKeyId: 'AKIA', secretAccessKey: 'secret' }
-    await expectMissing(auroraDsql({ ...options, credentials }).token(), '@aws-sdk/dsql-signer')
+    await auroraDsql({ ...options, credentials }).token()
     await expectMissing(auroraDsql(options).token(), '@aws-sdk/credential-providers')
     for (const service of ['redshift', 'redshift-serverless']) {
       const host = 'shop.c0ffee.us-east-1.' + service + '.amazonaws.com'

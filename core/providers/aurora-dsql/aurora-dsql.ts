@@ -42,7 +42,7 @@ export interface AuroraDsqlOptions extends CommonOptions, AwsOptions {
  *
  * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
  * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID` or `ERR_PEER_MISSING`.
+ * `ERR_TOKEN_INVALID` or, where credentials are looked for outside of the environment, `ERR_PEER_MISSING`.
  */
 export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
   return createAuroraDsql(options, process.env)
@@ -76,7 +76,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
   const hosts = mapNonEmpty(places, (place) => ({
     ...place,
     startupParameters: clusterIdParameters({ ...place, clusterId: options.clusterId }),
-    issueToken: dsqlTokenIssuer({ ...place, user, durationSecs, credentials }),
+    issueToken: dsqlTokenIssuer({ ...place, user, durationSecs, credentials }, clock),
   }))
   return createLogin({ ...common, provider: 'aurora-dsql', hosts, user, credentials }, clock)
 }

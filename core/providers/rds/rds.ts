@@ -92,7 +92,7 @@ export function createRds(
     },
     clock,
   )
-  const issueToken = rdsTokenIssuer({ port, regionOf, user, credentials })
+  const issueToken = rdsTokenIssuer({ port, regionOf, user, credentials }, clock)
   const hosts = mapNonEmpty(common.places, (place, index): HostSettings => {
     const region = regions[index]
     return {

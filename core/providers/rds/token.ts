@@ -1,10 +1,8 @@
-/** Tokens for RDS and Aurora, signed by `@aws-sdk/rds-signer`. */
-import type { Signer } from '@aws-sdk/rds-signer'
-import { loadPeer } from '../../load-peer.js'
-import { createToken, type Token } from '../../tokens/token.js'
+/** Tokens for RDS and Aurora. */
+import type { Token } from '../../tokens/token.js'
+import type { Clock } from '../../tokens/token-source.js'
 import type { AwsCredentials } from '../aws/credentials.js'
-import { presignedExpiry } from '../aws/presigned-expiry.js'
-import { createSigningHash } from '../aws/signing-hash.js'
+import { createPresigner, type Presigner } from '../aws/presign.js'
 
 export interface RdsTokenSettings {
   /** Part of what is signed. */
@@ -20,41 +18,30 @@ export interface RdsTokenSettings {
  */
 export const TOKEN_DURATION_SECS = 900
 
-/**
- * Creates the function that signs a new token for a host. The SDK is loaded when the first one is signed. It is given the very
- * credentials whose end limits the token, not what they come from: it would ask again by itself.
- */
-export function rdsTokenIssuer(settings: RdsTokenSettings): (host: string) => Promise<Token> {
-  const signers = new Map<string, { credentials: AwsCredentials; signer: Signer }>()
-
-  return async (hostname) => {
-    const credentials = await settings.credentials()
-    let known = signers.get(hostname)
-    if (known?.credentials !== credentials) {
-      known = { credentials, signer: await signerFor(hostname, credentials, settings) }
-      signers.set(hostname, known)
-    }
-    const value = await known.signer.getAuthToken()
-    const expiry = presignedExpiry(value, 'rds', hostname)
-    return createToken(
-      value,
-      new Date(Math.min(expiry, credentials.expiration?.getTime() ?? Infinity)),
+/** Creates the function that signs a new token for a host. */
+export function rdsTokenIssuer(
+  { port, regionOf, user, credentials }: RdsTokenSettings,
+  clock?: Clock,
+): (host: string) => Promise<Token> {
+  const presigners = new Map<string, Presigner>()
+  const presignerFor = (host: string): Presigner => {
+    const known = presigners.get(host)
+    if (known !== undefined) return known
+    const made = createPresigner(
+      {
+        authority: `${host}:${port}`,
+        service: 'rds-db',
+        region: regionOf(host),
+        parameters: { Action: 'connect', DBUser: user },
+        durationSecs: TOKEN_DURATION_SECS,
+      },
+      clock,
     )
+    presigners.set(host, made)
+    return made
   }
-}
-
-async function signerFor(
-  hostname: string,
-  credentials: AwsCredentials,
-  { port, regionOf, user }: RdsTokenSettings,
-): Promise<Signer> {
-  const { Signer } = await loadPeer('@aws-sdk/rds-signer', () => import('@aws-sdk/rds-signer'))
-  return new Signer({
-    hostname,
-    port,
-    region: regionOf(hostname),
-    username: user,
-    credentials,
-    sha256: createSigningHash(),
-  })
+  return async (host) => {
+    const current = await credentials()
+    return presignerFor(host)(current)
+  }
 }

@@ -1,10 +1,10 @@
 /** What Aurora DSQL and RDS check of a token alike: who signed it, with which credentials, and for how long. */
 import { timingSafeEqual } from 'node:crypto'
+import { basicTime } from '../../../core/providers/aws/sigv4.js'
 import type { RefusalReason } from '../refusal.js'
 import type { AcceptedToken } from '../verifier.js'
 import { parsePresignedToken, type HostForm, type PresignedToken } from './presigned-token.js'
 import type { Principal, Principals } from './principals.js'
-import { basicTime, isoTime } from './times.js'
 
 export interface PresignedSettings {
   readonly principals: Principals
@@ -133,3 +133,8 @@ function checkTime(
 
 /** What AWS allows a signer's clock to be ahead. */
 const MAX_AHEAD_MS = 5 * 60_000
+
+/** As the log writes times. */
+function isoTime(epochMs: number): string {
+  return new Date(epochMs).toISOString()
+}

@@ -1,5 +1,9 @@
 /** Takes apart a token that is a presigned request without its scheme, as those of Aurora DSQL and RDS are. */
-import type { CredentialScope, PresignedRequest } from './sigv4.js'
+import {
+  canonicalQuery,
+  type CredentialScope,
+  type PresignedRequest,
+} from '../../../core/providers/aws/sigv4.js'
 
 export interface PresignedToken {
   readonly accessKeyId: string
@@ -64,7 +68,7 @@ export function parsePresignedToken(token: string, form: HostForm): PresignedTok
     signedAt,
     durationSecs: Number(duration),
     signature: Buffer.from(take('X-Amz-Signature'), 'hex'),
-    request: { host: authority, parameters: signed, timestamp, scope },
+    request: { host: authority, query: canonicalQuery(signed), timestamp, scope },
   }
 }
 

@@ -1,7 +1,7 @@
 /** The IAM principals that the gateway knows: whose access keys, valid until when, allowed to use which roles. */
 import { randomBytes, randomInt } from 'node:crypto'
+import { createSigner, type Signer } from '../../../core/providers/aws/sigv4.js'
 import { hiddenCredentials, type GatewayCredentials } from './gateway-credentials.js'
-import { createSigner, type Signer } from './sigv4.js'
 
 export interface Principal {
   readonly accessKeyId: string

@@ -1,7 +1,7 @@
 /** A verifier with known principals, and tokens for it by the signer of the AWS SDK. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
+import { canonicalQuery, createSigner } from '../../../../core/providers/aws/sigv4.js'
 import { createAuroraDsqlVerifier } from '../../../../gateway/auth/aurora-dsql/verifier.js'
-import { createSigner } from '../../../../gateway/auth/aws/sigv4.js'
 import { createPrincipals, type PrincipalOptions } from '../../../../gateway/auth/aws/principals.js'
 import type { Refusal } from '../../../../gateway/auth/refusal.js'
 import type { LoginAttempt, Verdict } from '../../../../gateway/auth/verifier.js'
@@ -101,7 +101,7 @@ export function handmadeToken(made: HandmadeToken = {}): string {
     Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
   const sign = createSigner(PRINCIPAL.secretAccessKey)
-  const signature = sign({ host, parameters, timestamp, scope }).toString('hex')
+  const signature = sign({ host, query: canonicalQuery(parameters), timestamp, scope }).toString('hex')
   const query = [...parameters, ['X-Amz-Signature', signature]]
     .map((pair) => pair.map((part) => encodeURIComponent(part)).join('='))
     .join('&')

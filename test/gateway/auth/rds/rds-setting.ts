@@ -1,7 +1,7 @@
 /** An RDS verifier with known principals, and tokens for it by the signer of the AWS SDK. */
 import { Signer } from '@aws-sdk/rds-signer'
+import { canonicalQuery, createSigner } from '../../../../core/providers/aws/sigv4.js'
 import { createPrincipals, type PrincipalOptions } from '../../../../gateway/auth/aws/principals.js'
-import { createSigner } from '../../../../gateway/auth/aws/sigv4.js'
 import { createRdsVerifier } from '../../../../gateway/auth/rds/verifier.js'
 import type { Refusal } from '../../../../gateway/auth/refusal.js'
 import type { LoginAttempt, Verdict } from '../../../../gateway/auth/verifier.js'
@@ -104,7 +104,7 @@ export function handmadeRdsToken(made: HandmadeRdsToken = {}): string {
     Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
   const sign = createSigner(PRINCIPAL.secretAccessKey)
-  const signature = sign({ host: authority, parameters, timestamp, scope }).toString('hex')
+  const signature = sign({ host: authority, query: canonicalQuery(parameters), timestamp, scope }).toString('hex')
   const query = [...parameters, ['X-Amz-Signature', signature]]
     .map((pair) => pair.map((part) => encodeURIComponent(part)).join('='))
     .join('&')
