@@ -44,10 +44,14 @@ export default {
   ],
 }
 
-/** All that `pg-iam` itself loads is one file: each costs half a millisecond, and nearly every entry needs most of it. */
+/**
+ * All that `pg-iam` itself loads is one file, and what the clients need of the core besides it is another: each costs half a millisecond,
+ * and nearly every entry needs most of it.
+ */
 function manualChunks(id, { getModuleInfo, getModuleIds }) {
   const index = [...getModuleIds()].find((known) => known.endsWith(`${COMPILED}/core/index.js`))
-  return importedBy(index, getModuleInfo).has(id) ? 'core' : undefined
+  if (importedBy(index, getModuleInfo).has(id)) return 'core'
+  return id.includes(`${COMPILED}/core/`) ? 'connection' : undefined
 }
 
 function importedBy(id, getModuleInfo, found = new Set()) {

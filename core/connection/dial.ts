@@ -1,8 +1,9 @@
 /** Opens a TCP connection and turns it into verified TLS. */
-import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { PgIamError } from '../errors.js'
 import type { Address } from '../login.js'
+import { isIpAddress } from '../options/ip-address.js'
 import { sslRequestPacket } from '../wire/startup-packet.js'
 import { secureContext } from '../tls/secure-context.js'
 import type { TlsNegotiation, VerifiedTls } from '../tls/verified-tls.js'
@@ -69,7 +70,7 @@ function tlsSettings(
 }
 
 function isDnsName(name: string): boolean {
-  return isIP(name) === 0 && !name.includes(':')
+  return !isIpAddress(name) && !name.includes(':')
 }
 
 /** Asks for TLS as PostgreSQL wants it. The answer is one byte; anything behind it was written by somebody in between. */

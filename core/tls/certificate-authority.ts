@@ -1,5 +1,4 @@
 /** Certificate authorities, given as PEM text or as the path of a PEM file. */
-import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { PgIamError } from '../errors.js'
 import { invalidOption, type Check } from '../options/check.js'
@@ -14,6 +13,8 @@ export const certificateAuthority: Check<string> = (value, name) => {
   // OpenSSL stops at the first certificate that it cannot read, without a word, and then trusts nobody, much later.
   const whole = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   if (whole.length < begun) throw unreadable(name)
+  // Not at import: to load it takes milliseconds, and few give authorities.
+  const { X509Certificate } = process.getBuiltinModule('node:crypto')
   try {
     for (const certificate of whole) void new X509Certificate(certificate)
   } catch (cause) {

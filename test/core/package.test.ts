@@ -11,8 +11,10 @@ describe('the built package', () => {
   it.each([
     ['CommonJS', "const pgIam = require('./dist/cjs/core/index.js')"],
     ['ESM', "import * as pgIam from './dist/esm/core/index.js'"],
-  ])('loads no other package (%s) but for credentials that have to be looked for', async (_label, load) => {
-    const { result } = await runNode(`
+  ])(
+    'loads no other package (%s) but for credentials that have to be looked for',
+    async (_label, load) => {
+      const { result } = await runNode(`
       ${load.startsWith('import') ? "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" : ''}
       ${load}
       const loaded = () => Object.keys(require.cache).filter((path) => path.includes('node_modules')).length
@@ -26,8 +28,30 @@ describe('the built package', () => {
         return pgIam.auroraDsql({ host: '${HOST}', user: 'app', profile: 'none' }).token().catch(print)
       })
     `)
-    expect(result).toEqual({ made: 0, signed: 0, hasLoadedThen: true })
-  })
+      expect(result).toEqual({ made: 0, signed: 0, hasLoadedThen: true })
+    },
+  )
+
+  it.each(['cjs', 'esm'])(
+    'loads none of the slow modules of Node (%s) before a token is signed',
+    async (format) => {
+      const { result } = await runNode(`
+      const slow = ['net', 'crypto', 'tls', 'dns', 'http']
+      const loaded = () => slow.filter((name) => process.moduleLoadList.includes('NativeModule ' + name))
+      const pgIam = await import('./dist/${format}/core/index.js')
+      const login = pgIam.auroraDsql(${OPTIONS})
+      pgIam.rds({ host: 'shop.c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com', user: 'app' })
+      pgIam.entra({ host: 'shop.postgres.database.azure.com' })
+      pgIam.cloudSql({ host: 'a1b2c3d4e5f6.g7h8i9j0k1l2.europe-west1.sql.goog', user: 'app@shop.iam' })
+      const made = loaded()
+      await login.token()
+      const signed = loaded()
+      pgIam.auroraDsql({ ...${OPTIONS}, connectTo: { host: '::1', port: 1 } })
+      console.log(JSON.stringify({ made, signed, address: loaded().includes('net') }))
+    `)
+      expect(result).toEqual({ made: [], signed: ['crypto'], address: true })
+    },
+  )
 
   it('has two copies that know the errors and the logins of each other', async () => {
     const { result } = await runNode(`

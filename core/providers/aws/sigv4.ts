@@ -1,5 +1,4 @@
 /** AWS Signature Version 4 of a presigned request: what tokens are signed with, and what the gateway computes to check one. */
-import { createHmac, hash } from 'node:crypto'
 
 /** What a signing key is made for. */
 export interface CredentialScope {
@@ -31,6 +30,7 @@ export type Signer = (request: PresignedRequest) => Buffer
  * See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  */
 export function createSigner(secretAccessKey: string): Signer {
+  const { hash } = nodeCrypto()
   // A key serves a day, a region and a service, so a handful of them serves all logins.
   const keys = new Map<string, Buffer>()
   const keyFor = (name: string, scope: CredentialScope): Buffer => {
@@ -100,5 +100,10 @@ function compare(a: string, b: string): number {
 }
 
 function hmac(key: Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest()
+  return nodeCrypto().createHmac('sha256', key).update(text).digest()
+}
+
+/** Not at import: to load it takes milliseconds of a cold start, in which perhaps nothing is signed. */
+function nodeCrypto(): typeof import('node:crypto') {
+  return process.getBuiltinModule('node:crypto')
 }

@@ -1,5 +1,4 @@
 /** Logins to Google Cloud SQL for PostgreSQL with IAM. */
-import { isIP } from 'node:net'
 import { createLogin } from '../../create-login.js'
 import { PgIamError } from '../../errors.js'
 import type { Login } from '../../login.js'
@@ -10,6 +9,7 @@ import {
   type CommonOptions,
   type Environment,
 } from '../../options/common-options.js'
+import { isIpAddress } from '../../options/ip-address.js'
 import { createRefusedTokens } from '../../tokens/refused-tokens.js'
 import type { Clock } from '../../tokens/token-source.js'
 import type { TlsOptions } from '../../tls/verified-tls.js'
@@ -112,7 +112,7 @@ function tlsOf({ instance }: Checked<typeof CHECKS>, { tls, places }: CommonSett
     )
   }
   if (instance !== undefined) return { ...tls, servername: instance }
-  if (tls.servername === undefined && places.some(({ host }) => isIP(host) !== 0)) {
+  if (tls.servername === undefined && places.some(({ host }) => isIpAddress(host))) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
       '"instance" or "tls.servername" must be given where "host" is an IP address',

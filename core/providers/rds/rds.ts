@@ -1,5 +1,4 @@
 /** Logins to Amazon RDS for PostgreSQL and Amazon Aurora PostgreSQL. */
-import { isIP } from 'node:net'
 import { createLogin, type HostSettings } from '../../create-login.js'
 import { PgIamError } from '../../errors.js'
 import type { Login } from '../../login.js'
@@ -10,6 +9,7 @@ import {
   type CommonOptions,
   type Environment,
 } from '../../options/common-options.js'
+import { isIpAddress } from '../../options/ip-address.js'
 import type { Clock } from '../../tokens/token-source.js'
 import {
   AWS_CHECKS,
@@ -126,7 +126,7 @@ function ownNameOf(
   resolveCname: ResolveCname | undefined,
 ): Pick<HostSettings, 'findOwnName'> {
   if (rdsEndpoint(host) !== undefined) return {}
-  if (isIP(host) !== 0) {
+  if (isIpAddress(host)) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
       `"host" must be an RDS endpoint or another name for one, got the address ${host}`,

@@ -101,7 +101,9 @@ export function handmadeToken(made: HandmadeToken = {}): string {
     Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
   const sign = createSigner(PRINCIPAL.secretAccessKey)
-  const signature = sign({ host, query: canonicalQuery(parameters), timestamp, scope }).toString('hex')
+  const signature = sign({ host, query: canonicalQuery(parameters), timestamp, scope }).toString(
+    'hex',
+  )
   const query = [...parameters, ['X-Amz-Signature', signature]]
     .map((pair) => pair.map((part) => encodeURIComponent(part)).join('='))
     .join('&')
