@@ -10,19 +10,19 @@ export interface Bundle {
   readonly bytes: number
 }
 
-/** @param folder where the files go */
+/** @param folder where the files go; what is left out of them is found from there */
 export async function makeBundles(folder: string): Promise<Bundle[]> {
   const bundles: Bundle[] = []
-  for (const [name, contents] of Object.entries(APPLICATIONS)) {
+  for (const [name, { contents, leftOut = [] }] of Object.entries(APPLICATIONS)) {
     const file = join(folder, `${bundles.length}.cjs`)
     await build({
       stdin: { contents, resolveDir: process.cwd() },
       bundle: true,
       platform: 'node',
       target: 'node20',
-      // As CDK's NodejsFunction and SAM do it. pg asks for pg-native, which nobody has to install.
       format: 'cjs',
-      external: ['pg-native'],
+      // pg asks for pg-native, which nobody has to install.
+      external: ['pg-native', ...leftOut],
       minify: true,
       outfile: file,
       logLevel: 'error',
@@ -35,20 +35,39 @@ export async function makeBundles(folder: string): Promise<Bundle[]> {
 export const BUNDLED = {
   awsConnector: 'AWS connector',
   auroraDsql: 'pg-iam, Aurora DSQL, pg',
+  awsConnectorOnLambda: 'AWS connector, AWS SDK of Lambda',
+  auroraDsqlOnLambda: 'pg-iam, Aurora DSQL, pg, AWS SDK of Lambda',
   azureAuth: '@azure/postgresql-auth, pg',
   entra: 'pg-iam, Entra ID, pg',
 } as const
 
+interface Application {
+  readonly contents: string
+  /** Packages that are there where it runs. */
+  readonly leftOut?: readonly string[]
+}
+
+const CONNECTOR =
+  "export { AuroraDSQLClient, AuroraDSQLPool } from '@aws/aurora-dsql-node-postgres-connector'"
+const AURORA_DSQL = `export { auroraDsql } from 'pg-iam'
+  export { createPool } from 'pg-iam/pg'`
+/** Lambda's runtimes bring the SDK, and CDK's NodejsFunction leaves it out by itself; SAM puts it in. */
+const OF_LAMBDA = ['@aws-sdk/*', '@smithy/*']
+
 /** Each with the pool that its queries run on. */
-const APPLICATIONS: Readonly<Record<string, string>> = {
-  [BUNDLED.awsConnector]:
-    "export { AuroraDSQLClient, AuroraDSQLPool } from '@aws/aurora-dsql-node-postgres-connector'",
-  [BUNDLED.auroraDsql]: `export { auroraDsql } from 'pg-iam'
-    export { createPool } from 'pg-iam/pg'`,
-  [BUNDLED.azureAuth]: `export { entraTokenProvider } from '@azure/postgresql-auth'
-    export { ManagedIdentityCredential } from '@azure/identity'
-    export { Pool } from 'pg'`,
-  [BUNDLED.entra]: `export { entra } from 'pg-iam'
-    export { createPool } from 'pg-iam/pg'
-    export { ManagedIdentityCredential } from '@azure/identity'`,
+const APPLICATIONS: Readonly<Record<string, Application>> = {
+  [BUNDLED.awsConnector]: { contents: CONNECTOR },
+  [BUNDLED.auroraDsql]: { contents: AURORA_DSQL },
+  [BUNDLED.awsConnectorOnLambda]: { contents: CONNECTOR, leftOut: OF_LAMBDA },
+  [BUNDLED.auroraDsqlOnLambda]: { contents: AURORA_DSQL, leftOut: OF_LAMBDA },
+  [BUNDLED.azureAuth]: {
+    contents: `export { entraTokenProvider } from '@azure/postgresql-auth'
+      export { ManagedIdentityCredential } from '@azure/identity'
+      export { Pool } from 'pg'`,
+  },
+  [BUNDLED.entra]: {
+    contents: `export { entra } from 'pg-iam'
+      export { createPool } from 'pg-iam/pg'
+      export { ManagedIdentityCredential } from '@azure/identity'`,
+  },
 }

@@ -37,7 +37,8 @@ export async function firstTokens(
     notes: [
       'For Aurora DSQL the credentials are in the environment. For Entra ID a managed identity gets its token from an endpoint on',
       'this machine, by the same credential of @azure/identity. "With pg" loads the pool, too, as the AWS connector always does.',
-      '"AWS\'s signer alone" is @aws-sdk/dsql-signer, which the AWS connector signs with.',
+      '"AWS\'s signer alone" is @aws-sdk/dsql-signer, which the AWS connector signs with. On Node 20 half of what pg takes by itself is that',
+      'it makes a Response to see whether it runs at Cloudflare, for which Node loads its fetch; later versions are told by `navigator`.',
     ],
     unit: 'ms',
     better: 'less',
@@ -56,9 +57,12 @@ function contests(bundles: readonly Bundle[]): { name: string; programs: Program
   const program = (
     name: string,
     format: Format,
-    token: TokenWay,
+    token: TokenWay | undefined,
     modules: readonly string[],
-  ): Program => ({ name, order: { format, modules, token } })
+  ): Program => ({
+    name,
+    order: { format, modules, ...(token === undefined ? {} : { token }) },
+  })
   const inFormat = (format: Format): { name: string; programs: Program[] }[] => [
     {
       name: `Aurora DSQL, ${FORMATS[format]}`,
@@ -67,6 +71,7 @@ function contests(bundles: readonly Bundle[]): { name: string; programs: Program
         program("AWS's signer alone", format, 'AWS signer', ['@aws-sdk/dsql-signer']),
         program('pg-iam', format, 'pg-iam, Aurora DSQL', ['pg-iam']),
         program('pg-iam with pg', format, 'pg-iam, Aurora DSQL', ['pg-iam', 'pg-iam/pg']),
+        program('pg alone, no token', format, undefined, ['pg']),
       ],
     },
     {
@@ -95,6 +100,13 @@ function contests(bundles: readonly Bundle[]): { name: string; programs: Program
       programs: [
         bundled(BUNDLED.awsConnector, 'AWS connector'),
         bundled(BUNDLED.auroraDsql, 'pg-iam, Aurora DSQL'),
+      ],
+    },
+    {
+      name: 'Aurora DSQL, bundle without the AWS SDK',
+      programs: [
+        bundled(BUNDLED.awsConnectorOnLambda, 'AWS connector'),
+        bundled(BUNDLED.auroraDsqlOnLambda, 'pg-iam, Aurora DSQL'),
       ],
     },
     {

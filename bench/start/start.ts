@@ -1,7 +1,6 @@
 /** `npm run bench:start`. */
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import type { Benchmark, CountSection } from '../frame/benchmark.js'
 import type { Effort } from '../frame/compare.js'
 import { makeBundles, type Bundle } from './bundles.js'
@@ -13,7 +12,7 @@ export const start: Benchmark = {
   what: 'cold starts: import, first token, and the same as a bundle',
   async run(context) {
     const effort = context.isQuick ? QUICK : FULL
-    const folder = await mkdtemp(join(tmpdir(), 'pg-iam-bench-'))
+    const folder = await mkdtemp(resolve('build', 'bundles-'))
     try {
       const bundles = await makeBundles(folder)
       return [

@@ -16,6 +16,7 @@ import { queriesThroughAdapters, queriesWithSignedTokens } from './queries.js'
 import {
   firstTokenForAuroraDsql,
   firstTokenForEntra,
+  firstTokenWithPg,
   importOfCore,
   sizesOfBundles,
 } from './start.js'
@@ -31,6 +32,7 @@ export const GOALS: readonly Goal[] = [
   rdsToken,
   importOfCore,
   firstTokenForAuroraDsql,
+  firstTokenWithPg,
   firstTokenForEntra,
   sizesOfBundles,
   heapOverTokens,

@@ -75,11 +75,15 @@ describe('the page of all figures', () => {
   it('counts what is no goal neither as met nor as missing', () => {
     const bundles = ['AWS connector', 'pg-iam, Aurora DSQL, pg']
     const others = ['@azure/postgresql-auth, pg', 'pg-iam, Entra ID, pg']
-    const sizes = [...bundles, ...others].map((name) => ({ name, counts: { bytes: 500_000 } }))
+    const onLambda = bundles.map((name) => `${name}, AWS SDK of Lambda`)
+    const sizes = [...bundles, ...onLambda, ...others].map((name) => ({
+      name,
+      counts: { bytes: 500_000 },
+    }))
     const shown = page(measuredOf({ start: [counts('bundles', sizes)] }))
     expect(rowOf(shown, 'The size of these bundles').slice(2)).toEqual([
       'none was set',
-      'pg-iam, Aurora DSQL, pg: 500 kB; AWS connector: 500 kB<br>pg-iam, Entra ID, pg: 500 kB; @azure/postgresql-auth, pg: 500 kB',
+      'pg-iam, Aurora DSQL, pg: 500 kB; AWS connector: 500 kB<br>pg-iam, Aurora DSQL, pg, AWS SDK of Lambda: 500 kB; AWS connector, AWS SDK of Lambda: 500 kB<br>pg-iam, Entra ID, pg: 500 kB; @azure/postgresql-auth, pg: 500 kB',
       '–',
     ])
     expect(shown).toContain(`0 of ${goals} goals are met, ${goals} were not measured.`)
