@@ -6,6 +6,15 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise
     const abandon = (): void => reject(signal.reason as Error)
     if (signal.aborted) abandon()
     signal.addEventListener('abort', abandon, { once: true })
-    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abandon))
+    work.then(
+      (value) => {
+        signal.removeEventListener('abort', abandon)
+        resolve(value)
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', abandon)
+        reject(error as Error)
+      },
+    )
   })
 }

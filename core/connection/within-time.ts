@@ -19,12 +19,20 @@ export async function withinTime<T>(
   { what, timeoutMs, signal, after = afterRealTime }: TimeLimit,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const timeout = new AbortController()
-  const cancel = after(timeoutMs, () => timeout.abort())
+  // Not by AbortSignal.any: its weak references cost each connection, and the more the more of them are under way.
+  const either = new AbortController()
+  let isTimeUp = false
+  const cancel = after(timeoutMs, () => {
+    isTimeUp = true
+    either.abort()
+  })
+  const abort = (): void => either.abort(signal.reason)
+  if (signal.aborted) abort()
+  else signal.addEventListener('abort', abort, { once: true })
   try {
-    return await work(AbortSignal.any([signal, timeout.signal]))
+    return await work(either.signal)
   } catch (cause) {
-    if (!timeout.signal.aborted) throw cause
+    if (!isTimeUp) throw cause
     throw new PgIamError('ERR_CONNECT_TIMEOUT', `${what} within ${timeoutMs} ms`, {
       cause,
       retryable: true,
@@ -32,6 +40,7 @@ export async function withinTime<T>(
     })
   } finally {
     cancel()
+    signal.removeEventListener('abort', abort)
   }
 }
 
