@@ -1,6 +1,6 @@
 /** Compares competitors with the first of them. */
 import type { BenchContext, Comparison } from './benchmark.js'
-import { measureInterleaved, type Competitor } from './rounds.js'
+import { measureInterleaved, type Competitor, type RoundOptions } from './rounds.js'
 import { pairedRatios, summarize } from './statistics.js'
 
 /** Competitors of one comparison: the baseline, the baseline once more, and the others. */
@@ -11,10 +11,7 @@ export interface Contest {
   readonly others: readonly Competitor[]
 }
 
-export interface Effort {
-  readonly rounds: number
-  readonly warmUpRounds: number
-}
+export type Effort = Omit<RoundOptions, 'random'>
 
 export async function compare(
   { name, baseline, control, others }: Contest,

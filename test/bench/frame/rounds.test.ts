@@ -65,6 +65,48 @@ describe('measureInterleaved', () => {
     expect(await orderOf(2)).not.toEqual(turns)
   })
 
+  it('has everybody open before the first turn of a round, and closed after the last', async () => {
+    const events: string[] = []
+    const competitors = ['a', 'b'].map((name) => ({
+      name,
+      open: async () => void events.push('open'),
+      sample: async () => events.push(name),
+      close: async () => void events.push('close'),
+    }))
+    const options = { rounds: 1, warmUpRounds: 1, turns: 2, warmUpTurns: 1, random: Math.random }
+    await measureInterleaved(competitors, options)
+    const round = ['open', 'open', ...Array<string>(6).fill('turn'), 'close', 'close']
+    const seen = events.map((event) => (event.length === 1 ? 'turn' : event))
+    expect(seen).toEqual([...round, ...round])
+    // Nobody has the second turn before everybody has had the first.
+    const turns = events.filter((event) => event.length === 1)
+    for (let at = 0; at < turns.length; at += 2) expect(turns[at]).not.toBe(turns[at + 1])
+  })
+
+  it('takes the median of the turns of a round that count', async () => {
+    const figures = [100, 7, 1, 5, 100, 2, 8, 3]
+    const options = { rounds: 2, warmUpRounds: 0, turns: 3, warmUpTurns: 1, random: Math.random }
+    const measured = await measureInterleaved(
+      [{ name: 'a', sample: async () => figures.shift()! }],
+      options,
+    )
+    expect(measured.get('a')).toEqual([5, 3])
+  })
+
+  it('closes those that are open where a turn fails', async () => {
+    let open = 0
+    const competitor = (name: string, fails: boolean): Competitor => ({
+      name,
+      open: async () => void open++,
+      sample: () => (fails ? Promise.reject(new Error('lost')) : Promise.resolve(1)),
+      close: async () => void open--,
+    })
+    const competitors = [competitor('a', false), competitor('b', true)]
+    const options = { rounds: 2, warmUpRounds: 0, random: Math.random }
+    await expect(measureInterleaved(competitors, options)).rejects.toThrow('lost')
+    expect(open).toBe(0)
+  })
+
   it('refuses two competitors of one name', async () => {
     const { competitors } = contest()
     const options = { rounds: 1, warmUpRounds: 0, random: Math.random }
