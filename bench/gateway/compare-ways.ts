@@ -1,6 +1,7 @@
 /** Compares the way through the gateway with the direct one, and says what processor time it cost the gateway. */
 import type { BenchContext, Comparison } from '../frame/benchmark.js'
 import { compare, controlName, type Effort } from '../frame/compare.js'
+import type { Competitor } from '../frame/rounds.js'
 import type { Stage, Way } from './stage.js'
 
 /** What was done by one way in one round. */
@@ -22,6 +23,7 @@ export async function compareWays(
   effort: Effort,
   { direct, gateway, gatewayCpu, untilQuiet }: Stage,
   context: BenchContext,
+  besides: readonly Way[] = [],
 ): Promise<ComparedWays> {
   const cpu: number[] = []
   const workAlone = async (way: Way): Promise<Done> => {
@@ -30,10 +32,11 @@ export async function compareWays(
     await untilQuiet()
     return done
   }
-  const baseline = {
-    name: direct.name,
-    sample: async () => (await workAlone(direct)).figure,
-  }
+  const competitor = (way: Way): Competitor => ({
+    name: way.name,
+    sample: async () => (await workAlone(way)).figure,
+  })
+  const baseline = competitor(direct)
   const through = {
     name: gateway.name,
     async sample() {
@@ -44,7 +47,7 @@ export async function compareWays(
     },
   }
   const control = { ...baseline, name: controlName(baseline.name) }
-  const contest = { name, baseline, control, others: [through] }
+  const contest = { name, baseline, control, others: [through, ...besides.map(competitor)] }
   const comparison = await compare(contest, effort, context)
   return { comparison, cpu: cpu.slice(effort.warmUpRounds) }
 }

@@ -10,9 +10,15 @@ export interface GatewayProcess extends GatewayReady {
   close(): Promise<void>
 }
 
-/** Rejects where the gateway does not start. However this process ends, that one ends with it. */
-export async function startGatewayProcess(order: GatewayOrder): Promise<GatewayProcess> {
-  const child = fork(fileURLToPath(new URL('child/main.js', import.meta.url)))
+/** What the process runs: the gateway, or what only passes bytes on. */
+export type GatewayProgram = 'main' | 'relay'
+
+/** Rejects where it does not start. However this process ends, that one ends with it. */
+export async function startGatewayProcess(
+  order: GatewayOrder,
+  program: GatewayProgram = 'main',
+): Promise<GatewayProcess> {
+  const child = fork(fileURLToPath(new URL(`child/${program}.js`, import.meta.url)))
   const ended = once(child, 'exit')
   const died = ended.then(([code, deadBy]) => {
     throw new Error(`the process of the gateway ended: ${code ?? deadBy}`)

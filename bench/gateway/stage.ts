@@ -1,4 +1,4 @@
-/** One PostgreSQL, and the gateway in front of it: two ways to the same database, each over verified TLS. */
+/** One PostgreSQL, and the gateway and a mere relay in front of it: ways to the same database, each over verified TLS. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
@@ -12,6 +12,8 @@ import { startGatewayProcess, type GatewayProcess } from './gateway-process.js'
 export interface Stage {
   readonly direct: Way
   readonly gateway: Way
+  /** By a process that only passes bytes on. */
+  readonly relay: Way
   /** The processor time of the gateway's process since its start, in microseconds. */
   gatewayCpu(): Promise<number>
   /** Where PostgreSQL is for those who prepare it, as libpq reads it. */
@@ -45,13 +47,17 @@ export async function startStage(context: BenchContext): Promise<Stage> {
   const address = { ...place, ssl: { ...ssl, ecdhCurve: CURVE } }
   const { database } = address
   let gateway: GatewayProcess | undefined
+  let relay: GatewayProcess | undefined
   const close = async (): Promise<void> => {
     await gateway?.close()
+    await relay?.close()
     await postgres.close()
   }
   try {
     const upstream = { host: postgres.socketDirectory, port: address.port }
-    gateway = await startGatewayProcess({ host: HOST, role, database, upstream })
+    const order = { host: HOST, role, database, upstream }
+    gateway = await startGatewayProcess(order)
+    relay = await startGatewayProcess(order, 'relay')
     const { port, ca, cpuMicroseconds } = gateway
     const login = auroraDsql({ host: HOST, user: role, database, credentials: CREDENTIALS })
     const direct = await wayTo(postgres, {
@@ -67,6 +73,11 @@ export async function startStage(context: BenchContext): Promise<Stage> {
     return {
       direct,
       gateway: through,
+      relay: await wayTo(postgres, {
+        name: 'a relay in Node, nothing else',
+        address: { ...address, port: relay.port, ssl: { ...address.ssl, ca: relay.ca } },
+        password: async () => password,
+      }),
       gatewayCpu: cpuMicroseconds,
       localConninfo: `host=${upstream.host} port=${upstream.port} user=${role} dbname=${database}`,
       tls: await compareTls(direct, through),

@@ -17,6 +17,6 @@ export function queryLoad({ isQuick }: BenchContext): QueryLoad {
         tasks: [1, 5, 20],
         queries: (tasks) => (tasks === 1 ? 150 : 450),
         // In the first turn of a round connections are opened, and PostgreSQL's processes read their catalogues.
-        effort: { rounds: 21, warmUpRounds: 3, turns: 5, warmUpTurns: 1 },
+        effort: { rounds: 15, warmUpRounds: 2, turns: 5, warmUpTurns: 1 },
       }
 }

@@ -1,6 +1,6 @@
 /** Queries through pools: a login by token costs them nothing. */
 import type { Comparison } from '../../frame/benchmark.js'
-import type { Summary } from '../../frame/statistics.js'
+import { summarize, type Summary } from '../../frame/statistics.js'
 import {
   allFound,
   controlOf,
@@ -36,8 +36,8 @@ export const queriesThroughAdapters: Goal = {
     const noisy = comparisons.filter(isNoisy).length
     return {
       measured: [
-        `${span(placed.map(({ ratio }) => ratio.median))} in ${placed.length} comparisons`,
-        `control ${span(controls.flatMap((one) => [one.lowerQuartile, one.upperQuartile]))}`,
+        `${span(placed.map(({ ratio }) => ratio.median))} in ${placed.length} comparisons, the median of them ${medianOf(placed.map(({ ratio }) => ratio))}`,
+        `control ${span(controls.flatMap((one) => [one.lowerQuartile, one.upperQuartile]))}, the median of them ${medianOf(controls)}`,
         ...(worse.length === 0 ? [] : [`slower: ${named(worse)}`]),
         ...(beyond.length === 0 ? [] : [`faster: ${named(beyond)}`]),
         ...(noisy === 0 ? [] : [`the control is too noisy in ${noisy} of ${placed.length}`]),
@@ -77,6 +77,10 @@ export const queriesWithSignedTokens: Goal = {
       ),
     }
   }),
+}
+
+function medianOf(ratios: readonly Summary[]): string {
+  return times(summarize(ratios.map(({ median }) => median)).median)
 }
 
 function oursIn(name: string): (comparison: Comparison) => Placed | undefined {
