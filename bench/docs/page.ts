@@ -22,7 +22,7 @@ ${markdownTable(summaryTable(judged, (path) => anchorOf(path, measured)))}
 "0.98x" is the median of ratios: in each round the figure of a competitor is divided by that of the baseline. The control is the
 baseline once more; its ratio is 1 but for chance and the machine, and shown are its quartiles. "Within the spread of the control" is a
 median between these quartiles, or between them and 1; what is better than that has met the goal, too. Where these quartiles are more
-than ${MOST_NOISE} away from 1 they would let anything pass: that is "too noisy". Of a curve the second half counts, where warming up is
+than ${MOST_NOISE} away from 1 they would let anything within pass: that is "too noisy". Of a curve the second half counts, where warming up is
 over; "±" is the standard error, and a goal within two of them is "too noisy" as well.
 
 ## How it was measured

@@ -27,15 +27,17 @@ export function placeOf(
 }
 
 /**
- * What is better than the control has met the goal, too. A control that is far from itself would let anything pass: then nobody can
- * tell.
+ * What is better than the control has met the goal, too. A control that is far from itself would let anything pass as within it: then
+ * nobody can tell.
  */
 export function withinControl(
   placed: readonly Placed[],
   better: ComparisonSection['better'],
 ): Verdict {
   if (placed.some((one) => placeOf(one, better) === 'worse')) return 'no'
-  return placed.some(({ comparison }) => isNoisy(comparison)) ? 'too noisy' : 'yes'
+  const isUntold = (one: Placed): boolean =>
+    isNoisy(one.comparison) && placeOf(one, better) === 'within'
+  return placed.some(isUntold) ? 'too noisy' : 'yes'
 }
 
 /** How far from 1 the quartiles of a control may be. */

@@ -69,6 +69,7 @@ describe('the goal of queries through adapters', () => {
       verdict: 'too noisy',
     })
     expect(judge(0.6, noisy)).toMatchObject({ verdict: 'no' })
+    expect(judge(1.4, noisy)).toMatchObject({ verdict: 'yes' })
   })
 })
 
