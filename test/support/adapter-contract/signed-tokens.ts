@@ -1,22 +1,22 @@
-/** The signatures of the tokens that AWS's signers make: the part that is secret, and unlike anything else. */
+/** The signatures of AWS tokens: the part that is secret, and unlike anything else. */
+import crypto from 'node:crypto'
 
-type Signer<Method extends string> = Record<Method, () => Promise<string>>
-
-/** Watches every signer of a class until the end of the test; the function that it returns gives the signatures so far. */
-export function watchSignatures<Method extends string>(
-  prototype: Signer<Method>,
-  method: Method,
-): () => readonly string[] {
+/**
+ * Watches, until the end of the test, what is signed by Signature Version 4 in this process; the function that it returns gives the
+ * signatures so far. The gateway computes them, too, of the tokens that reach it, and those are the same.
+ */
+export function watchSignatures(): () => readonly string[] {
   const signatures: string[] = []
-  const sign = prototype[method]
-  jest.spyOn(prototype as Signer<string>, method).mockImplementation(async function (
-    this: Signer<string>,
-  ) {
-    const token = await sign.call(this)
-    const [, signature] = /X-Amz-Signature=([0-9a-f]{64})/.exec(token) ?? []
-    if (signature === undefined) throw new Error('the token has no signature')
-    signatures.push(signature)
-    return token
+  const { createHmac } = crypto
+  jest.spyOn(crypto, 'createHmac').mockImplementation((algorithm, key, options) => {
+    const hmac = createHmac(algorithm, key, options)
+    const update = hmac.update.bind(hmac) as (data: crypto.BinaryLike) => crypto.Hmac
+    hmac.update = (data: crypto.BinaryLike): crypto.Hmac => {
+      if (typeof data === 'string' && data.startsWith('AWS4-HMAC-SHA256\n'))
+        signatures.push(createHmac(algorithm, key, options).update(data).digest('hex'))
+      return update(data)
+    }
+    return hmac
   })
   return () => signatures
 }

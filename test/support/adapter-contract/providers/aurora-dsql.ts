@@ -1,5 +1,4 @@
-/** Aurora DSQL for the contract: tokens signed by the real SDK, with keys of the gateway. */
-import { DsqlSigner } from '@aws-sdk/dsql-signer'
+/** Aurora DSQL for the contract: tokens signed with keys of the gateway. */
 import {
   auroraDsql,
   type AwsCredentials,
@@ -26,7 +25,7 @@ export const auroraDsqlContract: ContractProvider = {
     environment: {},
     issue: issueAwsKeys,
     issueForever: permanentKeys,
-    watchSecrets: () => watchSignatures(DsqlSigner.prototype, 'getDbConnectAuthToken'),
+    watchSecrets: watchSignatures,
     close: async () => {},
   }),
 }

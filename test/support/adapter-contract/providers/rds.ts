@@ -1,5 +1,4 @@
-/** RDS for the contract: tokens signed by the real SDK, with keys of the gateway. */
-import { Signer } from '@aws-sdk/rds-signer'
+/** RDS for the contract: tokens signed with keys of the gateway. */
 import { rds, type AwsCredentialsProvider } from '../../../../core/index.js'
 import type { ContractProvider } from '../contract-provider.js'
 import { AWS_FAILURES } from '../failures.js'
@@ -21,7 +20,7 @@ export const rdsContract: ContractProvider = {
     environment: {},
     issue: issueAwsKeys,
     issueForever: permanentKeys,
-    watchSecrets: () => watchSignatures(Signer.prototype, 'getAuthToken'),
+    watchSecrets: watchSignatures,
     close: async () => {},
   }),
 }
