@@ -43,11 +43,16 @@ function readEachTime(
   { read }: Extract<KeySource, { read: unknown }>,
   remember: Remember,
 ): FindKey {
+  let known: { text: string; keys: ReturnType<typeof import('jose').createLocalJWKSet> } | undefined
   return async (header, token) => {
     const { createLocalJWKSet } = await loadJose()
     const set = (await read()) as JSONWebKeySet
     remember(set)
-    return createLocalJWKSet(set)(header, token as FlattenedJWSInput)
+    // jose keeps what it has made of a key as long as its set, which takes as long as to check a token. Whoever gives a set may
+    // also change it, so what counts is what is in it.
+    const text = JSON.stringify(set)
+    if (known === undefined || known.text !== text) known = { text, keys: createLocalJWKSet(set) }
+    return known.keys(header, token as FlattenedJWSInput)
   }
 }
 

@@ -126,6 +126,21 @@ describe('keys that a function gives', () => {
     expect(asked).toBe(2)
   })
 
+  it('count as they are at each login, also where one and the same set is changed', async () => {
+    const set = issuer.keys.published()
+    const { reason } = reading({ read: () => set })
+    const [first] = set.keys
+    expect(await reason()).toBe('accepted')
+    set.keys.length = 0
+    expect(await reason()).toBe('key-revoked')
+    set.keys.push(first!)
+    expect(await reason()).toBe('accepted')
+    // Another key under the name of this one.
+    const other = await createSigningKeys()
+    set.keys[0] = { ...other.published().keys[0]!, kid: first!.kid! }
+    expect(await reason()).toBe('signature-wrong')
+  })
+
   it('let nobody in when the function fails', async () => {
     const { reason } = reading({ read: () => Promise.reject(new Error('vault is sealed')) })
     expect(await reason()).toBe('verifier-failed')
