@@ -161,15 +161,19 @@ describe.each(Object.entries(BENCHMARKS))('npm run bench:%s', (name, expected) =
   }
 
   if (name === 'start') {
-    it('makes bundles that run without the packages', () => {
+    it('makes bundles that run without the packages, and some without the SDK in them', () => {
       const { rows } = sections[2] as CountSection
-      expect(rows.map((row) => row.name)).toEqual([
-        'AWS connector',
-        'pg-iam, Aurora DSQL, pg',
-        '@azure/postgresql-auth, pg',
-        'pg-iam, Entra ID, pg',
-      ])
-      for (const { counts } of rows) expect(counts['bytes']).toBeGreaterThan(100_000)
+      const sizes = new Map(rows.map((row) => [row.name, row.counts['bytes']!]))
+      const ofAuroraDsql = ['AWS connector', 'pg-iam, Aurora DSQL, pg']
+      const whole = [...ofAuroraDsql, '@azure/postgresql-auth, pg', 'pg-iam, Entra ID, pg']
+      const onLambda = ofAuroraDsql.map((one) => `${one}, AWS SDK of Lambda`)
+      expect([...sizes.keys()].toSorted()).toEqual([...whole, ...onLambda].toSorted())
+      for (const one of whole) expect(sizes.get(one)).toBeGreaterThan(200_000)
+      // pg is in them, and pg-iam, but not the SDK.
+      for (const one of onLambda) {
+        expect(sizes.get(one)).toBeGreaterThan(80_000)
+        expect(sizes.get(one)).toBeLessThan(200_000)
+      }
     })
   }
 })
