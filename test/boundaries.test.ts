@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { importsOf, sourcesIn, type Import } from './core/support/source-imports.js'
 
 const ROOT = process.cwd()
-const LONGEST = 250
 
 /** What each folder of the package may import from, besides itself. */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
@@ -90,15 +89,6 @@ describe('the sources', () => {
         },
       ]),
     )
-  })
-
-  it(`have at most ${LONGEST} lines each`, () => {
-    const long = files
-      .map(
-        (path) => `${path}: ${readFileSync(join(ROOT, path), 'utf8').trimEnd().split('\n').length}`,
-      )
-      .filter((line) => Number(line.split(': ')[1]) > LONGEST)
-    expect(long).toEqual([])
   })
 
   it('import one way: cli to gateway and core, gateway and adapters to core, core to nothing above it', () => {
