@@ -134,7 +134,7 @@ function connectionConfig(login: Login, given: Knex.PgConnectionConfig): Knex.Pg
     // Said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they are left out, and would start TLS inside of TLS.
     ssl: false,
     ...NEGOTIATION,
-    stream: createStreamFactory(login, { tls, retiresWhenIdle: true }),
+    stream: createStreamFactory(login, { tls }),
   }
 }
 

@@ -4,7 +4,7 @@ import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-opt
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkOptions, text } from '../core/options/check.js'
 import { PADDING_PARAMETER } from '../core/connection/first-packet.js'
-import type { LastWords } from '../core/connection/last-words.js'
+import type { FatalError } from '../core/connection/backend-tracker.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { drawLifetimeSecs } from '../core/connection/lifetime.js'
@@ -60,7 +60,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     ssl: false,
     // A public option that its types leave out. It is called per physical connection and must not reject: that would
     // lose the slot for good. The stream never does; what fails is reported on it, as by any socket.
-    socket: createStreamFactory(login, { tls, lossError, isUnattended: asksForTypes }),
+    socket: createStreamFactory(login, { tls, lossError, isBootstrapQuery: asksForTypes }),
     connection: { ...options.connection, [PADDING_PARAMETER]: PADDING },
   } as Options<T>
 }
@@ -102,12 +102,14 @@ type Begin<Types extends Record<string, unknown>> = <T>(
 ) => Promise<T>
 
 /**
- * Postgres.js (3.4) keeps the last words of a server for the end of the query, which never comes: the query fails of something
- * else, and the next one on that slot, on another connection, of these.
+ * Postgres.js (3.4) keeps a FATAL error for the end of the query, which never comes: the query rejects with something else, and the
+ * next one on that slot, on another connection, with the FATAL error.
  */
-function lossError(said: LastWords): Error {
-  const { PostgresError } = postgres as unknown as { PostgresError: new (said: LastWords) => Error }
-  return new PostgresError(said)
+function lossError(error: FatalError): Error {
+  const { PostgresError } = postgres as unknown as {
+    PostgresError: new (fields: FatalError) => Error
+  }
+  return new PostgresError(error)
 }
 
 /** Postgres.js asks for the array types on each new connection, and lets nobody wait for the answer. */

@@ -15,7 +15,8 @@
  * | `ERR_TOKEN_INVALID` | the token came empty, unreadable or already expired | no |
  * | `ERR_CONNECT_FAILED` | none of several hosts answered, and `cause` holds the error of each; or DNS did not | yes |
  * | `ERR_CONNECT_TIMEOUT` | no physical connection within `connectTimeoutMs` | yes |
- * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer, or is no PostgreSQL | no |
+ * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer | no |
+ * | `ERR_PROTOCOL` | the server broke the PostgreSQL protocol, or is no PostgreSQL server | no |
  * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction met a conflict; `cause` is the last one | yes |
  * | `ERR_OUTCOME_UNKNOWN` | the connection was lost during COMMIT | no |
  * | `ERR_TRANSACTION_NESTED` | a transaction function was called inside of another one | no |
@@ -36,6 +37,7 @@ export type PgIamErrorCode =
   | 'ERR_CONNECT_FAILED'
   | 'ERR_CONNECT_TIMEOUT'
   | 'ERR_LOGIN_REJECTED'
+  | 'ERR_PROTOCOL'
   | 'ERR_OCC_EXHAUSTED'
   | 'ERR_OUTCOME_UNKNOWN'
   | 'ERR_TRANSACTION_NESTED'

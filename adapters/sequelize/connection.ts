@@ -56,7 +56,7 @@ function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
   return {
     ...dialectOptions,
     ssl: false,
-    stream: createStreamFactory(login, { tls, retiresWhenIdle: true, isUnattended: asksForTypes }),
+    stream: createStreamFactory(login, { tls, isBootstrapQuery: asksForTypes }),
   }
 }
 

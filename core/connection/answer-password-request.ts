@@ -1,8 +1,9 @@
 /** What a client answers when a server asks for a password. */
 import { createHash } from 'node:crypto'
 import { PgIamError } from '../errors.js'
-import { HEADER_BYTES } from '../wire/message-reader.js'
+import { HEADER_BYTES } from '../wire/backend-structure.js'
 import { createScramExchange, type ScramExchange } from '../wire/scram-exchange.js'
+import { protocolError } from './backend-tracker.js'
 
 export interface PasswordAnswerSettings {
   user: string
@@ -15,7 +16,10 @@ export interface PasswordAnswerSettings {
 }
 
 export interface PasswordAnswers {
-  /** The message that answers an authentication request, or none. Throws `ERR_LOGIN_REJECTED` where there is no answer. */
+  /**
+   * The message that answers an authentication request, or none. Throws `ERR_LOGIN_REJECTED` where there is no answer, and
+   * `ERR_PROTOCOL` for a request out of turn, such as one that was answered already.
+   */
   answer(request: Buffer): Promise<Buffer | undefined> | Buffer | undefined
   /** Whether the server has shown what it has to show before it may let anybody in. */
   isServerProven(): boolean
@@ -25,21 +29,33 @@ export interface PasswordAnswers {
 export function createPasswordAnswers(settings: PasswordAnswerSettings): PasswordAnswers {
   const { user, password, isOrdinary } = settings
   let scram: ScramExchange | undefined
-  let isProven = true
+  /** What the server may ask for next; nothing, once it has an answer. */
+  let next: 'any' | typeof SASL_CONTINUE | typeof SASL_FINAL | 'nothing' = 'any'
   return {
-    isServerProven: () => isProven,
+    isServerProven: () => scram === undefined || next === 'nothing',
     answer(request) {
       const method = request.readInt32BE(HEADER_BYTES)
+      const isLater = method === SASL_CONTINUE || method === SASL_FINAL
+      if (isLater ? method !== next : next !== 'any') {
+        throw protocolError(
+          isLater
+            ? 'the server went on with a SCRAM exchange out of turn'
+            : 'the server asked for a password a second time',
+        )
+      }
+      next = 'nothing'
       if (method === CLEARTEXT_PASSWORD) return passwordMessage(cString(password))
       if (method === MD5_PASSWORD)
         return passwordMessage(cString(md5Password(user, password, request)))
       if (method === SASL && isOrdinary && offersScram(request)) {
         scram = createScramExchange(password)
-        isProven = false
+        next = SASL_CONTINUE
         return passwordMessage(saslInitialResponse(scram.clientFirst))
       }
       if (method === SASL_CONTINUE && scram !== undefined) {
-        return scram.clientFinal(bodyOf(request)).then(
+        const answer = scram.clientFinal(bodyOf(request))
+        next = SASL_FINAL
+        return answer.then(
           (final) => passwordMessage(Buffer.from(final)),
           (cause: unknown) => {
             throw exchangeFailed(cause)
@@ -48,7 +64,6 @@ export function createPasswordAnswers(settings: PasswordAnswerSettings): Passwor
       }
       if (method === SASL_FINAL && scram !== undefined) {
         verify(scram, bodyOf(request))
-        isProven = true
         return undefined
       }
       throw noAnswer(method, settings)

@@ -1,8 +1,22 @@
 /** Logs in to a PostgreSQL server with a token as the password. */
 import type { TLSSocket } from 'node:tls'
 import { PgIamError, isPgIamError } from '../errors.js'
-import { HEADER_BYTES, createMessageReader } from '../wire/message-reader.js'
+import {
+  AUTHENTICATION,
+  AUTHENTICATION_OK,
+  BACKEND_KEY_DATA,
+  ERROR_RESPONSE,
+  HEADER_BYTES,
+  NEGOTIATE_PROTOCOL_VERSION,
+  NOTICE_RESPONSE,
+  PARAMETER_STATUS,
+  READY_FOR_QUERY,
+  bodyFlaw,
+  errorFields,
+  headerFlaw,
+} from '../wire/backend-structure.js'
 import { createPasswordAnswers } from './answer-password-request.js'
+import { protocolError } from './backend-tracker.js'
 
 /** The part of the client's work that a driver would do, were it to hold the password. */
 export interface Authentication {
@@ -38,7 +52,8 @@ export interface Authenticated {
  * It does not resolve before: a server that hangs up in between would have Postgres.js reconnect in a loop, without a pause and
  * without an end.
  *
- * Rejects with `ERR_LOGIN_REJECTED` where the server wants something that a token is no answer to, or is no PostgreSQL.
+ * Rejects with `ERR_LOGIN_REJECTED` where the server wants something that a token is no answer to, and with `ERR_PROTOCOL` for a
+ * message that is malformed or not due, or for a login of more than 30,000 bytes.
  */
 export function authenticate({
   socket,
@@ -49,10 +64,12 @@ export function authenticate({
   explainRefusal = () => undefined,
 }: Authentication): Promise<Authenticated> {
   return new Promise((resolve, reject) => {
-    const reader = createMessageReader(MAX_MESSAGE_BYTES)
     const answers = createPasswordAnswers({ user, password, isOrdinary })
     const forDriver: Buffer[] = []
+    let pending: Buffer = Buffer.alloc(0)
+    let loginBytes = 0
     let refusedWith: string | undefined
+    let isAuthenticated = false
     let isReady = false
     const settle = (): void => {
       socket.off('data', read).off('error', fail).off('close', ended)
@@ -60,7 +77,8 @@ export function authenticate({
     const finish = (): void => {
       settle()
       socket.pause()
-      const received = Buffer.concat([...forDriver, reader.takeRest()])
+      // What follows the login is the session's.
+      const received = Buffer.concat([...forDriver, pending])
       resolve(refusedWith === undefined ? { received } : { received, refusedWith })
     }
     const fail = (error: Error): void => {
@@ -77,25 +95,40 @@ export function authenticate({
     const send = (answer: Buffer | undefined): void => {
       if (answer !== undefined) socket.write(answer)
     }
+    const take = (type: number, message: Buffer): void => {
+      if (type === ERROR_RESPONSE) {
+        const fields = errorFields(message)
+        refusedWith = fields.get('C') ?? '08004'
+        forDriver.push(withHint(message, fields, user, explainRefusal))
+      } else if (
+        type === AUTHENTICATION &&
+        message.readInt32BE(HEADER_BYTES) !== AUTHENTICATION_OK
+      ) {
+        const answer = answers.answer(message)
+        if (answer instanceof Promise)
+          answer.then(send, (cause: unknown) => fail(asRejection(cause)))
+        else send(answer)
+      } else {
+        if (type === AUTHENTICATION && !answers.isServerProven()) throw unproven()
+        isAuthenticated ||= type === AUTHENTICATION
+        isReady = type === READY_FOR_QUERY
+        forDriver.push(message)
+      }
+    }
     const read = (chunk: Buffer): void => {
+      pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
       try {
-        for (const { type, bytes } of reader.push(chunk)) {
-          if (type === AUTHENTICATION && bytes.readInt32BE(HEADER_BYTES) !== AUTHENTICATION_OK) {
-            const answer = answers.answer(Buffer.from(bytes))
-            if (answer instanceof Promise)
-              answer.then(send, (cause: unknown) => fail(asRejection(cause)))
-            else send(answer)
-            continue
-          }
-          if (type === AUTHENTICATION && !answers.isServerProven()) throw unproven()
-          if (type === ERROR_RESPONSE) {
-            const fields = errorFields(bytes)
-            refusedWith ??= fields.get('C') ?? '08004'
-            forDriver.push(withHint(bytes, fields, user, explainRefusal))
-            continue
-          }
-          forDriver.push(Buffer.from(bytes))
-          isReady ||= type === READY_FOR_QUERY
+        while (!isReady && refusedWith === undefined && pending.length >= HEADER_BYTES) {
+          const type = pending[0]!
+          const length = 1 + checkedLength(pending, isAuthenticated)
+          if (loginBytes + length > MAX_LOGIN_BYTES) throw tooLong()
+          if (pending.length < length) return
+          const flaw = bodyFlaw(type, pending, HEADER_BYTES, length)
+          if (flaw !== undefined) throw protocolError(`the server sent ${flaw}`)
+          const message = Buffer.from(pending.subarray(0, length))
+          pending = pending.subarray(length)
+          loginBytes += length
+          take(type, message)
         }
         if (isReady || refusedWith !== undefined) finish()
       } catch (cause) {
@@ -108,36 +141,58 @@ export function authenticate({
   })
 }
 
-const MAX_MESSAGE_BYTES = 1 << 20
-const AUTHENTICATION = 'R'.charCodeAt(0)
-const ERROR_RESPONSE = 'E'.charCodeAt(0)
-const READY_FOR_QUERY = 'Z'.charCodeAt(0)
-const AUTHENTICATION_OK = 0
+/** The limit of libpq for what comes before a login is accepted; PostgreSQL sends less than a kilobyte in a whole login. */
+const MAX_LOGIN_BYTES = 30_000
 
-function asRejection(cause: unknown): PgIamError {
-  return isPgIamError(cause, 'ERR_LOGIN_REJECTED') ? cause : notPostgres(cause)
+/** What libpq (17) accepts before AuthenticationOk, and notices, which are for the driver. */
+const BEFORE_AUTHENTICATED: ReadonlySet<number> = new Set([
+  AUTHENTICATION,
+  ERROR_RESPONSE,
+  NEGOTIATE_PROTOCOL_VERSION,
+  NOTICE_RESPONSE,
+])
+
+/** And between AuthenticationOk and the first ReadyForQuery. */
+const ONCE_AUTHENTICATED: ReadonlySet<number> = new Set([
+  BACKEND_KEY_DATA,
+  ERROR_RESPONSE,
+  NOTICE_RESPONSE,
+  PARAMETER_STATUS,
+  READY_FOR_QUERY,
+])
+
+/** The length word of the message that `bytes` begin with. Throws `ERR_PROTOCOL` for a message that has no place here. */
+function checkedLength(bytes: Buffer, isAuthenticated: boolean): number {
+  const type = bytes[0]!
+  const length = bytes.readInt32BE(1)
+  const flaw = headerFlaw(type, length)
+  if (flaw !== undefined) throw protocolError(`the server sent ${flaw}`)
+  if (!(isAuthenticated ? ONCE_AUTHENTICATED : BEFORE_AUTHENTICATED).has(type)) {
+    const when = isAuthenticated ? 'before the end of the login' : 'before AuthenticationOk'
+    throw protocolError(`the server sent a message of type "${String.fromCharCode(type)}" ${when}`)
+  }
+  return length
 }
 
-/** By SCRAM a server proves that it knows the password, too; whoever lets the client in without that is another. */
+function tooLong(): PgIamError {
+  return protocolError(`the server sent more than ${MAX_LOGIN_BYTES} bytes during login`)
+}
+
+function asRejection(cause: unknown): PgIamError {
+  return isPgIamError(cause)
+    ? cause
+    : protocolError('the server sent what could not be read during login', cause)
+}
+
+/** By SCRAM a server proves that it knows the password, too; a server that lets the client in without that is another one. */
 function unproven(): PgIamError {
   return new PgIamError(
     'ERR_LOGIN_REJECTED',
-    'the server let the client in without showing that it knows the password',
+    'the server skipped its proof in the SCRAM exchange',
+    {
+      hint: 'Check host and port: this may be another server than the one that has the password.',
+    },
   )
-}
-
-function notPostgres(cause: unknown): PgIamError {
-  return new PgIamError(
-    'ERR_LOGIN_REJECTED',
-    'the server does not speak the protocol of PostgreSQL',
-    { cause, hint: 'Check host and port: something else may be listening there.' },
-  )
-}
-
-/** The fields of an ErrorResponse: a letter and a text each. */
-function errorFields(error: Buffer): ReadonlyMap<string, string> {
-  const fields = error.toString('utf8', HEADER_BYTES).split('\0')
-  return new Map(fields.filter((field) => field !== '').map((field) => [field[0]!, field.slice(1)]))
 }
 
 /** The server's error, with a hint where the server has none to give and the provider has. */
@@ -151,9 +206,9 @@ function withHint(
   const hint = fields.has('H')
     ? undefined
     : explain({ sqlState, message: fields.get('M') ?? '', user })
-  if (hint === undefined) return Buffer.from(error)
-  // Behind the last field is a zero byte, which ends the message.
-  const told = Buffer.concat([error.subarray(0, -1), Buffer.from(`H${hint}\0\0`)])
-  told.writeInt32BE(told.length - 1, 1)
-  return told
+  if (hint === undefined) return error
+  // A NUL behind the last field ends the message.
+  const hinted = Buffer.concat([error.subarray(0, -1), Buffer.from(`H${hint}\0\0`)])
+  hinted.writeInt32BE(hinted.length - 1, 1)
+  return hinted
 }

@@ -15,6 +15,13 @@ export interface ConnectPacer {
    * when `signal` fires before.
    */
   admit(signal: AbortSignal): Promise<(outcome: ConnectOutcome) => void>
+  /** Takes note that a connection, opened at this time, has answered a request. */
+  served(openedAt: number): void
+  /**
+   * Takes note that the server ended a connection, opened at this time, before it had answered a request. Clients whose pool opens
+   * connections until one works (Knex 3.3) would else log in, with a token each, as fast as the server can end them.
+   */
+  dropped(openedAt: number): void
 }
 
 /** Clock, waiting and chance, as parameters for tests and simulations. */
@@ -55,6 +62,9 @@ export function createConnectPacer(
   let refusalPauseMs = 0
   let lastRefusalAt = 0
   let notBefore = 0
+  let drops = 0
+  let lastDropAt = 0
+  let notBeforeDrop = 0
 
   const learn = (outcome: ConnectOutcome, startedAt: number): void => {
     switch (outcome) {
@@ -85,7 +95,7 @@ export function createConnectPacer(
   }
   const untilDue = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
-      const delayMs = Math.max(rate.nextAt(now()), notBefore) - now()
+      const delayMs = Math.max(rate.nextAt(now()), notBefore, notBeforeDrop) - now()
       if (delayMs <= 0) return
       // What is learned meanwhile may move the time.
       await wait(delayMs, signal)
@@ -102,11 +112,23 @@ export function createConnectPacer(
       }
       const startedAt = now()
       rate.take(startedAt)
-      if (refusalPauseMs === 0) endTurn()
+      if (refusalPauseMs === 0 && drops === 0) endTurn()
       return (outcome) => {
         learn(outcome, startedAt)
         endTurn()
       }
+    },
+    served(openedAt) {
+      if (openedAt < lastDropAt) return
+      drops = 0
+      notBeforeDrop = 0
+    },
+    dropped(openedAt) {
+      // Those that are ended together are one event.
+      if (openedAt < lastDropAt) return
+      drops++
+      lastDropAt = now()
+      notBeforeDrop = lastDropAt + fullJitter(drops, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, random)
     },
   }
 }

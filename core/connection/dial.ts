@@ -38,6 +38,7 @@ export async function dial({
     try {
       await eventOf(secured, 'secureConnect')
       assertVerified(secured, tls)
+      if (negotiation === 'direct') assertProtocol(secured, address)
     } catch (error) {
       secured.destroy()
       throw error
@@ -100,6 +101,16 @@ function assertVerified(socket: TLSSocket, { servername }: VerifiedTls): void {
     {
       cause: socket.authorizationError,
     },
+  )
+}
+
+/** A server that takes direct TLS without naming the protocol may be any TLS server: libpq (17) refuses it, too. */
+function assertProtocol(socket: TLSSocket, { host, port }: Address): void {
+  if (socket.alpnProtocol === 'postgresql') return
+  throw new PgIamError(
+    'ERR_PROTOCOL',
+    `the server at ${host}:${port} did not agree to the protocol "postgresql" in its TLS handshake`,
+    { hint: "Set tls.negotiation to 'postgres' unless the server supports direct TLS." },
   )
 }
 

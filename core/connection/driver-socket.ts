@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { createSocketSettings, type SocketSettings } from './socket-settings.js'
-import { brokenPipe } from './stream-errors.js'
+import { brokenPipe, closedBeforeOpen } from './stream-errors.js'
 
 export type WriteCallback = (error?: Error | null) => void
 
@@ -37,9 +37,19 @@ export abstract class DriverSocket extends Duplex {
     return this.destroyed ? 'closed' : ofOpen
   }
 
-  /** As on a `net.Socket`. The address is the login's business; pg only waits for the event before it writes. */
+  /**
+   * As on a `net.Socket`. The address is the login's business; pg only waits for the event before it writes. A stream that was
+   * destroyed before fails like a socket whose connection is refused: pg (8.23) would wait for one of these events for ever.
+   */
   connect(): this {
-    process.nextTick(() => this.emit('connect'))
+    if (!this.destroyed) {
+      process.nextTick(() => this.emit('connect'))
+      return this
+    }
+    process.nextTick(() => {
+      this.emit('error', closedBeforeOpen())
+      this.emit('close')
+    })
     return this
   }
 
@@ -120,11 +130,6 @@ export abstract class DriverSocket extends Duplex {
     if (!this.#isReadAsItComes || this.destroyed) return this.push(bytes)
     this.emit('data', bytes)
     return true
-  }
-
-  /** Whether nothing waits between the driver and the socket. */
-  protected get isDirect(): boolean {
-    return this.#isReadAsItComes && this.#corks === 0 && this.#findDirect() !== undefined
   }
 
   /** From now on whatever the driver writes goes the long way, through `_write`. */

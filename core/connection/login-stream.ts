@@ -10,54 +10,65 @@
  * dialled, TLS verified, and the password request answered.
  */
 import type { TLSSocket } from 'node:tls'
-import type { Login } from '../login.js'
+import { internalsOf, type Login } from '../login.js'
+import type { VerifiedTls } from '../tls/verified-tls.js'
+import { BackendTracker, fatalErrorOf, type FatalError } from './backend-tracker.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
 import { DriverSocket, writeThrough, type WriteCallback } from './driver-socket.js'
 import { createFirstPacket } from './first-packet.js'
-import { isGoodbye, sayGoodbye } from './goodbye.js'
-import {
-  activityOf,
-  handOver,
-  isStreamHolder,
-  type HandedOver,
-  type StreamHolder,
-} from './hand-over.js'
-import { retireWhenIdle, type IdleRetirement } from './idle-retirement.js'
-import { lastWordsError } from './last-words.js'
 import { drawLifetimeSecs } from './lifetime.js'
-import type { LoginStreamOptions } from './login-stream-options.js'
 import { openerOf, type OpenConnection } from './open-connection.js'
-import { Reception } from './reception.js'
 import { closedByServer } from './stream-errors.js'
+
+/** How the stream of a connection is to behave towards its driver. */
+export interface LoginStreamOptions {
+  /** Default: that of the login. */
+  tls?: VerifiedTls
+  /**
+   * Makes the error with which the stream fails where the server ends the connection with a FATAL error, which the driver does not
+   * get to read then. Default: the driver reads it, and the stream just ends.
+   */
+  lossError?: (error: FatalError) => Error
+  /**
+   * Tells whether one of the first requests is one whose failure the client does not handle. The server's error is answered with
+   * an empty result, and so is the loss of the connection, where there is a `lossError`.
+   */
+  isBootstrapQuery?: (request: Buffer) => boolean
+}
 
 /** The stream of one physical connection. Nothing happens before the driver writes its first packet. */
 export class LoginStream extends DriverSocket {
+  /** As on a connected `net.Socket`. Postgres.js (3.4) names them in its CONNECT_TIMEOUT. */
+  readonly host: string
+  readonly port: number
   readonly #login: Login
   readonly #options: LoginStreamOptions
   readonly #lifetimeMs: number
   readonly #abort = new AbortController()
   readonly #firstPacket = createFirstPacket()
-  readonly #reception: Reception
+  readonly #tracker: BackendTracker
   #isOpening = false
   #socket: TLSSocket | undefined
-  readonly #holder: StreamHolder | undefined
-  #handedOver: HandedOver | undefined
   #openedAt = Infinity
   #record: ConnectionRecord | undefined
-  #retirement: IdleRetirement | undefined
-  /** Whether the driver, or we, have ended the connection. */
+  /** Whether the driver has ended the connection. */
   #isLeaving = false
-  #isEndedByServer = false
-  #isEndTold = false
+  /** Whether the server has, or the network. */
+  #isLost = false
+  #lossCause: Error | undefined
+  #isEndEmitted = false
+  #hasServed = false
 
-  /** @param holder whoever keeps the stream: where that is pg's connection, it is given the socket as soon as it can be */
-  constructor(login: Login, options: LoginStreamOptions = {}, holder?: unknown) {
+  constructor(login: Login, options: LoginStreamOptions = {}) {
     super()
-    const { lossError, isUnattended } = options
+    this.host = login.host
+    this.port = login.port
     this.#login = login
     this.#options = options
-    this.#holder = isStreamHolder(holder) ? holder : undefined
-    this.#reception = new Reception({ hidesLastWords: lossError !== undefined, isUnattended })
+    this.#tracker = new BackendTracker({
+      hidesFatalError: options.lossError !== undefined,
+      isBootstrapQuery: options.isBootstrapQuery,
+    })
     this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
     this.once('end', () => this.#finish())
   }
@@ -67,27 +78,29 @@ export class LoginStream extends DriverSocket {
     return Date.now() - this.#openedAt >= this.#lifetimeMs
   }
 
-  /** Why the server ended the connection, or `undefined` where it has not. */
+  /** Why the connection was lost, or `undefined` where it was not. */
   get loss(): Error | undefined {
-    const { lastWords } = this.#reception
-    if (lastWords !== undefined) return (this.#options.lossError ?? lastWordsError)(lastWords)
-    return this.#isEndedByServer && !this.#isLeaving ? closedByServer() : undefined
+    const { fatalError, violation } = this.#tracker
+    if (violation !== undefined) return violation
+    if (fatalError !== undefined) return (this.#options.lossError ?? fatalErrorOf)(fatalError)
+    if (!this.#isLost || this.#isLeaving) return undefined
+    return this.#lossCause ?? closedByServer()
   }
 
   protected override get openSocket(): TLSSocket | undefined {
-    return this.#isEndedByServer ? undefined : this.#socket
+    return this.#isLost ? undefined : this.#socket
   }
 
   protected override writing(bytes: Buffer): void {
-    this.#isLeaving ||= isGoodbye(bytes)
-    this.#reception.sent(bytes)
+    this.#tracker.sent(bytes)
+    this.#isLeaving ||= this.#tracker.isTerminated
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
     if (this.#socket !== undefined) {
       this.writing(chunk)
-      // The driver hears of the end in a moment, and that is what its request is to fail of.
-      if (this.#isEndedByServer) done()
+      // The driver learns of the loss next, and its request fails with that.
+      if (this.#isLost) done()
       else writeThrough(this.#socket, chunk, done)
       return
     }
@@ -108,7 +121,7 @@ export class LoginStream extends DriverSocket {
   }
 
   override _final(done: WriteCallback): void {
-    this.#isLeaving ||= !this.#isEndedByServer
+    this.#isLeaving ||= !this.#isLost
     // Without a socket nothing will ever come that could end the other side.
     if (this.#socket === undefined) this.destroy()
     else this.#socket.end()
@@ -118,7 +131,6 @@ export class LoginStream extends DriverSocket {
   override _destroy(error: Error | null, done: WriteCallback): void {
     this.stopDirect()
     this.#abort.abort()
-    this.#retirement?.cancel()
     this.#socket?.destroy()
     this.#record?.closed(error ?? this.loss)
     done(error)
@@ -127,7 +139,7 @@ export class LoginStream extends DriverSocket {
   async #open(firstPacket: Buffer): Promise<void> {
     const startedAt = Date.now()
     const { open, isForCancel } = openerOf(firstPacket)
-    // The server ends a cancel request without a word.
+    // The server closes the connection of a cancel request without a reply.
     this.#isLeaving ||= isForCancel
     const [login, { signal }] = [this.#login, this.#abort]
     const { tls = login.tls } = this.#options
@@ -136,9 +148,6 @@ export class LoginStream extends DriverSocket {
     if (!isForCancel && connection.refusedWith === undefined) {
       this.#openedAt = Date.now()
       this.#record = recordConnection(login, connection.host, startedAt)
-      const activity = activityOf(this.#reception, () => this.#handedOver)
-      if (this.#options.retiresWhenIdle === true)
-        this.#retirement = retireWhenIdle(this.#lifetimeMs, activity, () => this.#retire())
     }
     this.#attach(connection)
   }
@@ -146,18 +155,12 @@ export class LoginStream extends DriverSocket {
   #attach({ socket, received }: OpenConnection): void {
     this.#socket = socket
     this.settings.apply(socket)
-    const deliver = (chunk: Buffer): void => {
+    socket.on('data', (chunk: Buffer) => {
       if (!this.#deliver(chunk)) socket.pause()
-      if (this.#holder !== undefined) this.#handOver(this.#holder, socket, deliver)
-    }
-    socket.on('data', deliver)
-    socket.on('drain', () => this.drained())
-    socket.on('end', () => this.#endedByServer())
-    socket.on('error', (error) => {
-      if (this.#isEndedByServer) return
-      this.#tellLoss()
-      this.destroy(error)
     })
+    socket.on('drain', () => this.drained())
+    socket.on('end', () => this.#lose())
+    socket.on('error', (error) => this.#lose(error))
     socket.on('close', () => this.#closed())
     if (received.length > 0) this.#deliver(received)
     // A server that refuses the login may have closed while its answer was read.
@@ -165,86 +168,72 @@ export class LoginStream extends DriverSocket {
     else socket.resume()
   }
 
-  /** Only when nothing is on its way, in either direction, and the driver reads what comes as it is. */
-  #handOver(holder: StreamHolder, socket: TLSSocket, deliver: (chunk: Buffer) => void): void {
-    const reception = this.#reception
-    if (this.#isLeaving || !reception.isPlain || !this.isDirect) return
-    const counts = this.#retirement !== undefined
-    const heardLast = (): void => this.#endedByServer()
-    this.#handedOver = handOver({
-      holder,
-      stream: this,
-      socket,
-      deliver,
-      reception,
-      counts,
-      heardLast,
-    })
-  }
-
   /**
-   * Behind its last words the server closes. The driver is not left to wait for that: its pool would hand the connection out
-   * meanwhile. @returns whether the driver takes more
+   * Behind a FATAL error the server closes the connection. The driver is not left to wait for that: its pool would hand the
+   * connection out meanwhile. @returns whether the driver takes more
    */
   #deliver(chunk: Buffer): boolean {
-    if (this.#isEndedByServer) return true
-    const told = this.#reception.received(chunk)
-    const takesMore = told.length === 0 || this.deliver(told)
-    if (this.#reception.lastWords !== undefined) this.#endedByServer()
+    if (this.#isLost) return true
+    const tracker = this.#tracker
+    const bytes = tracker.received(chunk)
+    if (!this.#hasServed && tracker.hasAnswered) this.#serve()
+    const takesMore = bytes.length === 0 || this.deliver(bytes)
+    if (tracker.violation !== undefined) this.#lose(tracker.violation)
+    else if (tracker.fatalError !== undefined) this.#lose()
     return takesMore
   }
 
+  /** A server that answers is one to go on connecting to. */
+  #serve(): void {
+    this.#hasServed = true
+    internalsOf(this.#login)?.pacer.served(this.#openedAt)
+  }
+
   /**
-   * Postgres.js (3.4) listens for the end of a transaction's connection some promises after the answer to BEGIN, and asks for the
-   * types of a new connection in a moment in which nobody protects it. An end that comes with the answer before that would end the
-   * process, or have the function of the transaction run on another connection. So it hears of the end two turns later: it writes in
-   * the first.
+   * Ends the stream, with an error where there is one.
+   *
+   * Postgres.js (3.4) attaches its close handler to the connection of a transaction some promises after the reply to BEGIN, and runs
+   * its query for types before any error handler exists. An end that comes with the reply before that would end the process, or
+   * have the function of the transaction run on another connection. So it learns of the end two turns later: it writes in the first.
    */
-  #endedByServer(): void {
-    if (this.#isEndedByServer) return
-    this.#isLeaving ||= this.#handedOver?.hasLeft === true
-    this.#isEndedByServer = true
+  #lose(error?: Error): void {
+    if (this.#isLost) return
+    this.#isLost = true
+    this.#lossCause = error
     this.stopDirect()
-    if (this.#reception.isGoingOn) setImmediate(() => setImmediate(() => this.#tellEnd()))
-    else this.#tellEnd()
+    const hasOpened = this.#record !== undefined
+    if (hasOpened && !this.#hasServed && !this.#isLeaving)
+      internalsOf(this.#login)?.pacer.dropped(this.#openedAt)
+    if (this.#tracker.hasYetToAct) setImmediate(() => setImmediate(() => this.#end(error)))
+    else this.#end(error)
   }
 
-  #tellEnd(): void {
-    this.#tellLoss()
+  #end(error: Error | undefined): void {
+    const bytes = this.#tracker.lost()
+    if (bytes.length > 0) this.push(bytes)
+    if (error !== undefined) {
+      this.destroy(error)
+      return
+    }
     this.push(null)
-    this.#isEndTold = true
+    this.#isEndEmitted = true
     this.#finishUnread()
-  }
-
-  #tellLoss(): void {
-    const told = this.#reception.lost()
-    if (told.length > 0) this.push(told)
   }
 
   #closed(): void {
     if (this.destroyed) return
-    this.#endedByServer()
+    this.#lose()
     this.#record?.closed(this.loss)
     this.#finishUnread()
   }
 
   /** What was received is still delivered. A driver that no longer reads does not keep the stream open. */
   #finishUnread(): void {
-    if (!this.#isEndTold || this.#socket?.closed === false) return
+    if (!this.#isEndEmitted || this.#socket?.closed === false) return
     if (this.readableEnded || this.readableLength === 0) setImmediate(() => this.#finish())
   }
 
   #finish(): void {
     this.destroy(this.#options.lossError === undefined ? undefined : this.loss)
-  }
-
-  /** Says goodbye as a driver would. The driver sees the end at once, so that it sends nothing to a server that is leaving. */
-  #retire(): void {
-    const socket = this.#socket
-    this.#isLeaving = true
-    this.#socket = undefined
-    this.stopDirect()
-    if (socket !== undefined) sayGoodbye(socket)
-    this.push(null)
   }
 }

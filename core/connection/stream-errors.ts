@@ -9,6 +9,12 @@ export function brokenPipe(): Error {
   return Object.assign(new Error('the connection is closed'), { code: 'EPIPE' })
 }
 
+export function closedBeforeOpen(): Error {
+  return Object.assign(new Error('the connection was closed before it was open'), {
+    code: 'ECONNABORTED',
+  })
+}
+
 export function tlsTwice(): PgIamError {
   return new PgIamError(
     'ERR_OPTION_CONFLICT',

@@ -1,8 +1,6 @@
 /** The function that a client calls for the socket of each physical connection. */
 import type { Login } from '../login.js'
-import { streamBehind } from './hand-over.js'
-import { LoginStream } from './login-stream.js'
-import type { LoginStreamOptions } from './login-stream-options.js'
+import { LoginStream, type LoginStreamOptions } from './login-stream.js'
 
 /**
  * Returns the factory for the `stream` or `socket` option of a client. Whoever holds the client's options finds the login by it.
@@ -11,11 +9,7 @@ export function createStreamFactory(
   login: Login,
   options: LoginStreamOptions = {},
 ): () => LoginStream {
-  // pg calls it as a method of its connection.
-  function open(this: unknown): LoginStream {
-    return new LoginStream(login, options, this)
-  }
-  return markWithLogin(open, login)
+  return markWithLogin(() => new LoginStream(login, options), login)
 }
 
 /** Marks a function that the caller hands to a client with the login that it is for, as factories are. */
@@ -41,7 +35,7 @@ export function lossOf(client: unknown): Error | undefined {
 /** By what they have in common, because the stream may be of the package's other copy. */
 function streamOf(client: unknown): Partial<Pick<LoginStream, 'isPastLifetime' | 'loss'>> {
   const { connection } = (client ?? {}) as { connection?: { stream?: object } }
-  return streamBehind(connection?.stream ?? {})
+  return connection?.stream ?? {}
 }
 
 const LOGIN: unique symbol = Symbol.for('pg-iam.login') as never

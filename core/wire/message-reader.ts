@@ -21,7 +21,7 @@ export const HEADER_BYTES = 5
 /**
  * Creates a reader for messages that start with a type byte (all but the first packet of a client).
  *
- * `push` throws `ERR_GATEWAY_PROTOCOL` for a length below 4 or a message above `maxMessageBytes`; the stream is unusable after it.
+ * `push` throws `ERR_PROTOCOL` for a length below 4 or a message above `maxMessageBytes`; the stream is unusable after it.
  */
 export function createMessageReader(maxMessageBytes: number): MessageReader {
   let pending: Buffer[] = []
@@ -65,7 +65,7 @@ export function createMessageReader(maxMessageBytes: number): MessageReader {
 function messageLength(bytes: Buffer, offset: number, maxMessageBytes: number): number {
   const length = bytes.readInt32BE(offset + 1) + 1
   if (length < HEADER_BYTES || length > maxMessageBytes) {
-    throw new PgIamError('ERR_GATEWAY_PROTOCOL', `invalid message length ${length - 1}`)
+    throw new PgIamError('ERR_PROTOCOL', `invalid message length ${length - 1}`)
   }
   return length
 }

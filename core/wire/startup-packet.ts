@@ -1,4 +1,5 @@
 /** The first packet of a PostgreSQL client, which has no type byte: startup, TLS request or cancel request. */
+import { PgIamError } from '../errors.js'
 
 export const PROTOCOL_3 = 0x0003_0000
 export const CANCEL_REQUEST = 80_877_102
@@ -13,11 +14,18 @@ export function sslRequestPacket(): Buffer {
   return packet
 }
 
-/** Writes a startup packet. Neither names nor values may hold a NUL. */
+/**
+ * Writes a startup packet. Throws `ERR_OPTION_INVALID` for a name or value with a NUL, which would end it, and begin a parameter that
+ * nobody has given.
+ */
 export function startupPacket(
   parameters: ReadonlyMap<string, string>,
   version: number = PROTOCOL_3,
 ): Buffer {
+  for (const [name, value] of parameters) {
+    if (`${name}${value}`.includes('\0'))
+      throw new PgIamError('ERR_OPTION_INVALID', `"${name.split('\0')[0]}" must not contain a NUL`)
+  }
   const body = [...parameters].map(([name, value]) => `${name}\0${value}\0`).join('') + '\0'
   const packet = Buffer.alloc(8 + Buffer.byteLength(body))
   packet.writeInt32BE(packet.length, 0)

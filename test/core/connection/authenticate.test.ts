@@ -111,8 +111,8 @@ describe('a login', () => {
         await reader.read(1)
       })
       expect(await client.closed).toMatchObject({
-        code: 'ERR_LOGIN_REJECTED',
-        message: expect.stringContaining('the server does not speak'),
+        code: 'ERR_PROTOCOL',
+        message: expect.stringContaining('breaks the PostgreSQL protocol'),
       })
       await standIn?.idle()
     },
@@ -143,5 +143,67 @@ describe('a login', () => {
     const expected = Buffer.concat([negotiate, notice, AUTHENTICATION_OK, GREETING])
     expect(await client.receive(expected.length)).toEqual(expected)
     client.stream.destroy()
+  })
+
+  it.each([
+    ['a row', message('D', Buffer.from([0, 0]))],
+    ['a BackendKeyData', message('K', 1, 2)],
+    ['a ReadyForQuery', message('Z', 'I')],
+    ['an ErrorResponse without its end', message('E')],
+  ])('is given up when the server sends %s before AuthenticationOk', async (_label, bytes) => {
+    const client = await clientOf(async (socket, reader) => {
+      socket.write(bytes)
+      await reader.read(1)
+    })
+    expect(await client.closed).toMatchObject({ code: 'ERR_PROTOCOL' })
+    await standIn?.idle()
+  })
+
+  it.each([
+    ['a password again', CLEARTEXT_REQUEST],
+    ['a row', message('D', Buffer.from([0, 0]))],
+    ['a NegotiateProtocolVersion', message('v', 0x0003_0000, 0)],
+  ])('is given up when the server, having let the user in, sends %s', async (_label, bytes) => {
+    const client = await clientOf(async (socket, reader) => {
+      socket.write(Buffer.concat([CLEARTEXT_REQUEST]))
+      await reader.message()
+      socket.write(Buffer.concat([AUTHENTICATION_OK, bytes]))
+      await reader.read(1)
+    })
+    expect(await client.closed).toMatchObject({ code: 'ERR_PROTOCOL' })
+    expect(client.received()).toEqual(Buffer.alloc(0))
+    await standIn?.idle()
+  })
+
+  it('answers no second request for a password', async () => {
+    let more: Promise<Buffer> | undefined
+    const client = await clientOf(async (socket, reader) => {
+      socket.write(CLEARTEXT_REQUEST)
+      await reader.message()
+      socket.write(CLEARTEXT_REQUEST)
+      more = reader.read(1)
+      await more
+    })
+    expect(await client.closed).toMatchObject({
+      code: 'ERR_PROTOCOL',
+      message: expect.stringContaining('asked for a password a second time'),
+    })
+    await expect(more).rejects.toThrow('the client left after 0 of 1 bytes')
+  })
+
+  it('takes 30,000 bytes of a server, and no more', async () => {
+    const notice = message('N', `SNOTICE\0M${'x'.repeat(980)}\0\0`)
+    let sent = 0
+    const client = await clientOf(async (socket) => {
+      socket.write(AUTHENTICATION_OK)
+      for (; !socket.destroyed; sent += notice.length)
+        await new Promise((resolve) => socket.write(notice, resolve))
+    })
+    expect(await client.closed).toMatchObject({
+      code: 'ERR_PROTOCOL',
+      message: expect.stringContaining('more than 30000 bytes during login'),
+    })
+    expect(sent).toBeGreaterThan(29_000)
+    await standIn?.idle()
   })
 })

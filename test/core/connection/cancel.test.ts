@@ -30,7 +30,9 @@ describe('a query that is cancelled', () => {
       secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))
       await reader.message()
       cancel = () =>
-        secured.write(Buffer.concat([errorResponse('57014', 'canceling statement'), READY]))
+        secured.write(
+          Buffer.concat([errorResponse('57014', 'canceling statement', 'ERROR'), READY]),
+        )
       await reader.message()
       return void secured.end()
     })

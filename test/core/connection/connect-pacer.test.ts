@@ -103,4 +103,28 @@ describe('createConnectPacer', () => {
     first('opened')
     ;(await pacer.admit(never))('opened')
   })
+
+  it('waits after connections that ended without an answer, longer each time, although each of them opened', async () => {
+    const { pacer, now } = paced()
+    const waits: number[] = []
+    for (let attempt = 0; attempt < 8; attempt++) {
+      const before = now()
+      const report = await pacer.admit(never)
+      waits.push(now() - before)
+      report('opened')
+      pacer.dropped(now())
+    }
+    expect(waits).toEqual([0, 50, 100, 200, 400, 800, 1_600, 2_000])
+    pacer.served(now())
+    expect(await beginnings({ pacer, now, pass: () => {} }, 3)).toEqual([0, 0, 0])
+  })
+
+  it('takes connections that are ended together for one event, and an answer of an older one for none', async () => {
+    const { pacer, now, pass } = paced()
+    const openedAt = now()
+    pass(10)
+    for (let count = 0; count < 20; count++) pacer.dropped(openedAt)
+    pacer.served(openedAt)
+    expect(await beginnings({ pacer, now, pass }, 2)).toEqual([50, 50])
+  })
 })

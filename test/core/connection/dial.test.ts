@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import { dial } from '../../../core/connection/dial.js'
 import { verifiedTls } from '../../../core/tls/verified-tls.js'
 import { rejectionOf } from '../support/caught.js'
@@ -99,6 +99,22 @@ describe('dial', () => {
       },
     })
     expect(request.toString('hex')).toBe('0000000804d2162f')
+  })
+
+  it('is given up where a server takes direct TLS without agreeing to the protocol name of PostgreSQL', async () => {
+    const error = await refusal({
+      negotiation: 'direct',
+      behaviour: async (tcp, pair) => {
+        const secured = new TLSSocket(tcp, { ...pair, isServer: true })
+        secured.on('error', () => {}).resume()
+      },
+    })
+    expect(error).toMatchObject({
+      code: 'ERR_PROTOCOL',
+      message: expect.stringContaining('did not agree to the protocol "postgresql"'),
+      hint: expect.stringContaining('tls.negotiation'),
+    })
+    await standIn?.idle()
   })
 
   it('begins with TLS itself, under the protocol name of PostgreSQL, where negotiation is direct', async () => {

@@ -1,6 +1,4 @@
 import { once } from 'node:events'
-import { Reception } from '../../../core/connection/reception.js'
-import { retireWhenIdle } from '../../../core/connection/idle-retirement.js'
 import { drawLifetimeSecs } from '../../../core/connection/lifetime.js'
 import { LoginStream } from '../../../core/connection/login-stream.js'
 import {
@@ -11,10 +9,7 @@ import {
   markWithLogin,
 } from '../../../core/connection/stream-factory.js'
 import { auroraDsql } from '../../../core/index.js'
-import { READY, message, textRow } from '../support/backend-messages.js'
 import { OPTIONS } from '../support/dsql-options.js'
-
-afterEach(() => jest.useRealTimers())
 
 describe('drawLifetimeSecs', () => {
   it('is between four fifths of the lifetime and all of it', () => {
@@ -25,64 +20,6 @@ describe('drawLifetimeSecs', () => {
     expect(new Set(Array.from({ length: 20 }, () => drawLifetimeSecs(login))).size).toBeGreaterThan(
       10,
     )
-  })
-})
-
-describe('retireWhenIdle', () => {
-  const SECOND = 1_000
-  const connection = (): Reception =>
-    new Reception({ hidesLastWords: false, isUnattended: undefined })
-
-  it('waits for the age, and then for the end of the query and of the transaction', () => {
-    jest.useFakeTimers()
-    let retired = 0
-    const used = connection()
-    retireWhenIdle(100 * SECOND, used, () => retired++)
-    jest.advanceTimersByTime(99 * SECOND)
-    used.sent(Buffer.from('Q'))
-    jest.advanceTimersByTime(60 * SECOND)
-    expect(retired).toBe(0)
-    const row = textRow('x')
-    used.received(row.subarray(0, -6))
-    jest.advanceTimersByTime(60 * SECOND)
-    used.received(Buffer.concat([row.subarray(-6), message('Z', 'T')]))
-    jest.advanceTimersByTime(60 * SECOND)
-    expect(retired).toBe(0)
-    used.received(READY)
-    jest.advanceTimersByTime(4_999)
-    expect(retired).toBe(0)
-    jest.advanceTimersByTime(2 * 5_001)
-    expect(retired).toBe(1)
-    jest.advanceTimersByTime(1_000 * SECOND)
-    expect(retired).toBe(1)
-  })
-
-  it('waits as long as something comes or goes', () => {
-    jest.useFakeTimers()
-    let retired = 0
-    const used = connection()
-    retireWhenIdle(100 * SECOND, used, () => retired++)
-    jest.advanceTimersByTime(99 * SECOND)
-    for (let query = 0; query < 5; query++) {
-      used.sent(Buffer.from('Q'))
-      used.received(READY)
-      jest.advanceTimersByTime(4_999)
-    }
-    expect(retired).toBe(0)
-    jest.advanceTimersByTime(10 * SECOND)
-    expect(retired).toBe(1)
-  })
-
-  it('retires at its age one that was idle all along, and none that was cancelled', () => {
-    jest.useFakeTimers()
-    let retired = 0
-    retireWhenIdle(100 * SECOND, connection(), () => retired++)
-    retireWhenIdle(100 * SECOND, connection(), () => (retired += 100)).cancel()
-    jest.advanceTimersByTime(100 * SECOND - 1)
-    expect(retired).toBe(0)
-    jest.advanceTimersByTime(1)
-    expect(retired).toBe(1)
-    expect(jest.getTimerCount()).toBe(0)
   })
 })
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { LoginStream } from '../../../core/connection/login-stream.js'
-import { GREETING } from '../support/backend-messages.js'
+import { GREETING, READY, message, textRow } from '../support/backend-messages.js'
 import { createByteReader } from '../support/byte-reader.js'
 import { collectEvents } from '../support/collect-events.js'
 import { acceptLogin, acceptTls, startStandIn, type StandIn } from '../support/postgres-stand-in.js'
@@ -10,6 +10,7 @@ import { startRawClient, startup } from '../support/raw-client.js'
 
 const MEGABYTE = 1 << 20
 const WELCOME = GREETING.length + 9
+const QUERY = message('Q', 'select\0')
 
 /** Lets the event loop turn so many times. */
 async function turns(count: number): Promise<void> {
@@ -24,17 +25,20 @@ afterEach(async () => {
 
 describe('a stream of a login', () => {
   it('carries ten megabytes each way at once, unchanged', async () => {
-    const up = randomBytes(10 * MEGABYTE)
-    const down = randomBytes(10 * MEGABYTE)
+    const up = message('Q', randomBytes(10 * MEGABYTE))
+    const down = textRow(randomBytes(5 * MEGABYTE).toString('hex'))
     let arrived: Promise<Buffer> | undefined
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
+      const reader = createByteReader(secured)
+      await reader.message()
       secured.write(down)
-      arrived = createByteReader(secured).read(up.length)
+      arrived = reader.read(up.length)
       await arrived
     })
     const client = startRawClient(standIn.login())
     await client.receive(WELCOME)
+    client.stream.write(QUERY)
     client.stream.write(up)
     const received = await client.receive(WELCOME + down.length)
     expect(received.subarray(WELCOME).equals(down)).toBe(true)
@@ -63,13 +67,16 @@ describe('a stream of a login', () => {
   })
 
   it('holds a server back that sends faster than the driver reads', async () => {
+    const row = textRow('x'.repeat(64 * MEGABYTE))
     let isTaken = false
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
-      secured.write(Buffer.alloc(64 * MEGABYTE), () => (isTaken = true))
+      await createByteReader(secured).message()
+      secured.write(row, () => (isTaken = true))
     })
     const stream = new LoginStream(standIn.login())
     stream.write(startup())
+    stream.write(QUERY)
     // The buffer fills up, and then nothing more is taken from the socket.
     while (stream.readableLength < stream.readableHighWaterMark) await turns(1)
     await turns(20)
@@ -79,7 +86,7 @@ describe('a stream of a login', () => {
     const all = new Promise<void>((resolve) => {
       stream.on('data', (chunk: Buffer) => {
         size += chunk.length
-        if (size === WELCOME + 64 * MEGABYTE) resolve()
+        if (size === WELCOME + row.length) resolve()
       })
     })
     await all
@@ -88,15 +95,17 @@ describe('a stream of a login', () => {
   })
 
   it('delivers what is left to a driver that reads late, after the server has closed', async () => {
-    const sent = randomBytes(MEGABYTE)
+    const sent = textRow('x'.repeat(MEGABYTE))
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
+      await createByteReader(secured).message()
       secured.end(sent)
     })
     const collected = collectEvents()
     const login = standIn.login()
     const stream = new LoginStream(login)
     stream.write(startup())
+    stream.write(QUERY)
     await once(stream, 'readable')
     const chunks: Buffer[] = []
     stream.on('data', (chunk: Buffer) => {
@@ -116,7 +125,7 @@ describe('a stream of a login', () => {
   it('counts a connection as closed once the server has closed it, though the driver reads no more', async () => {
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
-      secured.end(Buffer.alloc(1_000))
+      secured.end(message('N', `SNOTICE\0M${'x'.repeat(1_000)}\0\0`))
     })
     const collected = collectEvents()
     const login = standIn.login()
@@ -138,31 +147,32 @@ describe('a stream of a login', () => {
       const { socket: secured } = await acceptLogin(socket, keys)
       secured.on('data', (chunk: Buffer) => {
         writes.push(chunk)
-        secured.write('Z')
+        secured.write(READY)
       })
       secured.resume()
     })
     const client = startRawClient(standIn.login())
     await client.receive(WELCOME)
     client.stream.cork()
-    for (const part of ['Parse', 'Bind', 'Execute', 'Sync']) client.stream.write(part)
+    const parts = ['P', 'B', 'E', 'S'].map((type) => message(type))
+    for (const part of parts) client.stream.write(part)
     client.stream.uncork()
-    await client.receive(WELCOME + 1)
-    expect(String(writes[0])).toBe('ParseBindExecuteSync')
+    await client.receive(WELCOME + READY.length)
+    expect(writes[0]).toEqual(Buffer.concat(parts))
     client.stream.destroy()
   })
 
   it('has no queue of its own between a driver and its socket', async () => {
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
-      secured.on('data', () => void secured.write('Z')).resume()
+      secured.on('data', () => void secured.write(READY)).resume()
     })
     const { stream, receive } = startRawClient(standIn.login())
     await receive(WELCOME)
     const queues = [jest.spyOn(stream, '_write'), jest.spyOn(stream, 'push')]
     for (let asked = 1; asked <= 3; asked++) {
-      stream.write(Buffer.from('Query'))
-      await receive(WELCOME + asked)
+      stream.write(QUERY)
+      await receive(WELCOME + asked * READY.length)
     }
     for (const queue of queues) expect(queue).not.toHaveBeenCalled()
     stream.destroy()
@@ -236,14 +246,14 @@ describe('a driver that begins wrong', () => {
       Buffer.concat([startup(), Buffer.from('Q')]),
       'the driver did not send a startup packet of PostgreSQL',
     ],
-  ])('and %s is told so, before anything is dialled', async (_label, packet, message) => {
+  ])('and %s is told so, before anything is dialled', async (_label, packet, text) => {
     standIn = await startStandIn(async () => {})
     const login = standIn.login()
     const bytes = Buffer.from(packet)
     bytes.writeInt32BE(Math.min(bytes.readInt32BE(0), bytes.length), 0)
     expect(await startRawClient(login, bytes).closed).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      message,
+      message: text,
     })
     expect([login.stats().tokensMade, standIn.accepted()]).toEqual([0, 0])
   })

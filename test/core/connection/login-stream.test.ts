@@ -1,6 +1,12 @@
 import { once } from 'node:events'
 import { LoginStream } from '../../../core/connection/login-stream.js'
-import { AUTHENTICATION_OK, GREETING, errorResponse, textRow } from '../support/backend-messages.js'
+import {
+  AUTHENTICATION_OK,
+  GREETING,
+  errorResponse,
+  message,
+  textRow,
+} from '../support/backend-messages.js'
 import { createByteReader } from '../support/byte-reader.js'
 import { collectEvents, type CollectedEvents } from '../support/collect-events.js'
 import { CREDENTIALS, HOST } from '../support/dsql-options.js'
@@ -95,18 +101,19 @@ describe('a stream of a login', () => {
     client.stream.destroy()
   })
 
-  it('gives the driver everything when the server sends welcome and first data at once', async () => {
-    const all = Buffer.concat([
-      AUTHENTICATION_OK,
-      GREETING,
-      textRow('early'),
-      Buffer.from([0x4e, 0, 0]),
-    ])
+  it('gives the driver what the server sends right behind the login, once it is whole', async () => {
+    const notice = message('N', 'SNOTICE\0Mhello\0\0')
+    const all = Buffer.concat([AUTHENTICATION_OK, GREETING, notice, notice])
+    let sendRest = (): void => {}
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await receiveLogin(socket, keys)
-      secured.write(all)
+      secured.write(all.subarray(0, -1))
+      sendRest = () => void secured.write(all.subarray(-1))
     })
     const client = startRawClient(standIn.login())
+    const first = all.length - notice.length
+    expect(await client.receive(first)).toEqual(all.subarray(0, first))
+    sendRest()
     expect(await client.receive(all.length)).toEqual(all)
     client.stream.destroy()
   })
@@ -209,5 +216,27 @@ describe('a stream of a login', () => {
     stream.end()
     await once(stream, 'close')
     expect(standIn.accepted()).toBe(0)
+  })
+
+  it('fails a driver that connects after it was destroyed, instead of leaving it to wait', async () => {
+    standIn = await startStandIn(async () => {})
+    const stream = new LoginStream(standIn.login())
+    stream.destroy()
+    await once(stream, 'close')
+    const seen: unknown[] = []
+    stream.on('error', (error) => seen.push(error))
+    const closed = new Promise((resolve) => stream.on('close', resolve))
+    stream.connect()
+    await closed
+    expect(seen).toEqual([expect.objectContaining({ code: 'ECONNABORTED' })])
+    expect(standIn.accepted()).toBe(0)
+  })
+
+  it('has the host and the port of its login, for the errors of drivers', async () => {
+    standIn = await startStandIn(async () => {})
+    const login = standIn.login()
+    const stream = new LoginStream(login)
+    expect([stream.host, stream.port]).toEqual([login.host, login.port])
+    stream.destroy()
   })
 })

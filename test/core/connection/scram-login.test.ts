@@ -90,11 +90,7 @@ describe('a password that a server asks for by SCRAM', () => {
       () => [message('R', FINAL, Buffer.from(`v=${Buffer.alloc(32).toString('base64')}`))],
       'the server failed in the SCRAM exchange',
     ],
-    [
-      'no proof',
-      () => [],
-      'the server let the client in without showing that it knows the password',
-    ],
+    ['no proof', () => [], 'the server skipped its proof in the SCRAM exchange'],
   ])('is not given to a server with %s', async (_label, proof, text) => {
     const login = await serve(['SCRAM-SHA-256'], async (socket, reader) => {
       const final = await prove(reader, await begin(socket, reader))
@@ -108,10 +104,6 @@ describe('a password that a server asks for by SCRAM', () => {
 
   it.each<[string, (socket: TLSSocket, reader: ByteReader) => Promise<unknown>]>([
     [
-      'goes on without having begun',
-      async (socket) => socket.write(message('R', 11, Buffer.from('r=x,s=x,i=1'))),
-    ],
-    [
       'answers another exchange',
       async (socket, reader) => {
         await reader.message()
@@ -123,7 +115,7 @@ describe('a password that a server asks for by SCRAM', () => {
       async (socket, reader) => {
         const first = (await reader.message()).toString('utf8')
         const nonce = /r=(.*)$/.exec(first)?.[1]
-        socket.write(message('R', 11, Buffer.from(`r=${nonce}x,s=c2FsdA==,i=4000000000`)))
+        socket.write(message('R', 11, Buffer.from(`r=${nonce}x,s=c2FsdA==,i=100001`)))
       },
     ],
   ])('is given up where the server %s', async (_label, go) => {

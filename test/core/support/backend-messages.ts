@@ -31,8 +31,8 @@ export function md5Request(salt: Buffer): Buffer {
   return message('R', 5, salt)
 }
 
-export function errorResponse(code: string, text: string): Buffer {
-  const fields = { S: 'FATAL', V: 'FATAL', C: code, M: text }
+export function errorResponse(code: string, text: string, severity = 'FATAL'): Buffer {
+  const fields = { S: severity, V: severity, C: code, M: text }
   return message(
     'E',
     ...Object.entries(fields).map(([name, value]) => cString(name + value)),

@@ -66,7 +66,7 @@ describe('createMessageReader', () => {
     expect(
       thrownBy(() => reader.push(message('d', Buffer.alloc(MOST - 4)).subarray(0, 5))),
     ).toMatchObject({
-      code: 'ERR_GATEWAY_PROTOCOL',
+      code: 'ERR_PROTOCOL',
       message: 'invalid message length 1000',
     })
   })
@@ -75,7 +75,7 @@ describe('createMessageReader', () => {
     const header = Buffer.from('Q\0\0\0\0')
     header.writeInt32BE(length, 1)
     expect(thrownBy(() => createMessageReader(MOST).push(header))).toMatchObject({
-      code: 'ERR_GATEWAY_PROTOCOL',
+      code: 'ERR_PROTOCOL',
       message: `invalid message length ${length}`,
     })
   })
@@ -102,7 +102,7 @@ describe('createMessageReader', () => {
             for (const { bytes } of reader.push(Buffer.from(piece))) read.push(Buffer.from(bytes))
           }
         } catch (error) {
-          expect(isPgIamError(error, 'ERR_GATEWAY_PROTOCOL')).toBe(true)
+          expect(isPgIamError(error, 'ERR_PROTOCOL')).toBe(true)
           return
         }
         expect(Buffer.concat([...read, reader.takeRest()]).equals(Buffer.concat(pushed))).toBe(true)

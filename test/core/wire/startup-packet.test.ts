@@ -26,6 +26,18 @@ describe('startupPacket', () => {
     expect(startupPacket(new Map(), 0x0003_0002).readInt32BE(4)).toBe(0x0003_0002)
   })
 
+  it.each([
+    ['application_name', 'web\0options\0-c x=y', 'application_name'],
+    ['x\0user', 'admin', 'x'],
+  ])('is not written with a NUL in %j or its value %j', (name, text, shown) => {
+    expect(() => startupPacket(new Map([[name, text]]))).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OPTION_INVALID',
+        message: `"${shown}" must not contain a NUL`,
+      }),
+    )
+  })
+
   it('is read back as it was written', () => {
     fc.assert(
       fc.property(

@@ -1,0 +1,492 @@
+/**
+ * Follows what a server sends on one physical connection, and decides what the driver gets of it.
+ *
+ * Drivers take for granted that messages are well formed and come when they are due: pg-protocol (1.11) reads a truncated
+ * ErrorResponse in an endless loop, and Postgres.js (3.4) ends the process for a message that nothing asked for. So a message reaches
+ * the driver only when it is whole, well formed and due. Rows and data of COPY can be large, so they pass while they come in, checked
+ * on the way.
+ */
+import { PgIamError } from '../errors.js'
+import {
+  AUTHENTICATION,
+  BACKEND_KEY_DATA,
+  COMMAND_COMPLETE,
+  COPY_BOTH_RESPONSE,
+  COPY_IN_RESPONSE,
+  COPY_DONE,
+  COPY_OUT_RESPONSE,
+  DATA_ROW,
+  ERROR_RESPONSE,
+  HEADER_BYTES,
+  IDLE,
+  IN_FAILED_TRANSACTION,
+  IN_TRANSACTION,
+  NEGOTIATE_PROTOCOL_VERSION,
+  NOTICE_RESPONSE,
+  NOTIFICATION_RESPONSE,
+  PARAMETER_STATUS,
+  READY_FOR_QUERY,
+  RowCheck,
+  bodyFlaw,
+  errorFields,
+  headerFlaw,
+  isStreamed,
+  readyForQuery,
+} from '../wire/backend-structure.js'
+
+/** The fields of the FATAL or PANIC error with which a server ends a session, by the names that drivers give them. */
+export interface FatalError {
+  readonly severity: string
+  /** The SQLSTATE. */
+  readonly code: string
+  readonly message: string
+  readonly detail?: string
+  readonly hint?: string
+}
+
+export interface BackendTrackerOptions {
+  /** Whether the error that ends the session is kept from the driver. */
+  hidesFatalError: boolean
+  /**
+   * Whether these bytes are a query that the client makes on its own account, and whose failure it does not handle. It is asked about
+   * the first requests of a connection. The reply is held until it is whole, and is an empty result where it is an error.
+   */
+  isBootstrapQuery: ((request: Buffer) => boolean) | undefined
+}
+
+/**
+ * Each query and each reply passes here. So this is a class, whose objects V8 (of Node 20) keeps alike: objects with accessors that
+ * a function returns become dictionaries, whose accessors are not inlined.
+ */
+export class BackendTracker {
+  readonly #hidesFatalError: boolean
+  readonly #isBootstrapQuery: BackendTrackerOptions['isBootstrapQuery']
+
+  /** The beginning of a message that must be whole before the driver gets it, or of a header. */
+  #held: Buffer[] = []
+  #heldBytes = 0
+  #neededBytes = 0
+  /** What is still to come of a row or of data of COPY. */
+  #bodyLeft = 0
+  #row: RowCheck | undefined
+
+  /** Whether the login is over: the server has sent its first ReadyForQuery. */
+  #isLoggedIn = false
+  /** The type of the message that the driver has had last. */
+  #lastType = 0
+  /** The transaction status in the last ReadyForQuery. */
+  #status = 0
+  #isCopying = false
+
+  readonly #requests = new FrontendReader()
+  #requestsSeen = 0
+  #bootstrap: BootstrapReply | undefined
+
+  /** The error with which the server ends the session. */
+  fatalError: FatalError | undefined
+  /** The error for a message that is malformed or not due. Nothing of it, and nothing behind it, reaches the driver. */
+  violation: PgIamError | undefined
+  /** Whether the server has answered a request since the login. */
+  hasAnswered = false
+
+  constructor({ hidesFatalError, isBootstrapQuery }: BackendTrackerOptions) {
+    this.#hidesFatalError = hidesFatalError
+    this.#isBootstrapQuery = isBootstrapQuery
+  }
+
+  /** Whether the driver has sent Terminate. */
+  get isTerminated(): boolean {
+    return this.#requests.isTerminated
+  }
+
+  /**
+   * Whether a driver that does not get the fatal error has yet to act on what it got. Postgres.js (3.4) goes on in promises, which
+   * settle after the events of the stream: after its login, after a reply within a transaction, and at the beginning of a COPY, whose
+   * stream has no listeners before.
+   */
+  get hasYetToAct(): boolean {
+    const isInTransaction = this.#lastType === READY_FOR_QUERY && this.#status === IN_TRANSACTION
+    return this.#hidesFatalError && (this.#requestsSeen === 0 || isInTransaction || this.#isCopying)
+  }
+
+  /** Takes what the driver sends, before it is sent. */
+  sent(bytes: Buffer): void {
+    this.#requests.push(bytes)
+    if (this.#isBootstrapQuery === undefined || this.#requestsSeen === BOOTSTRAP_REQUESTS) return
+    this.#requestsSeen++
+    if (!this.#isBootstrapQuery(bytes)) return
+    this.#bootstrap = new BootstrapReply()
+    this.#requestsSeen = BOOTSTRAP_REQUESTS
+  }
+
+  /**
+   * Takes what the server sent. Returns what the driver may read now. Look at `violation` and `fatalError` behind it: after either,
+   * the connection is over.
+   */
+  received(chunk: Buffer): Buffer {
+    if (this.violation !== undefined || this.fatalError !== undefined) return NOTHING
+    const bytes = this.#withHeld(chunk)
+    if (bytes === undefined) return NOTHING
+    const end = this.#check(bytes)
+    const sound = end === bytes.length ? bytes : bytes.subarray(0, end)
+    const forDriver = this.#bootstrap === undefined ? sound : this.#afterBootstrap(sound)
+    return this.fatalError === undefined ? forDriver : Buffer.concat([forDriver, this.lost()])
+  }
+
+  /** Returns what the driver must read before it learns that the connection is lost. */
+  lost(): Buffer {
+    if (this.#bootstrap === undefined) return this.#endOfError()
+    const { bytes } = this.#bootstrap
+    this.#bootstrap = undefined
+    return this.#hidesFatalError ? READY_IDLE : bytes()
+  }
+
+  /** Joins what was held with what came, once that is enough. A message that comes in many pieces is copied once. */
+  #withHeld(chunk: Buffer): Buffer | undefined {
+    if (this.#heldBytes === 0) return chunk
+    this.#held.push(chunk)
+    this.#heldBytes += chunk.length
+    if (this.#heldBytes < this.#neededBytes) return undefined
+    const bytes = Buffer.concat(this.#held, this.#heldBytes)
+    this.#held = []
+    this.#heldBytes = 0
+    return bytes
+  }
+
+  /** Checks message by message. Returns the end of what the driver may have. */
+  #check(bytes: Buffer): number {
+    let offset = 0
+    while (offset < bytes.length && this.violation === undefined) {
+      if (this.#bodyLeft > 0) {
+        const end = this.#passBody(bytes, offset)
+        if (end === undefined) break
+        offset = end
+        continue
+      }
+      if (bytes.length - offset < HEADER_BYTES) {
+        this.#hold(bytes.subarray(offset), HEADER_BYTES)
+        break
+      }
+      const type = bytes[offset]!
+      const length = bytes.readInt32BE(offset + 1)
+      const flaw = headerFlaw(type, length) ?? this.#placeFlaw(type)
+      if (flaw !== undefined) {
+        this.#refuse(flaw)
+        break
+      }
+      const end = offset + 1 + length
+      if (end > bytes.length) {
+        if (!isStreamed(type)) {
+          this.#hold(bytes.subarray(offset), 1 + length)
+          break
+        }
+        this.#bodyLeft = length - 4
+        if (type === DATA_ROW) this.#row = new RowCheck()
+        this.#lastType = type
+        offset += HEADER_BYTES
+        continue
+      }
+      const broken = bodyFlaw(type, bytes, offset + HEADER_BYTES, end)
+      if (broken !== undefined) {
+        this.#refuse(broken)
+        break
+      }
+      if (type === ERROR_RESPONSE && this.#isLast(bytes.subarray(offset, end)))
+        return this.#hidesFatalError ? offset : end
+      if (this.violation !== undefined) break
+      if (!isStreamed(type)) this.#note(type, bytes, offset, end)
+      this.#lastType = type
+      offset = end
+    }
+    return offset
+  }
+
+  /** Returns the end of what may pass of a row or of data of COPY; `undefined` where the row is malformed. */
+  #passBody(bytes: Buffer, offset: number): number | undefined {
+    const end = Math.min(bytes.length, offset + this.#bodyLeft)
+    this.#bodyLeft -= end - offset
+    const isSound = this.#row?.push(bytes, offset, end) ?? true
+    const isWhole = this.#bodyLeft > 0 || (this.#row?.isComplete ?? true)
+    if (this.#bodyLeft === 0) this.#row = undefined
+    if (isSound && isWhole) return end
+    this.#refuse('a malformed DataRow')
+    return undefined
+  }
+
+  #hold(rest: Buffer, needed: number): void {
+    // A copy, because the chunk that it is part of may be much larger.
+    this.#held = [Buffer.from(rest)]
+    this.#heldBytes = rest.length
+    this.#neededBytes = needed
+  }
+
+  #placeFlaw(type: number): string | undefined {
+    const isDue = this.#isLoggedIn
+      ? ANY_TIME.has(type) || type === ERROR_RESPONSE || this.#requests.awaits(type)
+      : DURING_LOGIN.has(type)
+    return isDue ? undefined : `a message of type "${String.fromCharCode(type)}" that is not due`
+  }
+
+  /** Whether this error ends the session. One that does not is due only as a reply. */
+  #isLast(message: Buffer): boolean {
+    this.fatalError = readFatalError(message)
+    if (this.fatalError !== undefined) return true
+    if (this.#isLoggedIn && !this.#requests.awaits(ERROR_RESPONSE))
+      this.#refuse('an ErrorResponse that is not due')
+    return false
+  }
+
+  #note(type: number, bytes: Buffer, offset: number, end: number): void {
+    if (this.#bootstrap !== undefined) this.#bootstrap.note(type, end)
+    this.#requests.answered(type)
+    if (BEGINS_COPY.has(type)) this.#isCopying = true
+    else if (type === COMMAND_COMPLETE || type === ERROR_RESPONSE) this.#isCopying = false
+    if (type !== READY_FOR_QUERY) return
+    this.#status = bytes[offset + HEADER_BYTES]!
+    if (this.#isLoggedIn) this.hasAnswered = true
+    this.#isLoggedIn = true
+  }
+
+  #refuse(flaw: string): void {
+    this.violation = protocolError(`the server sent ${flaw}`)
+  }
+
+  #afterBootstrap(bytes: Buffer): Buffer {
+    const reply = this.#bootstrap!
+    reply.push(bytes)
+    if (reply.isWhole) {
+      this.#bootstrap = undefined
+      return reply.forDriver()
+    }
+    if (reply.size > MAX_BOOTSTRAP_BYTES)
+      this.#refuse(`more than ${MAX_BOOTSTRAP_BYTES} bytes in reply to a query for types`)
+    return NOTHING
+  }
+
+  /**
+   * Postgres.js (3.4) keeps an error until ReadyForQuery. Where the connection is lost in between it keeps it for good, and rejects
+   * the first query of the slot's next connection with it.
+   */
+  #endOfError(): Buffer {
+    if (!this.#hidesFatalError || this.#lastType !== ERROR_RESPONSE) return NOTHING
+    this.#lastType = READY_FOR_QUERY
+    this.#status = IN_FAILED_TRANSACTION
+    return READY_FAILED
+  }
+}
+
+/** The error for a server that breaks the protocol. */
+export function protocolError(what: string, cause?: unknown): PgIamError {
+  return new PgIamError('ERR_PROTOCOL', `${what}, which breaks the PostgreSQL protocol`, {
+    ...(cause === undefined ? {} : { cause }),
+    hint: 'Check host and port, and what forwards the connection: something else than PostgreSQL may be answering.',
+  })
+}
+
+/** The error for an application, with the SQLSTATE as its `code`, as errors of drivers have it. */
+export function fatalErrorOf({ message, ...fields }: FatalError): Error {
+  return Object.assign(new Error(message), fields)
+}
+
+/** Reads an error. Returns `undefined` for one after which the session goes on. */
+function readFatalError(message: Buffer): FatalError | undefined {
+  const fields = errorFields(message)
+  // `V` is the severity in English, `S` the same in the server's language.
+  const severity = fields.get('V') ?? fields.get('S')
+  if (severity !== 'FATAL' && severity !== 'PANIC') return undefined
+  const detail = fields.get('D')
+  const hint = fields.get('H')
+  return {
+    severity,
+    code: fields.get('C') ?? '08006',
+    message: fields.get('M') ?? 'the server ended the connection',
+    ...(detail === undefined ? {} : { detail }),
+    ...(hint === undefined ? {} : { hint }),
+  }
+}
+
+/** The reply to a bootstrap query. */
+class BootstrapReply {
+  readonly #chunks: Buffer[] = []
+  #isError = false
+  /** Where the reply ends in the last chunk. */
+  #end = 0
+  size = 0
+  isWhole = false
+
+  note(type: number, end: number): void {
+    if (this.isWhole) return
+    this.#isError ||= type === ERROR_RESPONSE
+    this.isWhole = type === READY_FOR_QUERY
+    this.#end = end
+  }
+
+  push(bytes: Buffer): void {
+    this.#chunks.push(bytes)
+    this.size += bytes.length
+  }
+
+  readonly bytes = (): Buffer => Buffer.concat(this.#chunks, this.size)
+
+  forDriver(): Buffer {
+    return this.#isError
+      ? Buffer.concat([READY_IDLE, this.#chunks.at(-1)!.subarray(this.#end)])
+      : this.bytes()
+  }
+}
+
+/** Follows what the driver asks for, to know which messages are due. A driver may send the next request before it has a reply. */
+class FrontendReader {
+  #bodyLeft = 0
+  readonly #header = Buffer.alloc(HEADER_BYTES)
+  #headerBytes = 0
+  /** How many ReadyForQuery are due. */
+  #readyDue = 0
+  /** The replies, one bit each, to requests that a ReadyForQuery will end. */
+  #due = 0
+  /** The same for messages of the extended protocol behind which no Sync has come. */
+  #dueBeforeSync = 0
+  /** Set where the driver sends what is not the protocol: then nothing is known. */
+  #isLost = false
+  isTerminated = false
+
+  awaits(type: number): boolean {
+    return ((this.#due | this.#dueBeforeSync) & REPLY_BITS[type]!) !== 0 || this.#isLost
+  }
+
+  /** Takes note of a message that is handed to the driver. */
+  answered(type: number): void {
+    if (type === COPY_OUT_RESPONSE || type === COPY_BOTH_RESPONSE) this.#due |= COPY_REPLIES
+    else if (type === COPY_DONE || type === COMMAND_COMPLETE || type === ERROR_RESPONSE)
+      this.#due &= ~COPY_REPLIES
+    else if (type === READY_FOR_QUERY && this.#readyDue > 0) {
+      this.#readyDue--
+      if (this.#readyDue === 0) this.#due = 0
+    }
+  }
+
+  push(bytes: Buffer): void {
+    let offset = 0
+    while (offset < bytes.length && !this.#isLost) {
+      if (this.#bodyLeft > 0) {
+        const skipped = Math.min(this.#bodyLeft, bytes.length - offset)
+        this.#bodyLeft -= skipped
+        offset += skipped
+      } else if (this.#headerBytes > 0 || bytes.length - offset < HEADER_BYTES) {
+        const taken = Math.min(HEADER_BYTES - this.#headerBytes, bytes.length - offset)
+        bytes.copy(this.#header, this.#headerBytes, offset, offset + taken)
+        this.#headerBytes += taken
+        offset += taken
+        if (this.#headerBytes < HEADER_BYTES) return
+        this.#headerBytes = 0
+        this.#asked(this.#header[0]!, this.#header.readInt32BE(1), undefined)
+      } else {
+        const length = bytes.readInt32BE(offset + 1)
+        const end = offset + 1 + length
+        const rowLimit =
+          bytes[offset] === EXECUTE && length >= MIN_EXECUTE_LENGTH && end <= bytes.length
+            ? bytes.readInt32BE(end - 4)
+            : undefined
+        this.#asked(bytes[offset]!, length, rowLimit)
+        offset += HEADER_BYTES
+      }
+    }
+  }
+
+  /** @param rowLimit that of an Execute, 0 for none; `undefined` where it is not known */
+  #asked(type: number, length: number, rowLimit: number | undefined): void {
+    const replies = REPLIES[type]
+    if (length < 4 || replies === undefined) {
+      this.#isLost = true
+      return
+    }
+    this.#bodyLeft = length - 4
+    this.isTerminated ||= type === TERMINATE
+    const due = type === EXECUTE && rowLimit === 0 ? replies & ~PORTAL_SUSPENDED : replies
+    if (type !== QUERY && type !== SYNC && type !== FUNCTION_CALL) {
+      this.#dueBeforeSync |= due
+      return
+    }
+    this.#due |= due | this.#dueBeforeSync
+    this.#dueBeforeSync = 0
+    this.#readyDue++
+  }
+}
+
+/** A bit for each type of reply. */
+const REPLY_BITS: Uint32Array = new Uint32Array(256)
+Buffer.from('123CDEGHIVWZcdnstT').forEach((type, index) => (REPLY_BITS[type] = 1 << index))
+
+function bits(types: string): number {
+  return Buffer.from(types).reduce((all, type) => all | REPLY_BITS[type]!, 0)
+}
+
+const COPY_REPLIES = bits('dc')
+const PORTAL_SUSPENDED = bits('s')
+
+const QUERY = 'Q'.charCodeAt(0)
+const SYNC = 'S'.charCodeAt(0)
+const EXECUTE = 'E'.charCodeAt(0)
+const FUNCTION_CALL = 'F'.charCodeAt(0)
+const TERMINATE = 'X'.charCodeAt(0)
+/** Length, an empty portal name, and the limit of rows. */
+const MIN_EXECUTE_LENGTH = 9
+
+/**
+ * What a server may send in reply to each request, besides the messages of any time.
+ * See https://www.postgresql.org/docs/current/protocol-flow.html
+ */
+const REPLIES: readonly (number | undefined)[] = repliesByType({
+  Q: 'TDCIGHWEZ',
+  P: '1E',
+  B: '2E',
+  D: 'tTnE',
+  E: 'DCIsGHWE',
+  C: '3E',
+  S: 'EZ',
+  F: 'VEZ',
+  H: '',
+  d: '',
+  c: '',
+  f: '',
+  X: '',
+})
+
+function repliesByType(replies: Readonly<Record<string, string>>): (number | undefined)[] {
+  const byType: (number | undefined)[] = Array.from({ length: 256 })
+  for (const [type, types] of Object.entries(replies)) byType[type.charCodeAt(0)] = bits(types)
+  return byType
+}
+
+const BEGINS_COPY: ReadonlySet<number> = new Set([
+  COPY_IN_RESPONSE,
+  COPY_OUT_RESPONSE,
+  COPY_BOTH_RESPONSE,
+])
+
+/** What a server may send whenever it wants to. */
+const ANY_TIME: ReadonlySet<number> = new Set([
+  NOTICE_RESPONSE,
+  NOTIFICATION_RESPONSE,
+  PARAMETER_STATUS,
+])
+
+/** What comes between AuthenticationOk and the first ReadyForQuery, and the error of a login that is refused. */
+const DURING_LOGIN: ReadonlySet<number> = new Set([
+  AUTHENTICATION,
+  BACKEND_KEY_DATA,
+  ERROR_RESPONSE,
+  NEGOTIATE_PROTOCOL_VERSION,
+  NOTICE_RESPONSE,
+  PARAMETER_STATUS,
+  READY_FOR_QUERY,
+])
+
+/** Sequelize (6) may set up the session before it asks for types. */
+const BOOTSTRAP_REQUESTS = 3
+/** A type takes about 40 bytes of the reply, so this is some 400,000 types. */
+const MAX_BOOTSTRAP_BYTES = 16 << 20
+
+const READY_IDLE = readyForQuery(IDLE)
+const READY_FAILED = readyForQuery(IN_FAILED_TRANSACTION)
+const NOTHING = Buffer.alloc(0)

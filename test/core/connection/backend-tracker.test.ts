@@ -1,0 +1,441 @@
+import * as fc from 'fast-check'
+import {
+  BackendTracker,
+  fatalErrorOf,
+  type BackendTrackerOptions,
+} from '../../../core/connection/backend-tracker.js'
+import {
+  GREETING,
+  READY,
+  cString,
+  errorResponse,
+  message,
+  textRow,
+} from '../support/backend-messages.js'
+
+const FATAL = errorResponse('57P01', 'terminating connection due to administrator command')
+const ROW = textRow('x')
+const QUERY = message('Q', cString('select'))
+const FAILED = Buffer.concat([error('SERROR', 'VERROR', 'C23505', 'Mduplicate'), READY])
+const READY_FAILED = message('Z', 'E')
+const IN_TRANSACTION = message('Z', 'T')
+const NOTHING = Buffer.alloc(0)
+
+function error(...fields: string[]): Buffer {
+  return message('E', ...fields.map(cString), Buffer.from([0]))
+}
+
+function int16(value: number): Buffer {
+  const bytes = Buffer.alloc(2)
+  bytes.writeInt16BE(value)
+  return bytes
+}
+
+/** A tracker of a connection that is logged in, behind these requests. */
+function tracker(
+  options: Partial<BackendTrackerOptions> = {},
+  requests: readonly Buffer[] = [QUERY],
+): BackendTracker {
+  const tracked = new BackendTracker({
+    hidesFatalError: false,
+    isBootstrapQuery: undefined,
+    ...options,
+  })
+  tracked.received(GREETING)
+  for (const request of requests) tracked.sent(request)
+  return tracked
+}
+
+/** What the driver gets of a stream, and how that ends. */
+function outcome(
+  tracked: BackendTracker,
+  chunks: readonly Buffer[],
+): { forDriver: string; violation: string | undefined; fatal: string | undefined } {
+  const forDriver = Buffer.concat(chunks.map((chunk) => tracked.received(chunk)))
+  return {
+    forDriver: forDriver.toString('latin1'),
+    violation: tracked.violation?.message,
+    fatal: tracked.fatalError?.code,
+  }
+}
+
+/** All ways to cut bytes in two, and one piece for each byte. */
+function cuts(bytes: Buffer): Buffer[][] {
+  const inTwo = Array.from(bytes, (_, index) => [bytes.subarray(0, index), bytes.subarray(index)])
+  return [...inTwo, Array.from(bytes, (byte) => Buffer.from([byte]))]
+}
+
+/** One of each message, with the request that it is due after. */
+const SOUND: Readonly<Record<string, readonly [request: Buffer, reply: Buffer]>> = {
+  RowDescription: [QUERY, ROW.subarray(0, ROW.indexOf('D', 20))],
+  ParameterDescription: [message('D', 'S\0'), message('t', int16(2), 25, 23)],
+  DataRow: [QUERY, message('D', int16(3), 2, 'ab', -1, 0)],
+  CommandComplete: [QUERY, message('C', cString('SELECT 1'))],
+  EmptyQueryResponse: [QUERY, message('I')],
+  PortalSuspended: [message('E', cString(''), 10), message('s')],
+  NoData: [message('D', 'S\0'), message('n')],
+  ParseComplete: [message('P', '\0\0', int16(0)), message('1')],
+  BindComplete: [message('B', '\0\0', int16(0), int16(0), int16(0)), message('2')],
+  CloseComplete: [message('C', 'S\0'), message('3')],
+  CopyInResponse: [QUERY, message('G', '\0', int16(2), int16(0), int16(0))],
+  CopyOutResponse: [QUERY, message('H', '\0', int16(1), int16(0))],
+  CopyBothResponse: [QUERY, message('W', '\0', int16(0))],
+  FunctionCallResponse: [message('F', 1), message('V', 3, 'abc')],
+  ErrorResponse: [QUERY, FAILED.subarray(0, -READY.length)],
+  NoticeResponse: [QUERY, message('N', cString('SNOTICE'), Buffer.from([0]))],
+  NotificationResponse: [QUERY, message('A', 1, cString('channel'), cString('payload'))],
+  ParameterStatus: [QUERY, message('S', cString('TimeZone'), cString('UTC'))],
+  ReadyForQuery: [QUERY, READY],
+}
+
+describe('a tracker of what a server sends', () => {
+  it.each(Object.entries(SOUND))(
+    'passes a %s on unchanged, wherever the network cuts it',
+    (_name, [request, reply]) => {
+      for (const chunks of cuts(reply)) {
+        expect(outcome(tracker({}, [request]), chunks)).toEqual({
+          forDriver: reply.toString('latin1'),
+          violation: undefined,
+          fatal: undefined,
+        })
+      }
+    },
+  )
+
+  it('passes nothing on of a message that must be whole before it is', () => {
+    const tracked = tracker()
+    const notice = SOUND['NoticeResponse']![1]
+    expect(tracked.received(Buffer.concat([ROW, notice.subarray(0, -1)]))).toEqual(ROW)
+    expect(tracked.received(notice.subarray(-1))).toEqual(notice)
+  })
+
+  it('passes a row on while it comes in, and holds none of it', () => {
+    const tracked = tracker()
+    const row = message('D', int16(1), 1_000, Buffer.alloc(1_000))
+    expect(tracked.received(row.subarray(0, 100))).toEqual(row.subarray(0, 100))
+    expect(tracked.received(row.subarray(100))).toEqual(row.subarray(100))
+  })
+
+  it('passes data of COPY on, of any content, in either direction', () => {
+    const data = message('d', Buffer.from([1, 2, 3]))
+    const copy = Buffer.concat([SOUND['CopyOutResponse']![1], data, message('c'), ROW])
+    for (const chunks of cuts(copy))
+      expect(outcome(tracker(), chunks).forDriver).toBe(copy.toString('latin1'))
+  })
+
+  /** A message in which one field is broken, which the type still shows. */
+  const BROKEN: readonly [string, Buffer, Buffer][] = [
+    ['an ErrorResponse of no bytes', QUERY, message('E')],
+    ['an ErrorResponse without its end', QUERY, message('E', 'SERROR\0')],
+    ['an ErrorResponse with bytes behind its end', QUERY, message('E', 'SERROR\0\0x')],
+    ['a NoticeResponse whose last field has no end', QUERY, message('N', 'SNOTICE')],
+    ['a ParameterStatus without a value', QUERY, message('S', 'TimeZone\0')],
+    ['a ParameterStatus of three strings', QUERY, message('S', 'a\0b\0c\0')],
+    ['a NotificationResponse without a payload', QUERY, message('A', 1, 'channel\0')],
+    ['a ReadyForQuery of an unknown status', QUERY, message('Z', 'X')],
+    ['a ReadyForQuery of two bytes', QUERY, message('Z', 'II')],
+    ['a RowDescription that is cut short', QUERY, message('T', int16(1), 'a\0', 1, int16(1))],
+    ['a RowDescription whose name has no end', QUERY, message('T', int16(1), 'abcdef')],
+    ['a RowDescription of fewer columns than it has', QUERY, message('T', int16(0), 'a\0')],
+    ['a RowDescription of -1 columns', QUERY, message('T', int16(-1))],
+    ['a CommandComplete without its end', QUERY, message('C', 'SELECT 1')],
+    ['a CommandComplete of two strings', QUERY, message('C', 'SELECT 1\0x\0')],
+    ['a ParameterDescription that is cut short', message('D', 'S\0'), message('t', int16(2), 1)],
+    ['a CopyOutResponse of an unknown format', QUERY, message('H', Buffer.from([9]), int16(0))],
+    ['a CopyInResponse that is cut short', QUERY, message('G', '\0', int16(4), int16(0))],
+    ['a FunctionCallResponse that is cut short', message('F', 1), message('V', 9, 'abc')],
+    ['an EmptyQueryResponse with a body', QUERY, message('I', 'x')],
+    ['a NoData with a body', message('D', 'S\0'), message('n', 'x')],
+    ['a DataRow without a count', QUERY, message('D')],
+    ['a DataRow of -1 columns', QUERY, message('D', int16(-1))],
+    ['a DataRow of more columns than it has', QUERY, message('D', int16(3), 1, 'a')],
+    ['a DataRow of fewer columns than it has', QUERY, message('D', int16(1), 1, 'a', 1, 'b')],
+    ['a DataRow whose value is cut short', QUERY, message('D', int16(1), 100, 'a')],
+    ['a DataRow with a length of -2', QUERY, message('D', int16(1), -2)],
+    ['a message of length 3', QUERY, Buffer.from([0x43, 0, 0, 0, 3])],
+    ['a message of a negative length', QUERY, Buffer.from([0x44, 0xff, 0xff, 0xff, 0xff])],
+    ['a row of two gigabytes', QUERY, Buffer.from([0x44, 0x7f, 0xff, 0xff, 0xff])],
+    ['a notice of more than 1 MiB', QUERY, Buffer.from([0x4e, 0, 0x10, 0, 1])],
+    ['a message of an unknown type', QUERY, message('y')],
+  ]
+
+  it.each(BROKEN)(
+    'passes nothing on of %s, nor of what follows, wherever the network cuts it',
+    (_name, request, broken) => {
+      const before = SOUND['NoticeResponse']![1]
+      for (const chunks of cuts(Buffer.concat([before, broken, READY]))) {
+        const tracked = tracker({}, [request])
+        const { forDriver, violation } = outcome(tracked, chunks)
+        expect(violation).toMatch(/^the server sent a.* breaks the PostgreSQL protocol$/)
+        expect(tracked.violation).toMatchObject({ code: 'ERR_PROTOCOL', retryable: false })
+        const rest = forDriver.slice(before.length)
+        expect(forDriver.startsWith(before.toString('latin1'))).toBe(true)
+        // Of a row the beginning may have passed, never the whole.
+        expect(broken.subarray(0, -1).toString('latin1').startsWith(rest)).toBe(true)
+        if (!'Dd'.includes(String.fromCharCode(broken[0]!))) expect(rest).toBe('')
+      }
+    },
+  )
+
+  it.each(Object.keys(SOUND).filter((name) => !/^(Notice|Notif|ParameterS)/.test(name)))(
+    'passes no %s on that nothing asked for',
+    (name) => {
+      const { forDriver, violation } = outcome(tracker({}, []), [SOUND[name]![1]])
+      expect(forDriver).toBe('')
+      expect(violation).toContain('that is not due')
+    },
+  )
+
+  it.each([
+    ['AuthenticationOk', message('R', 0)],
+    ['a request for a password', message('R', 3)],
+    ['a BackendKeyData', message('K', 1, 2)],
+    ['a NegotiateProtocolVersion', message('v', 0x0003_0000, 0)],
+    ['a PortalSuspended for a query without a limit of rows', message('s')],
+    ['data of COPY without a COPY', message('d', 'x')],
+    ['a CopyDone without a COPY', message('c')],
+    ['a FunctionCallResponse to a query', message('V', -1)],
+  ])('passes %s on to no driver that has sent a query', (_name, reply) => {
+    const requests = [QUERY, message('E', cString(''), 0)]
+    expect(outcome(tracker({}, requests), [reply]).violation).toContain('that is not due')
+  })
+
+  it('passes one ReadyForQuery on for each Query and Sync, and no more', () => {
+    const requests = [QUERY, message('P', '\0\0', int16(0)), message('S'), QUERY]
+    const tracked = tracker({}, requests)
+    expect(outcome(tracked, [READY, READY, READY]).violation).toBeUndefined()
+    expect(tracked.received(READY)).toEqual(NOTHING)
+    expect(tracked.violation?.message).toContain('"Z" that is not due')
+  })
+
+  it('knows the replies to requests that were sent before the last one was answered', () => {
+    const described = [message('P', '\0\0', int16(0)), message('D', 'S\0'), message('H')]
+    const tracked = tracker({}, [QUERY, ...described])
+    const replies = Buffer.concat([ROW, message('1'), message('n')])
+    expect(outcome(tracked, [replies])).toMatchObject({ violation: undefined })
+  })
+
+  it('knows requests by their headers, wherever the driver cuts them', () => {
+    const requests = Buffer.concat([message('P', '\0\0', int16(0)), message('Q', 'Sx\0')])
+    for (const chunks of cuts(requests)) {
+      const tracked = tracker({}, chunks)
+      expect(outcome(tracked, [message('1'), READY]).violation).toBeUndefined()
+      tracked.received(READY)
+      expect(tracked.violation).toBeDefined()
+    }
+  })
+
+  it('lets any reply pass once the driver sends what is not the protocol', () => {
+    expect(outcome(tracker({}, [Buffer.from('\0\0\0\0\0\0')]), [ROW]).violation).toBeUndefined()
+  })
+
+  it('never throws, and passes the same on however any bytes are cut', () => {
+    const bytes = fc.oneof(
+      fc.constantFrom(...Object.values(SOUND).map(([, reply]) => reply), FATAL),
+      fc.uint8Array({ maxLength: 30 }).map((any) => Buffer.from(any)),
+      fc
+        .tuple(
+          fc.constantFrom(...'RKSvENAZTtDCIsn123GHWdcV'.split('')),
+          fc.uint8Array({ maxLength: 30 }),
+        )
+        .map(([type, body]) => message(type, Buffer.from(body))),
+    )
+    fc.assert(
+      fc.property(
+        fc.array(bytes, { maxLength: 8 }),
+        fc.array(fc.nat(300), { maxLength: 8 }),
+        fc.boolean(),
+        (parts, places, hidesFatalError) => {
+          const whole = Buffer.concat(parts)
+          const at = [0, ...places.map((place) => place % (whole.length + 1)), whole.length]
+          const ends = at.toSorted((one, other) => one - other)
+          const chunks = ends.slice(1).map((end, index) => whole.subarray(ends[index], end))
+          const requests = Object.values(SOUND).map(([request]) => request)
+          const cut = outcome(tracker({ hidesFatalError }, requests), chunks)
+          const uncut = outcome(tracker({ hidesFatalError }, requests), [whole])
+          expect({ ...cut, forDriver: '' }).toEqual({ ...uncut, forDriver: '' })
+          // A malformed row passes up to the place where that shows.
+          if (uncut.violation === undefined) expect(cut.forDriver).toBe(uncut.forDriver)
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+})
+
+describe('a tracker of a login', () => {
+  it.each([
+    ['a row', ROW],
+    ['a notification', SOUND['NotificationResponse']![1]],
+    ['a ParseComplete', message('1')],
+  ])('passes %s on to no driver before it is over', (_name, bytes) => {
+    const tracked = new BackendTracker({ hidesFatalError: false, isBootstrapQuery: undefined })
+    expect(outcome(tracked, [message('R', 0), bytes]).violation).toContain('that is not due')
+  })
+})
+
+describe('the FATAL error with which a server ends the session', () => {
+  it('is passed on as the last message, and told, wherever the network cuts it', () => {
+    for (const chunks of cuts(Buffer.concat([ROW, FATAL]))) {
+      expect(outcome(tracker(), [...chunks, READY])).toEqual({
+        forDriver: Buffer.concat([ROW, FATAL]).toString('latin1'),
+        violation: undefined,
+        fatal: '57P01',
+      })
+    }
+  })
+
+  it('is kept from a driver that cannot take it, wherever the network cuts it', () => {
+    for (const chunks of cuts(Buffer.concat([ROW, FATAL]))) {
+      expect(outcome(tracker({ hidesFatalError: true }), chunks)).toEqual({
+        forDriver: ROW.toString('latin1'),
+        violation: undefined,
+        fatal: '57P01',
+      })
+    }
+  })
+
+  it('comes at any time, also when nothing was asked for', () => {
+    expect(outcome(tracker({}, []), [FATAL])).toMatchObject({
+      fatal: '57P01',
+      violation: undefined,
+    })
+  })
+
+  it('is known by its severity in English, where the server speaks another language', () => {
+    const german = error('SFATAL: Schluss', 'VFATAL', 'C57P01', 'MSchluss', 'DDetail', 'HHinweis')
+    const tracked = tracker()
+    tracked.received(german)
+    expect(tracked.fatalError).toEqual({
+      severity: 'FATAL',
+      code: '57P01',
+      message: 'Schluss',
+      detail: 'Detail',
+      hint: 'Hinweis',
+    })
+    const panic = tracker()
+    panic.received(error('SPANIC', 'C53200', 'Mout of memory'))
+    expect(panic.fatalError).toMatchObject({ code: '53200' })
+  })
+
+  it('is an error with the fields of the server', () => {
+    const made = fatalErrorOf({ severity: 'FATAL', code: '57P01', message: 'bye', hint: 'later' })
+    expect(made).toBeInstanceOf(Error)
+    expect(made).toMatchObject({ message: 'bye', code: '57P01', severity: 'FATAL', hint: 'later' })
+  })
+
+  it('is not read out of a row that holds the same bytes', () => {
+    for (const chunks of cuts(message('D', int16(1), FATAL.length, FATAL)))
+      expect(outcome(tracker(), chunks)).toMatchObject({ fatal: undefined, violation: undefined })
+  })
+})
+
+describe('an error whose ReadyForQuery never comes', () => {
+  const ERROR = FAILED.subarray(0, -READY.length)
+
+  it('is ended for a driver that would reject a query of its next connection with it', () => {
+    const hiding = tracker({ hidesFatalError: true })
+    hiding.received(ERROR)
+    expect(hiding.lost()).toEqual(READY_FAILED)
+    expect(hiding.lost()).toEqual(NOTHING)
+    const ended = tracker({ hidesFatalError: true })
+    expect(ended.received(Buffer.concat([ERROR, FATAL]))).toEqual(
+      Buffer.concat([ERROR, READY_FAILED]),
+    )
+  })
+
+  it('is left as it is where its ReadyForQuery has come, and for any other driver', () => {
+    const hiding = tracker({ hidesFatalError: true })
+    hiding.received(FAILED)
+    expect(hiding.lost()).toEqual(NOTHING)
+    const plain = tracker()
+    plain.received(ERROR)
+    expect(plain.lost()).toEqual(NOTHING)
+  })
+})
+
+describe('a driver that does not get the FATAL error', () => {
+  const after = (...chunks: Buffer[]): boolean => {
+    const options = { hidesFatalError: true, isBootstrapQuery: () => false }
+    const hiding = tracker(options, [QUERY, QUERY])
+    for (const chunk of chunks) hiding.received(chunk)
+    return hiding.hasYetToAct
+  }
+
+  it('has yet to act on a reply within a transaction', () => {
+    expect(after(IN_TRANSACTION)).toBe(true)
+    expect(after(Buffer.concat([IN_TRANSACTION, FATAL]))).toBe(true)
+    expect(after(READY)).toBe(false)
+    expect(after(IN_TRANSACTION, ROW.subarray(0, -8))).toBe(false)
+  })
+
+  it('has yet to act on the beginning of a COPY, as long as that lasts', () => {
+    const begin = SOUND['CopyOutResponse']![1]
+    expect(after(begin)).toBe(true)
+    expect(after(begin, message('d', 'x'))).toBe(true)
+    expect(after(begin, message('c'), message('C', 'COPY 1\0'))).toBe(false)
+    expect(after(begin, FAILED)).toBe(false)
+  })
+
+  it('has yet to act on its login', () => {
+    const options = { hidesFatalError: true, isBootstrapQuery: () => false }
+    expect(tracker(options, []).hasYetToAct).toBe(true)
+    expect(tracker({ ...options, hidesFatalError: false }, []).hasYetToAct).toBe(false)
+  })
+})
+
+describe('the reply to a bootstrap query', () => {
+  const isBootstrapQuery = (request: Buffer): boolean => request.includes('types')
+  const TYPES = message('Q', cString('types'))
+
+  it('is held until it is whole, and then passed on with what follows it', () => {
+    const notice = SOUND['NoticeResponse']![1]
+    const held = tracker({ isBootstrapQuery }, [TYPES])
+    expect(held.received(ROW.subarray(0, 40))).toEqual(NOTHING)
+    expect(held.received(Buffer.concat([ROW.subarray(40), notice]))).toEqual(
+      Buffer.concat([ROW, notice]),
+    )
+    held.sent(QUERY)
+    expect(held.received(FAILED)).toEqual(FAILED)
+  })
+
+  it('is an empty result where the server refuses it', () => {
+    const notice = SOUND['NoticeResponse']![1]
+    for (const chunks of cuts(FAILED)) {
+      const held = tracker({ isBootstrapQuery }, [TYPES])
+      expect(outcome(held, [...chunks, notice]).forDriver).toBe(
+        Buffer.concat([READY, notice]).toString('latin1'),
+      )
+    }
+  })
+
+  it('is an empty result where the connection is lost, for a driver that would not live through that', () => {
+    const lost = tracker({ isBootstrapQuery, hidesFatalError: true }, [TYPES])
+    lost.received(ROW.subarray(0, 40))
+    expect(lost.lost()).toEqual(READY)
+    expect(lost.lost()).toEqual(NOTHING)
+    const ended = tracker({ isBootstrapQuery, hidesFatalError: true }, [TYPES])
+    expect(ended.received(FATAL)).toEqual(READY)
+  })
+
+  it('is what came of it where the connection is lost, for any other driver', () => {
+    const lost = tracker({ isBootstrapQuery }, [TYPES])
+    const row = ROW.subarray(0, ROW.indexOf('D', 20) + 12)
+    lost.received(row)
+    expect(lost.lost()).toEqual(row)
+    const ended = tracker({ isBootstrapQuery }, [TYPES])
+    expect(ended.received(FATAL)).toEqual(FATAL)
+  })
+
+  it('is refused beyond 16 MiB', () => {
+    const held = tracker({ isBootstrapQuery }, [TYPES])
+    const row = message('D', int16(1), 1 << 20, Buffer.alloc(1 << 20))
+    for (let count = 0; count < 16; count++) expect(held.received(row)).toEqual(NOTHING)
+    expect(held.violation).toMatchObject({ code: 'ERR_PROTOCOL' })
+  })
+
+  it('is looked for among the first three requests only', () => {
+    const late = tracker({ isBootstrapQuery }, [QUERY, QUERY, QUERY, TYPES])
+    expect(late.received(FAILED)).toEqual(FAILED)
+  })
+})
