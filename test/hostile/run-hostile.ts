@@ -1,0 +1,89 @@
+/** Has one client meet hostile servers, in a process of its own that is watched, and replaced when it is lost. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import type { ChildMessage, ChildOrder } from './child.js'
+import type { Lost, Result } from './scenario.js'
+
+/** @param ended is called behind each scenario */
+export async function runHostile(
+  order: ChildOrder,
+  ended: (index: number, result: Result) => void = () => {},
+): Promise<Result[]> {
+  const results: Result[] = []
+  while (results.length < order.scenarios.length) {
+    const first = results.length
+    const add = (result: Result): void => {
+      results.push(result)
+      ended(results.length - 1, result)
+    }
+    const lost = await watch({ ...order, scenarios: order.scenarios.slice(first) }, add)
+    if (lost === undefined) break
+    if (lost.isStarted) add(lost.result)
+    else throw new Error(`the process for ${order.client} did not start: ${lost.result.output}`)
+  }
+  return results
+}
+
+interface LostChild {
+  readonly result: Lost
+  readonly isStarted: boolean
+}
+
+/** Resolves when all was done, or with what became of the process. */
+function watch(order: ChildOrder, add: (result: Result) => void): Promise<LostChild | undefined> {
+  const child = start()
+  let output = ''
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    output = (output + text).slice(-KEPT_CHARACTERS)
+  })
+  let isStarted = false
+  let isFrozen = false
+  let isDone = false
+  let heardAt = performance.now()
+  let lookedAt = heardAt
+  const timer = setInterval(() => {
+    const now = performance.now()
+    // When this process was late itself, there may be messages that it has not read.
+    if (now - lookedAt > 4 * LOOK_EVERY_MS) heardAt = now
+    lookedAt = now
+    if (!isStarted || now - heardAt < order.timing.freezeMs) return
+    isFrozen = true
+    child.kill('SIGKILL')
+  }, LOOK_EVERY_MS)
+  child.on('message', (told: ChildMessage) => {
+    heardAt = performance.now()
+    isStarted = true
+    if (told.type !== 'ended') return
+    isDone = told.index === order.scenarios.length - 1
+    add(told.observation)
+  })
+  child.on('error', () => {})
+  child.send(order)
+  return new Promise((resolve) => {
+    child.once('close', () => {
+      clearInterval(timer)
+      const result: Lost = { lost: isFrozen ? 'frozen' : 'died', output }
+      resolve(isDone ? undefined : { result, isStarted })
+    })
+  })
+}
+
+const KEPT_CHARACTERS = 2_000
+const LOOK_EVERY_MS = 250
+
+function start(): ChildProcess {
+  const test = join(process.cwd(), 'test')
+  const hook = join(test, 'support', 'typescript-hook.cjs')
+  const kept = Object.entries(process.env).filter(([name]) => !/^(?:PG|NODE_|JEST_)/.test(name))
+  return spawn(
+    process.execPath,
+    ['--max-old-space-size=1024', '--require', hook, '--eval', ENTRY, test],
+    {
+      env: Object.fromEntries(kept),
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      serialization: 'json',
+    },
+  )
+}
+
+const ENTRY = `require(process.argv[1] + '/hostile/child.ts')`
