@@ -109,7 +109,7 @@ async function playOne(around: Surroundings, scenario: Scenario): Promise<Observ
   }
 }
 
-const LOOK_MS = 250
+const LOOK_MS = 100
 
 function open(
   { client, opener, server }: Surroundings,

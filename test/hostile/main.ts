@@ -130,7 +130,7 @@ const COLUMNS = [
   'resolved',
   'ERR_PROTOCOL',
   'rejected otherwise',
-  'pending, as it must',
+  'pending, as it may',
   'timed out',
   'late end of a login',
   'crashed',
@@ -153,7 +153,7 @@ function columnsOf(scenario: Scenario, result: Result, isFaulty: boolean): Colum
   if (query.end === 'rejected')
     return [...all, query.codes.includes('ERR_PROTOCOL') ? 'ERR_PROTOCOL' : 'rejected otherwise']
   if (LOGIN_PHASES.includes(scenario.phase)) return [...all, 'late end of a login']
-  return [...all, scenario.ends.includes('pending') ? 'pending, as it must' : 'timed out']
+  return [...all, scenario.ends.includes('pending') ? 'pending, as it may' : 'timed out']
 }
 
 async function playRow(

@@ -4,20 +4,26 @@ import { join } from 'node:path'
 import type { ChildMessage, ChildOrder } from './child.js'
 import type { Lost, Result } from './scenario.js'
 
-/** @param ended is called behind each scenario */
+/**
+ * Resolves with the results in the order of the scenarios.
+ *
+ * @param ended is called behind each scenario; where it returns `false` none of the others are played
+ */
 export async function runHostile(
   order: ChildOrder,
-  ended: (index: number, result: Result) => void = () => {},
+  ended: (index: number, result: Result) => boolean | void = () => {},
 ): Promise<Result[]> {
   const results: Result[] = []
-  while (results.length < order.scenarios.length) {
+  let goesOn = true
+  while (goesOn && results.length < order.scenarios.length) {
     const first = results.length
-    const add = (result: Result): void => {
+    const add = (result: Result): boolean => {
       results.push(result)
-      ended(results.length - 1, result)
+      goesOn = ended(results.length - 1, result) !== false
+      return goesOn
     }
     const lost = await watch({ ...order, scenarios: order.scenarios.slice(first) }, add)
-    if (lost === undefined) break
+    if (lost === undefined || !goesOn) break
     if (lost.isStarted) add(lost.result)
     else throw new Error(`the process for ${order.client} did not start: ${lost.result.output}`)
   }
@@ -30,7 +36,10 @@ interface LostChild {
 }
 
 /** Resolves when all was done, or with what became of the process. */
-function watch(order: ChildOrder, add: (result: Result) => void): Promise<LostChild | undefined> {
+function watch(
+  order: ChildOrder,
+  add: (result: Result) => boolean,
+): Promise<LostChild | undefined> {
   const child = start()
   let output = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
@@ -55,7 +64,7 @@ function watch(order: ChildOrder, add: (result: Result) => void): Promise<LostCh
     isStarted = true
     if (told.type !== 'ended') return
     isDone = told.index === order.scenarios.length - 1
-    add(told.observation)
+    if (!add(told.observation)) child.kill('SIGKILL')
   })
   child.on('error', () => {})
   child.send(order)

@@ -35,7 +35,7 @@ export function scenariosOf(client: ClientTraits, choice: Choice): Scenario[] {
     arbitraries.length === 0 || choice.runs === 0
       ? []
       : fc.sample(fc.oneof(...arbitraries), { seed: choice.seed, numRuns: choice.runs })
-  const always = [...everyCut(client), ...specials(client)].filter(
+  const always = [...inOnePiece(client), ...everyCut(client), ...specials(client)].filter(
     ({ kind, phase }) => choice.kinds.includes(kind) && phases.includes(phase),
   )
   return [...always, ...byChance]
@@ -75,7 +75,7 @@ const FATAL = errorOrNotice('E', {
   S: 'FATAL',
   V: 'FATAL',
   C: '57P01',
-  M: 'terminating connection due to administrator command',
+  M: 'terminating connection',
 })
 const FAILURE = errorOrNotice('E', { S: 'ERROR', V: 'ERROR', C: '22012', M: 'division by zero' })
 
@@ -109,24 +109,31 @@ function everyCut(client: ClientTraits): Scenario[] {
       }),
     )
   const login = Buffer.concat([message('R', 0), ...GREETING])
-  const cutLogin = [0, ALL].flatMap((after) =>
-    range(1, login.length + STATUS.length - 1).map((place) =>
-      scenario({
-        name: `${after === 0 ? 'a login' : 'a login and a ParameterStatus'}, cut at byte ${place}`,
-        kind: 'cut',
-        phase: after === 0 ? 'password' : 'greeting',
-        after,
-        sent: after === 0 ? Buffer.alloc(0) : STATUS,
-        rest: true,
-        cuts: [after === 0 ? place : place - login.length],
-        ends: ['resolved'],
-      }),
-    ),
+  const cutLogin = range(1, login.length).map((place) =>
+    scenario({
+      name: `a login, cut at byte ${place}`,
+      kind: 'cut',
+      phase: 'password',
+      rest: true,
+      cuts: [place],
+      ends: ['resolved'],
+    }),
+  )
+  // The last message of the login and the next one, in whatever parts they come.
+  const cutNext = range(-5, STATUS.length).map((place) =>
+    scenario({
+      name: `a login and a ParameterStatus, cut at byte ${place} of that`,
+      kind: 'cut',
+      phase: 'greeting',
+      after: ALL,
+      sent: STATUS,
+      cuts: [place],
+      ends: ['resolved'],
+    }),
   )
   return [
-    ...cutLogin.filter(({ phase, cuts }) =>
-      phase === 'password' ? cuts[0]! < login.length : true,
-    ),
+    ...cutLogin,
+    ...cutNext,
     ...fatal('greeting', ALL),
     ...fatal('simple', 0),
     ...fatal('extended', 1),
@@ -181,6 +188,21 @@ function failures({ asksForTypes }: ClientTraits, phase: Phase): Stream[] {
   return [{ name: 'an error', sent, rest: false, afterwards: 'stay', ends }]
 }
 
+/** What nothing is wrong with, and nothing is done to. */
+function inOnePiece(client: ClientTraits): Scenario[] {
+  return PHASES.flatMap((phase) =>
+    firstAndLast(AFTERS[phase]).flatMap((after) =>
+      soundStreams(client, phase, after).map(({ name, ...rest }) =>
+        scenario({ name: `${name} ${behind(after)}`, kind: 'cut', phase, after, ...rest }),
+      ),
+    ),
+  )
+}
+
+function firstAndLast<T>(list: readonly T[]): T[] {
+  return list.length === 1 ? [list[0]!] : [list[0]!, list.at(-1)!]
+}
+
 function cutByChance(client: ClientTraits, phase: Phase): fc.Arbitrary<Scenario> {
   return fc
     .record({
@@ -208,12 +230,26 @@ function behind(after: number): string {
   return after === ALL ? 'behind the reply' : `behind ${after} messages of the reply`
 }
 
+/** How many messages of a reply come before what a scenario sends. */
+const AFTERS: Readonly<Record<Phase, readonly number[]>> = {
+  startup: [0],
+  sasl: [0],
+  'sasl-final': [0, 1],
+  password: [0],
+  greeting: [1, 2, 3, 4, ALL],
+  first: [0, 1, 2, 3, ALL],
+  simple: [0, 1, 2, 3, ALL],
+  describe: [0, 1, ALL],
+  extended: [0, 1, 2, 3, ALL],
+  begin: [0, 1, ALL],
+  inside: [0, 1, 2, 3, ALL],
+  commit: [0, 1, ALL],
+  idle: [0],
+  copy: [0, 1, 2, 3, ALL],
+}
+
 function afterOf(phase: Phase): fc.Arbitrary<number> {
-  if (phase === 'startup' || phase === 'sasl' || phase === 'password') return fc.constant(0)
-  if (phase === 'sasl-final') return fc.constantFrom(0, 1)
-  if (phase === 'greeting') return fc.constantFrom(1, 2, 3, 4, 5, ALL)
-  if (phase === 'idle') return fc.constant(0)
-  return fc.constantFrom(0, 0, 1, 2, 3, ALL)
+  return fc.constantFrom(...AFTERS[phase])
 }
 
 function fractions(minLength: number, maxLength: number): fc.Arbitrary<number[]> {
@@ -496,7 +532,7 @@ function garbage(): fc.Arbitrary<Breakage> {
 // What is no message.
 
 /** Long enough for a login on loopback, and short enough to wait for. */
-const SHORT_LOGIN_MS = 400
+const SHORT_LOGIN_MS = 250
 
 function specials(client: ClientTraits): Scenario[] {
   return PHASES.flatMap((phase) => [

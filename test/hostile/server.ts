@@ -392,7 +392,6 @@ function piecesOf(stream: Buffer, start: number, { cuts, fractions }: Scenario):
 export const GREETING: readonly Buffer[] = [
   message('S', cString('server_version'), cString('16.4')),
   message('S', cString('client_encoding'), cString('UTF8')),
-  message('S', cString('standard_conforming_strings'), cString('on')),
   message('K', 4711, 1234),
   message('Z', 'I'),
 ]

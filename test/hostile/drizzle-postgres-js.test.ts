@@ -1,0 +1,3 @@
+import { describeHostile } from './describe-hostile.js'
+
+describeHostile('drizzle-postgres-js', { describesFirst: true })
