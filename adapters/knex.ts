@@ -28,7 +28,7 @@ export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config 
     // Without a version Knex (3.3) asks for it on its first connection, which it leaves open where that fails.
     version: '16.0',
     ...config,
-    pool: { ...config.pool, validate: validator(config.pool?.validate) },
+    pool: poolConfig(login, config.pool),
     connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
   }
 }
@@ -50,8 +50,12 @@ export function knexConnection(
   connection: Knex.PgConnectionConfig = {},
 ): () => Promise<Knex.PgConnectionConfig> {
   const settings = connectionConfig(login, connection)
-  // No `expirationChecker`: it would have Knex throw away connections that are in good health.
-  return markWithLogin(async () => ({ ...settings }), login)
+  // Knex calls it as a method of its client. No `expirationChecker`: with one Knex ends connections that are in good health.
+  async function connect(this: unknown): Promise<Knex.PgConnectionConfig> {
+    refuseAged(this)
+    return { ...settings }
+  }
+  return markWithLogin(connect, login)
 }
 
 /**
@@ -93,11 +97,39 @@ async function begun<T>(
 type Validate = NonNullable<Knex.PoolConfig['validate']>
 
 /**
- * Knex asks before it hands a connection out. It has a lifetime of its own, too, but the connection should know of it: it
- * retires by itself where it is idle, which must not happen when Knex has just taken it for young enough.
+ * A connection that is past its age is not handed out again; one that is in use stays, because the pool looks at neither then. An
+ * idle one is ended by the pool's `idleTimeoutMillis`, but for `min` of them: by default two, where Knex's documentation recommends 0.
  */
+function poolConfig(
+  { maxLifetimeSecs }: Login,
+  { validate, ...given }: Knex.PoolConfig = {},
+): Knex.PoolConfig {
+  const idleTimeoutMillis = Math.min(IDLE_MS, Math.round((maxLifetimeSecs ?? Infinity) * 200))
+  return {
+    ...(maxLifetimeSecs === undefined ? {} : { min: 0, idleTimeoutMillis }),
+    ...given,
+    validate: validator(validate),
+  }
+}
+
+/** What tarn (3), Knex's pool, has where none is given. */
+const IDLE_MS = 30_000
+
 function validator(given: Validate | undefined): Validate {
   return (client) => !isPastLifetime(client) && (given?.(client) ?? true)
+}
+
+/** Has a client of Knex hand out no connection that is past its age: its pool asks it about each. */
+function refuseAged(client: unknown): void {
+  if (!isKnexClient(client)) return
+  const validate = client.validateConnection.bind(client)
+  client.validateConnection = async (connection) =>
+    !isPastLifetime(connection) && (await validate(connection))
+}
+
+/** It is none where the application calls the function itself. */
+function isKnexClient(value: unknown): value is Pick<Knex.Client, 'validateConnection'> {
+  return typeof (value as Partial<Knex.Client> | undefined)?.validateConnection === 'function'
 }
 
 /** With a connection function Knex has the settings only from its first connection on. */

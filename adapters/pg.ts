@@ -9,7 +9,7 @@ import {
 } from 'pg'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
-import { drawnLifetimeSeconds } from './pg/drawn-lifetime.js'
+import { drawnLifetime } from './pg/drawn-lifetime.js'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { lendToTransaction } from '../core/conflict/transaction-lease.js'
@@ -58,7 +58,7 @@ export function createClient(login: Login, config: ClientConfig = {}): Client {
 export function pgConfig(login: Login, config: PoolConfig = {}): PoolConfig {
   const { onConnect } = config
   return {
-    maxLifetimeSeconds: drawnLifetimeSeconds(login),
+    ...drawnLifetime(login),
     ...config,
     ...clientConfig(login, config),
     // A client that is checked out has no listener of the pool's: the death of its backend would end the process.

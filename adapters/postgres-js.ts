@@ -49,8 +49,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
 ): Options<T> {
   const tls = checkDriverOptions(login, options, OWNED)
   return {
-    // Postgres.js calls a function for each slot, which its types leave out.
-    max_lifetime: (() => drawLifetimeSecs(login)) as unknown as number,
+    max_lifetime: maxLifetime(login),
     ...options,
     host: login.host,
     port: login.port,
@@ -63,6 +62,12 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     socket: createStreamFactory(login, { tls, lossError, isBootstrapQuery: asksForTypes }),
     connection: { ...options.connection, [PADDING_PARAMETER]: PADDING },
   } as Options<T>
+}
+
+/** Postgres.js draws 30 to 60 minutes of its own where the option is left out. It calls a function for each slot, which its types leave out. */
+function maxLifetime(login: Login): number | null {
+  if (login.maxLifetimeSecs === undefined) return null
+  return (() => drawLifetimeSecs(login)) as unknown as number
 }
 
 /** How a transaction begins, and how it is retried. */

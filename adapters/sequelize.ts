@@ -1,5 +1,5 @@
 /** Logins for Sequelize 6. */
-import type { Options, Sequelize, Transaction, TransactionOptions } from 'sequelize'
+import type { Options, PoolOptions, Sequelize, Transaction, TransactionOptions } from 'sequelize'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
@@ -57,7 +57,7 @@ export function sequelizeOptions(
             read: read.map((replica) => connectionOf(replica, options.dialectOptions)),
           },
         }),
-    pool: { ...options.pool, validate: validator(options.pool?.validate) },
+    pool: poolOptions(login, options.pool),
   }
 }
 
@@ -82,6 +82,7 @@ export function sequelizeHook(
     const prepared = loginOfFactory(streamOf(config))
     if (prepared !== undefined && logins.includes(prepared)) return
     refuseNative(config)
+    refuseAged(this)
     connectWith(isReplicated(this) ? loginForHost(logins, config) : login, config)
   }
   return markWithLogin(prepare, login)
@@ -128,7 +129,36 @@ export async function sequelizeTransaction<T>(
   return result
 }
 
-/** Sequelize has no lifetime, but asks before it hands a connection out. A function given replaces its own, which is repeated here. */
+/**
+ * Sequelize has no lifetime, but asks before it hands a connection out; one that is in use stays. An idle one is ended by the
+ * pool's `idle`, but for `min` of them.
+ */
+function poolOptions(
+  { maxLifetimeSecs }: Login,
+  { validate, ...given }: PoolOptions = {},
+): PoolOptions {
+  return {
+    ...(maxLifetimeSecs === undefined ? {} : { idle: Math.min(IDLE_MS, maxLifetimeSecs * 200) }),
+    ...given,
+    validate: validator(validate),
+  }
+}
+
+/** Sequelize's own default. */
+const IDLE_MS = 10_000
+
+/** Has an instance of Sequelize hand out no connection that is past its age. */
+function refuseAged(sequelize: unknown): void {
+  const { connectionManager } = (sequelize ?? {}) as SequelizeInternals
+  if (connectionManager?.validate === undefined || refusing.has(connectionManager)) return
+  refusing.add(connectionManager)
+  const validate = connectionManager.validate.bind(connectionManager)
+  connectionManager.validate = (client) => !isPastLifetime(client) && validate(client)
+}
+
+const refusing = new WeakSet<object>()
+
+/** A function given replaces that of Sequelize, which is repeated here. */
 function validator(
   given: ((client?: unknown) => boolean) | undefined,
 ): (client?: unknown) => boolean {
@@ -152,7 +182,11 @@ function loginOfSequelize(sequelize: Sequelize): Login | undefined {
 }
 
 interface SequelizeInternals {
-  connectionManager?: { config?: SequelizeConnectionConfig }
+  connectionManager?: {
+    config?: SequelizeConnectionConfig
+    /** Its pool asks it about each connection that it is to hand out, unless the application gave `pool.validate`. */
+    validate?: (client: unknown) => boolean
+  }
   /** A hook that was added under a name is an object. */
   options?: { hooks?: { beforeConnect?: (object & { fn?: unknown })[] } }
 }

@@ -21,7 +21,7 @@ import {
   replicated,
   type TypeormReplication,
 } from './typeorm/replication.js'
-import { drawnLifetimeSeconds } from './pg/drawn-lifetime.js'
+import { drawnLifetime } from './pg/drawn-lifetime.js'
 
 export type { TypeormReplication } from './typeorm/replication.js'
 
@@ -66,7 +66,7 @@ export function typeormOptions(
     driver:
       replication === undefined ? driver : { ...driver, Pool: poolOfLogins(driver.Pool, tlsOf) },
     extra: {
-      maxLifetimeSeconds: drawnLifetimeSeconds(login),
+      ...drawnLifetime(login),
       ...extra,
       // `extra` beats the options above it. Both are said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they
       // are left out.

@@ -101,7 +101,9 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
     ...(connectTo === undefined ? {} : { connectTo: Object.freeze({ ...connectTo }) }),
     tls: first.tls,
     tlsNegotiation: first.negotiation,
-    maxLifetimeSecs: settings.maxLifetimeSecs,
+    ...(settings.maxLifetimeSecs === undefined
+      ? {}
+      : { maxLifetimeSecs: settings.maxLifetimeSecs }),
     ...(settings.retry === undefined ? {} : { retry: Object.freeze({ ...settings.retry }) }),
     token,
     password: async () => (await token()).value,

@@ -37,8 +37,8 @@ export interface Login {
   readonly connectTo?: Address
   readonly tls: VerifiedTls
   readonly tlsNegotiation: TlsNegotiation
-  /** The age, in seconds, at which pools replace a connection. */
-  readonly maxLifetimeSecs: number
+  /** The age, in seconds, at which pools replace a connection; `undefined` where age is no reason to. */
+  readonly maxLifetimeSecs?: number
   /** How the transaction functions retry, where the login says so. */
   readonly retry?: RetryOptions
   /** Gives the token of one physical connection, to the first host. Rejects with a `PgIamError`. */

@@ -10,7 +10,7 @@ import { PgIamError } from '../../core/errors.js'
 import type { Login } from '../../core/login.js'
 import { checkOptions, invalidOption, oneOf, type Check } from '../../core/options/check.js'
 import type { VerifiedTls } from '../../core/tls/verified-tls.js'
-import { drawnLifetimeSeconds } from '../pg/drawn-lifetime.js'
+import { drawnLifetime } from '../pg/drawn-lifetime.js'
 
 /** Where TypeORM reads from; it writes to the login that is given first. */
 export interface TypeormReplication {
@@ -98,7 +98,7 @@ function withLogin(config: PoolConfig, login: Login, tls: VerifiedTls): PoolConf
   const { password: _mark, ...rest } = config
   return {
     ...rest,
-    maxLifetimeSeconds: drawnLifetimeSeconds(login),
+    ...drawnLifetime(login),
     stream: createStreamFactory(login, { tls }),
   }
 }

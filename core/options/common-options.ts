@@ -31,7 +31,10 @@ export interface CommonOptions {
   connectTo?: DialAddress | readonly DialAddress[]
   /** TLS settings. TLS itself and its verification cannot be turned off. */
   tls?: TlsOptions
-  /** Age in seconds at which pools replace a connection, from 1. Default: the provider's. */
+  /**
+   * Age in seconds up to which pools use a connection, from 1 to 604,800. Default: 3,300 for Aurora DSQL, which ends sessions at 60
+   * minutes; none for the others, which end no session because of its age.
+   */
   maxLifetimeSecs?: number
   /** For how many seconds one token may serve further connections, from 0 to 3,600. Default: the provider's. */
   reuseTokenSecs?: number

@@ -20,6 +20,8 @@ export interface ProviderDefaults {
   database: string
   /** For how many seconds a token is shared; `Infinity` until it nears its end. */
   reuseTokenSecs: number
+  /** The age, in seconds, up to which a pool uses a connection. Default: age does not count. */
+  maxLifetimeSecs?: number
   /** What a missing `host` is asked for as, such as `the endpoint name of the cluster`. */
   hostHint: string
 }
@@ -37,7 +39,7 @@ export interface CommonSettings {
   /** Given, or from the environment. */
   user: string | undefined
   tls: TlsOptions
-  maxLifetimeSecs: number
+  maxLifetimeSecs: number | undefined
   reuseTokenSecs: number
   tokenTimeoutMs: number
   connectTimeoutMs: number
@@ -62,9 +64,7 @@ export function commonSettings(
     database: options.database ?? fromEnv.database ?? defaults.database,
     user: user ?? fromEnv.user,
     tls: { ...(fromEnv.ca === undefined ? {} : { ca: fromEnv.ca }), ...options.tls },
-    // Aurora DSQL ends every session at 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
-    // Others end none; but who may not log in any more should not stay for ever, and pools follow a failover sooner.
-    maxLifetimeSecs: options.maxLifetimeSecs ?? 3_300,
+    maxLifetimeSecs: options.maxLifetimeSecs ?? defaults.maxLifetimeSecs,
     reuseTokenSecs: options.reuseTokenSecs ?? defaults.reuseTokenSecs,
     tokenTimeoutMs: options.tokenTimeoutMs ?? 10_000,
     connectTimeoutMs: options.connectTimeoutMs ?? 30_000,

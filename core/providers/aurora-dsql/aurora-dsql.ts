@@ -55,6 +55,8 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
     port: 5432,
     database: 'postgres',
     reuseTokenSecs: 0,
+    // Sessions end at 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
+    maxLifetimeSecs: 3_300,
     hostHint: 'the endpoint name of the cluster',
   })
   const user = requiredUser(

@@ -8,7 +8,7 @@ import {
   lossOf,
   markWithLogin,
 } from '../../../core/connection/stream-factory.js'
-import { auroraDsql } from '../../../core/index.js'
+import { auroraDsql, cloudSql, customLogin, entra, rds, redshift } from '../../../core/index.js'
 import { OPTIONS } from '../support/dsql-options.js'
 
 describe('drawLifetimeSecs', () => {
@@ -20,6 +20,24 @@ describe('drawLifetimeSecs', () => {
     expect(new Set(Array.from({ length: 20 }, () => drawLifetimeSecs(login))).size).toBeGreaterThan(
       10,
     )
+  })
+
+  it('has no end where the provider ends no session because of its age', () => {
+    const host = 'db.example.com'
+    const user = 'app'
+    const getToken = (): Promise<string> => Promise.resolve('token')
+    const logins = [
+      rds({ host: 'db.c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com', user }),
+      redshift({ host: 'shop.c1a2b3c4d5e6.eu-west-1.redshift.amazonaws.com' }),
+      entra({ host: 'shop.postgres.database.azure.com', user }),
+      cloudSql({ host: '10.0.0.5', instance: 'shop:europe-west1:db', user }),
+      customLogin({ host, user, getToken }),
+    ]
+    for (const login of logins) {
+      expect(login).not.toHaveProperty('maxLifetimeSecs')
+      expect(drawLifetimeSecs(login)).toBe(Infinity)
+    }
+    expect(customLogin({ host, user, getToken, maxLifetimeSecs: 60 }).maxLifetimeSecs).toBe(60)
   })
 })
 

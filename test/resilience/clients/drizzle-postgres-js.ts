@@ -7,7 +7,7 @@ import {
   type DrizzleTransaction,
 } from '../../../adapters/drizzle-postgres-js.js'
 import { note } from './drizzle-schema.js'
-import { sqlOptions } from './postgres-js.js'
+import { reserve, sqlOptions } from './postgres-js.js'
 import type { ResilientClient, Statements, TransactionStatements } from './resilient-client.js'
 
 export const client: ResilientClient = {
@@ -26,11 +26,12 @@ export const client: ResilientClient = {
             }),
           ownTransaction: (work) =>
             db.transaction((transaction) => work(inTransaction(transaction))),
+          hold: () => reserve(db.$client),
           close: () => db.$client.end({ timeout: 1 }),
         }
       },
       own: 'protected',
-      replacesBusy: true,
+      retiresIdle: true,
       reopensEarly: true,
     },
   ],

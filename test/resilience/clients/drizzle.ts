@@ -7,6 +7,7 @@ import {
   type DrizzleTransaction,
 } from '../../../adapters/drizzle.js'
 import { note } from './drizzle-schema.js'
+import { holdClient } from './pg.js'
 import type { ResilientClient, Statements, TransactionStatements } from './resilient-client.js'
 
 export const client: ResilientClient = {
@@ -25,11 +26,12 @@ export const client: ResilientClient = {
             }),
           ownTransaction: (work) =>
             db.transaction((transaction) => work(inTransaction(transaction))),
+          hold: () => holdClient(db.$client),
           close: () => db.$client.end(),
         }
       },
       own: 'protected',
-      replacesBusy: true,
+      retiresIdle: true,
       reopensEarly: false,
     },
   ],

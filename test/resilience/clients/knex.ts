@@ -1,5 +1,6 @@
 /** Opens Knex for the resilience tests. */
 import knex, { type Knex } from 'knex'
+import type { ClientBase } from 'pg'
 import { knexConfig, knexConnection, knexTransaction } from '../../../adapters/knex.js'
 import type {
   OpenClient,
@@ -15,7 +16,7 @@ export const client: ResilientClient = {
       name: 'knexConfig',
       open: (login, { poolSize }) => openKnex(knex(knexConfig(login, ownConfig(poolSize)))),
       own: 'survives',
-      replacesBusy: true,
+      retiresIdle: false,
       reopensEarly: false,
     },
     {
@@ -30,7 +31,7 @@ export const client: ResilientClient = {
           }),
         ),
       own: 'survives',
-      replacesBusy: false,
+      retiresIdle: false,
       reopensEarly: false,
     },
   ],
@@ -52,6 +53,14 @@ function openKnex(db: Knex): OpenClient {
       }),
     ownTransaction: (work) => db.transaction((transaction) => work(inTransaction(transaction))),
     transactionWithin: (own, work) => knexTransaction(own as Knex.Transaction, work),
+    hold: async () => {
+      const { client: pooled } = db as { client: Knex.Client }
+      const connection = (await pooled.acquireConnection()) as ClientBase
+      return {
+        run: async (text) => (await connection.query<Record<string, unknown>>(text)).rows,
+        release: async () => void pooled.releaseConnection(connection),
+      }
+    },
     close: () => db.destroy(),
   }
 }

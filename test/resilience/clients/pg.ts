@@ -1,7 +1,7 @@
 /** Opens pg for the resilience tests. */
 import { Pool, type ClientBase } from 'pg'
 import { createPool, pgConfig, pgTransaction } from '../../../adapters/pg.js'
-import type { OpenClient, ResilientClient, Statements } from './resilient-client.js'
+import type { HeldConnection, OpenClient, ResilientClient, Statements } from './resilient-client.js'
 
 export const client: ResilientClient = {
   name: 'pg',
@@ -10,7 +10,7 @@ export const client: ResilientClient = {
       name: 'createPool',
       open: (login, { poolSize }) => openPool(createPool(login, { max: poolSize })),
       own: 'none',
-      replacesBusy: true,
+      retiresIdle: true,
       reopensEarly: false,
     },
     {
@@ -22,7 +22,7 @@ export const client: ResilientClient = {
         return openPool(pool)
       },
       own: 'none',
-      replacesBusy: true,
+      retiresIdle: true,
       reopensEarly: false,
     },
   ],
@@ -36,8 +36,14 @@ function openPool(pool: Pool): OpenClient {
         ...(isolation === undefined ? {} : { isolationLevel: isolation }),
         ...retry,
       }),
+    hold: () => holdClient(pool),
     close: () => pool.end(),
   }
+}
+
+export async function holdClient(pool: Pool): Promise<HeldConnection> {
+  const client = await pool.connect()
+  return { run: statementsOn(client).run, release: async () => client.release() }
 }
 
 function statementsOn(target: Pool | ClientBase): Statements {

@@ -2,6 +2,7 @@
 import postgres, { type ISql, type Options, type Sql, type TransactionSql } from 'postgres'
 import { createSql, postgresOptions, sqlTransaction } from '../../../adapters/postgres-js.js'
 import type {
+  HeldConnection,
   OpenClient,
   ResilientClient,
   Statements,
@@ -15,7 +16,7 @@ export const client: ResilientClient = {
       name: 'createSql',
       open: (login, { poolSize }) => openSql(createSql(login, sqlOptions(poolSize))),
       own: 'protected',
-      replacesBusy: true,
+      retiresIdle: true,
       reopensEarly: true,
     },
     {
@@ -23,7 +24,7 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) =>
         openSql(postgres(postgresOptions(login, sqlOptions(poolSize)))),
       own: 'none',
-      replacesBusy: true,
+      retiresIdle: true,
       reopensEarly: true,
     },
   ],
@@ -43,8 +44,14 @@ function openSql(sql: Sql): OpenClient {
       }),
     ownTransaction: async <T>(work: (statements: TransactionStatements) => Promise<T>) =>
       (await sql.begin((transaction) => work(inTransaction(transaction)))) as T,
+    hold: () => reserve(sql),
     close: () => sql.end({ timeout: 1 }),
   }
+}
+
+export async function reserve(sql: Sql): Promise<HeldConnection> {
+  const reserved = await sql.reserve()
+  return { run: statementsOn(reserved).run, release: async () => reserved.release() }
 }
 
 function inTransaction(transaction: TransactionSql): TransactionStatements {

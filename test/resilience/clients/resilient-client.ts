@@ -15,8 +15,8 @@ export interface ClientEntry {
   open(login: Login, settings: OpenSettings): OpenClient
   /** What becomes of the client's own managed transaction when its connection dies. */
   readonly own: OwnTransactions
-  /** Whether a connection that is in use all the time is replaced, too. A hook alone has no say in the pool. */
-  readonly replacesBusy: boolean
+  /** Whether the pool ends an idle connection at its age; or else at its own idle timeout, and when it would hand it out. */
+  readonly retiresIdle: boolean
   /** Whether its pool gives the place of a dead connection away while the transaction on it still runs. */
   readonly reopensEarly: boolean
 }
@@ -64,5 +64,13 @@ export interface OpenClient extends Statements {
   ownTransaction?<T>(work: Work<T>): Promise<T>
   /** Our transaction function, called with something inside of an open transaction of the client. */
   transactionWithin?(own: unknown, work: () => Promise<void>): Promise<void>
+  /** Takes a connection out of the pool, by the client's own means. */
+  hold(): Promise<HeldConnection>
   close(): Promise<void>
+}
+
+/** A connection that the application has until it gives it back. */
+export interface HeldConnection {
+  run(text: string): Promise<Record<string, unknown>[]>
+  release(): Promise<void>
 }

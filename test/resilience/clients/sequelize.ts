@@ -1,4 +1,5 @@
 /** Opens Sequelize 6 for the resilience tests. */
+import type { ClientBase } from 'pg'
 import {
   DataTypes,
   Sequelize,
@@ -28,7 +29,7 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) =>
         openSequelize(new Sequelize(sequelizeOptions(login, ownOptions(poolSize)))),
       own: 'survives',
-      replacesBusy: true,
+      retiresIdle: false,
       reopensEarly: false,
     },
     {
@@ -40,7 +41,7 @@ export const client: ResilientClient = {
         return openSequelize(new Sequelize(options))
       },
       own: 'survives',
-      replacesBusy: false,
+      retiresIdle: false,
       reopensEarly: false,
     },
   ],
@@ -74,6 +75,15 @@ function openSequelize(sequelize: Sequelize): OpenClient {
       sequelize.transaction((transaction) => work(inTransaction(sequelize, Note, transaction))),
     transactionWithin: (own, work) =>
       sequelizeTransaction(sequelize, work, { transaction: own as Transaction }),
+    hold: async () => {
+      const { connectionManager } = sequelize
+      const connection = await connectionManager.getConnection({ type: 'write' })
+      return {
+        run: async (text) =>
+          (await (connection as ClientBase).query<Record<string, unknown>>(text)).rows,
+        release: async () => connectionManager.releaseConnection(connection),
+      }
+    },
     close: () => sequelize.close(),
   }
 }

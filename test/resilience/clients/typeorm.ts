@@ -21,7 +21,7 @@ export const client: ResilientClient = {
           ),
         ),
       own: 'survives, but for late statements',
-      replacesBusy: true,
+      retiresIdle: true,
       reopensEarly: false,
     },
   ],
@@ -79,6 +79,13 @@ function openDataSource(dataSource: DataSource): OpenClient {
       }),
     ownTransaction: async (work) =>
       (await ready()).transaction((manager) => work(inTransaction(manager))),
+    hold: async () => {
+      const runner = (await ready()).createQueryRunner()
+      return {
+        run: (text) => runner.query(text) as Promise<Record<string, unknown>[]>,
+        release: () => runner.release(),
+      }
+    },
     close: async () => {
       if (dataSource.isInitialized) await dataSource.destroy()
     },

@@ -1,4 +1,5 @@
-/** Connections are replaced at an age, each at its own, in use or idle, and never in the middle of a transaction. */
+/** Connections are replaced at an age, each at its own, in the pool: never one that the application holds. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { collectEvents, type CollectedEvents } from '../../core/support/collect-events.js'
 import type { Statements } from '../clients/resilient-client.js'
 import { occupy } from '../occupy.js'
@@ -6,7 +7,7 @@ import type { SectionContext } from '../section-context.js'
 import { until } from '../until.js'
 
 const LIFETIME_MS = 1_000
-/** The longest that an idle connection lives beyond its lifetime: until it has been quiet for a tenth of it, looked at that often. */
+/** Time in which a timer of that lifetime has run. */
 const BEYOND_MS = 300
 
 export function describeLifetimes({ connect, entry, rig }: SectionContext): void {
@@ -26,13 +27,16 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     await occupy(client, 3)
     const { connectionsOpened } = login.stats()
     expect(connectionsOpened).toBeGreaterThanOrEqual(3)
-    await until('all connections to retire', () => login.stats().connectionsOpen === 0)
+    if (entry.retiresIdle)
+      await until('all connections to retire', () => login.stats().connectionsOpen === 0)
+    else await pause(LIFETIME_MS)
+    await occupy(client, 3)
+    await until('the old connections to be gone', () => login.stats().connectionsOpen === 3)
     const ages = retirements().map(({ ageMs }) => ageMs)
     expect(ages).toHaveLength(connectionsOpened)
     expect(new Set(ages).size).toBeGreaterThan(1)
     // In good order: neither side broke anything off.
     expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
-    await occupy(client, 3)
     expect(login.stats()).toMatchObject({ connectionsOpened: connectionsOpened + 3 })
   })
 
@@ -49,9 +53,9 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
       await statements.insert(1)
     })
     expect(await rig().notes()).toEqual([1])
-    await until('the connection to retire', () => login.stats().connectionsOpen === 0)
-    expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
+    expect(login.stats().connectionsOpened).toBeGreaterThan(1)
+    expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
   })
 
   it('lets a transaction that does nothing for a while end on its connection', async () => {
@@ -67,6 +71,28 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     })
   })
 
+  it('leaves a connection that the application holds, with the state of its session, and replaces it afterwards', async () => {
+    const { login, client } = connect({ maxLifetimeSecs: 1 })
+    const held = await client.hold()
+    for (const statement of SESSION_STATE) await held.run(statement)
+    const backend = await backendOf(held)
+    await pause(LIFETIME_MS + BEYOND_MS)
+    expect(await backendOf(held)).toBe(backend)
+    expect(await held.run('SELECT pg_listening_channels() AS channel')).toEqual([
+      { channel: 'jobs' },
+    ])
+    expect(await held.run(LOCKS_HELD)).toEqual([{ held: 1 }])
+    expect(await held.run('SHOW lock_timeout')).toEqual([{ lock_timeout: '4711ms' }])
+    expect(await held.run('SELECT id FROM pg_temp.kept')).toEqual([{ id: 1 }])
+    expect(await held.run('FETCH ALL FROM counted')).toEqual([{ n: 1 }, { n: 2 }])
+    await held.release()
+    for (let query = 1; query <= 20; query++)
+      expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
+    expect(await backendOf(client)).not.toBe(backend)
+    await until('the old connection to be gone', () => login.stats().connectionsOpen === 1)
+    expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
+  })
+
   it('fails no query when the server has ended the sessions of an idle pool', async () => {
     const { login, client } = connect({}, 3)
     await occupy(client, 3)
@@ -75,8 +101,6 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     rig().gateway.faults.endSessionsAt(undefined)
     await occupy(client, 3)
   })
-
-  if (!entry.replacesBusy) return
 
   it('replaces connections that are in use all the time, before the server ends them', async () => {
     rig().gateway.faults.endSessionsAt(2 * LIFETIME_MS)
@@ -100,7 +124,21 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
   })
 }
 
-async function backendOf(statements: Statements): Promise<unknown> {
+/** What a session has outside of a transaction, one of each kind. */
+const SESSION_STATE = [
+  'LISTEN jobs',
+  'SELECT pg_advisory_lock(4712)',
+  "SET lock_timeout = '4711ms'",
+  'CREATE TEMPORARY TABLE kept AS SELECT 1 AS id',
+  'BEGIN',
+  'DECLARE counted CURSOR WITH HOLD FOR SELECT n::int FROM generate_series(1, 2) AS n',
+  'COMMIT',
+]
+
+const LOCKS_HELD =
+  "SELECT count(*)::int AS held FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+
+async function backendOf(statements: Pick<Statements, 'run'>): Promise<unknown> {
   const [row] = await statements.run('SELECT pg_backend_pid() AS pid')
   return row?.['pid']
 }

@@ -58,7 +58,6 @@ describe('a login of cloudSql', () => {
       database: 'postgres',
       user: undefined,
       tls: { servername: HOST },
-      maxLifetimeSecs: 3_300,
     })
     expect(login).not.toHaveProperty('region')
   })

@@ -25,7 +25,6 @@ describe('a login of entra', () => {
       database: 'postgres',
       user: undefined,
       tls: { servername: HOST, rejectUnauthorized: true },
-      maxLifetimeSecs: 3_300,
     })
     expect(login).not.toHaveProperty('region')
     expect(login.tls).not.toHaveProperty('ca')
