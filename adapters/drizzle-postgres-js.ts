@@ -1,5 +1,4 @@
 /** Logins for Drizzle on Postgres.js. */
-import type { DrizzleConfig } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { Options, PostgresType, Sql } from 'postgres'
@@ -8,13 +7,51 @@ import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import type { Login } from '../core/login.js'
+import { invalidOption } from '../core/options/check.js'
 import { createSql } from './postgres-js.js'
 
+/** What the type of a database is made of: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
+export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>
+
+/** What it is made of where none is given. */
+export type NoDrizzleSchema = SchemaOf<PostgresJsDatabase>
+
+type SchemaOf<TDatabase> = TDatabase extends PostgresJsDatabase<infer TSchema> ? TSchema : never
+
+/** Drizzle's own configuration for a client that it is given, whatever its version has there. */
+type OwnConfig =
+  Parameters<typeof drizzle> extends infer TParameters
+    ? TParameters extends [unknown, infer TConfig]
+      ? TConfig
+      : never
+    : never
+
+/** Where that has the schema, or the relations. */
+type SchemaOption = Extract<keyof OwnConfig, 'schema' | 'relations'>
+
 /** Drizzle's own configuration, with `connection` for Postgres.js as in `drizzle({ connection })`. */
-export type DrizzleClientConfig<TSchema extends Record<string, unknown>> =
-  DrizzleConfig<TSchema> & {
-    connection?: Options<Record<string, PostgresType>>
-  }
+export type DrizzleClientConfig<TSchema extends DrizzleSchema> = Omit<OwnConfig, SchemaOption> & {
+  [Name in SchemaOption]?: TSchema
+} & { connection?: Options<Record<string, PostgresType>> }
+
+/** A Drizzle database on Postgres.js. */
+export type DrizzleDatabase<TSchema extends DrizzleSchema = NoDrizzleSchema> =
+  PostgresJsDatabase<TSchema> & { $client: Sql }
+
+/** What `drizzleTransaction` needs of a database: that of `drizzleClient`, and whatever is made of it, such as by `withReplicas()`. */
+export interface DrizzleTransactions {
+  transaction(work: never, config?: PgTransactionConfig): Promise<unknown>
+  $client: Sql
+}
+
+/** The transaction that Drizzle gives to a function, such as `DrizzleTransaction<typeof db>`. */
+export type DrizzleTransaction<TDatabase extends DrizzleTransactions = DrizzleDatabase> =
+  TDatabase['transaction'] extends (
+    work: (transaction: infer TTransaction) => Promise<never>,
+    ...config: never
+  ) => unknown
+    ? TTransaction
+    : never
 
 /**
  * Returns a Drizzle database on Postgres.js whose every physical connection logs in with a token of its own. Postgres.js is
@@ -24,47 +61,53 @@ export type DrizzleClientConfig<TSchema extends Record<string, unknown>> =
  *
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login has already
  */
-export function drizzleClient<TSchema extends Record<string, unknown> = Record<string, never>>(
+export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
   login: Login,
   config: DrizzleClientConfig<TSchema> = {},
-): PostgresJsDatabase<TSchema> & { $client: Sql } {
+): DrizzleDatabase<TSchema> {
   checkDriverOptions(login, config, { client: 'socket' })
-  const { connection = {}, ...drizzleConfig } = config
-  return drizzle({
-    ...(drizzleConfig as DrizzleConfig<TSchema>),
-    client: createSql(login, connection) as Sql,
-  })
+  const { connection = {}, ...own } = config
+  const client = createSql(login, connection) as Sql
+  const db = drizzle({ ...own, client }) as DrizzleDatabase<TSchema>
+  // A property of its own, so that a copy by `{ ...db }` has it, too.
+  db.transaction = db.transaction.bind(db)
+  return db
 }
 
-/** The transaction that Drizzle gives to a function. */
-export type DrizzleTransaction<TSchema extends Record<string, unknown>> = Parameters<
-  Parameters<PostgresJsDatabase<TSchema>['transaction']>[0]
->[0]
-
 /**
- * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict.
+ * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict. On a database with read replicas it runs on
+ * the primary.
  *
  * Exported from `'pg-iam/drizzle-postgres-js'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
  * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
  *
+ * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
  * @param options those of `db.transaction()`, and those of the retry
  */
-export function drizzleTransaction<
-  T,
-  TSchema extends Record<string, unknown> = Record<string, never>,
->(
-  db: PostgresJsDatabase<TSchema> & { $client: Sql },
-  fn: (transaction: DrizzleTransaction<TSchema>) => Promise<T>,
+export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
+  db: TDatabase,
+  fn: (transaction: DrizzleTransaction<TDatabase>) => Promise<T>,
   options: PgTransactionConfig & RetryOptions = {},
 ): Promise<T> {
   const { retry, own } = splitRetryOptions(options)
+  const config = Object.keys(own).length === 0 ? undefined : own
+  const isNested = 'rollback' in db
+  const client = isNested ? undefined : clientOf(db)
   return runTransaction({
-    client: db,
-    login: loginOfFactory((db.$client.options as { socket?: unknown }).socket),
+    // Databases that are made of one another have the same client.
+    client: client ?? db,
+    login: loginOfFactory((client?.options as { socket?: unknown } | undefined)?.socket),
+    isNested,
     retry,
     fn,
-    attempt: (work) => db.transaction(work, Object.keys(own).length === 0 ? undefined : own),
+    attempt: (work) => db.transaction(work as never, config) as Promise<T>,
   })
+}
+
+function clientOf(db: DrizzleTransactions): Sql {
+  const { $client, transaction } = db as Partial<DrizzleTransactions>
+  if ($client !== undefined && typeof transaction === 'function') return $client
+  throw invalidOption('db', 'a Drizzle database, such as drizzleClient() returns', db)
 }

@@ -1,5 +1,4 @@
 /** Logins for Drizzle on pg. */
-import type { DrizzleConfig } from 'drizzle-orm'
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres'
 import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { Pool, PoolConfig } from 'pg'
@@ -8,22 +7,52 @@ import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import type { Login } from '../core/login.js'
-import { runOnPool } from './drizzle/run-on-pool.js'
+import { invalidOption } from '../core/options/check.js'
+import { onLentConnection } from './drizzle/lent-connection.js'
 import { createPool } from './pg.js'
 
+/** What the type of a database is made of: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
+export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>
+
+/** What it is made of where none is given. */
+export type NoDrizzleSchema = SchemaOf<NodePgDatabase>
+
+type SchemaOf<TDatabase> = TDatabase extends NodePgDatabase<infer TSchema> ? TSchema : never
+
+/** Drizzle's own configuration for a pool that it is given, whatever its version has there. */
+type OwnConfig =
+  Parameters<typeof drizzle> extends infer TParameters
+    ? TParameters extends [unknown, infer TConfig]
+      ? TConfig
+      : never
+    : never
+
+/** Where that has the schema, or the relations. */
+type SchemaOption = Extract<keyof OwnConfig, 'schema' | 'relations'>
+
 /** Drizzle's own configuration, with `connection` for the pool as in `drizzle({ connection })`. */
-export type DrizzleClientConfig<TSchema extends Record<string, unknown>> =
-  DrizzleConfig<TSchema> & { connection?: PoolConfig }
+export type DrizzleClientConfig<TSchema extends DrizzleSchema> = Omit<OwnConfig, SchemaOption> & {
+  [Name in SchemaOption]?: TSchema
+} & { connection?: PoolConfig }
 
 /** A Drizzle database on a pool. */
-export type DrizzleDatabase<TSchema extends Record<string, unknown>> = NodePgDatabase<TSchema> & {
+export type DrizzleDatabase<TSchema extends DrizzleSchema = NoDrizzleSchema> =
+  NodePgDatabase<TSchema> & { $client: Pool }
+
+/** What `drizzleTransaction` needs of a database: that of `drizzleClient`, and whatever is made of it, such as by `withReplicas()`. */
+export interface DrizzleTransactions {
+  transaction(work: never, config?: PgTransactionConfig): Promise<unknown>
   $client: Pool
 }
 
-/** The transaction that Drizzle gives to a function. */
-export type DrizzleTransaction<TSchema extends Record<string, unknown>> = Parameters<
-  Parameters<NodePgDatabase<TSchema>['transaction']>[0]
->[0]
+/** The transaction that Drizzle gives to a function, such as `DrizzleTransaction<typeof db>`. */
+export type DrizzleTransaction<TDatabase extends DrizzleTransactions = DrizzleDatabase> =
+  TDatabase['transaction'] extends (
+    work: (transaction: infer TTransaction) => Promise<never>,
+    ...config: never
+  ) => unknown
+    ? TTransaction
+    : never
 
 /**
  * Returns a Drizzle database on a `pg.Pool` whose every physical connection logs in with a token of its own. The pool is
@@ -36,46 +65,57 @@ export type DrizzleTransaction<TSchema extends Record<string, unknown>> = Parame
  *
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login has already
  */
-export function drizzleClient<TSchema extends Record<string, unknown> = Record<string, never>>(
+export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
   login: Login,
   config: DrizzleClientConfig<TSchema> = {},
 ): DrizzleDatabase<TSchema> {
   checkDriverOptions(login, config, { client: 'socket' })
-  const { connection = {}, ...drizzleConfig } = config
-  const db = drizzle({
-    ...(drizzleConfig as DrizzleConfig<TSchema>),
-    client: createPool(login, connection),
-  })
-  db.transaction = (work, options) => runOnPool(db, work, options)
+  const { connection = {}, ...own } = config
+  const client = createPool(login, connection)
+  const db = drizzle({ ...own, client }) as DrizzleDatabase<TSchema>
+  const transaction = db.transaction.bind(db)
+  // A property of its own, so that a copy by `{ ...db }`, which `withReplicas()` of 0.44 and 0.45 makes, has it, too.
+  db.transaction = (work, options) =>
+    onLentConnection(client, work, (lent) => transaction(lent, options))
   return db
 }
 
 /**
- * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict.
+ * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict. On a database with read replicas it runs on
+ * the primary.
  *
  * Exported from `'pg-iam/drizzle'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
  * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
  *
+ * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
  * @param options those of `db.transaction()`, and those of the retry
  */
-export function drizzleTransaction<
-  T,
-  TSchema extends Record<string, unknown> = Record<string, never>,
->(
-  db: DrizzleDatabase<TSchema>,
-  fn: (transaction: DrizzleTransaction<TSchema>) => Promise<T>,
+export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
+  db: TDatabase,
+  fn: (transaction: DrizzleTransaction<TDatabase>) => Promise<T>,
   options: PgTransactionConfig & RetryOptions = {},
 ): Promise<T> {
   const { retry, own } = splitRetryOptions(options)
   // Drizzle writes what it is given behind BEGIN, so an empty object would be a syntax error there.
   const config = Object.keys(own).length === 0 ? undefined : own
+  const isNested = 'rollback' in db
+  const pool = isNested ? undefined : poolOf(db)
   return runTransaction({
-    client: db,
-    login: loginOfFactory(db.$client.options.stream),
+    // Databases that are made of one another have the same pool.
+    client: pool ?? db,
+    login: loginOfFactory(pool?.options.stream),
+    isNested,
     retry,
     fn,
-    attempt: (work) => runOnPool(db, work, config),
+    attempt: (work) =>
+      onLentConnection(pool!, work, (lent) => db.transaction(lent as never, config) as Promise<T>),
   })
+}
+
+function poolOf(db: DrizzleTransactions): Pool {
+  const { $client, transaction } = db as Partial<DrizzleTransactions>
+  if ($client !== undefined && typeof transaction === 'function') return $client
+  throw invalidOption('db', 'a Drizzle database on a pool, such as drizzleClient() returns', db)
 }

@@ -1,6 +1,6 @@
-import { eq } from 'drizzle-orm'
-import { integer, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
-import { drizzleClient } from '../../adapters/drizzle-postgres-js.js'
+import { eq, sql } from 'drizzle-orm'
+import { integer, pgTable, text, timestamp, withReplicas } from 'drizzle-orm/pg-core'
+import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle-postgres-js.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { drizzlePostgresJsDriver } from './drivers/drizzle-postgres-js.js'
@@ -30,6 +30,21 @@ describe('drizzleClient on Postgres.js', () => {
     await db.insert(event).values({ id: 1, at })
     expect(await db.select().from(event)).toEqual([{ id: 1, at }])
     await db.$client.end()
+  })
+
+  it('runs a transaction of copies and of replicated databases on the client of the primary', async () => {
+    const [primary, replica] = [server().login(), server().login()]
+    const db = drizzleClient(primary, { connection: { max: 1 } })
+    const other = drizzleClient(replica)
+    for (const each of [withReplicas(db, [other]), { ...db } as typeof db]) {
+      const rows = await drizzleTransaction(each, (transaction) =>
+        transaction.execute(sql`SELECT 1 AS one`),
+      )
+      expect([...rows]).toEqual([{ one: 1 }])
+    }
+    expect(primary.stats().connectionsOpened).toBe(1)
+    expect(replica.stats().connectionsOpened).toBe(0)
+    await Promise.all([db, other].map(({ $client }) => $client.end()))
   })
 
   it('refuses a URL as connection', () => {

@@ -1,6 +1,9 @@
 import { eq, sql } from 'drizzle-orm'
-import { integer, pgTable, text } from 'drizzle-orm/pg-core'
-import { drizzleClient } from '../../adapters/drizzle.js'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { integer, pgTable, text, withReplicas } from 'drizzle-orm/pg-core'
+import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle.js'
+import { createPool } from '../../adapters/pg.js'
+import { sqlStateOf } from '../../core/conflict/is-occ-conflict.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
@@ -39,6 +42,60 @@ describe('drizzleClient on pg', () => {
     expect(rows).toEqual([{ id: 2 }])
     expect(login.stats().tokensMade).toBe(1)
     await db.$client.end()
+  })
+
+  it('runs a transaction of copies and of replicated databases on the pool of the primary', async () => {
+    const [primary, replica] = [server().login(), server().login()]
+    const db = drizzleClient(primary, { connection: { max: 1 } })
+    const replicated = withReplicas(db, [drizzleClient(replica)])
+    for (const each of [replicated, { ...db } as typeof db]) {
+      const rows = await drizzleTransaction(each, async (transaction) => {
+        await transaction.execute(sql`SET TRANSACTION READ WRITE`)
+        return (await transaction.execute(sql`SELECT 1 AS one`)).rows
+      })
+      expect(rows).toEqual([{ one: 1 }])
+    }
+    expect(primary.stats().connectionsOpened).toBe(1)
+    expect(replica.stats().connectionsOpened).toBe(0)
+    await db.$client.end()
+  })
+
+  it('knows a call within a transaction of the same pool, whichever database it names', async () => {
+    const db = drizzleClient(server().login(), { connection: { max: 1 } })
+    const nested = expect.objectContaining({ code: 'ERR_TRANSACTION_NESTED' }) as unknown
+    const within = drizzleTransaction(db, () =>
+      rejectionOf(drizzleTransaction(withReplicas(db, [db]), async () => 1)),
+    )
+    expect(await within).toEqual(nested)
+    const own = db.transaction((transaction) =>
+      rejectionOf(drizzleTransaction(transaction as never, async () => 1)),
+    )
+    expect(await own).toEqual(nested)
+    await db.$client.end()
+  })
+
+  it('gives the connection back where BEGIN fails, also on a database that Drizzle made of a pool', async () => {
+    const login = server().login()
+    const made = drizzle({ client: createPool(login, { max: 1 }) })
+    const bad: object = { isolationLevel: 'none' }
+    for (const db of [drizzleClient(login, { connection: { max: 1 } }), made]) {
+      for (let time = 1; time <= 2; time++)
+        expect(sqlStateOf(await rejectionOf(drizzleTransaction(db, async () => 1, bad)))).toBe(
+          '42601',
+        )
+      expect((await db.execute(sql`SELECT 1 AS one`)).rows).toEqual([{ one: 1 }])
+      const lent = await db.$client.connect()
+      lent.release()
+      await db.$client.end()
+    }
+  })
+
+  it('refuses what is no database', () => {
+    const copy: object = { ...drizzle({ client: createPool(server().login()) }) }
+    for (const db of [{}, copy])
+      expect(() => drizzleTransaction(db as never, async () => 1)).toThrow(
+        expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
+      )
   })
 
   it('refuses a connection string as connection', () => {

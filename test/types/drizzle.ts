@@ -1,8 +1,12 @@
 /** User code for Drizzle on pg compiles without a cast. Nothing here runs. */
 import { eq } from 'drizzle-orm'
-import { integer, pgTable, text } from 'drizzle-orm/pg-core'
+import { integer, pgTable, text, withReplicas } from 'drizzle-orm/pg-core'
 import type { Pool } from 'pg'
-import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle.js'
+import {
+  drizzleClient,
+  drizzleTransaction,
+  type DrizzleTransaction,
+} from '../../adapters/drizzle.js'
 import { login } from './login.js'
 
 const note = pgTable('note', { id: integer().primaryKey(), body: text() })
@@ -19,8 +23,19 @@ export async function work(): Promise<string | null | undefined> {
     await transaction.query.note.findMany()
     return 1
   })
-  return count === 1 ? found?.body : undefined
+  const replicated = withReplicas(db, [db])
+  const notes: number = await drizzleTransaction(replicated, countNotes, {
+    accessMode: 'read only',
+  })
+  return count === notes ? found?.body : undefined
 }
+
+async function countNotes(transaction: DrizzleTransaction<typeof db>): Promise<number> {
+  return (await transaction.query.note.findMany()).length
+}
+
+// @ts-expect-error a transaction is no database
+void db.transaction(async (transaction) => drizzleTransaction(transaction, async () => 1))
 
 // @ts-expect-error no schema was given
 void plain.query.note

@@ -38,7 +38,7 @@ export const client: ResilientClient = {
 }
 
 function inTransaction(
-  transaction: DrizzleTransaction<Record<string, never>>,
+  transaction: DrizzleTransaction,
 ): TransactionStatements {
   return {
     ...statementsOn(transaction),

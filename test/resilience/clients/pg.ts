@@ -42,8 +42,8 @@ function openPool(pool: Pool): OpenClient {
 }
 
 export async function holdClient(pool: Pool): Promise<HeldConnection> {
-  const client = await pool.connect()
-  return { run: statementsOn(client).run, release: async () => client.release() }
+  const lent = await pool.connect()
+  return { run: statementsOn(lent).run, release: async () => lent.release() }
 }
 
 function statementsOn(target: Pool | ClientBase): Statements {
