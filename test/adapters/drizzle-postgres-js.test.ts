@@ -36,7 +36,7 @@ describe('drizzleClient on Postgres.js', () => {
     const [primary, replica] = [server().login(), server().login()]
     const db = drizzleClient(primary, { connection: { max: 1 } })
     const other = drizzleClient(replica)
-    for (const each of [withReplicas(db, [other]), { ...db } as typeof db]) {
+    for (const each of [withReplicas(db, [other]), Object.assign({}, db)]) {
       const rows = await drizzleTransaction(each, (transaction) =>
         transaction.execute(sql`SELECT 1 AS one`),
       )

@@ -48,7 +48,7 @@ describe('drizzleClient on pg', () => {
     const [primary, replica] = [server().login(), server().login()]
     const db = drizzleClient(primary, { connection: { max: 1 } })
     const replicated = withReplicas(db, [drizzleClient(replica)])
-    for (const each of [replicated, { ...db } as typeof db]) {
+    for (const each of [replicated, Object.assign({}, db)]) {
       const rows = await drizzleTransaction(each, async (transaction) => {
         await transaction.execute(sql`SET TRANSACTION READ WRITE`)
         return (await transaction.execute(sql`SELECT 1 AS one`)).rows
@@ -91,7 +91,7 @@ describe('drizzleClient on pg', () => {
   })
 
   it('refuses what is no database', () => {
-    const copy: object = { ...drizzle({ client: createPool(server().login()) }) }
+    const copy = Object.assign({}, drizzle({ client: createPool(server().login()) }))
     for (const db of [{}, copy])
       expect(() => drizzleTransaction(db as never, async () => 1)).toThrow(
         expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
