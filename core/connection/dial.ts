@@ -6,6 +6,7 @@ import type { Address } from '../login.js'
 import { isIpAddress } from '../options/ip-address.js'
 import { sslRequestPacket } from '../wire/startup-packet.js'
 import { secureContext } from '../tls/secure-context.js'
+import { identityError } from '../tls/server-identity.js'
 import type { TlsNegotiation, VerifiedTls } from '../tls/verified-tls.js'
 
 export interface DialSettings {
@@ -64,6 +65,7 @@ function tlsSettings(
     // The identity check uses `servername`, else `host`; only DNS names may be sent as SNI (RFC 6066, section 3), no IP addresses
     // and no connection names of Cloud SQL.
     host: tls.servername,
+    checkServerIdentity: (_host, certificate) => identityError(tls.servername, certificate),
     ...(isDnsName(tls.servername) ? { servername: tls.servername } : {}),
     // PostgreSQL refuses direct TLS without this protocol name.
     ...(negotiation === 'direct' ? { ALPNProtocols: ['postgresql'] } : {}),

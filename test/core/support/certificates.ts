@@ -13,8 +13,10 @@ export interface Authority {
   ca: string
   /** A certificate for all of `names`, which are host names or IP addresses. */
   issue(...names: string[]): Promise<KeyPair>
-  /** A certificate with a common name only, as those of Cloud SQL that are older than names of hosts. */
-  issueNamed(commonName: string): Promise<KeyPair>
+  /** A certificate with this common name, as those of Cloud SQL; older ones hold no other name. */
+  issueNamed(commonName: string, ...names: string[]): Promise<KeyPair>
+  /** A certificate with this common name that ended yesterday. */
+  issueEnded(commonName: string): Promise<KeyPair>
 }
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
@@ -43,7 +45,11 @@ export async function createAuthority(name = 'Test authority'): Promise<Authorit
     webcrypto,
   )
   let serial = 1
-  const issue = async (commonName: string, names: readonly string[]): Promise<KeyPair> => {
+  const issue = async (
+    commonName: string,
+    names: readonly string[],
+    { notBefore, notAfter } = validity,
+  ): Promise<KeyPair> => {
     const leaf = await generateKeys()
     const alternativeNames = new x509.SubjectAlternativeNameExtension(
       names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
@@ -51,9 +57,10 @@ export async function createAuthority(name = 'Test authority'): Promise<Authorit
     const issued = await x509.X509CertificateGenerator.create(
       {
         serialNumber: (++serial).toString(16).padStart(2, '0'),
-        subject: `CN=${commonName}`,
+        subject: [{ CN: [commonName] }],
         issuer: certificate.subject,
-        ...validity,
+        notBefore,
+        notAfter,
         publicKey: leaf.publicKey,
         signingKey: keys.privateKey,
         signingAlgorithm: ALGORITHM,
@@ -71,7 +78,12 @@ export async function createAuthority(name = 'Test authority'): Promise<Authorit
   return {
     ca: certificate.toString('pem'),
     issue: (...names) => issue('Test server', names),
-    issueNamed: (commonName) => issue(commonName, []),
+    issueNamed: (commonName, ...names) => issue(commonName, names),
+    issueEnded: (commonName) =>
+      issue(commonName, [], {
+        notBefore: new Date(Date.now() - 2 * DAY_MS),
+        notAfter: validity.notBefore,
+      }),
   }
 }
 

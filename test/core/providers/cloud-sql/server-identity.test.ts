@@ -53,6 +53,15 @@ describe('the certificate of a Cloud SQL instance', () => {
     expect(await connect((ca) => ca.issueNamed('shop:orders'), options)).toEqual([false])
   })
 
+  it('with its connection name is verified for that whatever other names it has', async () => {
+    const options = { host: '10.0.0.3', instance: INSTANCE }
+    expect(await connect((ca) => ca.issueNamed('shop:orders', HOST), options)).toEqual([false])
+    const ofDomain = { host: '10.0.0.3', instance: `example.com:${INSTANCE}` }
+    expect(await connect((ca) => ca.issueNamed('example.com:shop:orders'), ofDomain)).toEqual([
+      false,
+    ])
+  })
+
   it('with its DNS name is verified for that, also where the address is one', async () => {
     expect(await connect((ca) => ca.issue(HOST), { host: HOST })).toEqual([HOST])
     const options = { host: '10.0.0.3', tls: { servername: HOST } }
@@ -63,11 +72,35 @@ describe('the certificate of a Cloud SQL instance', () => {
     ['another instance of the project', 'shop:customers', { host: '10.0.0.3', instance: INSTANCE }],
     ['the instance of another project', 'shoe:orders', { host: '10.0.0.3', instance: INSTANCE }],
     ['an instance that is known by its DNS name', 'shop:orders', { host: HOST }],
+    [
+      'a name that ends as the right one',
+      'x:shop:orders',
+      { host: '10.0.0.3', instance: INSTANCE },
+    ],
+    ['any instance', '*', { host: '10.0.0.3', instance: INSTANCE }],
+    ['any instance of the project', 'shop:*', { host: '10.0.0.3', instance: INSTANCE }],
   ])('of %s is not taken', async (_what, commonName, options) => {
     const error = await rejectionOf(connect((ca) => ca.issueNamed(commonName), options))
     expect(error).toMatchObject({
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',
       hint: expect.stringContaining('instance: "PROJECT:REGION:INSTANCE"'),
+    })
+  })
+
+  it('of another instance is not taken for a DNS name that it has', async () => {
+    const options = { host: '10.0.0.3', instance: INSTANCE }
+    const attempt = connect((ca) => ca.issueNamed('shop:customers', HOST), options)
+    expect(await rejectionOf(attempt)).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+  })
+
+  it('that has ended is not taken, and none by an authority that is not trusted', async () => {
+    const options = { host: '10.0.0.3', instance: INSTANCE }
+    const ended = connect((ca) => ca.issueEnded('shop:orders'), options)
+    expect(await rejectionOf(ended)).toMatchObject({ code: 'CERT_HAS_EXPIRED' })
+    const other = await createAuthority('Test authority')
+    const foreign = connect(() => other.issueNamed('shop:orders'), options)
+    expect(await rejectionOf(foreign)).toMatchObject({
+      code: expect.stringMatching(/^(UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE)$/),
     })
   })
 
