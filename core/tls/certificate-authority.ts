@@ -1,5 +1,4 @@
 /** Certificate authorities, given as PEM text or as the path of a PEM file. */
-import { readFileSync } from 'node:fs'
 import { PgIamError } from '../errors.js'
 import { invalidOption, type Check } from '../options/check.js'
 
@@ -36,7 +35,8 @@ function unreadable(name: string, options: { cause?: unknown } = {}): PgIamError
 
 function readPem(path: string, name: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    // Not at import: an ES module that imports `node:fs` loads its streams and promises, too.
+    return process.getBuiltinModule('node:fs').readFileSync(path, 'utf8')
   } catch (cause) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',

@@ -1,5 +1,4 @@
 /** A token: the short-lived string sent as the PostgreSQL password. */
-import { inspect } from 'node:util'
 
 /**
  * The short-lived password of one physical connection. `value` is readable but hidden: it does not appear in
@@ -17,6 +16,12 @@ export interface Token {
 export function createToken(value: string, expiresAt: Date, user?: string): Token {
   return Object.freeze(new IssuedToken(value, expiresAt.getTime(), user))
 }
+
+/**
+ * What `util.inspect` asks for: `util.inspect.custom`. In an ES module `import` of `node:util` reads everything that it exports, and
+ * from Node 22 on that loads `node:net` and `node:worker_threads`.
+ */
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom')
 
 /** Getters of a class are nowhere printed and copied, private fields neither; and a token is made for each connection. */
 class IssuedToken implements Token {
@@ -45,7 +50,7 @@ class IssuedToken implements Token {
     return { expiresAt: this.expiresAt, user: this.user }
   }
 
-  [inspect.custom](): string {
+  [INSPECT](): string {
     return `Token { expires ${Number.isNaN(this.#end) ? 'at an unknown time' : this.expiresAt.toISOString()} }`
   }
 }

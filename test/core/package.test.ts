@@ -36,8 +36,10 @@ describe('the built package', () => {
     'loads none of the slow modules of Node (%s) before a token is signed',
     async (format) => {
       const { result } = await runNode(`
-      const slow = ['net', 'crypto', 'tls', 'dns', 'http']
-      const loaded = () => slow.filter((name) => process.moduleLoadList.includes('NativeModule ' + name))
+      // In an ES module, to import \`node:fs\` or \`node:util\` reads all that they export, and loads what is behind that.
+      const slow = ['net', 'crypto', 'tls', 'dns', 'http', 'stream', 'worker_threads']
+      const before = process.moduleLoadList.map(String)
+      const loaded = () => slow.filter((name) => !before.includes('NativeModule ' + name) && process.moduleLoadList.includes('NativeModule ' + name))
       const pgIam = await import('./dist/${format}/core/index.js')
       const login = pgIam.auroraDsql(${OPTIONS})
       pgIam.rds({ host: 'shop.c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com', user: 'app' })
@@ -49,7 +51,7 @@ describe('the built package', () => {
       pgIam.auroraDsql({ ...${OPTIONS}, connectTo: { host: '::1', port: 1 } })
       console.log(JSON.stringify({ made, signed, address: loaded().includes('net') }))
     `)
-      expect(result).toEqual({ made: [], signed: ['crypto'], address: true })
+      expect(result).toEqual({ made: [], signed: ['crypto', 'stream'], address: true })
     },
   )
 
