@@ -10,6 +10,17 @@ export function isWrongCertificate(error: unknown): boolean {
   return codeOf(error) === 'ERR_TLS_CERT_ALTNAME_INVALID'
 }
 
+/**
+ * Returns what to do about a server whose certificate nobody who is trusted has signed, or `undefined` for another kind of error.
+ *
+ * @param named the authorities of the cloud that are trusted beside Node's, where there are some
+ */
+export function explainUntrusted(error: unknown, host: string, named?: string): string | undefined {
+  if (!isUntrustedCertificate(error)) return undefined
+  const trusted = named === undefined ? "Node's are" : `Node's and ${named} are`
+  return `The certificate of ${host} was signed by an authority that is not trusted here. Give that authority as tls: { ca: 'PATH' }; without tls.ca ${trusted} trusted.`
+}
+
 /** OpenSSL's words, as Node has them in `error.code`. */
 const UNTRUSTED: ReadonlySet<unknown> = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',

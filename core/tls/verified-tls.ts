@@ -15,7 +15,7 @@ import { certificateAuthority } from './certificate-authority.js'
  */
 export interface VerifiedTls {
   readonly rejectUnauthorized: true
-  /** PEM text of the certificate authorities to trust; those that ship with Node when not given. */
+  /** PEM text of the certificate authorities to trust; those of Node and of the cloud when not given. */
   readonly ca?: string
   /** The name that the server's certificate must carry, also sent as SNI. */
   readonly servername: string
@@ -26,7 +26,10 @@ export interface VerifiedTls {
 export type TlsNegotiation = 'postgres' | 'direct'
 
 export interface TlsOptions {
-  /** PEM text, or the path of a PEM file, with the certificate authorities to trust. Default: those that ship with Node. */
+  /**
+   * PEM text, or the path of a PEM file, with the certificate authorities to trust. Default: those that Node trusts, and those that
+   * the documentation of the cloud names, which Node may not ship any more.
+   */
   ca?: string
   /** The name that the server's certificate must carry. Default: `host`. */
   servername?: string

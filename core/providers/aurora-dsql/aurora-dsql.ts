@@ -9,6 +9,7 @@ import {
   type Environment,
 } from '../../options/common-options.js'
 import type { Clock } from '../../tokens/token-source.js'
+import { amazonAuthorities, explainUntrustedAmazon } from '../aws/authorities.js'
 import {
   AWS_CHECKS,
   awsCredentials,
@@ -80,7 +81,18 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
     startupParameters: clusterIdParameters({ ...place, clusterId: options.clusterId }),
     issueToken: dsqlTokenIssuer({ ...place, user, durationSecs, credentials }, clock),
   }))
-  return createLogin({ ...common, provider: 'aurora-dsql', hosts, user, credentials }, clock)
+  return createLogin(
+    {
+      ...common,
+      provider: 'aurora-dsql',
+      hosts,
+      user,
+      credentials,
+      loadAuthorities: () => amazonAuthorities(env),
+      explainFailure: explainUntrustedAmazon,
+    },
+    clock,
+  )
 }
 
 const CHECKS = {

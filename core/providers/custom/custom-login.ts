@@ -8,6 +8,7 @@ import {
   type CommonOptions,
   type Environment,
 } from '../../options/common-options.js'
+import { explainUntrusted } from '../../tls/certificate-errors.js'
 import { createRefusedTokens } from '../../tokens/refused-tokens.js'
 import type { Clock } from '../../tokens/token-source.js'
 import { commonSettings } from '../common-settings.js'
@@ -75,6 +76,7 @@ export function createCustomLogin(
       hosts,
       tokensAre: 'got',
       tokensArePasswords: true,
+      explainFailure: explainUntrusted,
       // A token that nobody shares has not been refused for its age.
       ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
     },

@@ -14,6 +14,7 @@ import {
 import { createRefusedTokens } from '../../tokens/refused-tokens.js'
 import type { Clock } from '../../tokens/token-source.js'
 import { commonSettings } from '../common-settings.js'
+import { azureAuthorities, explainUntrustedAzure } from './authorities.js'
 import { CLOUDS, azureCloudOf, type AzureCloud } from './cloud.js'
 import {
   azureCredentials,
@@ -42,7 +43,7 @@ export interface EntraOptions extends CommonOptions {
  * One token serves all connections until it nears its end: Entra ID is remote, and limits requests. One that the server refuses
  * is not used again; another is asked for, once a minute at the most. `user` is the role to log in as; not given, it is what the
  * token says of its owner (`login.user`, from the first token on). Groups and applications are not named by their tokens: give
- * `user`. Node's own certificate authorities hold those of Azure.
+ * `user`. Azure's certificate authorities are trusted, whether this version of Node ships them or not.
  * See https://learn.microsoft.com/azure/postgresql/security/security-entra-configure
  *
  * Exported from `'pg-iam'`.
@@ -88,7 +89,9 @@ export function createEntra(given: EntraOptions, env: Environment, clock?: Clock
       provider: 'entra',
       hosts: mapNonEmpty(common.places, (place) => ({ ...place, issueToken })),
       tokensAre: 'got',
+      loadAuthorities: () => azureAuthorities(env),
       explainRefusal: (refusal) => explain(refusal, named),
+      explainFailure: explainUntrustedAzure,
       ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
     },
     clock,

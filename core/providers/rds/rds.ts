@@ -11,6 +11,7 @@ import {
 } from '../../options/common-options.js'
 import { isIpAddress } from '../../options/ip-address.js'
 import type { Clock } from '../../tokens/token-source.js'
+import { amazonAuthorities, explainUntrustedAmazon } from '../aws/authorities.js'
 import {
   AWS_CHECKS,
   awsCredentials,
@@ -109,9 +110,13 @@ export function createRds(
       hosts,
       user,
       credentials,
-      loadAuthorities: authoritiesOf(env),
+      loadAuthorities: (host) => authoritiesFor(host, env),
       explainRefusal,
-      explainFailure: explainUntrusted,
+      explainFailure: (error, host) =>
+        (rdsEndpoint(host)?.isProxy === true ? explainUntrustedAmazon : explainUntrusted)(
+          error,
+          host,
+        ),
     },
     clock,
   )
@@ -152,9 +157,7 @@ function regionOf(endpoint: string): string {
   return rdsEndpoint(endpoint)!.region
 }
 
-function authoritiesOf(env: Environment): (host: string) => Promise<string | undefined> {
-  let pem: string | undefined
-  // Node trusts the authorities of RDS Proxy as it is: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.howitworks.html
-  return async (host) =>
-    rdsEndpoint(host)?.isProxy === true ? undefined : (pem ??= await rdsAuthorities(env))
+/** RDS Proxy has certificates by Amazon's public authorities. */
+function authoritiesFor(host: string, env: Environment): Promise<string | undefined> {
+  return rdsEndpoint(host)?.isProxy === true ? amazonAuthorities(env) : rdsAuthorities(env)
 }

@@ -13,6 +13,7 @@ import {
 } from '../../options/common-options.js'
 import { createRefusedTokens } from '../../tokens/refused-tokens.js'
 import type { Clock } from '../../tokens/token-source.js'
+import { amazonAuthorities, explainUntrustedAmazon } from '../aws/authorities.js'
 import { AWS_CHECKS, awsCredentials, awsRegion, type AwsOptions } from '../aws/aws-options.js'
 import { commonSettings } from '../common-settings.js'
 import { redshiftPasswordIssuer } from './password.js'
@@ -100,7 +101,9 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       provider: 'redshift',
       hosts,
       tokensAre: 'got',
+      loadAuthorities: () => amazonAuthorities(env),
       explainRefusal,
+      explainFailure: explainUntrustedAmazon,
       ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
     },
     clock,
