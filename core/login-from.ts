@@ -40,17 +40,26 @@ export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}):
 }
 
 /**
- * Returns a login made from the environment alone: `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGSSLROOTCERT`,
- * `AWS_REGION`, `AWS_PROFILE`, with the provider that `PGHOST` shows.
+ * Returns a login made from the environment: `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGSSLROOTCERT`, `AWS_REGION`,
+ * `AWS_PROFILE`, with the provider that the host name shows. `options` beat the environment.
  *
  * Exported from `'pg-iam'`.
  *
  * @param env default `process.env`
  * @throws PgIamError as the provider's own function, and `ERR_OPTION_INVALID` where no provider has such a host name.
  */
-export function loginFromEnv(env: Environment = process.env): Login {
+export function loginFromEnv(
+  options: LoginFromOptions = {},
+  env: Environment = process.env,
+): Login {
+  if (!isPlainObject(options as unknown)) throw invalidOption('options', 'an object', options)
   if (!isPlainObject(env)) throw invalidOption('env', 'an object such as process.env', env)
-  return createForHost({}, env)
+  if ('PGHOST' in options) {
+    throw new PgIamError('ERR_OPTION_INVALID', '"options" must not be an environment', {
+      hint: 'The environment is the second argument: loginFromEnv({}, env).',
+    })
+  }
+  return createForHost(withoutUndefined(options), env)
 }
 
 function createForHost(options: LoginFromOptions, env: Environment): Login {
@@ -58,7 +67,7 @@ function createForHost(options: LoginFromOptions, env: Environment): Login {
   const host: unknown = Array.isArray(given) ? given[0] : given
   if (host === undefined || host === '') {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
-      hint: 'Name the host in the URL, or set PGHOST.',
+      hint: 'Name the host in the URL or in the options, or set PGHOST.',
     })
   }
   const name = typeof host === 'string' ? host.toLowerCase().replace(/\.$/, '') : ''

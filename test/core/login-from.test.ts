@@ -142,17 +142,48 @@ describe('loginFromEnv', () => {
 
   it('reads the environment that it is given, and else that of this process', () => {
     const parts = { provider: 'aurora-dsql', host: HOST, port: 5433, database: 'shop', user: 'app' }
-    expect(loginFromEnv(env)).toMatchObject(parts)
+    expect(loginFromEnv({}, env)).toMatchObject(parts)
     process.env = { ...env, PGPORT: '1' }
     expect(loginFromEnv()).toMatchObject({ ...parts, port: 1 })
-    expect(loginFromEnv(env)).toMatchObject(parts)
+    expect(loginFromEnv({}, env)).toMatchObject(parts)
+  })
+
+  it('puts options before the environment', () => {
+    const connectTo = { host: '127.0.0.1', port: 6000 }
+    const login = loginFromEnv({ connectTo, port: 2222, username: 'given', database: 'own' }, env)
+    expect(login).toMatchObject({ host: HOST, port: 2222, user: 'given', database: 'own' })
+    expect(login.connectTo).toEqual(connectTo)
+    process.env = env
+    expect(loginFromEnv({ connectTo })).toMatchObject({ host: HOST, user: 'app', connectTo })
+    const other = HOST.replace('12.', '34.')
+    expect(loginFromEnv({ host: other })).toMatchObject({ host: other, user: 'app' })
+    expect(loginFromEnv({ host: other, user: 'app' }, {}).host).toBe(other)
+  })
+
+  it('takes an option that is undefined from the environment', () => {
+    expect(loginFromEnv({ user: undefined, port: undefined } as object, env)).toMatchObject({
+      user: 'app',
+      port: 5433,
+    })
+  })
+
+  it.each([
+    [null, '"options" must be an object, got null', 'ERR_OPTION_INVALID'],
+    ['x', expect.stringMatching(/^"options" must be an object/), 'ERR_OPTION_INVALID'],
+    [{ conectTo: {} }, expect.stringContaining('"conectTo"'), 'ERR_OPTION_INVALID'],
+    [{ password: 'x' }, expect.stringContaining('"password"'), 'ERR_OPTION_INVALID'],
+    [{ tls: false }, expect.anything(), 'ERR_TLS_UNVERIFIED'],
+    [env, '"options" must not be an environment', 'ERR_OPTION_INVALID'],
+  ])('refuses the options %j', (given, message, code) => {
+    const error = thrownBy(() => loginFromEnv(given as LoginFromOptions, env))
+    expect(error).toMatchObject({ message, code })
   })
 
   it('takes the environment object of the process itself', () => {
     const before = surroundings['PGHOST']
     try {
       Object.assign(surroundings, { PGHOST: 'localhost' })
-      expect(() => loginFromEnv(surroundings)).toThrow('of a known provider')
+      expect(() => loginFromEnv({}, surroundings)).toThrow('of a known provider')
     } finally {
       if (before === undefined) delete surroundings['PGHOST']
       else surroundings['PGHOST'] = before
@@ -177,6 +208,6 @@ describe('loginFromEnv', () => {
     [null, '"env" must be an object such as process.env, got null', 'ERR_OPTION_INVALID'],
     ['PGHOST=x', expect.stringMatching(/^"env" must be/), 'ERR_OPTION_INVALID'],
   ])('refuses %j', (given, message, code) => {
-    expect(thrownBy(() => loginFromEnv(given as typeof env))).toMatchObject({ message, code })
+    expect(thrownBy(() => loginFromEnv({}, given as typeof env))).toMatchObject({ message, code })
   })
 })

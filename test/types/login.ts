@@ -36,6 +36,7 @@ auroraDsql({
 })
 loginFromUrl('postgres://app@abc.dsql.us-east-1.on.aws/postgres', { profile: 'dev' })
 loginFromEnv()
+loginFromEnv({ connectTo: { host: '127.0.0.1', port: 5433 } }, { PGHOST: 'db.example.com' })
 auroraDsql({ user: 'app', assumeRole: [{ roleArn: 'arn' }, { roleArn: 'arn', externalId: 'x' }] })
 auroraDsql({ user: 'app', clusterId: true })
 redshift({ host: 'warehouse.example.com', customDomain: 'workgroup', region: 'us-east-1' })

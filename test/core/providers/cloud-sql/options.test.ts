@@ -72,7 +72,7 @@ describe('a login of cloudSql', () => {
       user: 'app@shop.iam',
       database: 'shop',
     })
-    expect(loginFromEnv({ PGHOST: HOST }).provider).toBe('cloud-sql')
+    expect(loginFromEnv({}, { PGHOST: HOST }).provider).toBe('cloud-sql')
   })
 
   it('verifies the connection name of an instance that has no host name', () => {

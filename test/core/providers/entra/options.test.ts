@@ -47,7 +47,7 @@ describe('a login of entra', () => {
         database: 'shop',
       })
     }
-    expect(loginFromEnv({ PGHOST: HOST })).toMatchObject({ provider: 'entra', user: undefined })
+    expect(loginFromEnv({}, { PGHOST: HOST })).toMatchObject({ provider: 'entra', user: undefined })
     const url = 'postgres://shop.privatelink.postgres.database.azure.com'
     const login = loginFromUrl(url, { credentials, tls: { servername: HOST } })
     expect(login).toMatchObject({ provider: 'entra', tls: { servername: HOST } })

@@ -155,7 +155,7 @@ describe('a Redshift host', () => {
   })
 
   it('is recognised in the environment', () => {
-    expect(loginFromEnv({ PGHOST: CLUSTER, PGUSER: 'postgres' })).toMatchObject({
+    expect(loginFromEnv({}, { PGHOST: CLUSTER, PGUSER: 'postgres' })).toMatchObject({
       provider: 'redshift',
       user: undefined,
     })
