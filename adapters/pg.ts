@@ -1,4 +1,5 @@
 /** Logins for pg (node-postgres). */
+import type { Duplex } from 'node:stream'
 import {
   Client,
   Pool,
@@ -46,6 +47,32 @@ export function createClient(login: Login, config: ClientConfig = {}): Client {
 }
 
 /**
+ * What `pgConfig` returns: what it was given, and what the login adds.
+ *
+ * It names only what is there. The types of libraries on pg (pg-boss 10, pg-promise 12) differ from those of pg itself in
+ * options such as `password`, and would refuse the whole of `PoolConfig`.
+ */
+export type PgLoginConfig<Config extends PoolConfig = {}> = Omit<
+  Config,
+  keyof PgLoginSettings | 'password' | 'connectionString'
+> &
+  PgLoginSettings
+
+/** What the login adds to a configuration of pg. */
+export interface PgLoginSettings {
+  host: string
+  port: number
+  database: string
+  /** Missing where the first token says who the user is. */
+  user?: string
+  ssl: false
+  sslnegotiation: 'postgres'
+  stream: () => Duplex
+  maxLifetimeSeconds: number
+  onConnect: (client: ClientBase) => void
+}
+
+/**
  * Returns the configuration for a `pg.Pool` or `pg.Client` of your own, or of a library that takes one.
  *
  * `ssl` is `false` in it and there is no `password`: the connection that its `stream` makes is verified TLS already, and
@@ -55,6 +82,10 @@ export function createClient(login: Login, config: ClientConfig = {}): Client {
  *
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
+export function pgConfig<Config extends PoolConfig = {}>(
+  login: Login,
+  config?: Config & PoolConfig & OnlyKnown<Config, PoolConfig>,
+): PgLoginConfig<Config>
 export function pgConfig(login: Login, config: PoolConfig = {}): PoolConfig {
   const { onConnect } = config
   return {
@@ -68,6 +99,9 @@ export function pgConfig(login: Login, config: PoolConfig = {}): PoolConfig {
     },
   }
 }
+
+/** Refuses options that a generic function would otherwise take with the type that they have. */
+type OnlyKnown<Given, Known> = { [Name in Exclude<keyof Given, keyof Known>]: never }
 
 /** How a transaction begins, and how it is retried. */
 export interface PgTransactionOptions extends RetryOptions {

@@ -5,6 +5,7 @@ import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import { isPastLifetime, loginOfFactory, markWithLogin } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
+import type { Explicit } from '../core/explicit.js'
 import { invalidOption } from '../core/options/check.js'
 import type { Login } from '../core/login.js'
 import {
@@ -24,6 +25,29 @@ export interface SequelizeLoginOptions extends Omit<Options, 'replication'> {
 }
 
 /**
+ * Options that frameworks take beside Sequelize's own, in the same object: sequelize-typescript (2) and `@nestjs/sequelize` (10
+ * and 11). They are passed on as they are. For another framework name its options: `sequelizeOptions<TheirOptions>(login, options)`.
+ */
+export interface SequelizeFrameworkOptions {
+  autoCloseConnection?: boolean
+  autoLoadModels?: boolean
+  modelMatch?: (filename: string, member: string) => boolean
+  modelPaths?: string[]
+  models?: ClassOrFiles[]
+  name?: string
+  repositoryMode?: boolean
+  retryAttempts?: number
+  /** Milliseconds. */
+  retryDelay?: number
+  synchronize?: boolean
+  validateOnly?: boolean
+}
+
+/** A class, or a path. Each framework has a type of its own for the class, and goes on to take what is given here. */
+// oxlint-disable-next-line no-explicit-any
+type ClassOrFiles = any
+
+/**
  * Returns the options for `new Sequelize()`: every physical connection logs in with a token of its own.
  *
  * Exported from `'pg-iam/sequelize'`.
@@ -33,6 +57,10 @@ export interface SequelizeLoginOptions extends Omit<Options, 'replication'> {
  * read replicas are given as logins, `replication: { read: [login] }`
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
+export function sequelizeOptions<Framework extends object = {}>(
+  login: Login,
+  options?: (Options | SequelizeLoginOptions) & SequelizeFrameworkOptions & Explicit<Framework>,
+): Options & SequelizeFrameworkOptions & Explicit<Framework>
 export function sequelizeOptions(
   login: Login,
   options: Options | SequelizeLoginOptions = {},

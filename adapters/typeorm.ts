@@ -9,8 +9,11 @@ import {
   loginOfFactory,
   markWithLogin,
 } from '../core/connection/stream-factory.js'
+import { PgIamError } from '../core/errors.js'
+import type { Explicit } from '../core/explicit.js'
 import type { Login } from '../core/login.js'
 import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
+import { describeValue } from '../core/redact.js'
 import { unverified, weakens, type VerifiedTls } from '../core/tls/verified-tls.js'
 import { answerPasswordRequest } from './typeorm/answer-password-request.js'
 import { lendRunner } from './typeorm/lend-runner.js'
@@ -34,6 +37,31 @@ export interface TypeormLoginOptions extends Partial<Omit<TypeormPostgresOptions
 }
 
 /**
+ * Options that frameworks take beside TypeORM's own, in the same object: `@nestjs/typeorm` (10 and 11) and typeorm-extension (3).
+ * They are passed on as they are. For another framework name its options: `typeormOptions<TheirOptions>(login, options)`.
+ */
+export interface TypeormFrameworkOptions {
+  autoLoadEntities?: boolean
+  keepConnectionAlive?: boolean
+  manualInitialization?: boolean
+  name?: string
+  retryAttempts?: number
+  /** Milliseconds. */
+  retryDelay?: number
+  toRetry?(error: unknown): boolean
+  verboseRetryLog?: boolean
+  factories?: ClassOrFiles[]
+  factoriesLoad?: boolean
+  seedName?: string
+  seeds?: ClassOrFiles[]
+  seedTracking?: boolean
+}
+
+/** A class, or a path. Each framework has a type of its own for the class, and goes on to take what is given here. */
+// oxlint-disable-next-line no-explicit-any
+type ClassOrFiles = any
+
+/**
  * Returns the options for `new DataSource()`: every physical connection logs in with a token of its own.
  *
  * Exported from `'pg-iam/typeorm'`.
@@ -43,10 +71,17 @@ export interface TypeormLoginOptions extends Partial<Omit<TypeormPostgresOptions
  * the login's; read replicas are given as logins, `replication: { slaves: [login] }`
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
+export function typeormOptions<Framework extends object = {}>(
+  login: Login,
+  options?: (Partial<TypeormPostgresOptions> | TypeormLoginOptions) &
+    TypeormFrameworkOptions &
+    Explicit<Framework>,
+): TypeormPostgresOptions & TypeormFrameworkOptions & Explicit<Framework>
 export function typeormOptions(
   login: Login,
   options: Partial<TypeormPostgresOptions> | TypeormLoginOptions = {},
 ): TypeormPostgresOptions {
+  refuseOtherDatabases(options)
   const { replication: given, ...rest } = options
   const replication = checkReplication(given)
   const { extra = {} } = options as { extra?: Extra }
@@ -75,6 +110,15 @@ export function typeormOptions(
       stream: createStreamFactory(login, { tls: tlsOf(login) }),
     },
   }
+}
+
+/** TypeORM's types refuse it, too. But options are often read from a file, or from the environment. */
+function refuseOtherDatabases({ type }: { type?: unknown }): void {
+  if (type === undefined || type === 'postgres') return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"type" must be "postgres" beside a login, got ${describeValue(type)}`,
+  )
 }
 
 /**

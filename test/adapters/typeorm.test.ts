@@ -1,5 +1,9 @@
 import { DataSource, type DataSourceOptions } from 'typeorm'
-import { typeormOptions, typeormPassword } from '../../adapters/typeorm.js'
+import {
+  typeormOptions,
+  typeormPassword,
+  type TypeormLoginOptions,
+} from '../../adapters/typeorm.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { eventually } from '../support/adapter-contract/eventually.js'
@@ -26,6 +30,26 @@ afterEach(async () => {
 
 describe('typeormOptions', () => {
   const server = useContractServer()
+
+  it.each(['mysql', 'cockroachdb', 'aurora-postgres', '', null])(
+    'refuses the database type %j, which it would otherwise change into PostgreSQL',
+    (type) => {
+      const options = { type } as unknown as TypeormLoginOptions
+      expect(() => typeormOptions(server().login(), options)).toThrow(
+        expect.objectContaining({
+          code: 'ERR_OPTION_CONFLICT',
+          message: expect.stringMatching(/^"type" must be "postgres" beside a login, got /),
+        }),
+      )
+      expect(typeormOptions(server().login(), { type: 'postgres' }).type).toBe('postgres')
+    },
+  )
+
+  it('passes the options of frameworks on as they are', () => {
+    const toRetry = () => true
+    const nest = { autoLoadEntities: true, retryAttempts: 3, toRetry }
+    expect(typeormOptions(server().login(), nest)).toMatchObject(nest)
+  })
 
   it('can be initialized after it failed', async () => {
     const original = new Error('no credentials today')

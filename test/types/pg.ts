@@ -1,5 +1,7 @@
 /** User code for pg compiles without a cast. Nothing here runs. */
-import { Client, Pool, type PoolClient } from 'pg'
+import { Client, Pool, type ClientConfig, type PoolClient, type PoolConfig } from 'pg'
+import PgBoss from 'pg-boss'
+import pgPromise from 'pg-promise'
 import { createClient, createPool, pgConfig, pgTransaction } from '../../adapters/pg.js'
 import { login } from './login.js'
 
@@ -13,6 +15,22 @@ export const ownPool = new Pool(
   pgConfig(login, { max: 10, onConnect: (client) => void client.on('notice', () => {}) }),
 )
 export const ownClient = new Client(pgConfig(login))
+
+// Libraries on pg have types of their own for its options.
+export const jobs = new PgBoss({ ...pgConfig(login, { max: 5 }), schema: 'jobs' })
+export const promised = pgPromise()(pgConfig(login, { max: 5, keepAlive: true }))
+export const forPool: PoolConfig = pgConfig(login)
+export const forClient: ClientConfig = pgConfig(login)
+const given: PoolConfig = { max: 10 }
+export const fromVariable = new Pool(pgConfig(login, given))
+const changed = pgConfig(login, { max: 10 })
+changed.max = 5
+export const address: [string, number, string, string | undefined] = [
+  changed.host,
+  changed.port,
+  changed.database,
+  changed.user,
+]
 
 export async function work(): Promise<number> {
   await single.connect()
@@ -28,3 +46,9 @@ export async function work(): Promise<number> {
 createPool({ max: 10 }, login)
 // @ts-expect-error pg has no such option
 createPool(login, { maximum: 10 })
+// @ts-expect-error beside one that pg has, too
+pgConfig(login, { max: 10, maximum: 10 })
+// @ts-expect-error pg takes a number there
+pgConfig(login, { max: '10' })
+// @ts-expect-error there is no password
+void pgConfig(login).password

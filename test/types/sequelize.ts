@@ -1,5 +1,11 @@
 /** User code for Sequelize compiles without a cast. Nothing here runs. */
 import { Sequelize, type Options } from 'sequelize'
+import {
+  Model,
+  Sequelize as TypescriptSequelize,
+  Table,
+  type SequelizeOptions,
+} from 'sequelize-typescript'
 import { sequelizeHook, sequelizeOptions, sequelizeTransaction } from '../../adapters/sequelize.js'
 import { login } from './login.js'
 
@@ -19,6 +25,34 @@ export const replicated = new Sequelize(sequelizeOptions(login, { replication: {
 export const notReplicated = new Sequelize(sequelizeOptions(login, { replication: false }))
 own.addHook('beforeConnect', sequelizeHook(login, login))
 
+@Table
+class Note extends Model {}
+
+export const classes = new TypescriptSequelize(
+  sequelizeOptions(login, { models: [Note], repositoryMode: true, logging: false }),
+)
+export const files: SequelizeOptions = sequelizeOptions(login, {
+  models: ['models/*.js'],
+  modelMatch: (file, member) => file === member.toLowerCase(),
+})
+
+/** As `@nestjs/sequelize` 11 has it. */
+type NestOptions = {
+  name?: string
+  retryAttempts?: number
+  retryDelay?: number
+  autoLoadModels?: boolean
+  synchronize?: boolean
+  uri?: string
+  autoCloseConnection?: boolean
+} & Partial<SequelizeOptions>
+export const nest: NestOptions = sequelizeOptions(login, { autoLoadModels: true, retryAttempts: 3 })
+const nestWithoutContext = sequelizeOptions(login, { autoLoadModels: true, synchronize: false })
+export const nestModule = (given: NestOptions = nestWithoutContext): NestOptions => given
+export const ofAnother: { region: string } & Options = sequelizeOptions<{ region: string }>(login, {
+  region: 'eu',
+})
+
 export async function work(): Promise<number> {
   const count: number = await sequelizeTransaction(sequelize, async (transaction) => {
     await sequelize.query('UPDATE note SET body = ?', { replacements: ['x'], transaction })
@@ -33,3 +67,9 @@ sequelizeOptions(login, { maximum: 10 })
 sequelizeHook()
 // @ts-expect-error replicas are given as logins
 sequelizeOptions(login, { replication: { read: ['db.example.com'] } })
+// @ts-expect-error nor beside one of a framework
+sequelizeOptions(login, { models: [Note], maximum: 10 })
+// @ts-expect-error a framework that was not named
+sequelizeOptions(login, { region: 'eu' })
+// @ts-expect-error these are options of Sequelize and of nothing else
+export const pool: { totalCount: number } = sequelizeOptions(login)

@@ -21,6 +21,30 @@ export const replicated = new DataSource(
   typeormOptions(login, { replication: { slaves: [login], defaultMode: 'master' } }),
 )
 
+/** As `@nestjs/typeorm` 11 has it. */
+type NestOptions = {
+  name?: string
+  retryAttempts?: number
+  retryDelay?: number
+  toRetry?: (error: Error) => boolean
+  autoLoadEntities?: boolean
+  verboseRetryLog?: boolean
+  manualInitialization?: boolean
+} & Partial<DataSourceOptions>
+export const nest: NestOptions = typeormOptions(login, {
+  autoLoadEntities: true,
+  retryAttempts: 3,
+  toRetry: (error: Error) => error.message.includes('timeout'),
+  verboseRetryLog: true,
+  entities: [note],
+})
+const nestWithoutContext = typeormOptions(login, { autoLoadEntities: true })
+export const nestModule = (given: NestOptions = nestWithoutContext): NestOptions => given
+export const seeded: DataSourceOptions & { seeds?: string[] } = typeormOptions(login, {
+  seeds: ['seeds/*.js'],
+})
+export const softDelete: boolean = typeormOptions<{ soft: boolean }>(login, { soft: true }).soft
+
 export const own = new DataSource({
   type: 'postgres',
   host: login.host,
@@ -47,3 +71,11 @@ typeormOptions(login, { type: 'mysql' })
 typeormOptions(login, { maximum: 10 })
 // @ts-expect-error replicas are given as logins
 typeormOptions(login, { replication: { slaves: ['db.example.com'] } })
+// @ts-expect-error nor beside one of a framework
+typeormOptions(login, { autoLoadEntities: true, maximum: 10 })
+// @ts-expect-error a mistyped option of a framework
+typeormOptions(login, { autoLoadEntites: true })
+// @ts-expect-error NestJS takes a boolean there
+typeormOptions(login, { autoLoadEntities: 'yes' })
+// @ts-expect-error these are options of TypeORM and of nothing else
+export const pool: { totalCount: number } = typeormOptions(login)
