@@ -1,5 +1,6 @@
 /** The faults of one session: statements and commits that meet a conflict, or that the connection does not survive. */
 import { cString, errorResponse, message } from '../wire/backend-messages.js'
+import { raising } from '../sql/sql-text.js'
 import { BackendType, FrontendType } from '../wire/message-types.js'
 import type { ReplyTracker } from '../wire/reply-tracker.js'
 import { conflictError } from './conflict-error.js'
@@ -61,7 +62,7 @@ export function createSessionFaults(
       readyCount: isExtended ? 2 : 1,
       judge: conflictJudge(kind, code, isExtended),
     })
-    const instead = query(kind === 'commit' ? 'ROLLBACK' : raising(code))
+    const instead = query(kind === 'commit' ? 'ROLLBACK' : raising(conflictError(code)))
     if (!isExtended) return instead
     surplus++
     // The engine runs nothing more of this request: the replacement comes as one of its own, behind the client's Sync.
@@ -161,9 +162,4 @@ const NOTHING = Buffer.alloc(0)
 
 function query(sql: string): Buffer {
   return message(FrontendType.query, cString(sql))
-}
-
-function raising(code: ConflictCode): string {
-  const { message: text, sqlState } = conflictError(code)
-  return `DO $conflict$ BEGIN RAISE EXCEPTION USING MESSAGE = '${text}', ERRCODE = '${sqlState}'; END $conflict$`
 }

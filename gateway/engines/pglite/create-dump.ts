@@ -1,6 +1,6 @@
 /** Makes a fresh data directory, as a dump that later starts load. */
 import { packFiles, type ArchivedFile } from './data-archive.js'
-import { identifier } from './sql-text.js'
+import { identifier } from '../../sql/sql-text.js'
 
 /**
  * Runs initdb, which takes seconds in WebAssembly, and returns an archive of the data directory.

@@ -1,4 +1,5 @@
 /** Has PostgreSQL write checkpoints, which it leaves to another process everywhere else, so that its log does not grow for ever. */
+import { catalogQuery } from '../../sql/sql-text.js'
 import { rowsOf } from './sql-reply.js'
 
 export interface LogKeeper {
@@ -35,4 +36,6 @@ export function createLogKeeper(
 const JOBS_BETWEEN_LOOKS = 200
 const LOG_BYTES = 33_554_432
 
-const LOG_POSITION = `SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')`
+const LOG_POSITION = catalogQuery(
+  `SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0'::pg_catalog.pg_lsn)`,
+)

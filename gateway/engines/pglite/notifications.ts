@@ -2,15 +2,15 @@
 import { textAt } from './frontend-text.js'
 import { HEADER_BYTES } from '../../../core/wire/message-reader.js'
 import { rowsOf } from './sql-reply.js'
-import { identifier } from './sql-text.js'
+import { catalogQuery, identifier } from '../../sql/sql-text.js'
 
 export interface Notifications {
   join(session: number, receive: (message: Buffer) => void): void
   /** Forgets the session. What it alone has listened to need not be listened to any more. */
   leave(session: number): void
   /**
-   * Hands a NotificationResponse to all other sessions that listen to its channel. Returns whether the one in whose replies it
-   * came does, too.
+   * Hands a NotificationResponse to all other sessions that listen to its channel, as from the session in whose replies it came.
+   * Returns whether that one listens, too.
    */
   deliver(session: number, message: Buffer): boolean
   /**
@@ -47,6 +47,8 @@ export function createNotifications(): Notifications {
       listeners.delete(session)
     },
     deliver(session, message) {
+      // The one backend notifies for all. A client knows its own notifications by the process ID that it was given.
+      message.writeInt32BE(session, HEADER_BYTES)
       const { text: channel } = textAt(message, HEADER_BYTES + PROCESS_ID_BYTES)
       for (const [other, { receive, channels }] of listeners) {
         if (other !== session && channels.has(channel)) receive(message)
@@ -56,7 +58,7 @@ export function createNotifications(): Notifications {
     async update(session, mentioned, query) {
       const listener = listeners.get(session)
       if (listener === undefined) return
-      const rows = rowsOf(await query('SELECT pg_catalog.pg_listening_channels()'))
+      const rows = rowsOf(await query(catalogQuery('SELECT pg_catalog.pg_listening_channels()')))
       const now = new Set(rows.map(([channel]) => channel ?? ''))
       const kept = [...listener.channels].filter((channel) => now.has(channel))
       const gained = [...now].filter((channel) => !inPlace.has(channel) || mentioned.has(channel))

@@ -11,7 +11,8 @@ import { createPreparedStatements, type EngineStatements } from './prepared-stat
 import { createSessionInput } from './session-input.js'
 import { createSessionLeftovers } from './session-leftovers.js'
 import { createSessionReplies } from './session-replies.js'
-import type { Turn, TurnQueue, TurnRequest } from './turn-queue.js'
+import { ONE_TRANSACTION_AT_A_TIME } from './turn-queue.js'
+import type { Turn, TurnLimits, TurnQueue, TurnRequest } from './turn-queue.js'
 
 export interface PgliteSession {
   readonly stream: EngineSession
@@ -144,7 +145,7 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
   async function ask(): Promise<void> {
     request = turns.ask({
       isPatient: false,
-      onOverstayed: () => terminate(overstayed(isRunning)),
+      onOverstayed: () => terminate(overstayed(isRunning, turns.limits)),
     })
     try {
       turn = await request.turn
@@ -193,7 +194,7 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
   }
 
   const finished = finish()
-  const stream: EngineSession = Object.assign(client.duplex, { cancel })
+  const stream: EngineSession = Object.assign(client.duplex, { processId: id, cancel })
   return { stream, terminate, finished }
 }
 
@@ -204,14 +205,17 @@ function cancelled(): ServerError {
   return new ServerError('57014', 'canceling statement due to user request')
 }
 
-function overstayed(isRunning: boolean): ServerError {
-  return new ServerError('25P03', 'terminating connection due to idle-in-transaction timeout', {
-    severity: 'FATAL',
-    detail: isRunning
-      ? 'Others waited while the engine waited for this client, to take results or to send data.'
-      : 'Others waited while this client was idle in its transaction.',
-    hint: 'PGlite runs one transaction at a time. End transactions soon, or put the gateway in front of a real PostgreSQL.',
-  })
+function overstayed(isRunning: boolean, limits: TurnLimits): ServerError {
+  const what = isRunning ? 'the engine waited for this client' : 'this client was idle in its own'
+  return new ServerError(
+    '25P03',
+    `terminating connection due to idle-in-transaction timeout: PGlite runs one transaction at a time, and ${what} for the gateway's "idleInTransactionTimeoutMs" (${limits.idleInTransactionTimeoutMs} ms) while others waited`,
+    {
+      severity: 'FATAL',
+      ...(isRunning && { detail: 'It waited for the client to take results or to send data.' }),
+      hint: ONE_TRANSACTION_AT_A_TIME,
+    },
+  )
 }
 
 function tooSlow(): ServerError {

@@ -1,6 +1,6 @@
 /** Makes the login roles, and takes from everybody what sessions that share one connection must not have. */
 import { rowsOf } from './sql-reply.js'
-import { identifier, literal } from './sql-text.js'
+import { catalogQuery, identifier } from '../../sql/sql-text.js'
 
 /**
  * `admin` owns the database and can create roles, and is no superuser. The others may create objects in schema `public`, as
@@ -14,7 +14,9 @@ export function prepareRoles(
   roles: readonly string[],
 ): void {
   const wanted = ['admin', ...roles.filter((role) => role !== 'admin')]
-  const existing = new Set(rowsOf(query('SELECT rolname FROM pg_catalog.pg_roles')).flat())
+  const existing = new Set(
+    rowsOf(query(catalogQuery('SELECT rolname FROM pg_catalog.pg_roles'))).flat(),
+  )
   for (const role of wanted) {
     if (existing.has(role)) continue
     query(`CREATE ROLE ${identifier(role)} LOGIN ${role === 'admin' ? 'CREATEROLE' : ''}`)
@@ -28,16 +30,10 @@ export function prepareRoles(
   }
   // A lock of a session would be everybody's here. Those of a transaction end with its turn.
   for (const lock of rowsOf(query(SESSION_LOCKS)).flat())
-    query(`REVOKE EXECUTE ON FUNCTION ${lock} FROM PUBLIC`)
+    query(`REVOKE EXECUTE ON FUNCTION pg_catalog.${lock} FROM PUBLIC`)
 }
 
-const SESSION_LOCKS = `SELECT oid::regprocedure FROM pg_catalog.pg_proc
-  WHERE pronamespace = 'pg_catalog'::regnamespace
-    AND proname IN (${[
-      'pg_advisory_lock',
-      'pg_advisory_lock_shared',
-      'pg_try_advisory_lock',
-      'pg_try_advisory_lock_shared',
-    ]
-      .map(literal)
-      .join(', ')})`
+/** With `pg_catalog` in the search path the names of the functions come without it. */
+const SESSION_LOCKS = catalogQuery(`SELECT oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc
+  WHERE pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
+    AND proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_lock(_shared)?$'`)

@@ -1,7 +1,7 @@
 /** Gives each session its own role and settings on the one connection that PostgreSQL has here. */
 import { rowsOf, refusalOf, type Refusal } from './sql-reply.js'
 import type { SessionSettings } from './session-settings.js'
-import { literal } from './sql-text.js'
+import { catalogQuery, literal } from '../../sql/sql-text.js'
 
 export type Parameter = readonly [name: string, value: string]
 
@@ -146,16 +146,24 @@ function select(parameters: readonly Parameter[]): string {
 }
 
 function loginOf(role: string): string {
-  return `SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = ${literal(role)}`
+  return catalogQuery(
+    `SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ${literal(role)}`,
+  )
 }
 
 /** What ALTER DATABASE SET and ALTER ROLE SET have set for the role here, the more specific ones last. */
 function configuredFor(role: string): string {
-  return `SELECT entry FROM pg_catalog.pg_db_role_setting, unnest(setconfig) AS entry
-    WHERE setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
-      AND setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ${literal(role)}))
-    ORDER BY setrole <> 0, setdatabase <> 0`
+  const name = literal(role)
+  return catalogQuery(`SELECT entry
+    FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS entry
+    LEFT JOIN pg_catalog.pg_database ON datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    LEFT JOIN pg_catalog.pg_roles AS role ON rolname OPERATOR(pg_catalog.=) ${name}
+    WHERE (setdatabase OPERATOR(pg_catalog.=) ${NONE} OR setdatabase OPERATOR(pg_catalog.=) pg_database.oid)
+      AND (setrole OPERATOR(pg_catalog.=) ${NONE} OR setrole OPERATOR(pg_catalog.=) role.oid)
+    ORDER BY setrole OPERATOR(pg_catalog.<>) ${NONE}, setdatabase OPERATOR(pg_catalog.<>) ${NONE}`)
 }
+
+const NONE = '(0::pg_catalog.oid)'
 
 /** "name=value" */
 function splitEntry(entry: string): Parameter {

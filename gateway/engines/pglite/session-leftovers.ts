@@ -6,7 +6,7 @@ import type { Notifications } from './notifications.js'
 import type { EngineStatements } from './prepared-statements.js'
 import { inspectSql, type SqlFindings } from './sql-policy.js'
 import { rowsOf } from './sql-reply.js'
-import { identifier } from './sql-text.js'
+import { catalogQuery, identifier } from '../../sql/sql-text.js'
 
 /** Runs SQL in the session, between what its client runs. */
 export type OwnQuery = (sql: string) => Promise<Buffer>
@@ -95,7 +95,9 @@ export function createSessionLeftovers(
   }
 }
 
-const NAMES_OF_PREPARED = 'SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql'
+const NAMES_OF_PREPARED = catalogQuery(
+  'SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql',
+)
 
 /** Where the SQL of a Query or a Parse begins. */
 function sqlPlace(message: Buffer): number | undefined {

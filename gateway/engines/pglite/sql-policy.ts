@@ -1,6 +1,7 @@
 /** Knows the SQL whose effects belong to a session, which one connection cannot keep apart by itself. */
-import { literal } from './sql-text.js'
-import { nameOf, statementsOf, type Statement } from './sql-statements.js'
+import { raising } from '../../sql/sql-text.js'
+import { ServerError } from '../../wire/server-error.js'
+import { nameOf, statementsOf, type Statement } from '../../sql/sql-statements.js'
 
 export interface SqlFindings {
   /** The SQL to run instead, which fails with the reason why the given one cannot run. */
@@ -28,7 +29,11 @@ export function inspectSql(sql: string): SqlFindings {
   const statements = statementsOf(sql)
   const refusal = statements.map(refusalOf).find((found) => found !== undefined)
   return {
-    ...(refusal === undefined ? {} : { replacement: failing(refusal) }),
+    ...(refusal === undefined
+      ? {}
+      : {
+          replacement: raising(new ServerError('0A000', refusal.message, { hint: refusal.hint })),
+        }),
     channels: statements.flatMap(({ tokens }) =>
       tokens[0] === 'LISTEN' ? [nameOf(tokens[1])] : [],
     ),
@@ -90,13 +95,4 @@ function has(tokens: readonly string[], ...sequence: readonly string[]): boolean
   return tokens.some((_, start) =>
     sequence.every((token, index) => tokens[start + index] === token),
   )
-}
-
-/**
- * The error comes from PostgreSQL, in its place among the other statements and with its effect on a transaction. It is a
- * statement without parameters that can be prepared as well.
- */
-function failing({ message, hint }: Refused): string {
-  const raise = `BEGIN RAISE EXCEPTION USING ERRCODE = '0A000', MESSAGE = ${literal(message)}, HINT = ${literal(hint)}; END`
-  return `DO ${literal(raise)}`
 }

@@ -2,6 +2,7 @@
 import { ServerError } from '../../wire/server-error.js'
 
 export interface TurnQueue {
+  readonly limits: TurnLimits
   /** @param claim what is to happen to it on the way */
   ask(claim: TurnClaim): TurnRequest
   /** Whether somebody waits for the turn that is taken. */
@@ -96,6 +97,7 @@ export function createTurnQueue(limits: TurnLimits): TurnQueue {
   }
 
   return {
+    limits,
     ask(claim) {
       if (holder !== undefined) return wait(claim)
       return { turn: Promise.resolve(give(claim)), withdraw: () => {} }
@@ -107,8 +109,13 @@ export function createTurnQueue(limits: TurnLimits): TurnQueue {
 }
 
 function waitedTooLong(milliseconds: number): ServerError {
-  return new ServerError('55P03', 'canceling statement due to lock timeout', {
-    detail: `Another session has had the engine for more than ${milliseconds} ms.`,
-    hint: 'PGlite runs one transaction at a time. End transactions soon, or put the gateway in front of a real PostgreSQL.',
-  })
+  return new ServerError(
+    '55P03',
+    `canceling statement due to lock timeout: PGlite runs one transaction at a time, and another client's took more than the gateway's "lockTimeoutMs" (${milliseconds} ms)`,
+    { hint: ONE_TRANSACTION_AT_A_TIME },
+  )
 }
+
+/** What to do about it, in the errors of sessions that get in each other's way. */
+export const ONE_TRANSACTION_AT_A_TIME =
+  'Within a transaction use its own client only, and end it soon. For transactions side by side put the gateway in front of a PostgreSQL: startGateway({ upstream }).'

@@ -40,7 +40,9 @@ describe('sessions that keep others waiting on PGlite', () => {
       {
         severity: 'FATAL',
         code: '25P03',
-        message: 'terminating connection due to idle-in-transaction timeout',
+        message: expect.stringMatching(
+          /^terminating connection due to idle-in-transaction timeout: .* "idleInTransactionTimeoutMs" \(\d+ ms\)/,
+        ) as string,
       },
     ])
   }

@@ -112,3 +112,79 @@ describe('the role of a session on PGlite', () => {
     })
   })
 })
+
+describe("the engine's own SQL", () => {
+  let engine: Engine
+  beforeAll(async () => {
+    engine = await startPgliteEngine({ roles: ['admin', 'app'], database: 'postgres' })
+  })
+  afterAll(() => engine?.close())
+
+  // Each takes the place of one of pg_catalog for whoever has `public` in front, and makes `app` a superuser for whoever may.
+  const POISON = `
+    create function public.poison() returns boolean language plpgsql as $$ begin
+      if (select rolsuper from pg_catalog.pg_roles where rolname operator(pg_catalog.=) current_user)
+        then execute 'alter role app superuser'; end if;
+      return false; end $$`
+  const OPERANDS = [
+    'oid, int4',
+    'oid, oid',
+    'name, text',
+    'name, name',
+    'pg_lsn, text',
+    'int4, int4',
+  ]
+  const FUNCTIONS = [
+    'set_config(text, text, boolean) returns text',
+    'current_database() returns name',
+    'unnest(text[]) returns setof text',
+    'pg_listening_channels() returns setof text',
+    'pg_wal_lsn_diff(pg_lsn, pg_lsn) returns numeric',
+    'pg_current_wal_insert_lsn() returns pg_lsn',
+  ]
+
+  it('finds nothing that others have made, whatever their search path says', async () => {
+    const maker = await connect(engine)
+    const done = async (sql: string): Promise<void> => {
+      expect((await maker.query(sql)).errors).toEqual([])
+    }
+    await done(POISON)
+    let count = 0
+    for (const operands of OPERANDS) {
+      const [left, right] = operands.split(', ')
+      const name = `public.compare_${++count}`
+      await done(
+        `create function ${name}(${operands}) returns boolean language sql as 'select public.poison()'`,
+      )
+      for (const operator of ['=', '<>', '~'])
+        await done(
+          `create operator public.${operator} (leftarg = ${left}, rightarg = ${right}, function = ${name})`,
+        )
+    }
+    for (const signature of FUNCTIONS) {
+      const [, type] = /returns (?:setof )?(\S+)$/.exec(signature)!
+      await done(
+        `create function public.${signature} language sql as 'select null::${type} from public.poison()'`,
+      )
+    }
+    for (const setting of [`work_mem = '5MB'`, `search_path = public, pg_catalog`])
+      await done(`alter role app set ${setting}`)
+    const isSuperuser = `select rolsuper from pg_catalog.pg_roles where rolname::text operator(pg_catalog.=) 'app'::text`
+    for (let login = 0; login < 2; login++) {
+      const client = await connect(engine)
+      expect(await client.value('show work_mem')).toBe('5MB')
+      expect(await client.value('show search_path')).toBe('public, pg_catalog')
+      for (const sql of ['listen x', 'prepare p as select 1', 'execute p', 'unlisten x'])
+        expect((await client.query(sql)).errors).toEqual([])
+      // What the path of the session says holds for what is its own.
+      expect(await client.value('select current_database()')).toBeNull()
+      expect(await client.value(isSuperuser)).toBe('f')
+      await client.leave()
+    }
+    await done('alter role app reset all')
+    for (const signature of FUNCTIONS)
+      await done(`drop function public.${signature.split(' returns')[0]}`)
+    await done('drop function public.poison cascade')
+    await maker.leave()
+  })
+})

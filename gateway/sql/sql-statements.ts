@@ -4,32 +4,43 @@ export interface Statement {
   /** Words in upper case, quoted identifiers with one `"` in front, and all other characters one by one. */
   readonly tokens: readonly string[]
   readonly text: string
+  /** Where it lies in the SQL, with the white space and the comments around it. */
+  readonly start: number
+  readonly end: number
 }
 
 /** Empty statements are left out. Text that does not lex ends the last statement: PostgreSQL will say what is wrong. */
 export function statementsOf(sql: string): Statement[] {
-  const statements: Statement[] = []
+  return [...statementsIn(sql, Infinity)]
+}
+
+/** The same one by one, with the first `maxTokens` of each: of a hundred megabytes of SQL nothing else is held. */
+export function* statementsIn(sql: string, maxTokens: number): Generator<Statement> {
   let tokens: string[] = []
   let start = 0
-  const finish = (end: number): void => {
-    if (tokens.length > 0) statements.push({ tokens, text: sql.slice(start, end).trim() })
-    tokens = []
+  const statement = (end: number): Statement[] =>
+    tokens.length === 0 ? [] : [{ tokens, text: sql.slice(start, end).trim(), start, end }]
+  const add = (token: string): void => {
+    if (tokens.length < maxTokens) tokens.push(token)
   }
-  TOKEN.lastIndex = 0
-  while (TOKEN.lastIndex < sql.length) {
-    const offset = TOKEN.lastIndex
+  let place = 0
+  while (place < sql.length) {
+    TOKEN.lastIndex = place
     const { word, quoted, dollar, comment, other } = TOKEN.exec(sql)?.groups ?? {}
-    if (word !== undefined) tokens.push(word.toUpperCase())
-    else if (quoted !== undefined) tokens.push(`"${quoted.slice(1, -1).replaceAll('""', '"')}`)
-    else if (dollar !== undefined) TOKEN.lastIndex = after(sql, dollar, TOKEN.lastIndex)
-    else if (comment !== undefined) TOKEN.lastIndex = afterComment(sql, TOKEN.lastIndex)
+    const offset = place
+    place = TOKEN.lastIndex
+    if (place === 0) break
+    if (word !== undefined) add(word.toUpperCase())
+    else if (quoted !== undefined) add(`"${quoted.slice(1, -1).replaceAll('""', '"')}`)
+    else if (dollar !== undefined) place = after(sql, dollar, place)
+    else if (comment !== undefined) place = afterComment(sql, place)
     else if (other === ';') {
-      finish(offset)
-      start = TOKEN.lastIndex
-    } else if (other !== undefined) tokens.push(other)
+      yield* statement(offset)
+      tokens = []
+      start = place
+    } else if (other !== undefined) add(other)
   }
-  finish(sql.length)
-  return statements
+  yield* statement(sql.length)
 }
 
 /** White space and line comments, text literals, and then what the groups are named for. */
