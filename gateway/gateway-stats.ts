@@ -28,8 +28,6 @@ export interface StatsRecorder {
   sessionEnded(): void
   loginRefused(reason: RefusalReason): void
   cancelRequested(delivered: boolean): void
-  /** How many connections are open now. */
-  connectionsOpen(): number
   read(): GatewayStats
 }
 
@@ -60,7 +58,6 @@ export function createStats(clock: () => number): StatsRecorder {
       cancelRequests++
       if (delivered) cancelsDelivered++
     },
-    connectionsOpen: () => connectionsOpen,
     read: () => ({
       connectionsOpen,
       sessionsOpen,

@@ -12,8 +12,10 @@ import { startEngine } from './engines/start-engine.js'
 import { createFaults, type GatewayFaults } from './faults/faults.js'
 import { gatewayLogin, type GatewayLoginOptions } from './gateway-login.js'
 import { createStats, type GatewayStats } from './gateway-stats.js'
+import { createBufferBudget } from './listener/buffer-budget.js'
 import { createCancelKeys } from './listener/cancel-keys.js'
 import { startListeners } from './listener/listeners.js'
+import { createRoom } from './listener/room.js'
 import { gatewaySettings, type GatewayOptions, type GatewaySettings } from './options.js'
 
 /** A running gateway. Nothing that prints it shows a secret. */
@@ -91,7 +93,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const services = {
     existing: settings,
     engine,
-    hasRoom: () => stats.connectionsOpen() <= settings.maxConnections,
+    room: createRoom(settings),
+    buffers: createBufferBudget(settings.maxBufferedBytes),
     cancelKeys: createCancelKeys(),
     faults: hooks,
     stats,

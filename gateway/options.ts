@@ -58,8 +58,19 @@ export interface GatewayOptions {
   idleInTransactionTimeoutMs?: number
   /** How long a login may take, from the first byte to the session, in milliseconds, from 1 to 600,000. Default 10,000. */
   loginTimeoutMs?: number
-  /** How many connections may be open, from 1 to 65,535. Default 10,000, as on Aurora DSQL. */
+  /** How many sessions may be open, from 1 to 65,535. Default 10,000, as on Aurora DSQL. */
   maxConnections?: number
+  /**
+   * How many connections may be open that have not logged in yet, from 1 to 65,535. One more closes the oldest of them. Default 1,000,
+   * the burst of new connections that Aurora DSQL takes.
+   */
+  maxPendingLogins?: number
+  /**
+   * How many bytes of memory, for all clients together, may hold messages that have not come whole or that the engine has not taken,
+   * from 65,536 to 4,294,967,296. A longer message ends its session with SQLSTATE 54000; where several together are too long, 53200
+   * ends the one that holds most. Default 268,435,456, which is 256 MiB.
+   */
+  maxBufferedBytes?: number
   /** Where the gateway says why it refused a login, among other things. Default: nowhere. */
   logger?: Logger
   /** The time by which tokens are judged, in epoch milliseconds. Default `Date.now`. */
@@ -86,6 +97,8 @@ export interface GatewaySettings {
   engine: { upstream: UpstreamOptions } | { pglite: PgliteSettings }
   loginTimeoutMs: number
   maxConnections: number
+  maxPendingLogins: number
+  maxBufferedBytes: number
   logger: Logger
   clock: () => number
 }
@@ -105,6 +118,8 @@ export function gatewaySettings(given: GatewayOptions): GatewaySettings {
     engine: engineSettings(options),
     loginTimeoutMs: options.loginTimeoutMs ?? 10_000,
     maxConnections: options.maxConnections ?? 10_000,
+    maxPendingLogins: options.maxPendingLogins ?? 1_000,
+    maxBufferedBytes: options.maxBufferedBytes ?? 268_435_456,
     logger: options.logger ?? SILENT,
     clock: options.clock ?? Date.now,
   }
@@ -138,6 +153,8 @@ const CHECKS = {
   ...PGLITE_CHECKS,
   loginTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
   maxConnections: integerWithin(1, 65_535, 'connections'),
+  maxPendingLogins: integerWithin(1, 65_535, 'connections'),
+  maxBufferedBytes: integerWithin(65_536, 4_294_967_296, 'bytes'),
   logger,
   clock: functionOf<() => number>(),
 } as const

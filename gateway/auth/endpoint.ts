@@ -4,6 +4,7 @@ import type { ProviderAnswers } from './answers.js'
 import type { Principals } from './aws/principals.js'
 import type { EndpointOptions, EndpointProvider } from './endpoints.js'
 import type { LoginMethod } from './login-method.js'
+import type { ServerError } from '../wire/server-error.js'
 
 /** What every entry of `endpoints` has. */
 export interface CommonEndpointOptions {
@@ -44,8 +45,18 @@ export interface EndpointLogins {
   readonly clientAuthority?: string
   /** Loads the packages that its logins need, so that a missing one is known when the gateway starts. */
   readonly prepare?: () => Promise<unknown>
+  /** Where sessions differ from those of a PostgreSQL. */
+  readonly rules?: SessionRules
   /** What `gateway.login()` gives to the provider's own login function beside address, user, database and TLS. */
   readonly loginOptions: Readonly<Record<string, unknown>>
+}
+
+/** What the sessions of an endpoint may not ask for, and what they have without asking. */
+export interface SessionRules {
+  /** The startup parameters that the engine gets, or why the login is refused. */
+  startup(parameters: ReadonlyMap<string, string>): ReadonlyMap<string, string> | ServerError
+  /** What the engine gets in place of whole messages of the client. */
+  statements(messages: Buffer): Buffer
 }
 
 export interface Endpoint extends EndpointLogins {

@@ -12,6 +12,8 @@ import { ServerError } from '../wire/server-error.js'
  * | `protocol-violation` | what came is not a login of the PostgreSQL protocol 3 |
  * | `login-timeout` | the login took longer than `loginTimeoutMs` |
  * | `too-many-connections` | `maxConnections` are open already |
+ * | `too-many-logins` | it was the oldest of more than `maxPendingLogins` connections that had not logged in |
+ * | `setting-refused` | Aurora DSQL: the startup packet has a setting that it does not have |
  * | `replication-refused` | the client asked for a replication connection |
  * | `token-missing` | the password is empty |
  * | `token-malformed` | the password is no token of this provider |
@@ -66,6 +68,8 @@ export type RefusalReason =
   | 'protocol-violation'
   | 'login-timeout'
   | 'too-many-connections'
+  | 'too-many-logins'
+  | 'setting-refused'
   | 'replication-refused'
   | 'token-missing'
   | 'token-malformed'

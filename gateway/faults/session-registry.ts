@@ -4,7 +4,10 @@ import type { ServerError } from '../wire/server-error.js'
 
 /** A session that is open. */
 export interface GatewaySession {
-  /** As the client got it: `client.processID` in pg, `sql` state in Postgres.js. */
+  /**
+   * As the client got it (`client.processID` in pg) and as SQL has it (`pg_backend_pid()`); on PGlite, where all sessions have one
+   * backend, a number of the session's own.
+   */
   readonly processId: number
   readonly role: string
   readonly database: string
@@ -21,21 +24,17 @@ export interface SessionRegistry {
   ): () => void
   list(): GatewaySession[]
   count(): number
+  /** Ends the session with this process ID; all that have it, where the upstream is several servers. Returns whether there was one. */
   kill(processId: number): boolean
   /** Ends every session, those that are open and those to come, at this age; with `undefined` no more. */
   endAt(ageMs: number | undefined): void
 }
 
 export function createSessionRegistry(now: () => number): SessionRegistry {
-  const sessions = new Map<
-    number,
-    { session: GatewaySession; terminate: (error: ServerError) => void; timer?: NodeJS.Timeout }
-  >()
+  const sessions = new Set<Entry>()
   let ageLimitMs: number | undefined
 
-  const expire = (processId: number): void => {
-    const entry = sessions.get(processId)
-    if (entry === undefined) return
+  const expire = (entry: Entry): void => {
     clearTimeout(entry.timer)
     if (ageLimitMs === undefined) return
     const left = entry.session.openedAt + ageLimitMs - now()
@@ -47,24 +46,31 @@ export function createSessionRegistry(now: () => number): SessionRegistry {
   }
   return {
     add(session, terminate) {
-      const { processId } = session
-      sessions.set(processId, { session: { ...session, openedAt: now() }, terminate })
-      expire(processId)
+      const entry: Entry = { session: { ...session, openedAt: now() }, terminate }
+      sessions.add(entry)
+      expire(entry)
       return () => {
-        clearTimeout(sessions.get(processId)?.timer)
-        sessions.delete(processId)
+        clearTimeout(entry.timer)
+        sessions.delete(entry)
       }
     },
     count: () => sessions.size,
-    list: () => [...sessions.values()].map(({ session }) => ({ ...session })),
+    list: () => [...sessions].map(({ session }) => ({ ...session })),
     kill(processId) {
-      const entry = sessions.get(processId)
-      entry?.terminate(fatal('57P01', 'terminating connection due to administrator command'))
-      return entry !== undefined
+      const named = [...sessions].filter(({ session }) => session.processId === processId)
+      for (const { terminate } of named)
+        terminate(fatal('57P01', 'terminating connection due to administrator command'))
+      return named.length > 0
     },
     endAt(ageMs) {
       ageLimitMs = ageMs
-      for (const processId of sessions.keys()) expire(processId)
+      for (const entry of sessions) expire(entry)
     },
   }
+}
+
+interface Entry {
+  readonly session: GatewaySession
+  readonly terminate: (error: ServerError) => void
+  timer?: NodeJS.Timeout
 }

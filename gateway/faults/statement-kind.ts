@@ -34,12 +34,20 @@ export function createStatementWatch(): StatementWatch {
   }
 }
 
+/** A client can prepare as many statements as it likes: what was kept first is forgotten, and counts as an ordinary statement then. */
 function keep(kinds: Map<string, StatementKind>, name: string, kind: StatementKind): void {
-  if (kind === 'statement') kinds.delete(name)
-  else kinds.set(name, kind)
+  kinds.delete(name)
+  if (kind === 'statement') return
+  kinds.set(name, kind)
+  const [oldest] = kinds.keys()
+  if (kinds.size > MAX_NAMES && oldest !== undefined) kinds.delete(oldest)
 }
 
+const MAX_NAMES = 1_000
+
 const HEADER_BYTES = 5
+/** PostgreSQL tells names apart by their first 63 bytes. */
+const MAX_NAME_BYTES = 63
 /** Bytes: enough for every first word and the comments that ORMs put in front of it. */
 const LOOKED_AT = 1_000
 
@@ -66,7 +74,8 @@ const CONTROL: ReadonlySet<string> = new Set([
 
 function textAt(message: Buffer, offset: number): string {
   const end = message.indexOf(0, offset)
-  return message.toString('utf8', offset, end === -1 ? message.length : end)
+  const length = Math.min((end === -1 ? message.length : end) - offset, MAX_NAME_BYTES)
+  return message.toString('latin1', offset, offset + length)
 }
 
 function afterText(message: Buffer, offset: number): number {

@@ -9,38 +9,37 @@ export interface CancelKey {
 }
 
 export interface CancelKeys {
-  issue(cancel: () => void): CancelKey
+  /** Makes a secret key beside the process ID, which other sessions may have, too, where the upstream is several servers. */
+  issue(processId: number, cancel: () => void): CancelKey
   /** Cancels the session that has this key. Returns `false` when none has; the client is told nothing either way. */
   cancel(processId: number, secretKey: number): boolean
 }
 
 export function createCancelKeys(): CancelKeys {
-  const sessions = new Map<number, { secretKey: number; cancel: () => void }>()
-  let lastProcessId = 0
+  const sessions = new Map<number, Set<{ secretKey: number; cancel: () => void }>>()
   return {
-    issue(cancel) {
-      const processId = nextFree(lastProcessId, sessions)
-      lastProcessId = processId
-      const secretKey = randomBytes(4).readInt32BE()
-      sessions.set(processId, { secretKey, cancel })
-      return { processId, secretKey, release: () => void sessions.delete(processId) }
+    issue(processId, cancel) {
+      const session = { secretKey: randomBytes(4).readInt32BE(), cancel }
+      const sharing = sessions.get(processId) ?? new Set()
+      sessions.set(processId, sharing.add(session))
+      return {
+        processId,
+        secretKey: session.secretKey,
+        release() {
+          sharing.delete(session)
+          if (sharing.size === 0 && sessions.get(processId) === sharing) sessions.delete(processId)
+        },
+      }
     },
     cancel(processId, secretKey) {
-      const session = sessions.get(processId)
-      if (session === undefined || !isSame(session.secretKey, secretKey)) return false
-      session.cancel()
-      return true
+      for (const session of sessions.get(processId) ?? []) {
+        if (!isSame(session.secretKey, secretKey)) continue
+        session.cancel()
+        return true
+      }
+      return false
     },
   }
-}
-
-/** Clients show process IDs and keep them in 32 bits with a sign, so they are small and never reused while in use. */
-function nextFree(last: number, used: ReadonlyMap<number, unknown>): number {
-  let next = last
-  do {
-    next = next >= 0x7fff_ffff ? 1 : next + 1
-  } while (used.has(next))
-  return next
 }
 
 function isSame(a: number, b: number): boolean {

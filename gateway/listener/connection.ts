@@ -1,23 +1,26 @@
 /** One connection, from the first byte to the last. */
 import type { Socket } from 'node:net'
 import type { Logger } from '../../core/logger.js'
+import type { ProviderAnswers } from '../auth/answers.js'
 import { fatal, refusal, type Refusal } from '../auth/refusal.js'
 import type { StatsRecorder } from '../gateway-stats.js'
-import type { Engine, PreparedSession } from '../engines/engine.js'
 import { authenticationOk, backendKeyData, errorResponse } from '../wire/backend-messages.js'
 import type { ServerError } from '../wire/server-error.js'
+import type { BufferBudget } from './buffer-budget.js'
 import type { CancelKeys } from './cancel-keys.js'
 import { readOpening } from './initial-packet.js'
 import { createDeadline } from './login-deadline.js'
 import { refusalOf, refused } from './login-refused.js'
 import { logIn, servernameOf, type LoggedIn, type LoginServices } from './login.js'
 import { closeGently, leaveSession, startRelay, type Relay } from './relay.js'
+import type { Room } from './room.js'
 import { parseStartup, type StartupRequest } from './startup-request.js'
 import type { TlsUpgrader } from './tls-upgrade.js'
 
 export interface ConnectionServices extends LoginServices {
-  engine: Engine
   tls: TlsUpgrader
+  room: Room
+  buffers: BufferBudget
   cancelKeys: CancelKeys
   stats: StatsRecorder
   loginTimeoutMs: number
@@ -45,7 +48,8 @@ export function serveConnection(plain: Socket, services: ConnectionServices): Co
     relay = client.relay
     const reason = await relay.ended
     client.release()
-    logger.debug('gateway: a session ended', { role: client.role, ...(reason && { reason }) })
+    const { role, processId } = client
+    logger.debug('gateway: a session ended', { role, processId, ...(reason && { reason }) })
   }
   serve().catch((error: unknown) => {
     // Not to be reached: a fault of ours must not end the process of whoever runs the gateway.
@@ -63,19 +67,21 @@ export function serveConnection(plain: Socket, services: ConnectionServices): Co
 interface Client {
   readonly relay: Relay
   readonly role: string
+  readonly processId: number
   release(): void
 }
 
 /** Takes a connection to its session. Returns nothing where it ends before: cancelled, refused, gone. */
 async function admit(plain: Socket, services: ConnectionServices): Promise<Client | undefined> {
-  const { engine, tls, cancelKeys, stats, logger } = services
+  const { tls, room, cancelKeys, stats, logger } = services
   const deadline = createDeadline(services.loginTimeoutMs)
   let socket: Socket = plain
   let request: StartupRequest | undefined
-  let prepared: PreparedSession | undefined
-  const prepare = (): PreparedSession => (prepared ??= engine.prepareSession())
+  const endLogin = room.beginLogin(() => {
+    deadline.cut(() => crowdedOut(request && answersFor(socket, services).tooManyConnections()))
+  })
   try {
-    const opening = await deadline.race(readOpening(plain, tls, prepare), () => tooSlow())
+    const opening = await deadline.race(readOpening(plain, tls), () => tooSlow())
     if (opening.kind === 'cancel') {
       stats.cancelRequested(cancelKeys.cancel(opening.processId, opening.secretKey))
       plain.destroy()
@@ -87,12 +93,13 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     }
     request = parseStartup(opening.packet)
     if (opening.kind === 'unencrypted') throw tlsRequired(plain, request, services)
-    const login = logIn(opening.socket, request, prepare(), services)
+    const login = logIn(opening.socket, request, services)
     const timedOut = (): Error => tooSlow(fatal('57014', 'canceling authentication due to timeout'))
     // A session that is opened after the deadline belongs to nobody.
     const loggedIn = await deadline.race(login, timedOut, (late) => {
       leaveSession(late.session)
       late.place.leave()
+      late.leaveSeat()
     })
     return openClient(socket, loggedIn, request, services)
   } catch (error) {
@@ -106,12 +113,23 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     return undefined
   } finally {
     deadline.clear()
-    prepared?.abandon()
+    endLogin()
   }
 }
 
 function tooSlow(told?: ServerError): Error {
   return refused(refusal('login-timeout', 'the login took longer than "loginTimeoutMs"', told))
+}
+
+function crowdedOut(told: ServerError | undefined): Error {
+  const explanation = 'more than "maxPendingLogins" connections had not logged in, it the longest'
+  return refused(refusal('too-many-logins', explanation, told))
+}
+
+/** The words of the endpoint that the client means, as far as it has named one. */
+function answersFor(socket: Socket, { endpoints }: ConnectionServices): ProviderAnswers {
+  const chosen = endpoints.choose(servernameOf(socket))
+  return ('reason' in chosen ? endpoints.first : chosen).answers
 }
 
 function tlsRequired(
@@ -125,23 +143,29 @@ function tlsRequired(
 
 function openClient(
   socket: Socket,
-  { session, endpoint, login, place }: LoggedIn,
+  { session, endpoint, login, place, leaveSeat }: LoggedIn,
   { role, database, parameters }: StartupRequest,
-  { cancelKeys, stats, faults, logger }: ConnectionServices,
+  { cancelKeys, stats, faults, buffers, logger }: ConnectionServices,
 ): Client {
-  const key = cancelKeys.issue(() => session.cancel())
+  const { processId } = session
+  const key = cancelKeys.issue(processId, () => session.cancel())
   stats.loginAccepted(login)
   logger.debug('gateway: accepted a login', {
     role,
     provider: endpoint.provider,
     identity: login.identity,
-    processId: key.processId,
+    processId,
     applicationName: parameters.get('application_name'),
   })
-  const greeting = [authenticationOk(), backendKeyData(key.processId, key.secretKey)]
-  const relay = startRelay(socket, session, Buffer.concat(greeting), faults)
+  const greeting = [authenticationOk(), backendKeyData(processId, key.secretKey)]
+  const relay = startRelay(socket, session, {
+    greeting: Buffer.concat(greeting),
+    decisions: faults,
+    rules: endpoint.rules,
+    buffers,
+  })
   const opened = {
-    processId: key.processId,
+    processId,
     role,
     database,
     applicationName: parameters.get('application_name'),
@@ -151,9 +175,11 @@ function openClient(
   return {
     relay,
     role,
+    processId,
     release() {
       unregister()
       key.release()
+      leaveSeat()
       stats.sessionEnded()
     },
   }

@@ -17,19 +17,12 @@ export type Opening =
  * Answers what comes before the login, and returns what the client is here for. TLS begins as the client wants it: on
  * request, or at once.
  *
- * @param handshakeBegins is called before the handshake, which takes a while
- *
  * Rejects with a refusal (see `refusalOf`), or with the error of a connection that broke.
  */
-export async function readOpening(
-  plain: Socket,
-  tls: TlsUpgrader,
-  handshakeBegins: () => void,
-): Promise<Opening> {
+export async function readOpening(plain: Socket, tls: TlsUpgrader): Promise<Opening> {
   const reader = createPacketReader(plain)
   const first = await readFirstPacket(plain, reader)
   if (first === 'client-hello') {
-    handshakeBegins()
     const socket = await secure(plain, tls)
     // Only the protocol's name tells a PostgreSQL client from a browser here; PostgreSQL insists on it, too.
     if (socket.alpnProtocol !== 'postgresql') {
@@ -43,7 +36,6 @@ export async function readOpening(
       // Bytes behind the request were sent by somebody who did not wait for TLS, maybe in between (CVE-2021-23222).
       if (reader.buffered > 0) throw violation('unencrypted data after the request for TLS')
       plain.write('S')
-      handshakeBegins()
       return openingOver(await secure(plain, tls))
     case CANCEL_REQUEST:
       return cancelRequest(first)

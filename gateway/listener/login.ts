@@ -7,21 +7,22 @@ import type { Endpoint } from '../auth/endpoint.js'
 import { missingTarget } from '../auth/existing.js'
 import { fatal, refusal } from '../auth/refusal.js'
 import type { AcceptedLogin } from '../auth/verifier.js'
-import type { EngineSession, PreparedSession, SessionRequest } from '../engines/engine.js'
+import type { Engine, EngineSession, SessionRequest } from '../engines/engine.js'
 import type { FaultHooks, LoginPlace } from '../faults/faults.js'
 import { negotiateProtocolVersion } from '../wire/backend-messages.js'
 import { ServerError } from '../wire/server-error.js'
 import type { EndpointChoice } from './endpoint-choice.js'
 import { createLoginClient } from './login-client.js'
 import { refused } from './login-refused.js'
+import type { Room } from './room.js'
 import type { StartupRequest } from './startup-request.js'
 
 export interface LoginServices {
   endpoints: EndpointChoice
   /** What a login can ask for. */
   existing: { readonly roles: readonly string[]; readonly database: string }
-  /** Tells whether there is room for one more session. */
-  hasRoom: () => boolean
+  engine: Pick<Engine, 'openSession'>
+  room: Pick<Room, 'hasSeat' | 'takeSeat'>
   faults: FaultHooks
 }
 
@@ -30,6 +31,8 @@ export interface LoggedIn {
   readonly endpoint: Endpoint
   readonly login: AcceptedLogin
   readonly place: LoginPlace
+  /** Gives back the place that it has among the `maxConnections`. */
+  readonly leaveSeat: () => void
 }
 
 /**
@@ -40,13 +43,13 @@ export interface LoggedIn {
 export async function logIn(
   socket: TLSSocket,
   request: StartupRequest,
-  prepared: PreparedSession,
   services: LoginServices,
 ): Promise<LoggedIn> {
   const { clusterId, parameters } = takeClusterId(request.parameters)
   const endpoint = services.endpoints.choose(servernameOf(socket), clusterId)
   if ('reason' in endpoint) throw refused(endpoint)
-  if (!services.hasRoom()) throw tooManyConnections(endpoint)
+  // Nobody need prove who they are to hear this.
+  if (!services.room.hasSeat) throw tooManyConnections(endpoint)
   const place = services.faults.admitLogin()
   if (place instanceof ServerError) throw refused(refusal('fault', 'a fault refused it', place))
   try {
@@ -54,8 +57,17 @@ export async function logIn(
       endpoint.provider === 'aurora-dsql' ? { ...request, clusterId, parameters } : request
     const login = await authenticate(socket, own, endpoint, services)
     const { role, database } = request
-    const session = await openSession(prepared, { role, database, parameters: own.parameters })
-    return { session, login, endpoint, place }
+    const wanted = endpoint.rules?.startup(own.parameters) ?? own.parameters
+    if (wanted instanceof ServerError) throw settingRefused(wanted)
+    const leaveSeat = services.room.takeSeat()
+    if (leaveSeat === undefined) throw tooManyConnections(endpoint)
+    try {
+      const session = await openSession(services.engine, { role, database, parameters: wanted })
+      return { session, login, endpoint, place, leaveSeat }
+    } catch (error) {
+      leaveSeat()
+      throw error
+    }
   } catch (error) {
     place.leave()
     throw error
@@ -88,11 +100,11 @@ export function servernameOf(socket: Socket): string | undefined {
 }
 
 async function openSession(
-  prepared: PreparedSession,
+  engine: Pick<Engine, 'openSession'>,
   request: SessionRequest,
 ): Promise<EngineSession> {
   try {
-    return await prepared.open(request)
+    return await engine.openSession(request)
   } catch (error) {
     const { sqlState, message, detail, hint } =
       error instanceof ServerError
@@ -111,6 +123,10 @@ async function openSession(
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : 'for an unknown reason'
+}
+
+function settingRefused(told: ServerError): Error {
+  return refused(refusal('setting-refused', `the startup packet: ${told.message}`, told))
 }
 
 function tooManyConnections({ answers }: Endpoint): Error {

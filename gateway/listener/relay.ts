@@ -1,13 +1,15 @@
 /** Carries messages between a client that is logged in and its session, both ways at the pace of the slower side. */
 import type { Socket } from 'node:net'
 import type { EngineSession } from '../engines/engine.js'
+import type { SessionRules } from '../auth/endpoint.js'
 import { fatal } from '../auth/refusal.js'
 import { errorResponse, message } from '../wire/backend-messages.js'
 import { createSessionFaults, type FaultDecisions } from '../faults/session-faults.js'
-import { createFrontendReader } from '../wire/frontend-reader.js'
+import { createFrontendReader, MAX_MESSAGE_BYTES } from '../wire/frontend-reader.js'
 import { BackendType, FrontendType } from '../wire/message-types.js'
 import { createReplyTracker } from '../wire/reply-tracker.js'
 import { ServerError } from '../wire/server-error.js'
+import type { BufferBudget } from './buffer-budget.js'
 
 export interface Relay {
   /** Tells the client why, where a message may stand, and ends the session. Does nothing on one that has ended. */
@@ -16,17 +18,23 @@ export interface Relay {
   readonly ended: Promise<Error | undefined>
 }
 
-/**
- * @param greeting what goes to the client in front of the session's first messages
- * @param decisions what of it is to fail on purpose
- */
+export interface RelaySettings {
+  /** What goes to the client in front of the session's first messages. */
+  greeting: Buffer
+  /** What is to fail on purpose. */
+  decisions: FaultDecisions
+  rules: SessionRules | undefined
+  /** The memory for what the client has sent and the session has not taken. */
+  buffers: BufferBudget
+}
+
 export function startRelay(
   client: Socket,
   session: EngineSession,
-  greeting: Buffer,
-  decisions: FaultDecisions,
+  { greeting, decisions, rules, buffers }: RelaySettings,
 ): Relay {
-  const reader = createFrontendReader()
+  const reader = createFrontendReader(MAX_MESSAGE_BYTES, buffers.maxBytes)
+  const account = buffers.open(endForMemory)
   const tracker = createReplyTracker()
   const faults = createSessionFaults(decisions, tracker)
   let reason: Error | undefined
@@ -38,34 +46,56 @@ export function startRelay(
   const ended = new Promise<Error | undefined>((resolve) => (settle = resolve))
 
   const finishWhenDone = (): void => {
-    if (clientDone && sessionDone) settle?.(reason)
+    if (!clientDone || !sessionDone) return
+    account.close()
+    settle?.(reason)
+  }
+  const tell = (error: ServerError): void => {
+    reason ??= error
+    isOver = true
+    reader.discard()
+    if (tracker.atBoundary) client.write(errorResponse(error))
+    session.off('data', toClient)
   }
   const terminate = (error: ServerError): void => {
     if (client.destroyed || client.writableEnded) return
-    reason ??= error
-    isOver = true
-    if (tracker.atBoundary) client.write(errorResponse(error))
+    tell(error)
     closeGently(client)
-    session.off('data', toClient)
     // PostgreSQL ends a session at its statement's end, which an administrator does not wait for.
     if (faults.isAsked) session.cancel()
     leaveSession(session)
+  }
+  /** Ends the session for what its client has sent, and may still be sending. */
+  const refuse = (error: ServerError): void => {
+    if (client.destroyed || client.writableEnded) return
+    tell(error)
+    closeAfterReading(client)
+    if (faults.isAsked) session.cancel()
+    leaveSession(session)
+  }
+  /** What the session has not taken goes, too, and with it what could be said to the engine. */
+  function endForMemory(): void {
+    const isBehind = session.writableLength > 0
+    refuse(outOfMemory(buffers.maxBytes))
+    if (isBehind) session.destroy()
   }
 
   const toSession = (chunk: Buffer): void => {
     if (isOver) return
     try {
       const messages = reader.push(chunk)
-      const passed = messages === undefined ? NOTHING : faults.fromClient(messages)
+      const allowed = messages && (rules?.statements(messages) ?? messages)
+      const passed = allowed === undefined ? NOTHING : faults.fromClient(allowed)
       if (passed === undefined) {
         client.destroy()
         return
       }
       if (passed.length > 0 && !session.write(passed)) client.pause()
     } catch (error) {
-      terminate(fatal('08P01', (error as Error).message))
+      refuse(error instanceof ServerError ? error : fatal('08P01', (error as Error).message))
       return
     }
+    account.hold(reader.heldBytes + session.writableLength)
     if (reader.terminated) endSession(session)
   }
   const toClient = (chunk: Buffer): void => {
@@ -97,7 +127,10 @@ export function startRelay(
   }
 
   session.on('data', toClient).on('end', sessionEnded).on('close', sessionEnded)
-  session.on('drain', () => client.resume())
+  session.on('drain', () => {
+    account.hold(reader.heldBytes)
+    client.resume()
+  })
   session.on('error', (error) => {
     reason ??= error
   })
@@ -120,9 +153,25 @@ export function startRelay(
 
 /** Sends what is left to send, then closes; at the latest after a while, should the client not take it. */
 export function closeGently(socket: Socket): void {
-  socket.setTimeout(LINGER_MS, () => socket.destroy())
+  destroyLater(socket)
   socket.resume()
   socket.destroySoon()
+}
+
+/**
+ * The same for a client that may be in the middle of sending: what it sends is read and forgotten until it has read why. To close on
+ * bytes that nobody reads would reset the connection, and the reason would be lost.
+ */
+function closeAfterReading(socket: Socket): void {
+  destroyLater(socket)
+  socket.resume()
+  socket.end()
+}
+
+/** A time limit that traffic does not extend. */
+function destroyLater(socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
+  socket.once('close', () => clearTimeout(timer))
 }
 
 /** Ends a session whose client is gone. It reaches its end only when somebody reads the rest of its replies. */
@@ -140,6 +189,14 @@ function endSession(session: EngineSession): void {
 const TERMINATE = message(FrontendType.terminate)
 const NOTHING = Buffer.alloc(0)
 const LINGER_MS = 5_000
+
+function outOfMemory(maxBytes: number): ServerError {
+  return new ServerError('53200', 'out of memory: "maxBufferedBytes" of the gateway is used up', {
+    severity: 'FATAL',
+    detail: `Messages that have not come whole, or that the engine has not taken, may take ${maxBytes} bytes in all. This session held most.`,
+    hint: 'Raise the option "maxBufferedBytes" of the gateway, or send the data in smaller parts, with COPY for example.',
+  })
+}
 
 function connectionLost(): ServerError {
   return fatal('57P01', 'terminating connection because the server behind the gateway was lost')

@@ -65,14 +65,11 @@ export async function startPgliteEngine(options: PgliteEngineOptions): Promise<E
       isInMemory: dataDirectory === undefined,
       logger: settings.logger,
     })
-    let sessions = 0
+    let sessions = FIRST_SESSION
     return {
       name: 'pglite',
-      prepareSession: () => ({
-        open: async (request) =>
-          openSession(await host.run(), ++sessions, request, settings.database),
-        abandon() {},
-      }),
+      openSession: async (request) =>
+        openSession(await host.run(), sessions++, request, settings.database),
       async close() {
         await host.close()
         await unlock()
@@ -95,6 +92,11 @@ const DEFAULTS = {
   cancelGraceMs: 5_000,
   logger: SILENT,
 }
+/**
+ * The numbers of the sessions are the process IDs that clients get. That of the one backend, which `pg_backend_pid()` returns, is below
+ * (42 in PGlite 0.5): a function that takes a process ID must not hit it by the number of a session.
+ */
+const FIRST_SESSION = 1_000
 const START_TIMEOUT_MS = 60_000
 const LINGER_MS = 1_000
 

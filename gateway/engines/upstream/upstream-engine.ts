@@ -8,7 +8,7 @@ import { ServerError } from '../../wire/server-error.js'
 import type { Engine, EngineSession, SessionRequest } from '../engine.js'
 import { dialUpstream, isOnThisMachine } from './dial-upstream.js'
 import type { UpstreamOptions } from './upstream-address.js'
-import { logInUpstream, type UpstreamLogin } from './upstream-login.js'
+import { logInUpstream, type BackendKey } from './upstream-login.js'
 
 export interface UpstreamEngineSettings {
   upstream: UpstreamOptions
@@ -23,6 +23,7 @@ export async function startUpstreamEngine(settings: UpstreamEngineSettings): Pro
   await probe(settings)
   const sockets = new Set<Socket>()
   let closed = false
+  let sessions = 0
   const dial = async (): Promise<Socket> => {
     const socket = await dialUpstream(upstream, connectTimeoutMs)
     if (closed) {
@@ -34,34 +35,25 @@ export async function startUpstreamEngine(settings: UpstreamEngineSettings): Pro
     socket.once('close', () => sockets.delete(socket))
     return socket
   }
-  const cancel = (key: UpstreamLogin['key']): void => {
-    dial()
-      .then((socket) => socket.end(cancelRequest(key)).resume())
-      .catch((error: unknown) => logger.warn('gateway: could not cancel upstream', { error }))
+  /** Resolves when the server has closed the connection that carries the request: it has then signalled the session. */
+  const cancel = async (key: BackendKey): Promise<void> => {
+    try {
+      const socket = await dial()
+      const ended = new Promise((resolve) => socket.once('close', resolve))
+      const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
+      socket.end(cancelRequest(key)).resume()
+      await ended
+      clearTimeout(timer)
+    } catch (error) {
+      logger.warn('gateway: could not cancel upstream', { error })
+    }
   }
 
   return {
     name: 'upstream',
-    prepareSession() {
-      // While the client is at its handshake, PostgreSQL can already start the process that it has for each connection.
-      let dialled: Promise<Socket | undefined> | undefined = dial().catch(() => undefined)
-      const take = async (): Promise<Socket | undefined> => {
-        const taken = dialled
-        dialled = undefined
-        return taken
-      }
-      return {
-        async open(request) {
-          const early = await take()
-          // PostgreSQL does not wait for a login for ever, and may have been started anew in between.
-          const isLost = early === undefined || early.destroyed
-          const socket = isLost ? await dial().catch(lost) : early
-          return openSession(socket, request, settings, cancel)
-        },
-        abandon() {
-          void take().then((socket) => socket?.destroy())
-        },
-      }
+    async openSession(request) {
+      const socket = await dial().catch(lost)
+      return openSession(socket, request, settings, cancel, ++sessions)
     },
     async close() {
       closed = true
@@ -72,11 +64,13 @@ export async function startUpstreamEngine(settings: UpstreamEngineSettings): Pro
   }
 }
 
+/** @param madeUpProcessId for a server that gives no key. It takes no cancel requests then, and the number only tells its sessions apart. */
 async function openSession(
   socket: Socket,
   { role, database, parameters }: SessionRequest,
   { upstream, connectTimeoutMs }: UpstreamEngineSettings,
-  cancel: (key: UpstreamLogin['key']) => void,
+  cancel: (key: BackendKey) => Promise<void>,
+  madeUpProcessId: number,
 ): Promise<EngineSession> {
   const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
   try {
@@ -90,12 +84,37 @@ async function openSession(
       allowsCleartext: isOnThisMachine(upstream),
     })
     socket.unshift(greeting)
-    return Object.assign(socket, { cancel: () => cancel(key) })
+    return Object.assign(socket, {
+      processId: key?.processId ?? madeUpProcessId,
+      cancel: key === undefined ? () => {} : oneAtATime(() => cancel(key)),
+    })
   } catch (error) {
     socket.destroy()
     return lost(error)
   } finally {
     clearTimeout(timer)
+  }
+}
+
+/**
+ * Each request costs the server a connection, however many the client sends. One that comes while another is under way may be for
+ * a later statement, so it is followed by one more.
+ */
+function oneAtATime(cancel: () => Promise<void>): () => void {
+  let isUnderWay = false
+  let isWanted = false
+  return () => {
+    isWanted = true
+    if (isUnderWay) return
+    isUnderWay = true
+    const next = async (): Promise<void> => {
+      while (isWanted) {
+        isWanted = false
+        await cancel()
+      }
+      isUnderWay = false
+    }
+    void next()
   }
 }
 
@@ -110,7 +129,7 @@ function lost(cause: unknown): Promise<never> {
   )
 }
 
-function cancelRequest({ processId, secretKey }: UpstreamLogin['key']): Buffer {
+function cancelRequest({ processId, secretKey }: BackendKey): Buffer {
   const packet = Buffer.alloc(12 + secretKey.length)
   packet.writeInt32BE(packet.length, 0)
   packet.writeInt32BE(CANCEL_REQUEST, 4)

@@ -8,9 +8,15 @@ import { createPacketReader, type PacketReader } from '../../wire/packet-reader.
 import { ServerError } from '../../wire/server-error.js'
 import { createScramExchange, type ScramExchange } from '../../../core/wire/scram-exchange.js'
 
+/** The server's own key of a session, for cancel requests. */
+export interface BackendKey {
+  readonly processId: number
+  readonly secretKey: Buffer
+}
+
 export interface UpstreamLogin {
-  /** The server's own key of the session, for cancel requests. */
-  readonly key: { readonly processId: number; readonly secretKey: Buffer }
+  /** `undefined` where the server has sent none. */
+  readonly key: BackendKey | undefined
   /** What the server said up to and with its first ReadyForQuery, without what belongs to the login. */
   readonly greeting: Buffer
 }
@@ -31,7 +37,7 @@ export async function logInUpstream(
   socket.write(startupPacket(settings.parameters))
   await authenticate(socket, reader, settings)
   const greeting: Buffer[] = []
-  let key: UpstreamLogin['key'] = { processId: 0, secretKey: Buffer.alloc(4) }
+  let key: BackendKey | undefined
   for (;;) {
     const received = await readMessage(reader)
     if (received[0] === BackendType.backendKeyData) {

@@ -9,6 +9,8 @@ describe('one connection too many', () => {
   it('is counted over all listeners, and told so in the words of its provider', async () => {
     const own = await server.start({ endpoints: ENDPOINTS, maxConnections: 1 })
     const first = await openTls(own, { servername: OPEN })
+    first.send(startup(APP))
+    await first.next('Z')
     const { port } = own.endpoints[2]!
     const second = await openTls({ ...own, port }, { servername: PLAIN })
     second.send(startup(APP))

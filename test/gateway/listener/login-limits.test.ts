@@ -1,6 +1,17 @@
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { Client } from 'pg'
 import { sslRequestPacket } from '../../../core/wire/startup-packet.js'
-import { errorFields, openPlain, openTls, password, startup } from '../raw-client.js'
+import { until } from '../../resilience/until.js'
+import {
+  errorFields,
+  loggedIn,
+  openPlain,
+  openTls,
+  password,
+  query,
+  startup,
+} from '../raw-client.js'
 import { recordLog, usePostgres } from '../upstream-gateway.js'
 
 const postgres = usePostgres()
@@ -33,15 +44,100 @@ describe('a slow login', () => {
 describe('one connection too many', () => {
   it('is told so, and the others go on', async () => {
     const gateway = await postgres.start({ maxConnections: 1 })
-    const first = await openTls(gateway)
+    const first = await loggedIn(gateway)
     const second = await openTls(gateway)
     second.send(startup(APP))
     expect(errorFields(await second.next('E'))).toMatchObject({ S: 'FATAL', C: '53300' })
     await second.ended()
-    first.send(startup(APP), password(await gateway.login().password()))
+    first.send(query('select 1'))
     await first.next('Z')
     expect(gateway.stats().refusals).toEqual({ 'too-many-connections': 1 })
     first.socket.destroy()
+  })
+
+  it('is told so after its token where the last place was taken meanwhile, and the place is free again later', async () => {
+    const gateway = await postgres.start({ maxConnections: 1 })
+    const token = await gateway.login({ user: 'app' }).password()
+    const late = await openTls(gateway)
+    late.send(startup(APP))
+    await late.next('R')
+    const first = await loggedIn(gateway)
+    late.send(password(token))
+    expect(errorFields(await late.next('E'))).toMatchObject({ S: 'FATAL', C: '53300' })
+    first.socket.destroy()
+    await until('the session to end', () => gateway.stats().sessionsOpen === 0)
+    const next = await loggedIn(gateway)
+    next.socket.destroy()
+  })
+})
+
+describe('connections that do not log in', () => {
+  it('take no place of a session, and the oldest goes where there are more than "maxPendingLogins"', async () => {
+    const log = recordLog()
+    const gateway = await postgres.start({
+      maxConnections: 1,
+      maxPendingLogins: 5,
+      loginTimeoutMs: 600_000,
+      logger: log.logger,
+    })
+    const silent = await Promise.all(Array.from({ length: 50 }, () => openPlain(gateway)))
+    const closed = silent.map((socket) => once(socket.resume(), 'close'))
+    const client = await loggedIn(gateway)
+    client.send(query('select 1'))
+    await client.next('Z')
+    await Promise.any(closed)
+    expect(await log.refusal('too-many-logins')).toMatchObject({ level: 'warn' })
+    // Of the five one was the client, until it was logged in.
+    await until('the last of them to be left', () => gateway.stats().connectionsOpen === 5)
+    for (const socket of silent) socket.destroy()
+    client.socket.destroy()
+  })
+
+  it('are told so where they have said who they are', async () => {
+    const gateway = await postgres.start({ maxPendingLogins: 1 })
+    const pushedOut = await openTls(gateway)
+    pushedOut.send(startup(APP))
+    await pushedOut.next('R')
+    const next = await openTls(gateway)
+    const fields = errorFields(await pushedOut.next('E'))
+    expect(fields).toMatchObject({ S: 'FATAL', C: '53300' })
+    expect(await pushedOut.ended()).toEqual([])
+    next.socket.destroy()
+  })
+
+  it('cost the PostgreSQL behind the gateway nothing, whatever of a login they have done', async () => {
+    const gateway = await postgres.start({ loginTimeoutMs: 600_000 })
+    const backends = async (): Promise<number> => {
+      const { socketDirectory: host, port, superuser: user } = postgres.server()
+      const admin = new Client({ host, port, user, database: 'postgres' })
+      await admin.connect()
+      const { rows } = await admin.query<{ count: number }>(
+        `select count(*)::int as count from pg_stat_activity where backend_type = 'client backend'`,
+      )
+      await admin.end()
+      return rows[0]!.count
+    }
+    const askTls = async (): Promise<Socket> => {
+      const socket = await openPlain(gateway)
+      socket.write(sslRequestPacket())
+      await once(socket, 'data')
+      return socket
+    }
+    const askLogin = async (): Promise<Socket> => {
+      const client = await openTls(gateway)
+      client.send(startup(APP))
+      await client.next('R')
+      return client.socket
+    }
+    // The server takes 200 connections.
+    const asking = await Promise.all(
+      Array.from({ length: 260 }, (_, i) => (i % 8 ? askTls() : askLogin())),
+    )
+    await until('none but our own to be there', async () => (await backends()) === 1)
+    const client = await loggedIn(gateway)
+    expect(await backends()).toBe(2)
+    for (const socket of asking) socket.destroy()
+    client.socket.destroy()
   })
 })
 

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import * as fc from 'fast-check'
 import { createFrontendReader } from '../../../gateway/wire/frontend-reader.js'
 import { anyFrontendMessage, frontend, inChunks, int16, int32, text } from './frontend-messages.js'
@@ -116,6 +118,40 @@ describe('createFrontendReader', () => {
     expect(whole!.equals(large)).toBe(true)
   })
 
+  it('holds a message that comes byte by byte in little more than its bytes', () => {
+    const reader = createFrontendReader()
+    const grown = memoryGrownBy(() => {
+      reader.push(Buffer.concat([Buffer.from('Q'), int32(1_000_000)]))
+      for (let sent = 0; sent < 300_000; sent++) reader.push(chunkOf(1))
+    })
+    expect(reader.heldBytes).toBeGreaterThan(300_000)
+    expect(reader.heldBytes).toBeLessThan(1_000_000)
+    expect(grown).toBeLessThan(5_000_000)
+  })
+
+  it('does not hold a whole chunk for the beginning of a message at its end', () => {
+    const readers = Array.from({ length: 100 }, () => createFrontendReader())
+    const message = frontend('d', Buffer.alloc(1_000_000))
+    const grown = memoryGrownBy(() => {
+      for (const reader of readers) {
+        const chunk = chunkOf(message.length + 1)
+        message.copy(chunk)
+        chunk.write('Q', message.length)
+        reader.push(chunk)
+      }
+    })
+    expect(readers[0]!.heldBytes).toBeLessThan(100)
+    expect(grown).toBeLessThan(5_000_000)
+  })
+
+  it('refuses a message of any type that is longer than it may hold, at its header', () => {
+    const reader = createFrontendReader(undefined, 100)
+    expect(reader.push(frontend('d', Buffer.alloc(95)))).toHaveLength(100)
+    expect(() => reader.push(Buffer.concat([Buffer.from('d'), int32(100)]))).toThrow(
+      expect.objectContaining({ sqlState: '54000', severity: 'FATAL' }),
+    )
+  })
+
   it('either takes or refuses any bytes, and never returns a part of a message', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
@@ -133,3 +169,24 @@ describe('createFrontendReader', () => {
     )
   })
 })
+
+/** With memory of its own, as sockets give it. */
+function chunkOf(length: number): Buffer {
+  return Buffer.from(new ArrayBuffer(length))
+}
+
+/** In bytes, without garbage. */
+function memoryGrownBy(work: () => void): number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const used = (): number => {
+    // The memory of buffers is given back in the background, at the next collection at the latest.
+    collect()
+    collect()
+    const { heapUsed, arrayBuffers } = process.memoryUsage()
+    return heapUsed + arrayBuffers
+  }
+  const before = used()
+  work()
+  return used() - before
+}

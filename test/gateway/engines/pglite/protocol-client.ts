@@ -44,7 +44,7 @@ export async function connect(
   parameters: Record<string, string> = {},
   database = 'postgres',
 ): Promise<ProtocolClient> {
-  const session = await engine.prepareSession().open({
+  const session = await engine.openSession({
     role,
     database,
     parameters: new Map(Object.entries(parameters)),

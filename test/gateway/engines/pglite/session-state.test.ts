@@ -21,7 +21,7 @@ describe('the state of a session on PGlite', () => {
   afterEach(() => Promise.all([one.leave(), two.leave()]))
 
   it('reports the settings of a server, and those of the startup packet', async () => {
-    const session = await engine.prepareSession().open({
+    const session = await engine.openSession({
       role: 'app',
       database: 'postgres',
       parameters: new Map([

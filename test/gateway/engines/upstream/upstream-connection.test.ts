@@ -64,47 +64,25 @@ async function openPlain(): Promise<Socket> {
   return client
 }
 
-it('PostgreSQL is connected to before the handshake, and told nothing when the client leaves in it', async () => {
-  const client = await openPlain()
-  client.write(sslRequestPacket())
-  const connection = await nextConnection()
-  client.destroy()
-  await connection.ended
-  expect(connection.received).toHaveLength(0)
-})
-
-it('PostgreSQL is not connected to for a client that is refused for the lack of TLS', async () => {
-  const refused = await openPlain()
-  refused.end(startup(APP)).resume()
-  await once(refused, 'close')
+it('PostgreSQL is not connected to before the token of the client is accepted', async () => {
+  const withoutTls = await openPlain()
+  withoutTls.end(startup(APP)).resume()
+  await once(withoutTls, 'close')
+  const asking = await openPlain()
+  asking.write(sslRequestPacket())
+  await once(asking, 'data')
+  asking.destroy()
+  const refused = await openTls(gateway)
+  refused.send(startup(APP))
+  await refused.next('R')
+  refused.send(password('wrong'))
+  expect(errorFields(await refused.next('E'))).toMatchObject({ S: 'FATAL' })
+  expect(connections).toHaveLength(0)
   const client = await loggedIn(gateway)
   const { received } = await nextConnection()
   expect(received.length).toBeGreaterThan(0)
   expect(connections).toHaveLength(0)
   client.socket.destroy()
-})
-
-it('PostgreSQL is told nothing when the token is refused', async () => {
-  const client = await openTls(gateway)
-  client.send(startup(APP))
-  const connection = await nextConnection()
-  client.send(password('wrong'))
-  expect(errorFields(await client.next('E'))).toMatchObject({ S: 'FATAL' })
-  await connection.ended
-  expect(connection.received).toHaveLength(0)
-})
-
-it('a connection that is over when the token comes is made anew', async () => {
-  const client = await openTls(gateway)
-  client.send(startup(APP))
-  await client.next('R')
-  const { socket, ended } = await nextConnection()
-  socket.destroy()
-  await ended
-  // Once the gateway has done this, it has heard of that, too.
-  await openTls(gateway)
-  client.send(password(await gateway.login({ user: 'app' }).password()))
-  await client.next('Z')
 })
 
 it.each(['Terminate', 'end', 'destroy'] as const)(
