@@ -37,7 +37,7 @@ export async function connectsThroughGateway(
       title: 'New connections',
       notes: [
         'The time until all are ready for a query, divided by their number; by pg, over verified TLS. PostgreSQL checks a password, and the',
-        "gateway a token for Aurora DSQL, which was signed before. Client, gateway and server share the machine's processors.",
+        "gateway a token for RDS, which was signed before. Client, gateway and server share the machine's processors.",
         stage.tls,
       ],
       unit: 'ms a connection',

@@ -3,7 +3,7 @@ import type { UpstreamOptions } from '../../gateway/index.js'
 
 /** The first message to the process. */
 export interface GatewayOrder {
-  /** The cluster that it stands for. */
+  /** The database of RDS that it stands for. */
   readonly host: string
   readonly role: string
   readonly database: string

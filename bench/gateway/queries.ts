@@ -44,7 +44,7 @@ export async function queriesThroughGateway(
       title: 'Transactions of pgbench',
       notes: [
         'The same transactions each time, by a client in C, over verified TLS; the time of its connects is left out. The gateway is a',
-        'process of its own in front of the same PostgreSQL, by its Unix socket, and gets a new token for Aurora DSQL as the password. The',
+        'process of its own in front of the same PostgreSQL, by its Unix socket, and gets a new token for RDS as the password. The',
         'relay is a process of Node that does TLS and passes bytes on, checks nothing and lets everybody in: what the gateway could reach.',
         stage.tls,
       ],

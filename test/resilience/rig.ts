@@ -38,6 +38,9 @@ export interface Rig {
   close(): Promise<void>
 }
 
+/** An endpoint beside that of Aurora DSQL, for what only a PostgreSQL does, such as SERIALIZABLE. */
+export const RDS_HOST = 'notes.abcdefghijkl.us-east-1.rds.amazonaws.com'
+
 /** The key of the lock. */
 const KEY = 4_711
 
@@ -49,7 +52,12 @@ export async function startRig(
   options: GatewayOptions = {},
 ): Promise<Rig> {
   const upstream = { host: socketDirectory, port, database }
-  const gateway = await startGateway({ upstream, ...options })
+  const gateway = await startGateway({
+    upstream,
+    clusters: ['abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'],
+    endpoints: [{ provider: 'rds', hosts: [RDS_HOST] }],
+    ...options,
+  })
   const relay = await startHeldRelay(gateway)
   const administrator = new Client({
     host: socketDirectory,

@@ -13,7 +13,7 @@ const { host, role, database, upstream } = order
 const gateway = await startGateway({
   endpoints: [
     {
-      provider: 'aurora-dsql',
+      provider: 'rds',
       hosts: [host],
       principals: [{ ...CREDENTIALS, roles: [role] }],
     },

@@ -60,7 +60,6 @@ export const transfer: Step = async (context) => {
     const chosen = chooseTransfer(pool, random)
     const result = await calls.make(() =>
       client.transaction((statements) => moveMoney(id, chosen, statements, calls, late), {
-        isolation: 'repeatable read',
         baseDelayMs: 10,
       }),
     )

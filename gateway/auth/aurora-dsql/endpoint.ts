@@ -13,6 +13,7 @@ import { cleartextToken } from '../cleartext-token.js'
 import type { CommonEndpointOptions, EndpointDefinition } from '../endpoint.js'
 import { COMMON_ENDPOINT_CHECKS, hostList, requiredOption } from '../endpoint-options.js'
 import { AURORA_DSQL_ANSWERS } from './answers.js'
+import { REPEATABLE_READ_ONLY } from './isolation.js'
 import { createAuroraDsqlVerifier } from './verifier.js'
 
 export interface AuroraDsqlEndpoint extends CommonEndpointOptions {
@@ -38,6 +39,7 @@ export const auroraDsqlEndpoint: EndpointDefinition<AuroraDsqlEndpoint> = {
     return {
       method: cleartextToken(createAuroraDsqlVerifier({ principals, clusters: hosts, clock })),
       answers: AURORA_DSQL_ANSWERS,
+      rules: REPEATABLE_READ_ONLY,
       roles: principals.roles(),
       principals,
       loginOptions: { credentials: principals.credentials() },

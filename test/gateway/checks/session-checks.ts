@@ -1,6 +1,7 @@
 /** Transactions and session state: what one client does is nobody else's business until it commits. */
 import { Client } from 'pg'
 import type { Gateway } from '../../../gateway/index.js'
+import { pgTransaction } from '../../../adapters/pg.js'
 import { pgSettings, withClient, withPool } from './gateway-clients.js'
 
 export function describeSessions(gatewayOf: () => Gateway): void {
@@ -8,18 +9,17 @@ export function describeSessions(gatewayOf: () => Gateway): void {
     withPool(gatewayOf(), 5, async (pool) => {
       await pool.query('create table counters (id int primary key, n int)')
       await pool.query('insert into counters values (1, 0)')
-      const increment = async (): Promise<void> => {
-        const client = await pool.connect()
-        try {
-          await client.query('begin')
-          const { rows } = await client.query('select n from counters where id = 1 for update')
-          const { n } = rows[0] as { n: number }
-          await client.query('update counters set n = $1 where id = 1', [n + 1])
-          await client.query('commit')
-        } finally {
-          client.release()
-        }
-      }
+      const increment = (): Promise<void> =>
+        pgTransaction(
+          pool,
+          async (client) => {
+            const { rows } = await client.query('select n from counters where id = 1 for update')
+            const { n } = rows[0] as { n: number }
+            await client.query('update counters set n = $1 where id = 1', [n + 1])
+          },
+          // Aurora DSQL's sessions are REPEATABLE READ, where all but one of those that meet have to begin anew.
+          { maxAttempts: 100, baseDelayMs: 1, maxDelayMs: 50 },
+        )
       await Promise.all(Array.from({ length: 40 }, increment))
       expect((await pool.query('select n from counters')).rows).toEqual([{ n: 40 }])
       await pool.query('drop table counters')

@@ -2,6 +2,7 @@
 import { isOccConflict, isPgIamError, type Retry } from '../../../core/index.js'
 import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import type { TransactionStatements } from '../clients/resilient-client.js'
+import { RDS_HOST } from '../rig.js'
 import type { SectionContext } from '../section-context.js'
 
 export function describeConflicts({ connect, rig }: SectionContext): void {
@@ -202,7 +203,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
   it.each(['repeatable read', 'serializable'] as const)(
     'passes the isolation level on: %s',
     async (isolation) => {
-      const { client } = connect()
+      const { client } = connect({ host: RDS_HOST })
       const [row] = await client.transaction(
         (statements) => statements.run(`SELECT current_setting('transaction_isolation') AS level`),
         { isolation },

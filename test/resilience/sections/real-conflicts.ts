@@ -1,5 +1,6 @@
 /** Conflicts that PostgreSQL itself raises, between transactions that really run at once. */
 import type { Statements } from '../clients/resilient-client.js'
+import { RDS_HOST } from '../rig.js'
 import type { SectionContext } from '../section-context.js'
 
 const TASKS = 3
@@ -15,7 +16,7 @@ export function describeRealConflicts({ connect, rig }: SectionContext): void {
     async (isolation) => {
       await rig().admin('TRUNCATE counter')
       await rig().admin('INSERT INTO counter VALUES (1, 0)')
-      const { login, client } = connect({}, TASKS)
+      const { login, client } = connect({ host: RDS_HOST }, TASKS)
       const allHaveRead = barrier(TASKS)
       let runs = 0
       const increment = (): Promise<void> =>
@@ -39,7 +40,7 @@ export function describeRealConflicts({ connect, rig }: SectionContext): void {
   it('lets no two transactions act on what the other one changes under serializable', async () => {
     await rig().admin('TRUNCATE counter')
     await rig().admin('INSERT INTO counter VALUES (1, 1), (2, 1)')
-    const { client } = connect({}, 2)
+    const { client } = connect({ host: RDS_HOST }, 2)
     const bothHaveRead = barrier(2)
     let runs = 0
     // Each may go to zero while the other is not there: they must not both.
