@@ -1,14 +1,15 @@
 /** Logins for Drizzle on Postgres.js. */
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
-import type { Options, PostgresType, Sql } from 'postgres'
+import type { PostgresType, Sql } from 'postgres'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import type { Login } from '../core/login.js'
 import { invalidOption } from '../core/options/check.js'
-import { createSql } from './postgres-js.js'
+import { createSql, retryOf, type PostgresJsOptions } from './postgres-js.js'
+import { connectionOf } from './postgres-js/safe-begin.js'
 
 /** What the type of a database is made of: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
 export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>
@@ -29,10 +30,13 @@ type OwnConfig =
 /** Where that has the schema, or the relations. */
 type SchemaOption = Extract<keyof OwnConfig, 'schema' | 'relations'>
 
-/** Drizzle's own configuration, with `connection` for Postgres.js as in `drizzle({ connection })`. */
+/**
+ * Drizzle's own configuration, with `connection` for Postgres.js as in `drizzle({ connection })`. With `retryBegin` there Drizzle's own
+ * `db.transaction` is retried as well.
+ */
 export type DrizzleClientConfig<TSchema extends DrizzleSchema> = Omit<OwnConfig, SchemaOption> & {
   [Name in SchemaOption]?: TSchema
-} & { connection?: Options<Record<string, PostgresType>> }
+} & { connection?: PostgresJsOptions<Record<string, PostgresType>> }
 
 /** A Drizzle database on Postgres.js. */
 export type DrizzleDatabase<TSchema extends DrizzleSchema = NoDrizzleSchema> =
@@ -81,7 +85,7 @@ export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
  * Exported from `'pg-iam/drizzle-postgres-js'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  *
  * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
  * @param options those of `db.transaction()`, and those of the retry
@@ -100,9 +104,17 @@ export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
     client: client ?? db,
     login: loginOfFactory((client?.options as { socket?: unknown } | undefined)?.socket),
     isNested,
-    retry,
+    retry: { ...(client === undefined ? {} : retryOf(client)), ...retry },
     fn,
-    attempt: (work) => db.transaction(work as never, config) as Promise<T>,
+    attempt: (work, connected) => {
+      const run = (transaction: DrizzleTransaction<TDatabase>): Promise<T> => {
+        // Drizzle has the `sql` of the transaction in the session that it makes for it.
+        const { session } = transaction as { session?: { client?: unknown } }
+        connected(connectionOf(session?.client))
+        return work(transaction)
+      }
+      return db.transaction(run as never, config) as Promise<T>
+    },
   })
 }
 

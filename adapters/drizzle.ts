@@ -87,7 +87,7 @@ export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
  * Exported from `'pg-iam/drizzle'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  *
  * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
  * @param options those of `db.transaction()`, and those of the retry
@@ -109,8 +109,13 @@ export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
     isNested,
     retry,
     fn,
-    attempt: (work) =>
-      onLentConnection(pool!, work, (lent) => db.transaction(lent as never, config) as Promise<T>),
+    attempt: (work, connected) =>
+      onLentConnection(
+        pool!,
+        work,
+        (lent) => db.transaction(lent as never, config) as Promise<T>,
+        connected,
+      ),
   })
 }
 

@@ -2,6 +2,10 @@
 import type { Knex } from 'knex'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
+import {
+  watchPgClient,
+  type TransactionConnection,
+} from '../core/conflict/transaction-connection.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import {
   createStreamFactory,
@@ -64,7 +68,7 @@ export function knexConnection(
  * Exported from `'pg-iam/knex'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  *
  * @param options those of `knex.transaction()`, and those of the retry
  */
@@ -80,18 +84,21 @@ export function knexTransaction<T>(
     retry,
     fn,
     isNested: (knex as Knex & { isTransaction?: boolean }).isTransaction === true,
-    attempt: (work) => knex.transaction((transaction) => begun(transaction, work), own),
+    attempt: (work, connected) =>
+      knex.transaction((transaction) => begun(transaction, work, connected), own),
   })
 }
 
 /** Knex calls the function also where BEGIN has failed, and then reports what BEGIN failed with. */
 async function begun<T>(
   transaction: Knex.Transaction,
-  work: (transaction: Knex.Transaction, connection: unknown) => Promise<T>,
+  work: (transaction: Knex.Transaction) => Promise<T>,
+  connected: (connection: TransactionConnection | undefined) => void,
 ): Promise<T> {
-  if (transaction.isCompleted()) throw new Error('the transaction has not begun')
   const { acquireConnection } = transaction.client as { acquireConnection(): Promise<unknown> }
-  return work(transaction, await acquireConnection())
+  connected(watchPgClient(await acquireConnection()))
+  if (transaction.isCompleted()) throw new Error('the transaction has not begun')
+  return work(transaction)
 }
 
 type Validate = NonNullable<Knex.PoolConfig['validate']>

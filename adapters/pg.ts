@@ -13,6 +13,10 @@ import { createStreamFactory, loginOfFactory } from '../core/connection/stream-f
 import { drawnLifetime } from './pg/drawn-lifetime.js'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
+import {
+  watchPgClient,
+  type TransactionConnection,
+} from '../core/conflict/transaction-connection.js'
 import { lendToTransaction } from '../core/conflict/transaction-lease.js'
 import type { Login } from '../core/login.js'
 import { checkOptions, boolean, oneOf } from '../core/options/check.js'
@@ -118,7 +122,7 @@ export interface PgTransactionOptions extends RetryOptions {
  * Exported from `'pg-iam/pg'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  */
 export function pgTransaction<T>(
   pool: Pool,
@@ -130,23 +134,25 @@ export function pgTransaction<T>(
     login: loginOfFactory(pool.options.stream),
     retry: splitRetryOptions(options).retry,
     fn,
-    attempt: (work) => runOnPool(pool, beginStatement(options), work),
+    attempt: (work, connected) => runOnPool(pool, beginStatement(options), work, connected),
   })
 }
 
 async function runOnPool<T>(
   pool: Pool,
   begin: string,
-  work: (client: PoolClient, connection: unknown) => Promise<T>,
+  work: (client: PoolClient) => Promise<T>,
+  connected: (connection: TransactionConnection | undefined) => void,
 ): Promise<T> {
   const client = await pool.connect()
+  connected(watchPgClient(client))
   const lease = lendToTransaction(client)
   // Of a connection on which neither BEGIN nor COMMIT nor ROLLBACK went well nobody knows what state it is in.
   let isClean = false
   try {
     await client.query(begin)
     try {
-      const result = await work(lease.client, client)
+      const result = await work(lease.client)
       lease.end()
       await client.query('COMMIT')
       isClean = true

@@ -1,15 +1,42 @@
 /** Logins for Postgres.js. */
 import postgres, { type Options, type PostgresType, type Sql, type TransactionSql } from 'postgres'
-import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import {
+  retryOptions,
+  splitRetryOptions,
+  type RetryOptions,
+} from '../core/conflict/retry-options.js'
+import { insideRetry, isInsideRetry } from '../core/conflict/retry-scope.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
-import { checkOptions, text } from '../core/options/check.js'
+import { checkOptions, invalidOption, isPlainObject, text } from '../core/options/check.js'
 import { PADDING_PARAMETER } from '../core/connection/first-packet.js'
 import type { FatalError } from '../core/connection/backend-tracker.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
+import {
+  createStreamFactory,
+  loginOfFactory,
+  markWithLogin,
+} from '../core/connection/stream-factory.js'
 import { drawLifetimeSecs } from '../core/connection/lifetime.js'
 import type { Login } from '../core/login.js'
-import { safeBegin } from './postgres-js/safe-begin.js'
+import {
+  announceClosing,
+  bareBegin,
+  connectionOf,
+  markSafe,
+  returned,
+  safeBegin,
+  type Begin,
+  type Work,
+} from './postgres-js/safe-begin.js'
+
+/** What `postgres()` takes, and what of its transactions is retried. */
+export type PostgresJsOptions<T extends Record<string, PostgresType> = {}> = Options<T> & {
+  /**
+   * Whether `sql.begin` runs a transaction again as a whole that met a conflict, as `sqlTransaction` does, and how often. Savepoints,
+   * and transactions that are begun inside of another one that is retried, are not retried by themselves. Default `false`.
+   */
+  retryBegin?: boolean | RetryOptions
+}
 
 /**
  * Returns a Postgres.js instance whose every physical connection logs in with a token of its own.
@@ -19,17 +46,24 @@ import { safeBegin } from './postgres-js/safe-begin.js'
  * Its `begin` outlives the death of a connection: the bare one ends the process, or runs what is left of the transaction's
  * function on the next connection, statement by statement.
  *
- * @param options whatever `postgres()` takes, but for the address, the user, the password and TLS, which are the login's
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * With `retryBegin` it runs a transaction again that met a conflict, and rejects as `sqlTransaction` does.
+ *
+ * @param options whatever `postgres()` takes, but for the address, the user, the password and TLS, which are the login's; and
+ * `retryBegin`
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that cannot be used, or that
+ * the login has already
  */
 export function createSql<T extends Record<string, PostgresType> = {}>(
   login: Login,
-  options: Options<T> = {},
+  options: PostgresJsOptions<T> = {},
 ): Sql<
   Record<string, PostgresType> extends T ? {} : { [Name in keyof T]: ReturnType<T[Name]['parse']> }
 > {
   const sql = postgres(postgresOptions(login, options))
-  Object.assign(sql, { begin: safeBegin(sql as unknown as Sql) })
+  const own = sql as unknown as Sql
+  const begin = safeBegin(own)
+  const retry = retryOf(own)
+  Object.assign(sql, retry === undefined ? { begin } : retrying(own, begin, retry))
   return sql as never
 }
 
@@ -39,15 +73,24 @@ export function createSql<T extends Record<string, PostgresType> = {}>(
  * `ssl` is `false` in them and there is no `password`: the connection that their `socket` makes is verified TLS already,
  * and logs in by itself.
  *
+ * No option of Postgres.js reaches its `begin`: with `retryBegin` it is `sqlTransaction`, and `drizzleTransaction`, that take their
+ * defaults for retries from these options. Use `createSql` where `sql.begin` itself is to be retried.
+ *
  * Exported from `'pg-iam/postgres-js'`.
  *
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that cannot be used, or that
+ * the login has already
  */
 export function postgresOptions<T extends Record<string, PostgresType> = {}>(
   login: Login,
-  options: Options<T> = {},
+  given: PostgresJsOptions<T> = {},
 ): Options<T> {
-  const tls = checkDriverOptions(login, options, OWNED)
+  const tls = checkDriverOptions(login, given, OWNED)
+  const { retryBegin, ...options } = given
+  const retry = checkRetryBegin(retryBegin)
+  const open = createStreamFactory(login, { tls, lossError, isBootstrapQuery: asksForTypes })
+  const socket = markWithLogin(() => announceClosing(open()), login)
+  if (retry !== undefined) Object.defineProperty(socket, RETRY, { value: retry })
   return {
     max_lifetime: maxLifetime(login),
     ...options,
@@ -59,7 +102,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     ssl: false,
     // A public option that its types leave out. It is called per physical connection and must not reject: that would
     // lose the slot for good. The stream never does; what fails is reported on it, as by any socket.
-    socket: createStreamFactory(login, { tls, lossError, isBootstrapQuery: asksForTypes }),
+    socket,
     connection: { ...options.connection, [PADDING_PARAMETER]: PADDING },
   } as Options<T>
 }
@@ -76,35 +119,96 @@ export interface SqlTransactionOptions extends RetryOptions {
   begin?: string
 }
 
+/** What Postgres.js makes of what the function of a transaction returns: the results of an array of queries. */
+export type TransactionResult<T> = T extends readonly unknown[]
+  ? { [Index in keyof T]: T[Index] extends Promise<infer Item> ? Item : T[Index] }
+  : T
+
 /**
- * Runs `fn` in a transaction of Postgres.js, and again as a whole when it met a conflict.
+ * Runs `fn` in a transaction of Postgres.js, and again as a whole when it met a conflict. What `fn` returns passes as it does through
+ * `sql.begin`: an array of queries is waited for, everything else is given on unchanged.
  *
  * Exported from `'pg-iam/postgres-js'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried. A connection that was lost
+ * before that is reported by the error of the server.
  */
 export function sqlTransaction<T, Types extends Record<string, unknown> = {}>(
   sql: Sql<Types>,
   fn: (sql: TransactionSql<Types>) => Promise<T>,
+  options?: SqlTransactionOptions,
+): Promise<T>
+export function sqlTransaction<T, Types extends Record<string, unknown> = {}>(
+  sql: Sql<Types>,
+  fn: (sql: TransactionSql<Types>) => T,
+  options?: SqlTransactionOptions,
+): Promise<TransactionResult<T>>
+export function sqlTransaction<Types extends Record<string, unknown> = {}>(
+  sql: Sql<Types>,
+  fn: (sql: TransactionSql<Types>) => unknown,
   options: SqlTransactionOptions = {},
-): Promise<T> {
+): Promise<unknown> {
   const { retry, own } = splitRetryOptions(options)
   const { begin = '' } = checkOptions(own, { begin: text })
-  const safe = safeBegin(sql as unknown as Sql) as unknown as Begin<Types>
-  return runTransaction({
-    client: sql,
-    login: loginOfFactory((sql.options as { socket?: unknown }).socket),
-    retry,
-    fn,
-    attempt: (work) => safe(begin, work),
+  const client = sql as unknown as Sql
+  return runRetried(client, safeBegin(client), begin, fn as unknown as Work, {
+    ...retryOf(client),
+    ...retry,
   })
 }
 
-type Begin<Types extends Record<string, unknown>> = <T>(
-  begin: string,
-  work: (sql: TransactionSql<Types>) => Promise<T>,
-) => Promise<T>
+function runRetried(
+  sql: Sql,
+  begin: Begin,
+  modes: string,
+  fn: Work,
+  retry: RetryOptions,
+): Promise<unknown> {
+  return runTransaction<TransactionSql, unknown>({
+    client: sql,
+    login: loginOfFactory(socketOf(sql)),
+    retry,
+    fn: typeof fn === 'function' ? (transaction) => returned(() => fn(transaction)) : fn,
+    attempt: (work, connected) =>
+      begin(modes, (transaction) => {
+        connected(connectionOf(transaction))
+        return work(transaction)
+      }),
+  })
+}
+
+/** Postgres.js's `begin`, retried, and what of Postgres.js must not be: the function of its large objects cannot be run twice. */
+function retrying(sql: Sql, plain: Begin, retry: RetryOptions): Pick<Sql, 'begin' | 'largeObject'> {
+  const { largeObject } = sql
+  const begin = (options: string | Work, fn?: Work): Promise<unknown> => {
+    const [modes, work] = fn ? [options as string, fn] : ['', options as Work]
+    return isInsideRetry() ? plain(modes, work) : runRetried(sql, plain, modes, work, retry)
+  }
+  return {
+    begin: markSafe(begin as Begin, bareBegin(sql)),
+    largeObject: (...given) => insideRetry(() => largeObject(...given)),
+  }
+}
+
+/** The `retryBegin` that an instance was made with, where it is on. */
+export function retryOf(sql: Sql): RetryOptions | undefined {
+  return (socketOf(sql) as { [RETRY]?: RetryOptions } | undefined)?.[RETRY]
+}
+
+function socketOf(sql: Sql): unknown {
+  return (sql.options as { socket?: unknown }).socket
+}
+
+const RETRY: unique symbol = Symbol.for('pg-iam.retry-begin') as never
+
+function checkRetryBegin(value: unknown): RetryOptions | undefined {
+  if (value === undefined || value === false) return undefined
+  if (value === true) return {}
+  if (!isPlainObject(value))
+    throw invalidOption('retryBegin', 'true, false or an object with retry options', value)
+  return retryOptions(value as RetryOptions, 'retryBegin')
+}
 
 /**
  * Postgres.js (3.4) keeps a FATAL error for the end of the query, which never comes: the query rejects with something else, and the

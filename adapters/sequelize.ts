@@ -2,6 +2,7 @@
 import type { Options, PoolOptions, Sequelize, Transaction, TransactionOptions } from 'sequelize'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
+import { watchPgClient } from '../core/conflict/transaction-connection.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import { isPastLifetime, loginOfFactory, markWithLogin } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
@@ -128,7 +129,7 @@ function isReplicated(sequelize: unknown): boolean {
  * Exported from `'pg-iam/sequelize'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  *
  * @param options those of `sequelize.transaction()`, and those of the retry
  */
@@ -145,13 +146,17 @@ export async function sequelizeTransaction<T>(
     isNested: own.transaction !== undefined && own.transaction !== null,
     retry,
     fn,
-    attempt: (work) =>
-      sequelize.transaction(own, async (transaction) => {
-        committed = keepAfterCommit(transaction)
-        keepConnection(sequelize, transaction)
-        const { connection } = transaction as { connection?: unknown }
-        return work(transaction, connection)
-      }),
+    attempt: (work, connected) =>
+      withConnection(
+        sequelize,
+        (client) => connected(watchPgClient(client)),
+        () =>
+          sequelize.transaction(own, async (transaction) => {
+            committed = keepAfterCommit(transaction)
+            keepConnection(sequelize, transaction)
+            return work(transaction)
+          }),
+      ),
   })
   await committed?.()
   return result
@@ -186,6 +191,34 @@ function refuseAged(sequelize: unknown): void {
 
 const refusing = new WeakSet<object>()
 
+/**
+ * Sequelize (6.37) shows the connection of a transaction to nobody before it has begun. It asks its pool for that connection while
+ * `begin` is called, so the pool is watched for as long, and no longer.
+ */
+function withConnection<T>(
+  sequelize: Sequelize,
+  connected: (client: unknown) => void,
+  begin: () => Promise<T>,
+): Promise<T> {
+  const { connectionManager } = sequelize as unknown as SequelizeInternals
+  const before = connectionManager && Object.getOwnPropertyDescriptor(connectionManager, GET)
+  if (typeof connectionManager?.getConnection !== 'function') return begin()
+  const get = connectionManager.getConnection.bind(connectionManager)
+  connectionManager.getConnection = async (options) => {
+    const client = await get(options)
+    connected(client)
+    return client
+  }
+  try {
+    return begin()
+  } finally {
+    if (before === undefined) Reflect.deleteProperty(connectionManager, GET)
+    else Object.defineProperty(connectionManager, GET, before)
+  }
+}
+
+const GET = 'getConnection'
+
 /** A function given replaces that of Sequelize, which is repeated here. */
 function validator(
   given: ((client?: unknown) => boolean) | undefined,
@@ -214,6 +247,7 @@ interface SequelizeInternals {
     config?: SequelizeConnectionConfig
     /** Its pool asks it about each connection that it is to hand out, unless the application gave `pool.validate`. */
     validate?: (client: unknown) => boolean
+    getConnection?: (options: unknown) => Promise<unknown>
   }
   /** A hook that was added under a name is an object. */
   options?: { hooks?: { beforeConnect?: (object & { fn?: unknown })[] } }

@@ -3,6 +3,10 @@ import * as pg from 'pg'
 import type { DataSource, DataSourceOptions, EntityManager } from 'typeorm'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
+import {
+  watchPgClient,
+  type TransactionConnection,
+} from '../core/conflict/transaction-connection.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import {
   createStreamFactory,
@@ -158,7 +162,7 @@ export interface TypeormTransactionOptions extends RetryOptions {
  * Exported from `'pg-iam/typeorm'`.
  *
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT; then nothing is retried.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  */
 export function typeormTransaction<T>(
   dataSource: DataSource,
@@ -167,25 +171,39 @@ export function typeormTransaction<T>(
 ): Promise<T> {
   const { retry, own } = splitRetryOptions(options)
   const { isolationLevel } = checkOptions(own, TRANSACTION_CHECKS)
-  const start = (work: (manager: EntityManager) => Promise<T>): Promise<T> =>
-    isolationLevel === undefined
-      ? dataSource.transaction(work)
-      : dataSource.transaction(isolationLevel, work)
   return runTransaction({
     client: dataSource,
     login: loginOfDataSource(dataSource),
     retry,
     fn,
-    attempt: (work) =>
-      start(async (manager) => {
-        const lease = lendRunner(manager.queryRunner!)
-        try {
-          return await work(manager, await manager.queryRunner?.connect())
-        } finally {
-          lease.end()
-        }
-      }),
+    attempt: (work, connected) => runOnRunner(dataSource, isolationLevel, work, connected),
   })
+}
+
+/** On a runner that is made here, because that of `dataSource.transaction()` is not known before BEGIN. */
+async function runOnRunner<T>(
+  dataSource: DataSource,
+  isolationLevel: TypeormTransactionOptions['isolationLevel'],
+  work: (manager: EntityManager) => Promise<T>,
+  connected: (connection: TransactionConnection | undefined) => void,
+): Promise<T> {
+  const runner = dataSource.createQueryRunner()
+  try {
+    connected(watchPgClient(await runner.connect()))
+    const lent = async (manager: EntityManager): Promise<T> => {
+      const lease = lendRunner(runner)
+      try {
+        return await work(manager)
+      } finally {
+        lease.end()
+      }
+    }
+    return await (isolationLevel === undefined
+      ? runner.manager.transaction(lent)
+      : runner.manager.transaction(isolationLevel, lent))
+  } finally {
+    await runner.release()
+  }
 }
 
 function loginOfDataSource({ options }: DataSource): Login | undefined {

@@ -1,15 +1,22 @@
 /** The connection of a transaction of Drizzle, which is lent to it and to nothing after it. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Pool, PoolClient } from 'pg'
-import { explainedBy } from '../../core/conflict/explain-loss.js'
+import {
+  explainedBy,
+  watchPgClient,
+  type TransactionConnection,
+} from '../../core/conflict/transaction-connection.js'
 import { lendToTransaction, type TransactionLease } from '../../core/conflict/transaction-lease.js'
-import { lossOf } from '../../core/connection/stream-factory.js'
+
+type Connected = (connection: TransactionConnection | undefined) => void
 
 /** A transaction that Drizzle is about to take a connection for, or has taken one for. */
 interface Loan {
   readonly pool: Pool
+  readonly connected: Connected
   isTaken: boolean
   client?: PoolClient
+  connection?: TransactionConnection | undefined
   lease?: TransactionLease<PoolClient>
 }
 
@@ -22,21 +29,21 @@ const loans = new AsyncLocalStorage<Loan>()
  */
 export async function onLentConnection<Transaction, T>(
   pool: Pool,
-  work: (transaction: Transaction, connection: unknown) => Promise<T>,
+  work: (transaction: Transaction) => Promise<T>,
   transaction: (work: (transaction: Transaction) => Promise<T>) => Promise<T>,
+  connected: Connected = () => {},
 ): Promise<T> {
   const outer = loans.getStore()
   // `drizzleTransaction` has prepared it, and calls the `transaction` of `drizzleClient`.
-  if (outer !== undefined && outer.pool === pool && !outer.isTaken)
-    return transaction((own) => work(own, outer.client))
+  if (outer !== undefined && outer.pool === pool && !outer.isTaken) return transaction(work)
   lendByPool(pool)
-  const loan: Loan = { pool, isTaken: false }
+  const loan: Loan = { pool, connected, isTaken: false }
   let failure: { error: unknown } | undefined
   try {
     return await loans.run(loan, () =>
       transaction(async (own) => {
         try {
-          return await work(own, loan.client)
+          return await work(own)
         } catch (error) {
           failure = { error }
           throw error
@@ -46,11 +53,12 @@ export async function onLentConnection<Transaction, T>(
       }),
     )
   } catch (error) {
-    const loss = lossOf(loan.client)
+    const loss = loan.connection?.loss
+    if (failure !== undefined) throw explainedBy(loss, failure.error)
     // A ROLLBACK that fails after a COMMIT that failed says less than that.
-    const first = loss === undefined ? error : (loan.lease?.endFailure ?? error)
-    throw explainedBy(loss, failure === undefined ? first : failure.error)
+    throw explainedBy(loss, loss === undefined ? error : (loan.lease?.endFailure ?? error))
   } finally {
+    loan.connection?.release()
     loan.lease?.end()
     loan.client?.release(loan.lease?.isClean !== true)
   }
@@ -68,6 +76,8 @@ function lendByPool(pool: Pool): void {
     loan.isTaken = true
     return connect().then((client) => {
       loan.client = client
+      loan.connection = watchPgClient(client)
+      loan.connected(loan.connection)
       loan.lease = lendToTransaction(client)
       return loan.lease.client
     })

@@ -49,6 +49,16 @@ function isConflictItself(error: object): boolean {
   return CODE_KEYS.some((key) => CONFLICT_CODES.has(ownValue(error, key)))
 }
 
+/** `error` and everything that it wraps, each object once, the outermost first. */
+export function wrappedErrors(error: unknown): object[] {
+  const found: object[] = []
+  someWrapped(error, (candidate) => {
+    found.push(candidate)
+    return false
+  })
+  return found
+}
+
 /** Walks through everything that `error` wraps, each object once. */
 function someWrapped(error: unknown, matches: (candidate: object) => boolean): boolean {
   const seen = new Set<unknown>()

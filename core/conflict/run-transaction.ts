@@ -1,13 +1,18 @@
 /** What the transaction functions of all clients have in common. */
-import { lossOf } from '../connection/stream-factory.js'
 import { PgIamError, isPgIamError } from '../errors.js'
 import { internalsOf, type Login } from '../login.js'
 import { invalidOption } from '../options/check.js'
 import { isOccConflict, sqlStateOf } from './is-occ-conflict.js'
 import type { RetryOptions } from './retry-options.js'
-import { explainedBy } from './explain-loss.js'
 import { attempts } from './retry-on-conflict.js'
 import { insideRetry, isInsideTransactionOf } from './retry-scope.js'
+import {
+  LOSS_STATES,
+  explainedBy,
+  isFatal,
+  isLoss,
+  type TransactionConnection,
+} from './transaction-connection.js'
 
 export interface TransactionRun<Transaction, T> {
   /** The client's instance: the pool, the DataSource, the Knex function. Its transactions must not be nested. */
@@ -20,18 +25,22 @@ export interface TransactionRun<Transaction, T> {
   /** The caller's function. */
   fn: (transaction: Transaction) => PromiseLike<T> | T
   /**
-   * Runs one transaction by the client's own means, calling `work` once, with the client's transaction object, and with the
-   * `pg.Client` that it runs on where there is one.
+   * Runs one transaction by the client's own means. It calls `work` once, with the client's transaction object, and `connected`
+   * with the connection as soon as that is known: what becomes of a loss in BEGIN depends on it, too.
    */
-  attempt: (work: (transaction: Transaction, connection?: unknown) => Promise<T>) => Promise<T>
+  attempt: (
+    work: (transaction: Transaction) => Promise<T>,
+    connected: (connection: TransactionConnection | undefined) => void,
+  ) => Promise<T>
 }
 
 /**
  * Runs a transaction, and runs it again as a whole when it met a conflict.
  *
  * Rejects with `ERR_TRANSACTION_NESTED` inside of another transaction function of the same client, with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost during COMMIT, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, and with whatever
- * else the transaction failed with, unchanged.
+ * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, and with
+ * whatever else the transaction failed with, unchanged. A connection that is lost before COMMIT was written is reported by the error
+ * of the server, with its SQLSTATE as `code`.
  */
 export async function runTransaction<Transaction, T>(
   run: TransactionRun<Transaction, T>,
@@ -61,36 +70,63 @@ async function runOnce<Transaction, T>({
 }: TransactionRun<Transaction, T>): Promise<T> {
   let failure: { error: unknown } | undefined
   let isCommitting = false
-  let connection: unknown
-  try {
-    return await attempt(async (transaction, lent) => {
-      connection = lent
-      try {
-        const result = await fn(transaction)
-        isCommitting = true
-        return result
-      } catch (error) {
-        failure = { error }
-        throw error
-      }
-    })
-  } catch (error) {
-    const loss = lossOf(connection)
-    if (failure !== undefined) throw explainedBy(loss, failure.error)
-    if (isCommitting && !isAnswer(error)) throw outcomeUnknown(explainedBy(loss, error))
-    throw explainedBy(loss, error)
+  let connection: TransactionConnection | undefined
+  const work = async (transaction: Transaction): Promise<T> => {
+    try {
+      const result = await fn(transaction)
+      isCommitting = true
+      return result
+    } catch (error) {
+      failure = { error }
+      throw error
+    }
   }
+  const connected = (known: TransactionConnection | undefined): void => {
+    connection = known
+  }
+  let result: T
+  try {
+    result = await attempt(work, connected)
+  } catch (error) {
+    const commit = connection?.commit ?? (isCommitting ? 'written' : 'none')
+    throw failureOf({ error, failure, commit, loss: connection?.loss })
+  } finally {
+    connection?.release()
+  }
+  // Knex resolves where its function rejects with undefined.
+  if (failure !== undefined) throw (failure as { error: unknown }).error
+  return result
+}
+
+interface Ending {
+  /** What the client reports. */
+  error: unknown
+  /** What the caller's function failed with, where it did. */
+  failure: { error: unknown } | undefined
+  commit: TransactionConnection['commit']
+  loss: Error | undefined
+}
+
+/** What was written decides: without COMMIT the transaction was rolled back, whatever the client makes of the loss. */
+function failureOf({ error, failure, commit, loss }: Ending): unknown {
+  const first = failure === undefined ? error : failure.error
+  const isUnknown =
+    commit === 'written' && failure === undefined
+      ? !isAnswer(first, loss)
+      : commit !== 'none' && !isOccConflict(first) && isLoss(first, loss)
+  if (isUnknown) return outcomeUnknown(explainedBy(loss, first))
+  return explainedBy(loss, first)
 }
 
 /**
- * Tells whether the server said that COMMIT failed. Without a SQLSTATE the connection was lost; class 08 says the same,
- * 57 and 58 that the server went down meanwhile, and XX000 is Aurora DSQL's "server unavailable", after which AWS calls the
- * outcome uncertain.
+ * Tells whether the server said that COMMIT failed. Without a SQLSTATE the connection was lost. An error that ends the session is
+ * no answer, whatever its SQLSTATE: 25P03 may have been sent before COMMIT was read.
  */
-function isAnswer(error: unknown): boolean {
+function isAnswer(error: unknown, loss: Error | undefined): boolean {
   if (isOccConflict(error) || isPgIamError(error)) return true
   const state = sqlStateOf(error)
-  return state !== undefined && !/^(08|57|58|XX)/.test(state)
+  if (state === undefined || LOSS_STATES.test(state) || isFatal(error)) return false
+  return state !== (loss as { code?: unknown } | undefined)?.code
 }
 
 function outcomeUnknown(cause: unknown): PgIamError {

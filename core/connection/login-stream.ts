@@ -58,6 +58,7 @@ export class LoginStream extends DriverSocket {
   #lossCause: Error | undefined
   #isEndEmitted = false
   #hasServed = false
+  #hasUnsent = false
 
   constructor(login: Login, options: LoginStreamOptions = {}) {
     super()
@@ -87,6 +88,11 @@ export class LoginStream extends DriverSocket {
     return this.#lossCause ?? closedByServer()
   }
 
+  /** Whether the driver has written something that was not sent, because the connection was lost before. */
+  get hasUnsent(): boolean {
+    return this.#hasUnsent
+  }
+
   protected override get openSocket(): TLSSocket | undefined {
     return this.#isLost ? undefined : this.#socket
   }
@@ -100,8 +106,10 @@ export class LoginStream extends DriverSocket {
     if (this.#socket !== undefined) {
       this.writing(chunk)
       // The driver learns of the loss next, and its request fails with that.
-      if (this.#isLost) done()
-      else writeThrough(this.#socket, chunk, done)
+      if (this.#isLost) {
+        this.#hasUnsent = true
+        done()
+      } else writeThrough(this.#socket, chunk, done)
       return
     }
     const firstPacket = this.#isOpening ? undefined : this.#firstPacket.push(chunk)

@@ -12,11 +12,14 @@ export interface HeldRelay {
   isHolding(): boolean
   /** Lets it go, in order. */
   release(): void
+  /** Resets every connection of a client, as a firewall that forgets them. */
+  reset(): void
   close(): Promise<void>
 }
 
 export async function startHeldRelay(target: { host: string; port: number }): Promise<HeldRelay> {
   const sockets = new Set<Socket>()
+  const clients = new Set<Socket>()
   let waiting: (() => void)[] | undefined
   let accepted = 0
   const pass = (action: () => void): void => {
@@ -35,6 +38,8 @@ export async function startHeldRelay(target: { host: string; port: number }): Pr
   }
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
     accepted++
+    clients.add(client)
+    client.on('close', () => clients.delete(client))
     const upstream = connect({ ...target, noDelay: true, allowHalfOpen: true })
     forward(client, upstream)
     forward(upstream, client)
@@ -54,6 +59,9 @@ export async function startHeldRelay(target: { host: string; port: number }): Pr
     },
     isHolding: () => waiting !== undefined && waiting.length > 0,
     release,
+    reset() {
+      for (const client of clients) client.resetAndDestroy()
+    },
     async close() {
       release()
       for (const socket of sockets) socket.destroy()

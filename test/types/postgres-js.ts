@@ -36,3 +36,21 @@ export async function work(): Promise<number> {
 createSql(login, 'postgres://db.example.com')
 // @ts-expect-error Postgres.js has no such option
 postgresOptions(login, { maximum: 10 })
+
+export async function values(): Promise<void> {
+  const rows = await sqlTransaction(sql, (transaction) => transaction`INSERT INTO note VALUES (1)`)
+  const inserted: number = rows.count
+  const [first, second] = await sqlTransaction(
+    sql,
+    (transaction) => [transaction`SELECT 1`, transaction`SELECT 2`] as const,
+  )
+  void [inserted, first.count, second.columns]
+}
+
+export const retried: Sql = createSql(login, { max: 5, retryBegin: true })
+createSql(login, { retryBegin: { maxAttempts: 3, onRetry: ({ attempt }) => void attempt } })
+postgres(postgresOptions(login, { retryBegin: false }))
+// @ts-expect-error retryBegin is true, false, or options of the retry
+createSql(login, { retryBegin: 5 })
+// @ts-expect-error a retry has no such option
+createSql(login, { retryBegin: { attempts: 5 } })

@@ -1,7 +1,7 @@
 /** Connections die in every way, in a process of their own, which must live, lose no slot, and say what happened. */
 import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
 import type { PostgresPlace } from '../rig.js'
-import { EXPECTATIONS, toldBy } from './expectations.js'
+import { EXPECTATIONS, LOST, toldBy } from './expectations.js'
 import { runKills, type KillOrder, type KillResult } from './run-kills.js'
 import { STATEMENT_SCENARIOS, TRANSACTION_SCENARIOS, type ScenarioName } from './scenarios.js'
 
@@ -50,11 +50,9 @@ function describePlay(
 
     if (api === 'own' && own !== 'protected') return
     it.each(scenarios)('says what happened: %s', (name) => {
-      const told = EXPECTATIONS[name].told.map((words) =>
+      const told = EXPECTATIONS[name].told.flatMap((words) =>
         // Only our own function knows that COMMIT was under way.
-        api === 'own' && words === 'that the outcome is unknown'
-          ? 'that the connection is lost'
-          : words,
+        api === 'own' && words === 'that the outcome is unknown' ? LOST : words,
       )
       expect(told).toContain(toldBy(result.reports[name]?.error))
     })

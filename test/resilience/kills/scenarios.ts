@@ -119,6 +119,47 @@ export const TRANSACTION_SCENARIOS = {
       await failureOf(statements.insert(2))
     })
   },
+  'killed between the statements, and its function returns': async ({
+    rig,
+    noticed,
+    transaction,
+  }) => {
+    await transaction(async (statements) => {
+      await statements.insert(1)
+      await rig.kill()
+      await noticed()
+    })
+  },
+  'killed between BEGIN and the first statement': async ({ rig, noticed, transaction }) => {
+    await transaction(async () => {
+      await rig.kill()
+      await noticed()
+    })
+  },
+  'reset between the statements, and its function returns': async ({
+    rig,
+    noticed,
+    transaction,
+  }) => {
+    await transaction(async (statements) => {
+      await statements.insert(1)
+      rig.relay.reset()
+      await noticed()
+    })
+  },
+  'killed while a statement that nobody waits for is under way': async ({ rig, transaction }) => {
+    const unlock = await rig.lock()
+    const run = transaction(async (statements) => {
+      await statements.insert(1)
+      statements.run(BLOCKED).catch(() => {})
+      // Some clients send a statement a moment later. COMMIT waits behind it.
+      await rig.blocked()
+    })
+    run.catch(() => {})
+    await rig.kill(await rig.blocked())
+    await unlock()
+    await run
+  },
   'killed between the statements, and its function fails of something else': async ({
     rig,
     noticed,
@@ -175,6 +216,25 @@ export const TRANSACTION_SCENARIOS = {
   'cut in COMMIT, after it took effect': async ({ rig, transaction }) => {
     rig.gateway.faults.cut({ at: 'after-commit' })
     await transaction((statements) => statements.insert(1))
+  },
+  'cut in a COMMIT that its function sends': async ({ rig, transaction }) => {
+    await transaction(async (statements) => {
+      await statements.insert(1)
+      rig.gateway.faults.cut({ at: 'after-commit' })
+      await statements.run('COMMIT')
+    })
+  },
+  'killed in ROLLBACK': async ({ rig, transaction }) => {
+    const run = transaction(async (statements) => {
+      await statements.insert(1)
+      rig.relay.hold()
+      throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
+    })
+    run.catch(() => {})
+    await until('the end of the transaction to be under way', rig.relay.isHolding)
+    await rig.kill()
+    rig.relay.release()
+    await run
   },
   'a statement that comes while COMMIT is under way': async ({ rig, transaction }) => {
     let late: TransactionStatements | undefined

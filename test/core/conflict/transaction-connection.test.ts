@@ -1,0 +1,134 @@
+import {
+  commits,
+  explainedBy,
+  isFatal,
+  isLoss,
+} from '../../../core/conflict/transaction-connection.js'
+
+const lossError = (): Error =>
+  Object.assign(new Error('terminating connection'), { code: '57P01', severity: 'FATAL' })
+
+describe('explainedBy', () => {
+  it.each([
+    'Client has encountered a connection error and is not queryable',
+    'insert into "a" - Connection terminated unexpectedly',
+    'Query runner already released. Cannot run queries anymore.',
+  ])(
+    'returns the loss, caused by that, in the place of an error of a client that only says that the connection is gone: %s',
+    (text) => {
+      const [loss, error] = [lossError(), new Error(text)]
+      expect(explainedBy(loss, error)).toBe(loss)
+      expect(loss.cause).toBe(error)
+      expect(Object.keys(loss)).toEqual(['code', 'severity'])
+    },
+  )
+
+  it('returns the loss in the place of an error of Drizzle that wraps one', () => {
+    const inner = new Error('Client has encountered a connection error and is not queryable')
+    const loss = lossError()
+    expect(explainedBy(loss, new Error('Failed query: commit', { cause: inner }))).toBe(loss)
+  })
+
+  it('keeps an error of the caller that wraps one, and gives that the loss as its cause', () => {
+    const inner = new Error('Client has encountered a connection error and is not queryable')
+    const [loss, error] = [lossError(), new Error('the order failed', { cause: inner })]
+    expect(explainedBy(loss, error)).toBe(error)
+    expect([error.cause, inner.cause]).toEqual([inner, loss])
+  })
+
+  it('ends on errors that wrap each other', () => {
+    const circular = new Error('the order failed')
+    circular.cause = circular
+    expect(explainedBy(lossError(), circular)).toBe(circular)
+  })
+
+  it.each<[string, unknown]>([
+    ['has another cause', new Error('not queryable', { cause: 'y' })],
+    ['says something else', new Error('out of stock')],
+    ['has a SQLSTATE', Object.assign(new Error('x'), { code: '23505' })],
+    ['is frozen', Object.freeze(new Error('out of stock'))],
+    ['is a string', 'x'],
+    ['is undefined', undefined],
+  ])('leaves alone what %s', (_label, error) => {
+    const before = (error as { cause?: unknown } | undefined)?.cause
+    expect(explainedBy(lossError(), error)).toBe(error)
+    expect((error as { cause?: unknown } | undefined)?.cause).toBe(before)
+  })
+
+  it('leaves everything alone where no connection was lost, and the loss itself', () => {
+    const [loss, error] = [lossError(), new Error('not queryable')]
+    expect(explainedBy(undefined, error)).toBe(error)
+    expect(explainedBy(loss, loss)).toBe(loss)
+    expect(['cause' in error, 'cause' in loss]).toEqual([false, false])
+  })
+})
+
+describe('commits', () => {
+  it.each([
+    'commit',
+    ' COMMIT; ',
+    'Commit and chain',
+    'commit work',
+    'end',
+    'END TRANSACTION',
+    'insert into a values (1); commit',
+    '/* of a job */ commit',
+    '-- of a job\ncommit',
+    `select 'it''s'; commit`,
+    String.raw`select e'it\'s'; commit`,
+    `prepare transaction 'a'`,
+    `commit prepared 'a'`,
+    'do $$ begin perform 1; end $$; commit',
+  ])('finds the statement that commits: %s', (text) => {
+    expect(commits(text)).toBe(true)
+  })
+
+  it.each([
+    'rollback',
+    'select 1',
+    'release savepoint a',
+    `insert into a values ('; commit')`,
+    'do $$ begin perform 1; end $$',
+    'create function f() returns int language sql as $body$ select 1; commit $body$',
+    'select case when true then 1 end',
+    'select "; commit" from a',
+    'prepare a as select 1',
+    'select 1 -- ; commit',
+    undefined,
+  ])('finds none in %s', (text) => {
+    expect(commits(text)).toBe(false)
+  })
+})
+
+describe('isLoss', () => {
+  it.each<[string, unknown]>([
+    ['the words of pg', new Error('Connection terminated unexpectedly')],
+    ['class 08', Object.assign(new Error('x'), { code: '08006' })],
+    ['a shutdown', Object.assign(new Error('x'), { code: '57P01' })],
+    [
+      'an error that ended the session',
+      Object.assign(new Error('x'), { code: '25P03', severity: 'FATAL' }),
+    ],
+    ['an error of the network', Object.assign(new Error('x'), { code: 'ECONNRESET' })],
+    ['CONNECTION_CLOSED', Object.assign(new Error('x'), { code: 'CONNECTION_CLOSED' })],
+    [
+      'one that wraps such a one',
+      new Error('x', { cause: Object.assign(new Error('x'), { code: 'EPIPE' }) }),
+    ],
+  ])('is true for %s', (_label, error) => {
+    expect(isLoss(error, undefined)).toBe(true)
+  })
+
+  it.each<[string, unknown]>([
+    ['an error of the caller', new Error('out of stock')],
+    ['a violated constraint', Object.assign(new Error('x'), { code: '23505', severity: 'ERROR' })],
+    [
+      'a statement that was cancelled',
+      Object.assign(new Error('x'), { code: '57014', severity: 'ERROR' }),
+    ],
+    ['undefined', undefined],
+  ])('is false for %s', (_label, error) => {
+    expect(isLoss(error, lossError())).toBe(false)
+    expect(isFatal(error)).toBe(false)
+  })
+})
