@@ -1,5 +1,6 @@
 /** Redshift for the contract: its API is a stand-in, which the real SDK asks for passwords. */
 import { randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   redshift,
   type AwsCredentialsProvider,
@@ -27,14 +28,16 @@ export const redshiftContract: ContractProvider = {
       ...(options as RedshiftOptions),
       credentials: request as AwsCredentialsProvider,
     }),
-  start: startStand,
+  start: () => startStand(),
 }
 
-async function startStand(): Promise<ProviderStand> {
+/** @param answerAfterMs how long the API takes for each password */
+export async function startStand(answerAfterMs = 0): Promise<ProviderStand> {
   const revoked = new Set<string | undefined>()
   const given: string[] = []
   let known: { password: string; until: number } | undefined
-  const api = await startRedshiftApi(({ signer }) => {
+  const api = await startRedshiftApi(async ({ signer }) => {
+    await pause(answerAfterMs)
     const password = randomBytes(32).toString('base64url')
     const expiration = new Date(Date.now() + LIFE_MS)
     given.push(password)
