@@ -18,7 +18,7 @@
  * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer | no |
  * | `ERR_PROTOCOL` | the server broke the PostgreSQL protocol, or is no PostgreSQL server | no |
  * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction met a conflict; `cause` is the last one | yes |
- * | `ERR_OUTCOME_UNKNOWN` | the connection was lost during COMMIT | no |
+ * | `ERR_OUTCOME_UNKNOWN` | the connection was lost after COMMIT was written | no |
  * | `ERR_TRANSACTION_NESTED` | a transaction function was called inside of another one | no |
  * | `ERR_ABORTED` | the caller's signal has fired | no |
  * | `ERR_GATEWAY_PROTOCOL` | a client of the gateway broke the PostgreSQL protocol | no |
