@@ -126,6 +126,9 @@ describe('a login', () => {
       { C: '28000', M: 'no PostgreSQL user name specified in startup packet' },
     ],
     ['without an end', startup(APP).subarray(0, -1), { C: '08P01' }],
+    ['with a NUL in a value', startup({ ...APP, application_name: 'a\0b' }), { C: '08P01' }],
+    ['with a NUL in a name', startup({ ...APP, 'applicat\0ion': 'a' }), { C: '08P01' }],
+    ['with an empty name', startup({ '': 'a', ...APP }), { C: '08P01' }],
     ['with bytes behind its end', Buffer.concat([startup(APP), Buffer.from('x')]), { C: '08P01' }],
   ]
   it.each(protocolCases)('is refused with a startup packet %s', async (_what, packet, told) => {
