@@ -40,6 +40,8 @@ export function startRelay(
   let reason: Error | undefined
   /** Whether nothing more of the client goes to the session. */
   let isOver = false
+  /** Whether the client has been told why it ends, and is being closed. */
+  let isTold = false
   let clientDone = false
   let sessionDone = false
   let settle: ((reason: Error | undefined) => void) | undefined
@@ -53,21 +55,22 @@ export function startRelay(
   const tell = (error: ServerError): void => {
     reason ??= error
     isOver = true
+    isTold = true
     reader.discard()
     if (tracker.atBoundary) client.write(errorResponse(error))
     session.off('data', toClient)
   }
   const terminate = (error: ServerError): void => {
-    if (client.destroyed || client.writableEnded) return
+    if (isTold || client.destroyed || client.writableEnded) return
     tell(error)
     closeGently(client)
     // PostgreSQL ends a session at its statement's end, which an administrator does not wait for.
     if (faults.isAsked) session.cancel()
     leaveSession(session)
   }
-  /** Ends the session for what its client has sent, and may still be sending. */
+  /** Ends the session for how much its client sends, or has sent. */
   const refuse = (error: ServerError): void => {
-    if (client.destroyed || client.writableEnded) return
+    if (isTold || client.destroyed || client.writableEnded) return
     tell(error)
     closeAfterReading(client)
     if (faults.isAsked) session.cancel()
@@ -92,7 +95,8 @@ export function startRelay(
       }
       if (passed.length > 0 && !session.write(passed)) client.pause()
     } catch (error) {
-      refuse(error instanceof ServerError ? error : fatal('08P01', (error as Error).message))
+      if (error instanceof ServerError) refuse(error)
+      else terminate(fatal('08P01', (error as Error).message))
       return
     }
     account.hold(reader.heldBytes + session.writableLength)
@@ -108,7 +112,7 @@ export function startRelay(
     if (sessionDone) return
     sessionDone = true
     isOver = true
-    if (!client.destroyed && !client.writableEnded) {
+    if (!isTold && !client.destroyed && !client.writableEnded) {
       // A session that ends by itself has said why in a last error; one that broke off has not.
       const silent = !reader.terminated && tracker.lastType !== BackendType.errorResponse
       if (silent) reason ??= connectionLost()
@@ -159,13 +163,14 @@ export function closeGently(socket: Socket): void {
 }
 
 /**
- * The same for a client that may be in the middle of sending: what it sends is read and forgotten until it has read why. To close on
- * bytes that nobody reads would reset the connection, and the reason would be lost.
+ * The same for a client that may be in the middle of sending: what it sends is read and forgotten until it sends nothing more. To close
+ * on bytes that nobody reads would reset the connection, and what was said last would be lost. The gateway's half stays open meanwhile: a
+ * client of Node 20 ends with it, and its further writes fail with EPIPE, which it may report in place of the reason.
  */
 function closeAfterReading(socket: Socket): void {
   destroyLater(socket)
   socket.resume()
-  socket.end()
+  socket.setTimeout(QUIET_MS, () => socket.destroySoon())
 }
 
 /** A time limit that traffic does not extend. */
@@ -189,6 +194,7 @@ function endSession(session: EngineSession): void {
 const TERMINATE = message(FrontendType.terminate)
 const NOTHING = Buffer.alloc(0)
 const LINGER_MS = 5_000
+const QUIET_MS = 250
 
 function outOfMemory(maxBytes: number): ServerError {
   return new ServerError('53200', 'out of memory: "maxBufferedBytes" of the gateway is used up', {
