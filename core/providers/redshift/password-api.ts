@@ -8,9 +8,19 @@ export interface PasswordRequest {
   /** `undefined` where the host is a custom domain name. */
   name: string | undefined
   database: string
+  /** The user to be, where it is one of the caller's choice. */
+  chosen: ChosenUser | undefined
   durationSecs: number
   credentials: AwsCredentials
   signal: AbortSignal
+}
+
+/** A database user of a provisioned cluster. */
+export interface ChosenUser {
+  user: string
+  groups: readonly string[] | undefined
+  /** Whether it is made where it does not exist. */
+  create: boolean
 }
 
 export interface PasswordApi {
@@ -20,7 +30,7 @@ export interface PasswordApi {
   /** What to do about an error of the service, or `undefined` for one that says enough. */
   explain(
     error: unknown,
-    place: Pick<PasswordRequest, 'name' | 'database' | 'region'>,
+    place: Pick<PasswordRequest, 'name' | 'database' | 'region' | 'chosen'>,
   ): string | undefined
 }
 

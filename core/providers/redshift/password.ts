@@ -7,6 +7,8 @@ import { untilTokenTimeout } from '../../tokens/until-token-timeout.js'
 import type { CredentialsSource } from '../aws/credentials.js'
 import { clusterPassword } from './cluster-password.js'
 import type { RedshiftEndpoint } from './host.js'
+import { chosenUserPassword } from './chosen-user-password.js'
+import type { ChosenUser, PasswordApi } from './password-api.js'
 import { workgroupPassword } from './workgroup-password.js'
 
 export interface PasswordSettings {
@@ -16,6 +18,8 @@ export interface PasswordSettings {
   /** The cluster identifier, or the name of the workgroup; `undefined` where the host is a custom domain name. */
   name: string | undefined
   database: string
+  /** The user to be, where it is one of the caller's choice. */
+  chosen: ChosenUser | undefined
   durationSecs: number
   tokenTimeoutMs: number
   credentials: CredentialsSource
@@ -23,8 +27,8 @@ export interface PasswordSettings {
 
 /** Creates the function that asks for a password. The SDK is loaded for the first one. */
 export function redshiftPasswordIssuer(settings: PasswordSettings): () => Promise<Token> {
-  const { host, kind, credentials, tokenTimeoutMs } = settings
-  const { ask, names, explain } = kind === 'cluster' ? clusterPassword : workgroupPassword
+  const { host, credentials, tokenTimeoutMs } = settings
+  const { ask, names, explain } = apiFor(settings)
   const purpose = `redshift: could not get a token for ${host}`
   const askOnce = async (signal: AbortSignal): Promise<Token> => {
     const answer = await ask({ ...settings, credentials: await credentials(), signal })
@@ -44,6 +48,11 @@ export function redshiftPasswordIssuer(settings: PasswordSettings): () => Promis
         throw asRequestError(error, purpose, explain(error, settings))
       }
     })
+}
+
+function apiFor({ kind, chosen }: PasswordSettings): PasswordApi {
+  if (kind === 'workgroup') return workgroupPassword
+  return chosen === undefined ? clusterPassword : chosenUserPassword
 }
 
 /** Keys are also taken back, or rotated, before they end: https://docs.aws.amazon.com/redshift/latest/APIReference/CommonErrors.html */

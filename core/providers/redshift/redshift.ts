@@ -5,7 +5,16 @@ import { createLogin } from '../../create-login.js'
 import { PgIamError } from '../../errors.js'
 import type { Login } from '../../login.js'
 import { mapNonEmpty } from '../../non-empty.js'
-import { checkOptions, integerWithin, matching, oneOf, type Check } from '../../options/check.js'
+import {
+  boolean,
+  checkOptions,
+  integerWithin,
+  matching,
+  oneOf,
+  oneOrMore,
+  type Check,
+  type Checked,
+} from '../../options/check.js'
 import {
   COMMON_CHECKS,
   type CommonOptions,
@@ -16,14 +25,24 @@ import type { Clock } from '../../tokens/token-source.js'
 import { amazonAuthorities, explainUntrustedAmazon } from '../aws/authorities.js'
 import { AWS_CHECKS, awsCredentials, awsRegion, type AwsOptions } from '../aws/aws-options.js'
 import { commonSettings } from '../common-settings.js'
+import type { ChosenUser } from './password-api.js'
 import { redshiftPasswordIssuer } from './password.js'
 import { redshiftTarget } from './target.js'
 
 export interface RedshiftOptions extends CommonOptions, AwsOptions {
-  /** Not to be given: Redshift names the user together with the password. */
+  /** Not to be given: Redshift names the user together with the password. Whom to ask for is `dbUser`. */
   user?: never
   /** Not to be given either. */
   username?: never
+  /**
+   * The database user of a provisioned cluster to log in as, by `GetClusterCredentials`. Default: the user of the IAM identity, by
+   * `GetClusterCredentialsWithIAM`. 1 to 64 letters, digits and `_+.@-`, with a letter in front.
+   */
+  dbUser?: string
+  /** Groups of the database that `dbUser` joins for the session: at least one, in lower case. */
+  dbGroups?: readonly string[]
+  /** Whether `dbUser` is made where it does not exist. Default `false`. */
+  autoCreate?: boolean
   /** The cluster, where `host` does not name it: a tunnel, a VPC endpoint of Redshift. */
   clusterIdentifier?: string
   /** The serverless workgroup, where `host` does not name it. */
@@ -40,8 +59,8 @@ export interface RedshiftOptions extends CommonOptions, AwsOptions {
  * User and password come together, from `GetClusterCredentialsWithIAM` for a provisioned cluster and from `GetCredentials` for a
  * serverless workgroup, and serve all connections until shortly before the password ends. The user is the IAM identity:
  * `IAM:USER`, or `IAMR:ROLE` for a role, which Redshift makes at its first login. `login.user` is known from the first password
- * on. The password lives as long as Redshift says, whatever becomes of the AWS credentials that asked for it. The older
- * `GetClusterCredentials`, for a user of your choice, is not supported.
+ * on. The password lives as long as Redshift says, whatever becomes of the AWS credentials that asked for it. With `dbUser` it is a
+ * user of your choice of a provisioned cluster, from the older `GetClusterCredentials`: `IAM:NAME`, or `IAMA:NAME` with `autoCreate`.
  *
  * `host` is an endpoint name, which names cluster or workgroup and region, or a custom domain name. Port 5439 and database `dev` are
  * the defaults. Redshift's certificates are those of AWS Certificate Manager, which Node trusts:
@@ -76,6 +95,10 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
     return { ...place, ...target, region: awsRegion(target.region, options.region, env) }
   })
   refuseOneNameForSeveral(options, places.length)
+  const chosen = chosenUser(
+    options,
+    places.some(({ kind }) => kind === 'workgroup'),
+  )
   const credentials = awsCredentials(
     { ...common, options, env, region: places[0].region, tokenDurationMs: REQUEST_MS },
     clock,
@@ -91,6 +114,7 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       region,
       kind,
       name,
+      chosen,
       durationSecs,
       credentials,
     }),
@@ -117,7 +141,9 @@ const noUser: Check<never> = (_value, name) => {
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
     `"${name}" must not be given: Redshift names the user together with the password`,
-    { hint: 'The user is the IAM identity of the credentials: IAM:USER, or IAMR:ROLE for a role.' },
+    {
+      hint: 'The user is the IAM identity of the credentials: IAM:USER, or IAMR:ROLE for a role. For another user of a provisioned cluster give "dbUser".',
+    },
   )
 }
 
@@ -126,11 +152,48 @@ const CHECKS = {
   ...AWS_CHECKS,
   user: noUser,
   username: noUser,
+  dbUser: matching(
+    /^(?!public$)[a-z][a-z0-9_+.@-]{0,63}$/i,
+    'the name of a database user: 1 to 64 letters, digits and _+.@-, a letter first',
+  ),
+  dbGroups: oneOrMore(
+    matching(
+      /^[a-z][a-z0-9_+.@-]{0,63}$/,
+      'the name of a group in lower case: 1 to 64 letters, digits and _+.@-, a letter first',
+    ),
+  ),
+  autoCreate: boolean,
   clusterIdentifier: matching(/^[a-z][a-z0-9-]{0,62}$/, 'the identifier of a cluster'),
   workgroupName: matching(/^[a-z0-9-]{3,64}$/, 'the name of a workgroup'),
   customDomain: oneOf('cluster', 'workgroup'),
   tokenDurationSecs: integerWithin(900, 3_600, 'seconds'),
 } as const
+
+/** See https://docs.aws.amazon.com/redshift/latest/APIReference/API_GetClusterCredentials.html */
+function chosenUser(
+  { dbUser, dbGroups, autoCreate }: Checked<typeof CHECKS>,
+  isServerless: boolean,
+): ChosenUser | undefined {
+  if (dbUser === undefined) {
+    for (const [name, value] of Object.entries({ dbGroups, autoCreate })) {
+      if (value === undefined || value === false) continue
+      throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given without "dbUser"`, {
+        hint: 'The user of an IAM identity has the groups and the roles that the database knows it by.',
+      })
+    }
+    return undefined
+  }
+  if (isServerless) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      '"dbUser" must not be given for a serverless workgroup',
+      {
+        hint: 'There the user is the IAM identity of the credentials. Who needs another one takes on another role, by "assumeRole".',
+      },
+    )
+  }
+  return { user: dbUser, groups: dbGroups, create: autoCreate ?? false }
+}
 
 function refuseOneNameForSeveral(
   options: { clusterIdentifier?: string; workgroupName?: string },
@@ -145,5 +208,7 @@ function refuseOneNameForSeveral(
 
 function explainRefusal({ sqlState, user }: Refusal): string | undefined {
   if (!isDenied(sqlState)) return undefined
+  if (user.startsWith('IAM:'))
+    return `The password of IAM for "${user}" was refused. Where "dbUser" is given: that user must exist in the database, or "autoCreate" be true; and check "host" and "clusterIdentifier".`
   return `The password of IAM for "${user}" was refused. It is good for the cluster or workgroup that it was asked for: check "host", and "clusterIdentifier" or "workgroupName".`
 }

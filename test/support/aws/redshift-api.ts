@@ -1,5 +1,5 @@
 /**
- * A stand-in for the two APIs of Redshift that give passwords, on loopback. The SDKs are pointed to it by
+ * A stand-in for the APIs of Redshift that give passwords, on loopback. The SDKs are pointed to it by
  * AWS_ENDPOINT_URL_REDSHIFT and AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS.
  */
 import {
@@ -62,7 +62,7 @@ export async function startRedshiftApi(
     if ('code' in given) return api.error(given)
     if (given.user !== undefined && given.password !== undefined)
       passwords.set(given.user, given.password)
-    return api.password(given)
+    return api.password(given, received.operation)
   })
   return {
     env: { AWS_ENDPOINT_URL_REDSHIFT: url, AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS: url },
@@ -74,7 +74,7 @@ export async function startRedshiftApi(
 
 interface Api {
   read(request: LoopbackRequest): Omit<PasswordRequest, 'over' | 'disconnected'>
-  password(given: GivenPassword): LoopbackAnswer
+  password(given: GivenPassword, operation: string): LoopbackAnswer
   error(error: ApiError): LoopbackAnswer
 }
 
@@ -107,15 +107,12 @@ const PROVISIONED: Api = {
     signer: signerOf(request),
     parameters: Object.fromEntries(request.form),
   }),
-  password: ({ user, password, expiration }) => {
+  password: ({ user, password, expiration }, operation) => {
     const result =
       element('DbUser', user) +
       element('DbPassword', password) +
       element('Expiration', expiration?.toISOString())
-    return xml(200, 'GetClusterCredentialsWithIAMResponse', [
-      'GetClusterCredentialsWithIAMResult',
-      result,
-    ])
+    return xml(200, `${operation}Response`, [`${operation}Result`, result])
   },
   error: ({ status, code }) =>
     xml(status, 'ErrorResponse', [

@@ -105,6 +105,54 @@ describe('redshift', () => {
       '"customDomain" must not be given where "host" is an endpoint name of a workgroup',
     ],
     [
+      'a user of one’s choice of a workgroup',
+      { host: WORKGROUP, dbUser: 'app' },
+      'ERR_OPTION_CONFLICT',
+      '"dbUser" must not be given for a serverless workgroup',
+    ],
+    [
+      'a user of one’s choice where one of the hosts is a workgroup',
+      { host: [CLUSTER, WORKGROUP], dbUser: 'app' },
+      'ERR_OPTION_CONFLICT',
+      '"dbUser" must not be given for a serverless workgroup',
+    ],
+    [
+      'groups without a user',
+      { host: CLUSTER, dbGroups: ['readers'] },
+      'ERR_OPTION_CONFLICT',
+      '"dbGroups" must not be given without "dbUser"',
+    ],
+    [
+      'a user to be made without a name',
+      { host: CLUSTER, autoCreate: true },
+      'ERR_OPTION_CONFLICT',
+      '"autoCreate" must not be given without "dbUser"',
+    ],
+    [
+      'a user that can be none',
+      { host: CLUSTER, dbUser: 'IAM:app' },
+      'ERR_OPTION_INVALID',
+      '"dbUser" must be the name of a database user: 1 to 64 letters, digits and _+.@-, a letter first, got "IAM:app"',
+    ],
+    [
+      'everybody for a user',
+      { host: CLUSTER, dbUser: 'PUBLIC' },
+      'ERR_OPTION_INVALID',
+      '"dbUser" must be the name of a database user: 1 to 64 letters, digits and _+.@-, a letter first, got "PUBLIC"',
+    ],
+    [
+      'a group in capitals',
+      { host: CLUSTER, dbUser: 'app', dbGroups: ['readers', 'Writers'] },
+      'ERR_OPTION_INVALID',
+      '"dbGroups[1]" must be the name of a group in lower case: 1 to 64 letters, digits and _+.@-, a letter first, got "Writers"',
+    ],
+    [
+      'no groups',
+      { host: CLUSTER, dbUser: 'app', dbGroups: [] },
+      'ERR_OPTION_INVALID',
+      '"dbGroups" must be a list with at least one value, got an array of 0',
+    ],
+    [
       'a cluster for several hosts',
       { host: [CLUSTER, CLUSTER], clusterIdentifier: 'shop' },
       'ERR_OPTION_CONFLICT',
@@ -164,7 +212,7 @@ describe('a Redshift host', () => {
   it('must not have a user in its URL', () => {
     expect(thrownBy(() => loginFromUrl(`postgres://app@${CLUSTER}/dev`))).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      hint: 'The user is the IAM identity of the credentials: IAM:USER, or IAMR:ROLE for a role.',
+      hint: expect.stringContaining('give "dbUser"'),
     })
   })
 })

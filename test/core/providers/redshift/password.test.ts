@@ -224,6 +224,64 @@ describe.each([
   })
 })
 
+describe('a password for a user of one’s choice', () => {
+  const chosen = { host: CLUSTER, dbUser: 'app', database: 'sales' }
+
+  it('comes from the older API, with the user that this names', async () => {
+    answer = () => ({ ...given('CANARY'), user: 'IAM:app' })
+    const app = login(chosen)
+    const [request] = await requestsDuring(async () => {
+      expect((await app.token()).user).toBe('IAM:app')
+    })
+    expect(request).toMatchObject({
+      operation: 'GetClusterCredentials',
+      signer: { service: 'redshift', region: 'us-east-1' },
+    })
+    expect(request?.parameters).toMatchObject({
+      ClusterIdentifier: 'shop',
+      DbUser: 'app',
+      DbName: 'sales',
+      DurationSeconds: '900',
+    })
+    expect(Object.keys(request!.parameters)).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/AutoCreate|DbGroups/)]),
+    )
+    expect(app.user).toBe('IAM:app')
+  })
+
+  it('is made, and joins groups, where that is asked for', async () => {
+    const [request] = await requestsDuring(() =>
+      login({ ...chosen, autoCreate: true, dbGroups: ['readers', 'writers'] }).token(),
+    )
+    const { parameters = {} } = request ?? {}
+    expect(parameters).toMatchObject({ AutoCreate: 'true' })
+    const groups = Object.entries(parameters).filter(([name]) => name.startsWith('DbGroups.'))
+    expect(groups.map(([, group]) => group)).toEqual(['readers', 'writers'])
+  })
+
+  it('is asked for by a custom domain name', async () => {
+    const [request] = await requestsDuring(() =>
+      login({ ...OWN, customDomain: 'cluster', dbUser: 'app' }).token(),
+    )
+    expect(request).toMatchObject({
+      operation: 'GetClusterCredentials',
+      parameters: { CustomDomainName: OWN.host },
+    })
+  })
+
+  it('that is refused says all that has to be allowed', async () => {
+    answer = () => ({ status: 403, code: 'AccessDenied' })
+    const error = await rejectionOf(
+      login({ ...chosen, autoCreate: true, dbGroups: ['readers'] }).token(),
+    )
+    const arn = (of: string): string => `arn:aws:redshift:us-east-1:ACCOUNT:${of}`
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_REQUEST_FAILED',
+      hint: `Allow redshift:GetClusterCredentials on ${arn('dbuser:shop/app')} and ${arn('dbname:shop/sales')}; redshift:CreateClusterUser on ${arn('dbuser:shop/app')}; redshift:JoinGroup on ${arn('dbgroup:shop/readers')}.`,
+    })
+  })
+})
+
 describe('the certificates of Redshift', () => {
   it('are of an authority that Node trusts', () => {
     const subjects = rootCertificates.map((pem) => new X509Certificate(pem).subject)
