@@ -35,6 +35,8 @@ export interface EntraOptions extends CommonOptions {
   cloud?: AzureCloud
   /** What tokens are asked for with. Default: the scope of the cloud's databases, which ends in `/.default`. */
   scope?: string
+  /** The user to log in as where neither `user` nor `PGUSER` is given and the token names none. */
+  fallbackUsername?: string
 }
 
 /**
@@ -42,8 +44,9 @@ export interface EntraOptions extends CommonOptions {
  *
  * One token serves all connections until it nears its end: Entra ID is remote, and limits requests. One that the server refuses
  * is not used again; another is asked for, once a minute at the most. `user` is the role to log in as; not given, it is what the
- * token says of its owner (`login.user`, from the first token on). Groups and applications are not named by their tokens: give
- * `user`. Azure's certificate authorities are trusted, whether this version of Node ships them or not.
+ * token says of its owner (`login.user`, from the first token on): a name, or for a service principal its application ID (`appid`); else
+ * `fallbackUsername`. Groups are not named by tokens: give `user`. Azure's certificate authorities are trusted, whether this version of
+ * Node ships them or not.
  * See https://learn.microsoft.com/azure/postgresql/security/security-entra-configure
  *
  * Exported from `'pg-iam'`.
@@ -79,6 +82,7 @@ export function createEntra(given: EntraOptions, env: Environment, clock?: Clock
     scope: options.scope ?? scope,
     managementScope,
     user: common.user,
+    fallbackUser: options.fallbackUsername,
     found: (user) => void (named = user),
     tokenTimeoutMs: common.tokenTimeoutMs,
     counters: common.counters,
@@ -103,6 +107,7 @@ const CHECKS = {
   credentials: azureCredentials,
   cloud: oneOf('public', 'us-government', 'china'),
   scope: text,
+  fallbackUsername: text,
 } as const
 
 function credentialOf(

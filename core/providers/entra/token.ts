@@ -11,7 +11,7 @@ import {
   type AzureAccessToken,
   type AzureTokenCredential,
 } from './credential.js'
-import { claimsOf, userFromClaims, type NamedUser } from './user-name.js'
+import { applicationFromClaims, claimsOf, userFromClaims, type NamedUser } from './user-name.js'
 
 export interface EntraTokenSettings {
   /** Gives the credential; asked once, and again where that failed. */
@@ -21,6 +21,8 @@ export interface EntraTokenSettings {
   managementScope: string
   /** The database user, where it was given. */
   user: string | undefined
+  /** The same, where no token names one. */
+  fallbackUser?: string | undefined
   /** Is told of the user that was found in a token. */
   found: (user: NamedUser) => void
   tokenTimeoutMs: number
@@ -29,7 +31,7 @@ export interface EntraTokenSettings {
 
 /** Creates the function that gets a token. The Azure SDK keeps tokens by itself, and renews them before they end. */
 export function entraTokenIssuer(settings: EntraTokenSettings): (host: string) => Promise<Token> {
-  const { scope, managementScope, user, found, tokenTimeoutMs, counters } = settings
+  const { scope, managementScope, user, fallbackUser, found, tokenTimeoutMs, counters } = settings
   let credential: AzureTokenCredential | undefined
 
   const get = (wanted: string, host: string): Promise<Token> =>
@@ -58,8 +60,11 @@ export function entraTokenIssuer(settings: EntraTokenSettings): (host: string) =
     const token = await get(scope, host)
     if (user !== undefined) return token
     const claims = claimsOf(token.value) ?? {}
-    const named = userFromClaims(claims) ?? (await userOfManagementToken(host))
-    if ('error' in named) throw unnamed(host, claims, named.error)
+    const name = userFromClaims(claims) ?? (await userOfManagementToken(host))
+    const named = 'error' in name ? applicationFromClaims(claims) : name
+    if (named === undefined && fallbackUser !== undefined)
+      return createToken(token.value, token.expiresAt, fallbackUser)
+    if (named === undefined) throw unnamed(host, claims, (name as { error: unknown }).error)
     found(named)
     return createToken(token.value, token.expiresAt, named.user)
   }
@@ -107,7 +112,7 @@ function unnamed(host: string, claims: object, cause: unknown): PgIamError {
     'ERR_TOKEN_INVALID',
     `entra: the token for ${host} does not name the database user: it has ${had}`,
     {
-      hint: 'Give "user": for an application or a group the display name of its role, else the name of the managed identity or the user principal name.',
+      hint: 'Give "user", or "fallbackUsername": for an application or a group the display name of its role, else the name of the managed identity or the user principal name.',
       ...(cause === undefined ? {} : { cause }),
     },
   )

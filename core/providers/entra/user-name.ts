@@ -49,6 +49,20 @@ export function userFromClaims(claims: Readonly<Record<string, unknown>>): Named
   return undefined
 }
 
+/**
+ * The application ID of a service principal, whose token has no name: Microsoft's library for JavaScript takes `appid` for the user
+ * (`@azure/postgresql-auth` 1.0.0-beta.1). The role must have been made under that name.
+ *
+ * The token of a person has an `appid`, too, of the program that asked for it, such as the Azure CLI; it has the claim `scp` besides:
+ * https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+ */
+export function applicationFromClaims(
+  claims: Readonly<Record<string, unknown>>,
+): NamedUser | undefined {
+  const { appid, scp } = claims
+  return isText(appid) && scp === undefined ? { user: appid, claim: 'appid' } : undefined
+}
+
 /** Type and name of `/subscriptions/ID/resourcegroups/GROUP/providers/TYPE/NAME`; a name may have parts: `shop/slots/staging`. */
 function splitResourceId(id: unknown): { type: string; name: string } | undefined {
   if (typeof id !== 'string') return undefined

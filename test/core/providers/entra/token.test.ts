@@ -20,6 +20,10 @@ const HOST = 'shop.postgres.database.azure.com'
 const unsigned = (claims: EntraClaims): string =>
   `e30.${Buffer.from(JSON.stringify(entraClaims(claims))).toString('base64url')}.CANARY`
 
+/** The same with nothing but these claims. */
+const jwtOf = (claims: object): string =>
+  `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.CANARY`
+
 interface Recorded extends AzureTokenCredential {
   readonly scopes: string[]
 }
@@ -76,6 +80,37 @@ describe('a token of entra', () => {
     const credentials = recorded(() => unsigned({}))
     await login({ user: 'app', credentials, ...options }).token()
     expect(credentials.scopes).toEqual([scope])
+  })
+
+  it('is a service principal’s, whose user is its application ID, where nothing names it', async () => {
+    const appid = '00000000-aaaa-bbbb-cccc-000000000001'
+    const credentials = recorded(() => jwtOf({ appid, idtyp: 'app' }))
+    const own = login({ credentials })
+    expect((await own.token()).user).toBe(appid)
+    expect(own.user).toBe(appid)
+    // One with a name has that, also where only the token for the resource manager says it.
+    const named = recorded((scope) =>
+      jwtOf(scope.includes('management') ? { appid, upn: 'jane@example.com' } : { appid }),
+    )
+    expect((await login({ credentials: named }).token()).user).toBe('jane@example.com')
+  })
+
+  it('has the fallback for a user where it names none, and the program of a person is none', async () => {
+    const credentials = recorded(() =>
+      jwtOf({ appid: 'of the Azure CLI', scp: 'user_impersonation' }),
+    )
+    const own = login({ credentials, fallbackUsername: 'app' })
+    expect((await own.token()).user).toBe('app')
+    const opaque = recorded(() => 'opaque')
+    expect((await login({ credentials: opaque, fallbackUsername: 'app' }).token()).user).toBe('app')
+    expect(await rejectionOf(login({ credentials }).token())).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      hint: expect.stringContaining('"fallbackUsername"'),
+    })
+    const named = recorded(() => unsigned({ upn: 'jane@example.com' }))
+    const both = login({ credentials: named, fallbackUsername: 'app' })
+    expect((await both.token()).user).toBe('jane@example.com')
+    expect(() => login({ fallbackUsername: 'app\0user' })).toThrow('"fallbackUsername" must be')
   })
 
   it('is shared until it nears its end', async () => {
