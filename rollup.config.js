@@ -5,7 +5,7 @@
  * What several entries share has files of its own, so that it is there once in a process whichever of them it loads.
  */
 import { readFileSync } from 'node:fs'
-import { isAbsolute } from 'node:path'
+import { isAbsolute, resolve } from 'node:path'
 
 const COMPILED = 'build/package'
 /** Tells a worker thread's file where it is, so it stays a file in the same place. */
@@ -18,30 +18,99 @@ const entries = [
   './dist/esm/gateway/engines/pglite/worker.js',
 ].map((file) => file.replace('./dist/esm/', '').replace(/\.js$/, ''))
 
-/** @type {import('rollup').RollupOptions} */
-export default {
-  input: Object.fromEntries(entries.map((entry) => [entry, `${COMPILED}/${entry}.js`])),
-  external: (id) => id.endsWith('.cjs') || !(id.startsWith('.') || isAbsolute(id)),
+const input = Object.fromEntries(entries.map((entry) => [entry, `${COMPILED}/${entry}.js`]))
+const isExternal = (id) => id.endsWith('.cjs') || !(id.startsWith('.') || isAbsolute(id))
+const common = {
+  input,
   treeshake: { moduleSideEffects: false },
-  plugins: [{ name: 'worker-file', generateBundle: emitWorkerFile }],
   onwarn(warning) {
     throw new Error(warning.message)
   },
-  output: [
-    { dir: 'dist/esm', format: 'es', chunkFileNames: 'shared/[name].js', manualChunks },
-    {
+}
+const workerFile = { name: 'worker-file', generateBundle: emitWorkerFile }
+
+/**
+ * The package that each adapter makes something of, and the packages that this one needs. They are imported as any other, which
+ * is what bundlers know best.
+ */
+const CLIENTS = {
+  pg: ['pg'],
+  postgres: ['postgres'],
+  'drizzle-orm/node-postgres': ['drizzle-orm', 'pg'],
+  'drizzle-orm/postgres-js': ['drizzle-orm', 'postgres'],
+}
+
+/** @type {import('rollup').RollupOptions[]} */
+export default [
+  {
+    ...common,
+    external: isExternal,
+    plugins: [workerFile],
+    output: { dir: 'dist/esm', format: 'es', chunkFileNames: 'shared/[name].js', manualChunks },
+  },
+  {
+    ...common,
+    external: (id) => isExternal(id) && !id.startsWith('\0') && !Object.hasOwn(CLIENTS, id),
+    plugins: [workerFile, requiredClients(), requiredPeers()],
+    output: {
       dir: 'dist/cjs',
       format: 'cjs',
       chunkFileNames: 'shared/[name].js',
       manualChunks,
       esModule: true,
       exports: 'named',
-      // A peer that is CommonJS is its own default export, one that was an ES module has one.
       interop: 'auto',
       // Not every runtime of CommonJS has `import()`: Jest has none.
       dynamicImportInCjs: false,
     },
-  ],
+  },
+]
+
+/**
+ * In CommonJS, a client that is not installed is `ERR_PEER_MISSING`. An ES module cannot catch that: the modules that it imports are
+ * looked for before any of its own code runs, and to await an import instead would keep others from requiring it.
+ */
+function requiredClients() {
+  return {
+    name: 'required-clients',
+    resolveId: (id) => (Object.hasOwn(CLIENTS, id) ? `\0${id}` : undefined),
+    load(id) {
+      if (!id.startsWith('\0') || !Object.hasOwn(CLIENTS, id.slice(1))) return undefined
+      const client = id.slice(1)
+      const names = CLIENTS[client].map((name) => `'${name}'`).join(', ')
+      const code = `
+        import { peerError } from '${resolve(COMPILED, 'core/load-peer.js')}'
+        // In a function of its own: bundlers take for optional what is required in a \`try\`.
+        function load() {
+          return require('${client}')
+        }
+        function loadClient() {
+          try {
+            return load()
+          } catch (error) {
+            throw peerError(error, ${names})
+          }
+        }
+        export const client = loadClient()
+        // One that is CommonJS is its own default export, one that was an ES module has one.
+        export default client.__esModule ? client.default : client`
+      return { code, syntheticNamedExports: 'client', moduleSideEffects: false }
+    },
+  }
+}
+
+/** What is imported in a `try`, because it is optional, is required right there, too: in a function bundlers would insist on it. */
+function requiredPeers() {
+  return {
+    name: 'required-peers',
+    renderDynamicImport({ targetModuleId }) {
+      if (!isExternal(targetModuleId) || targetModuleId.startsWith('node:')) return null
+      return {
+        left: '((loaded) => (loaded.__esModule ? loaded : { ...loaded, default: loaded }))(require(',
+        right: '))',
+      }
+    },
+  }
 }
 
 /**

@@ -1,31 +1,40 @@
-/** Loads an optional package when it is first needed. */
+/** What to say where an optional package is not installed. */
 import { PgIamError } from './errors.js'
 
 /**
- * Imports the optional package `name` by `load`, which holds the literal `import()` so that bundlers see it.
+ * Returns what to throw when loading a package has failed with `error`: `ERR_PEER_MISSING`, with the install line as `hint`, where
+ * one of the packages `names` is not installed, and else `error` itself.
  *
- * Rejects with `ERR_PEER_MISSING` and the install line as `hint` when it is not installed. An error inside the package
- * passes unchanged.
+ * Whoever loads an optional package writes `try { return await import('name') } catch (error) { throw peerError(error, 'name') }`,
+ * with the `import()` right in the `try`. By that bundlers (esbuild, webpack, rollup, and what is built on them) know that the
+ * package may be absent: esbuild says nothing then, and webpack warns.
  */
-export async function loadPeer<T>(name: string, load: () => Promise<T>): Promise<T> {
-  try {
-    return await load()
-  } catch (cause) {
-    if (!isMissing(cause, name)) throw cause
-    throw new PgIamError('ERR_PEER_MISSING', `the package "${name}" is not installed`, {
-      hint: `Run: npm install ${name}`,
-      cause,
-    })
-  }
+export function peerError(error: unknown, ...names: [string, ...string[]]): unknown {
+  const missing = names.find((name) => isMissing(error, name))
+  if (missing === undefined) return error
+  return new PgIamError('ERR_PEER_MISSING', `the package "${missing}" is not installed`, {
+    hint: `Run: npm install ${missing}`,
+    cause: error,
+  })
 }
 
-/** Node names the missing package in the message; a package that the peer itself misses is not ours to explain. */
+/**
+ * Node, and what bundlers put in the place of a package that they did not find, name it in the message, with the path that was
+ * asked for inside of it. A package that the peer itself misses is not ours to explain.
+ */
 function isMissing(error: unknown, name: string): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
-  const notFound = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
+  if (typeof message !== 'string') return false
+  const notFound =
+    code === 'ERR_MODULE_NOT_FOUND' ||
+    code === 'MODULE_NOT_FOUND' ||
+    // What esbuild (0.28) leaves of a `require()` in an ES module.
+    message.startsWith('Dynamic require of ')
   return (
     notFound &&
-    typeof message === 'string' &&
-    (message.includes(`'${name}'`) || message.includes(`"${name}"`))
+    ["'", '"'].some(
+      (quote) =>
+        message.includes(`${quote}${name}${quote}`) || message.includes(`${quote}${name}/`),
+    )
   )
 }

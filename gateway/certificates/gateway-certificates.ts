@@ -1,7 +1,7 @@
 /** The gateway's own certificate authority and server certificate, made at its start and held in memory only. */
 import { webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
-import { loadPeer } from '../../core/load-peer.js'
+import { peerError } from '../../core/load-peer.js'
 
 export interface GatewayCertificates {
   /** PEM text of the authority's certificate, for clients to trust. */
@@ -77,8 +77,12 @@ const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const
 
 async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   // The library asks for this polyfill in the moment in which it is loaded.
-  await loadPeer('reflect-metadata', () => import('reflect-metadata'))
-  return loadPeer('@peculiar/x509', () => import('@peculiar/x509'))
+  try {
+    await import('reflect-metadata')
+    return await import('@peculiar/x509')
+  } catch (error) {
+    throw peerError(error, 'reflect-metadata', '@peculiar/x509')
+  }
 }
 
 /** P-256 costs a tenth of what RSA does in each handshake, and every client's TLS knows it. */

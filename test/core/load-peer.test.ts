@@ -1,20 +1,19 @@
-import { loadPeer } from '../../core/load-peer.js'
-import { rejectionOf } from './support/caught.js'
+import { peerError } from '../../core/load-peer.js'
 
-describe('loadPeer', () => {
-  it('gives what was loaded', async () => {
-    const loaded = { made: true }
-    await expect(loadPeer('peer', async () => loaded)).resolves.toBe(loaded)
-  })
+function notFound(code: string | undefined, message: string): Error {
+  return Object.assign(new Error(message), { code })
+}
 
+describe('peerError', () => {
   it.each([
     ['ERR_MODULE_NOT_FOUND', "Cannot find package '@scope/peer' imported from /app/index.js"],
     ['MODULE_NOT_FOUND', "Cannot find module '@scope/peer'\nRequire stack:\n- /app/index.js"],
+    ['MODULE_NOT_FOUND', "Cannot find module '@scope/peer/lib/part'"],
     ['MODULE_NOT_FOUND', 'Cannot find module "@scope/peer"'],
-  ])('says how to install what is missing (%s: %s)', async (code, message) => {
-    const cause = Object.assign(new Error(message), { code })
-    const error = await rejectionOf(loadPeer('@scope/peer', () => Promise.reject(cause)))
-    expect(error).toMatchObject({
+    [undefined, 'Dynamic require of "@scope/peer" is not supported'],
+  ])('says how to install what is missing (%s: %s)', (code, message) => {
+    const cause = notFound(code, message)
+    expect(peerError(cause, 'other', '@scope/peer')).toMatchObject({
       code: 'ERR_PEER_MISSING',
       message: 'the package "@scope/peer" is not installed',
       hint: 'Run: npm install @scope/peer',
@@ -24,30 +23,24 @@ describe('loadPeer', () => {
   })
 
   it.each([
-    [
-      'a package that the peer misses',
-      Object.assign(new Error("Cannot find module 'other'"), { code: 'MODULE_NOT_FOUND' }),
-    ],
+    ['a package that the peer misses', notFound('MODULE_NOT_FOUND', "Cannot find module 'other'")],
     [
       'a package whose name only begins alike',
-      Object.assign(new Error("Cannot find module 'peer-x'"), { code: 'MODULE_NOT_FOUND' }),
+      notFound('MODULE_NOT_FOUND', "Cannot find module 'peer-x'"),
+    ],
+    [
+      'a package that a file of the peer misses',
+      notFound(
+        'ERR_MODULE_NOT_FOUND',
+        "Cannot find package 'other' imported from /app/node_modules/peer/index.js",
+      ),
     ],
     ['an error of the peer', new Error("Cannot find module 'peer'")],
     ['undefined', undefined],
     ['null', null],
     ['a string', "Cannot find module 'peer'"],
-  ])('passes %s unchanged', async (_label, cause) => {
-    expect(await rejectionOf(loadPeer('peer', () => Promise.reject(cause)))).toBe(cause)
-  })
-
-  it('tries again after a failure', async () => {
-    let calls = 0
-    const load = async (): Promise<number> => {
-      if (++calls === 1)
-        throw Object.assign(new Error("Cannot find module 'peer'"), { code: 'MODULE_NOT_FOUND' })
-      return calls
-    }
-    await expect(loadPeer('peer', load)).rejects.toMatchObject({ code: 'ERR_PEER_MISSING' })
-    await expect(loadPeer('peer', load)).resolves.toBe(2)
+    ['an error without a message', { code: 'MODULE_NOT_FOUND' }],
+  ])('passes %s unchanged', (_label, cause) => {
+    expect(peerError(cause, 'peer')).toBe(cause)
   })
 })

@@ -1,6 +1,12 @@
 /** Loads the AWS SDK's credential providers when they are first needed. */
-import { loadPeer } from '../../load-peer.js'
+import { peerError } from '../../load-peer.js'
 
-export function loadCredentialProviders(): Promise<typeof import('@aws-sdk/credential-providers')> {
-  return loadPeer('@aws-sdk/credential-providers', () => import('@aws-sdk/credential-providers'))
+export async function loadCredentialProviders(): Promise<
+  typeof import('@aws-sdk/credential-providers')
+> {
+  try {
+    return await import('@aws-sdk/credential-providers')
+  } catch (error) {
+    throw peerError(error, '@aws-sdk/credential-providers')
+  }
 }

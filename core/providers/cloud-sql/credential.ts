@@ -1,5 +1,5 @@
 /** Where access tokens of Google Cloud come from: any client of Google's authentication library. */
-import { loadPeer } from '../../load-peer.js'
+import { peerError } from '../../load-peer.js'
 import { invalidSecret, type Check } from '../../options/check.js'
 
 /** What Google's library calls an auth client: `Compute`, `JWT`, `Impersonated`, `UserRefreshClient` and all the others. */
@@ -40,8 +40,16 @@ export const CREDENTIALS = 'a GoogleAuth or an auth client of google-auth-librar
  * before it is called.
  */
 export async function applicationDefaultCredentials(): Promise<GoogleAuthSource> {
-  const { GoogleAuth } = await loadPeer('google-auth-library', () => import('google-auth-library'))
+  const { GoogleAuth } = await loadGoogleAuth()
   return new GoogleAuth({ scopes: [LOGIN_SCOPE] })
+}
+
+async function loadGoogleAuth(): Promise<typeof import('google-auth-library')> {
+  try {
+    return await import('google-auth-library')
+  } catch (error) {
+    throw peerError(error, 'google-auth-library')
+  }
 }
 
 /**

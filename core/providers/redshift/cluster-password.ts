@@ -1,5 +1,5 @@
 /** Passwords for provisioned clusters, by `GetClusterCredentialsWithIAM`. */
-import { loadPeer } from '../../load-peer.js'
+import { peerError } from '../../load-peer.js'
 import { withoutRequest } from '../aws/without-request.js'
 import { ACCESS_DENIED, isNamed, type PasswordApi } from './password-api.js'
 
@@ -8,10 +8,7 @@ export const clusterPassword: PasswordApi = {
   names: { value: 'DbPassword', expiresAt: 'Expiration', user: 'DbUser' },
 
   async ask({ host, region, name, database, durationSecs, credentials, signal }) {
-    const { RedshiftClient, GetClusterCredentialsWithIAMCommand } = await loadPeer(
-      '@aws-sdk/client-redshift',
-      () => import('@aws-sdk/client-redshift'),
-    )
+    const { RedshiftClient, GetClusterCredentialsWithIAMCommand } = await loadSdk()
     const client = new RedshiftClient({ region, credentials })
     const command = new GetClusterCredentialsWithIAMCommand({
       DbName: database,
@@ -38,4 +35,12 @@ export const clusterPassword: PasswordApi = {
       return 'Check the cluster identifier, the region, and the account of the credentials; a VPC endpoint needs "clusterIdentifier".'
     return undefined
   },
+}
+
+async function loadSdk(): Promise<typeof import('@aws-sdk/client-redshift')> {
+  try {
+    return await import('@aws-sdk/client-redshift')
+  } catch (error) {
+    throw peerError(error, '@aws-sdk/client-redshift')
+  }
 }

@@ -1,5 +1,5 @@
 /** Passwords for serverless workgroups, by `GetCredentials`. */
-import { loadPeer } from '../../load-peer.js'
+import { peerError } from '../../load-peer.js'
 import { withoutRequest } from '../aws/without-request.js'
 import { ACCESS_DENIED, isNamed, type PasswordApi } from './password-api.js'
 
@@ -8,10 +8,7 @@ export const workgroupPassword: PasswordApi = {
   names: { value: 'dbPassword', expiresAt: 'expiration', user: 'dbUser' },
 
   async ask({ host, region, name, database, durationSecs, credentials, signal }) {
-    const { RedshiftServerlessClient, GetCredentialsCommand } = await loadPeer(
-      '@aws-sdk/client-redshift-serverless',
-      () => import('@aws-sdk/client-redshift-serverless'),
-    )
+    const { RedshiftServerlessClient, GetCredentialsCommand } = await loadSdk()
     const client = new RedshiftServerlessClient({ region, credentials })
     const command = new GetCredentialsCommand({
       dbName: database,
@@ -38,4 +35,12 @@ export const workgroupPassword: PasswordApi = {
       return 'Check the name of the workgroup, the region, and the account of the credentials; a VPC endpoint needs "workgroupName".'
     return undefined
   },
+}
+
+async function loadSdk(): Promise<typeof import('@aws-sdk/client-redshift-serverless')> {
+  try {
+    return await import('@aws-sdk/client-redshift-serverless')
+  } catch (error) {
+    throw peerError(error, '@aws-sdk/client-redshift-serverless')
+  }
 }

@@ -1,6 +1,10 @@
 /** The library that verifies and signs JSON Web Tokens. */
-import { loadPeer } from '../../../core/load-peer.js'
+import { peerError } from '../../../core/load-peer.js'
 
-export function loadJose(): Promise<typeof import('jose')> {
-  return loadPeer('jose', () => import('jose'))
+export async function loadJose(): Promise<typeof import('jose')> {
+  try {
+    return await import('jose')
+  } catch (error) {
+    throw peerError(error, 'jose')
+  }
 }

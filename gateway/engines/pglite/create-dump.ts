@@ -1,4 +1,5 @@
 /** Makes a fresh data directory, as a dump that later starts load. */
+import { peerError } from '../../../core/load-peer.js'
 import { packFiles, type ArchivedFile } from './data-archive.js'
 import { identifier } from '../../sql/sql-text.js'
 
@@ -9,7 +10,7 @@ import { identifier } from '../../sql/sql-text.js'
  * its files are read, so that no start has to recover them.
  */
 export async function createDump(database: string): Promise<Uint8Array> {
-  const { PGlite } = await import('@electric-sql/pglite')
+  const { PGlite } = await loadPglite()
   const pglite = await PGlite.create({
     database: 'template1',
     initDbStartParams: INITDB_PARAMETERS,
@@ -19,6 +20,14 @@ export async function createDump(database: string): Promise<Uint8Array> {
   const FS = pglite.Module.FS as unknown as ProgramFiles
   await pglite.close()
   return packFiles(filesIn(FS, DATA_DIRECTORY))
+}
+
+export async function loadPglite(): Promise<typeof import('@electric-sql/pglite')> {
+  try {
+    return await import('@electric-sql/pglite')
+  } catch (error) {
+    throw peerError(error, '@electric-sql/pglite')
+  }
 }
 
 /** Small log segments make a small dump. */

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Extension, PGliteOptions } from '@electric-sql/pglite'
-import { DATA_DIRECTORY } from './create-dump.js'
+import { DATA_DIRECTORY, loadPglite } from './create-dump.js'
 import { unpackFiles, type ArchivedFile } from './data-archive.js'
 import { createEngineMemory } from './engine-memory.js'
 import { hookImports, type ProgramImports } from './import-hooks.js'
@@ -27,7 +27,7 @@ export interface StartedPostgres extends PostgresProgram {
 export async function startPostgres(entry: string, start: PostgresStart): Promise<StartedPostgres> {
   const { database, dump, dataDirectory } = start
   const [{ PGlite }, wasm, files] = await Promise.all([
-    import('@electric-sql/pglite'),
+    loadPglite(),
     compile(join(dirname(entry), 'pglite.wasm')),
     dump === undefined ? [] : unpackFiles(dump),
   ])

@@ -1,11 +1,36 @@
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { CREDENTIALS, HOST } from './support/dsql-options.js'
-import { acceptTls, startStandIn } from './support/postgres-stand-in.js'
-import { runNode } from './support/run-node.js'
+import { CREDENTIALS, HOST } from '../core/support/dsql-options.js'
+import { acceptTls, startStandIn } from '../core/support/postgres-stand-in.js'
+import { runNode } from '../core/support/run-node.js'
 
 const OPTIONS = JSON.stringify({ host: HOST, user: 'app', credentials: CREDENTIALS })
+
+/** What each subpath exports at run time. Types come on top of these. */
+const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
+  '.': [
+    'PgIamError',
+    'auroraDsql',
+    'cloudSql',
+    'customLogin',
+    'entra',
+    'isOccConflict',
+    'isPgIamError',
+    'loginFromEnv',
+    'loginFromUrl',
+    'rds',
+    'redshift',
+    'retryOnConflict',
+  ],
+  './drizzle': ['drizzleClient', 'drizzleTransaction'],
+  './drizzle-postgres-js': ['drizzleClient', 'drizzleTransaction'],
+  './gateway': ['startGateway'],
+  './knex': ['knexConfig', 'knexConnection', 'knexTransaction'],
+  './pg': ['createClient', 'createPool', 'pgConfig', 'pgTransaction'],
+  './postgres-js': ['createSql', 'postgresOptions', 'sqlTransaction'],
+  './sequelize': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
+  './typeorm': ['typeormOptions', 'typeormPassword', 'typeormTransaction'],
+}
 
 describe('the built package', () => {
   it.each([
@@ -55,6 +80,28 @@ describe('the built package', () => {
     },
   )
 
+  it('exports what it should, and nothing else, by import and by require', async () => {
+    const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: object }
+    const subpaths = Object.keys(exports).filter((subpath) => subpath !== './package.json')
+    const { result } = await runNode(`
+      import { createRequire } from 'node:module'
+      const require = createRequire(import.meta.resolve('pg-iam/package.json'))
+      const subpaths = ${JSON.stringify(subpaths)}
+      const names = (module) => Object.keys(module).filter((name) => name !== '__esModule').toSorted()
+      const found = {}
+      for (const subpath of subpaths) {
+        const name = 'pg-iam' + subpath.slice(1)
+        found[subpath] = { imported: names(await import(name)), required: names(require(name)) }
+      }
+      console.log(JSON.stringify(found))
+    `)
+    const expected = Object.entries(EXPORT_NAMES).map(([subpath, names]) => [
+      subpath,
+      { imported: names, required: names },
+    ])
+    expect(result).toEqual(Object.fromEntries(expected))
+  })
+
   it('has two copies that know the errors and the logins of each other', async () => {
     const { result } = await runNode(`
       import { checkTwoCopies } from './test/package/two-copies.mjs'
@@ -80,49 +127,6 @@ describe('the built package', () => {
       console.log(JSON.stringify(process.getActiveResourcesInfo().filter((name) => name === 'Timeout')))
     `)
     expect(result).toEqual([])
-  })
-})
-
-describe('the built package without its optional packages', () => {
-  let folder: string
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'pg-iam-alone-'))
-    cpSync(join(process.cwd(), 'dist'), join(folder, 'dist'), { recursive: true })
-    cpSync(join(process.cwd(), 'package.json'), join(folder, 'package.json'))
-  })
-  afterAll(() => rmSync(folder, { recursive: true }))
-
-  it.each([
-    ['@aws-sdk/credential-providers', 'cjs', JSON.stringify({ host: HOST, user: 'app' })],
-    [
-      '@aws-sdk/credential-providers',
-      'esm',
-      JSON.stringify({ host: HOST, user: 'app', profile: 'dev' }),
-    ],
-    [
-      '@aws-sdk/credential-providers',
-      'esm',
-      JSON.stringify({
-        ...JSON.parse(OPTIONS),
-        assumeRole: { roleArn: 'arn:aws:iam::123456789012:role/x' },
-      }),
-    ],
-  ])('says how to install %s (%s)', async (name, format, options) => {
-    const { result } = await runNode(
-      `
-      const { auroraDsql, isPgIamError } = await import('./dist/${format}/core/index.js')
-      const error = await auroraDsql(${options}).token().catch((error) => error)
-      console.log(JSON.stringify({ is: isPgIamError(error), code: error.code, message: error.message, hint: error.hint, cause: error.cause?.code }))
-      `,
-      { cwd: folder },
-    )
-    expect(result).toEqual({
-      is: true,
-      code: 'ERR_PEER_MISSING',
-      message: `the package "${name}" is not installed`,
-      hint: `Run: npm install ${name}`,
-      cause: format === 'esm' ? 'ERR_MODULE_NOT_FOUND' : 'MODULE_NOT_FOUND',
-    })
   })
 })
 

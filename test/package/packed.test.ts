@@ -1,0 +1,319 @@
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { HOST } from '../core/support/dsql-options.js'
+import { packPackage, type PackedPackage } from './packed-package.js'
+
+let packed: PackedPackage
+
+/** A bundler may take its time on a slow machine. */
+const BUNDLING_MS = 300_000
+
+beforeAll(async () => {
+  packed = await packPackage()
+}, BUNDLING_MS)
+afterAll(() => packed.remove())
+
+const DSQL = `{
+  host: '${HOST}',
+  user: 'app',
+  credentials: { accessKeyId: 'AKIA', secretAccessKey: 'secret' },
+  connectTo: { host: '127.0.0.1', port: 1 },
+}`
+
+/** What a program does with an entry, and what its `use` resolves with. Nobody listens on port 1. */
+interface Program {
+  /** The client, as it is installed. */
+  readonly installed: readonly string[]
+  readonly names: string
+  readonly use: string
+  readonly gives: unknown
+}
+
+const CODE = '(error) => error.cause?.code ?? error.code'
+
+const PROGRAMS: Readonly<Record<string, Program>> = {
+  '.': {
+    installed: [],
+    names: 'auroraDsql as dsql, customLogin',
+    use: `
+      const token = await customLogin({ host: 'db.example.com', user: 'a', getToken: () => 'x' }).token()
+      return [token.value, (await dsql(${DSQL}).token()).value.startsWith('${HOST}')]`,
+    gives: ['x', true],
+  },
+  './pg': {
+    installed: ['pg'],
+    names: 'createPool',
+    use: `
+      const pool = createPool(login)
+      const code = await pool.query('SELECT 1').catch(${CODE})
+      await pool.end()
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
+  './postgres-js': {
+    installed: ['postgres'],
+    names: 'createSql',
+    use: `
+      const sql = createSql(login)
+      const code = await sql\`SELECT 1\`.catch(${CODE})
+      await sql.end({ timeout: 1 })
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
+  './drizzle': {
+    installed: ['drizzle-orm', 'pg'],
+    names: 'drizzleClient',
+    use: `
+      const db = drizzleClient(login)
+      const code = await db.execute('SELECT 1').catch(${CODE})
+      await db.$client.end()
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
+  './drizzle-postgres-js': {
+    installed: ['drizzle-orm', 'postgres'],
+    names: 'drizzleClient',
+    use: `
+      const db = drizzleClient(login)
+      const code = await db.execute('SELECT 1').catch(${CODE})
+      await db.$client.end({ timeout: 1 })
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
+  './typeorm': {
+    installed: ['pg'],
+    names: 'typeormOptions',
+    use: `
+      const { driver, extra, host, port, database, username } = typeormOptions(login)
+      const pool = new driver.Pool({ ...extra, host, port, database, user: username })
+      const code = await pool.query('SELECT 1').catch(${CODE})
+      await pool.end()
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
+  './sequelize': {
+    installed: [],
+    names: 'sequelizeOptions',
+    use: `return typeof sequelizeOptions(login).dialectOptions.stream`,
+    gives: 'function',
+  },
+  './knex': {
+    installed: [],
+    names: 'knexConfig',
+    use: `return typeof knexConfig(login).connection.stream`,
+    gives: 'function',
+  },
+  './gateway': {
+    installed: [],
+    names: 'startGateway',
+    use: `
+      const names = ['@electric-sql/pglite', '@peculiar/x509', 'reflect-metadata']
+      const lines = names.map((name) => 'Run: npm install ' + name)
+      return startGateway().catch((error) => [isPgIamError(error, 'ERR_PEER_MISSING'), lines.includes(error.hint)])`,
+    gives: [true, true],
+  },
+}
+const ENTRIES = Object.entries(PROGRAMS)
+
+/** Every optional package that a login may need, each where it is needed. */
+const MISSING = `
+  async function missing() {
+    const credentials = { accessKeyId: 'AKIA', secretAccessKey: 'secret' }
+    const aws = (service) => ({ host: 'shop.c0ffee.us-east-1.' + service + '.amazonaws.com', credentials })
+    const logins = [
+      auroraDsql({ host: '${HOST}', user: 'app' }),
+      redshift(aws('redshift')),
+      redshift(aws('redshift-serverless')),
+      entra({ host: 'shop.example.com' }),
+      cloudSql({ host: 'shop.example.com' }),
+    ]
+    const errors = await Promise.all(logins.map((login) => login.token().catch((error) => error)))
+    return errors.map((error) => isPgIamError(error, 'ERR_PEER_MISSING') ? error.hint : String(error))
+  }`
+const CORE = 'auroraDsql, cloudSql, entra, isPgIamError, redshift'
+const INSTALL_LINES = [
+  '@aws-sdk/credential-providers',
+  '@aws-sdk/client-redshift',
+  '@aws-sdk/client-redshift-serverless',
+  '@azure/identity',
+  'google-auth-library',
+].map((name) => `Run: npm install ${name}`)
+
+/** The same program as a module and as CommonJS. It prints what its `use` gave and which packages were missing. */
+function source(entry: string, { names, use }: Program, format: 'esm' | 'cjs'): string {
+  const specifier = `pg-iam${entry.slice(1)}`
+  const load =
+    format === 'esm'
+      ? `import { ${CORE} } from 'pg-iam'\nimport { ${names} } from '${specifier}'`
+      : `const { ${CORE} } = require('pg-iam')\nconst { ${names.replaceAll(' as ', ': ')} } = require('${specifier}')`
+  return `${load}
+  const login = auroraDsql(${DSQL})
+  async function use() {${use}
+  }${MISSING}
+  Promise.all([use(), missing()]).then((result) => console.log(JSON.stringify(result)))
+`
+}
+
+function fileName(entry: string, format: 'esm' | 'cjs'): string {
+  return `${entry === '.' ? 'core' : entry.slice(2)}.${format === 'esm' ? 'mjs' : 'cjs'}`
+}
+
+describe('the tarball', () => {
+  it('holds what belongs into it, and nothing else', () => {
+    const strange = packed.files.filter((path) => !BELONGS.test(path))
+    expect(strange).toEqual([])
+    expect(packed.files).toEqual(
+      expect.arrayContaining([
+        'LICENSE',
+        'README.md',
+        'dist/esm/core/index.js',
+        'dist/cjs/core/index.js',
+      ]),
+    )
+  })
+})
+
+const BELONGS =
+  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/(cjs\/package\.json|(cjs|esm)\/(core|adapters|gateway|cli|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
+
+describe('an application that has only pg-iam and its client', () => {
+  describe.each(ENTRIES)('pg-iam, entry "%s"', (entry, program) => {
+    let folder: string
+    beforeAll(() => {
+      folder = packed.application(...program.installed)
+    })
+
+    it.each(['esm', 'cjs'] as const)(
+      'works unbundled (%s), and says what to install where an optional package is needed',
+      async (format) => {
+        const file = join(folder, fileName(entry, format))
+        writeFileSync(file, source(entry, program, format))
+        expect(await runProgram(file)).toEqual([program.gives, INSTALL_LINES])
+      },
+    )
+  })
+})
+
+describe('an application that has pg-iam and not the client', () => {
+  const CLIENTS = ENTRIES.flatMap(([entry, { installed }]) =>
+    // Of two, each may be the one that is missing.
+    installed.map((missing): [string, string, string[]] => [
+      entry,
+      missing,
+      installed.filter((name) => name !== missing),
+    ]),
+  )
+
+  it.each(CLIENTS)('requires "%s" without %s, and is told to install that', async (...given) => {
+    const [entry, missing, installed] = given
+    const folder = packed.application(...installed)
+    const file = join(folder, fileName(`${entry}-missing`, 'cjs'))
+    writeFileSync(
+      file,
+      `const { isPgIamError } = require('pg-iam')
+      try { require('pg-iam${entry.slice(1)}') } catch (error) {
+        console.log(JSON.stringify([isPgIamError(error, 'ERR_PEER_MISSING'), error.hint, error.cause.code]))
+      }`,
+    )
+    expect(await runProgram(file)).toEqual([
+      true,
+      `Run: npm install ${missing}`,
+      'MODULE_NOT_FOUND',
+    ])
+  })
+
+  it.each(CLIENTS)(
+    'imports "%s" without %s, and gets an error of Node that names it',
+    async (...given) => {
+      const [entry, missing, installed] = given
+      const folder = packed.application(...installed)
+      const file = join(folder, fileName(`${entry}-missing`, 'esm'))
+      writeFileSync(
+        file,
+        `const error = await import('pg-iam${entry.slice(1)}').catch((error) => error)
+        console.log(JSON.stringify([error.code, error.message]))`,
+      )
+      expect(await runProgram(file)).toEqual([
+        'ERR_MODULE_NOT_FOUND',
+        expect.stringContaining(`'${missing}'`),
+      ])
+    },
+  )
+})
+
+/** Bundles that are ES modules cannot hold what requires modules of Node, as pg and the CommonJS build do: esbuild, rollup. */
+const BUNDLES = [
+  { bundler: 'esbuild', from: 'esm', to: 'cjs', entries: ENTRIES },
+  { bundler: 'esbuild', from: 'cjs', to: 'cjs', entries: ENTRIES },
+  {
+    bundler: 'esbuild',
+    from: 'esm',
+    to: 'esm',
+    entries: ENTRIES.filter(([, { installed }]) => !installed.includes('pg')),
+  },
+  { bundler: 'webpack', from: 'esm', to: 'cjs', entries: ENTRIES },
+  { bundler: 'webpack', from: 'cjs', to: 'cjs', entries: ENTRIES },
+  { bundler: 'rollup', from: 'esm', to: 'esm', entries: ENTRIES },
+  { bundler: 'rollup', from: 'cjs', to: 'cjs', entries: ENTRIES },
+] as const
+
+describe.each(BUNDLES)(
+  'a bundle by $bundler ($from to $to), made where no optional package is installed',
+  ({ bundler, from, to, entries }) => {
+    const bundles = new Map<string, { file: string; said: string[] }>()
+    beforeAll(async () => {
+      const place = packed.folder()
+      const jobs = entries.map(([entry, program]) => {
+        const folder = packed.application(...program.installed)
+        const file = join(folder, fileName(entry, from))
+        writeFileSync(file, source(entry, program, from))
+        const name = entry === '.' ? 'core' : entry.slice(2)
+        return {
+          from: file,
+          to: join(place, `${name}.${to === 'esm' ? 'mjs' : 'cjs'}`),
+          format: to,
+        }
+      })
+      const all = (await runProgram(join('test/package/bundle.mjs'), bundler, jobs)) as string[][]
+      for (const [index, [entry]] of entries.entries())
+        bundles.set(entry, { file: jobs[index]!.to, said: all[index]! })
+    }, BUNDLING_MS)
+
+    it.each(entries.map(([entry, program]) => ({ entry, program })))(
+      'of "$entry" is made without complaint, works, and says what to install where it is needed',
+      async ({ entry, program }) => {
+        const { file, said } = bundles.get(entry)!
+        expect(said.filter((line) => !isExpected(bundler, line))).toEqual([])
+        expect(await runProgram(file)).toEqual([program.gives, INSTALL_LINES])
+      },
+    )
+  },
+)
+
+/**
+ * webpack warns of what is missing and optional, and so does rollup, which leaves the import in. esbuild says nothing. rollup also
+ * tells of circles: those of pg and Drizzle, and of the gateway with the engine that it loads later.
+ */
+function isExpected(bundler: string, line: string): boolean {
+  if (bundler === 'webpack') return line.startsWith('Module not found: ')
+  return bundler === 'rollup' && /^(UNRESOLVED_IMPORT|CIRCULAR_DEPENDENCY): /.test(line)
+}
+
+/** The JSON that a program prints. Nothing of the environment is passed on but what finds programs and folders. */
+function runProgram(file: string, ...given: unknown[]): Promise<unknown> {
+  const texts = given.map((value) => (typeof value === 'string' ? value : JSON.stringify(value)))
+  const { PATH = '', HOME = '', TMPDIR = '/tmp' } = process.env
+  const env = { PATH, HOME, TMPDIR, AWS_EC2_METADATA_DISABLED: 'true' }
+  return new Promise((done, reject) => {
+    execFile(
+      process.execPath,
+      [resolve(file), ...texts],
+      { env, cwd: dirname(file) },
+      (error, stdout, stderr) => {
+        if (error === null) done(JSON.parse(stdout))
+        else reject(new Error(`${file} failed: ${stderr}${stdout}`, { cause: error }))
+      },
+    )
+  })
+}
