@@ -6,7 +6,7 @@ import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-opt
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
-import type { Login } from '../core/login.js'
+import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { invalidOption } from '../core/options/check.js'
 import { createSql, retryOf, type PostgresJsOptions } from './postgres-js.js'
 import { connectionOf } from './postgres-js/safe-begin.js'
@@ -63,12 +63,14 @@ export type DrizzleTransaction<TDatabase extends DrizzleTransactions = DrizzleDa
  *
  * Exported from `'pg-iam/drizzle-postgres-js'`.
  *
+ * @param given a login, or a URL for {@link loginFromUrl}
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login has already
  */
 export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
-  login: Login,
+  given: LoginOrUrl,
   config: DrizzleClientConfig<TSchema> = {},
 ): DrizzleDatabase<TSchema> {
+  const login = loginOf(given)
   checkDriverOptions(login, config, { client: 'socket' })
   const { connection = {}, ...own } = config
   const client = createSql(login, connection) as Sql

@@ -6,7 +6,7 @@ import {
   watchPgClient,
   type TransactionConnection,
 } from '../core/conflict/transaction-connection.js'
-import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
+import { checkDriverOptions, OWNED_OF_PG } from '../core/connection/driver-options.js'
 import {
   createStreamFactory,
   isPastLifetime,
@@ -15,6 +15,8 @@ import {
 } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
+import { loginOf, type LoginOrUrl } from '../core/login-from.js'
+import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { describeValue } from '../core/redact.js'
 
 /**
@@ -22,15 +24,21 @@ import { describeValue } from '../core/redact.js'
  *
  * Exported from `'pg-iam/knex'`.
  *
+ * @param given a login, or a URL for {@link loginFromUrl}
  * @param config whatever `knex()` takes for PostgreSQL; `connection` without address, user, password and TLS, which are the login's
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
-export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config {
+export function knexConfig(given: LoginOrUrl, config: Knex.Config = {}): Knex.Config {
+  const login = loginOf(given)
   refuseOtherPaths(config)
   return {
     client: 'pg',
     // Without a version Knex (3.3) asks for it on its first connection, which it leaves open where that fails.
-    version: '16.0',
+    version: config.client === 'redshift' ? '8.0.2' : '16.0',
+    // Where only a dialect is given Knex takes that, which the client above it would replace.
+    ...('dialect' in config && config.client === undefined
+      ? { client: config.dialect as string }
+      : {}),
     ...config,
     pool: poolConfig(login, config.pool),
     connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
@@ -46,13 +54,15 @@ export function knexConfig(login: Login, config: Knex.Config = {}): Knex.Config 
  *
  * Exported from `'pg-iam/knex'`.
  *
+ * @param given a login, or a URL for {@link loginFromUrl}
  * @param connection other settings of the connection, such as `application_name`
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for settings that the login has already
  */
 export function knexConnection(
-  login: Login,
+  given: LoginOrUrl,
   connection: Knex.PgConnectionConfig = {},
 ): () => Promise<Knex.PgConnectionConfig> {
+  const login = loginOf(given)
   const settings = connectionConfig(login, connection)
   // Knex calls it as a method of its client. No `expirationChecker`: with one Knex ends connections that are in good health.
   async function connect(this: unknown): Promise<Knex.PgConnectionConfig> {
@@ -150,20 +160,13 @@ interface KnexInternals {
   config?: Knex.Config
 }
 
-const OWNED: Readonly<Record<string, OwnedByLogin>> = {
-  host: 'host',
-  port: 'port',
-  user: 'user',
-  database: 'database',
-  password: 'password',
-  connectionString: 'url',
-  stream: 'socket',
-  ssl: 'tls',
-}
-
-function connectionConfig(login: Login, given: Knex.PgConnectionConfig): Knex.PgConnectionConfig {
-  const tls = checkDriverOptions(login, given, OWNED, 'connection.')
-  const { expirationChecker: _checker, ...rest } = given
+function connectionConfig(
+  login: Login,
+  connection: Knex.PgConnectionConfig,
+): Knex.PgConnectionConfig {
+  const tls = checkDriverOptions(login, connection, OWNED_OF_PG, 'connection.')
+  const given = givenParameters(connection, PG_STARTUP_OPTIONS, 'connection.')
+  const { expirationChecker: _checker, ...rest } = connection
   return {
     ...rest,
     host: login.host,
@@ -173,24 +176,21 @@ function connectionConfig(login: Login, given: Knex.PgConnectionConfig): Knex.Pg
     // Said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they are left out, and would start TLS inside of TLS.
     ssl: false,
     ...NEGOTIATION,
-    stream: createStreamFactory(login, { tls }),
+    stream: createStreamFactory(login, { tls, given }),
   }
 }
 
 /** An option of pg that Knex passes on, and that is missing in its types. */
 const NEGOTIATION: object = { sslnegotiation: 'postgres' }
 
-const CLIENTS = ['pg', 'postgres', 'postgresql']
+/** Knex's dialects that connect by pg: those of PostgreSQL, under all of its names, and those that speak its protocol. */
+const CLIENTS = ['pg', 'postgres', 'postgresql', 'redshift', 'cockroachdb']
 
 /** Everything that would have Knex open its connections in another way. */
 function refuseOtherPaths(config: Knex.Config): void {
-  const { client, connection } = config
-  if (typeof client === 'string' && !CLIENTS.includes(client)) {
-    throw new PgIamError(
-      'ERR_OPTION_CONFLICT',
-      `"client" must be "pg" beside a login, got ${describeValue(client)}`,
-    )
-  }
+  const { client, connection, dialect } = config as Knex.Config & { dialect?: unknown }
+  refuseOtherDriver(client, 'client')
+  refuseOtherDriver(dialect, 'dialect')
   if (typeof connection === 'string' || typeof connection === 'function') {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
@@ -209,4 +209,32 @@ function refuseOtherPaths(config: Knex.Config): void {
       },
     )
   }
+}
+
+/** Knex's class for pg-native extends the one for pg, and differs only in what it loads. */
+function extendsPg(client: { prototype?: object }): boolean {
+  let prototype: KnexClient | null = client.prototype ?? null
+  while (prototype !== null) {
+    if (prototype.constructor?.name === 'Client_PgNative') return false
+    if (Object.hasOwn(prototype, 'driverName') && prototype.driverName === 'pg') return true
+    prototype = Object.getPrototypeOf(prototype) as KnexClient | null
+  }
+  return false
+}
+
+interface KnexClient {
+  driverName?: unknown
+  constructor?: { name?: string }
+}
+
+/** A class of the application's own is taken where it extends one of Knex's on pg. */
+function refuseOtherDriver(client: unknown, name: string): void {
+  if (client === undefined || client === null) return
+  if (typeof client === 'string' && CLIENTS.includes(client)) return
+  if (typeof client === 'function' && extendsPg(client)) return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"${name}" must be "pg" beside a login, or a dialect on it, got ${describeValue(client)}`,
+    { hint: `Known are: ${CLIENTS.join(', ')}, and classes that extend Knex's client for pg.` },
+  )
 }

@@ -8,7 +8,7 @@ import {
   type PoolClient,
   type PoolConfig,
 } from 'pg'
-import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
+import { checkDriverOptions, OWNED_OF_PG } from '../core/connection/driver-options.js'
 import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { drawnLifetime } from './pg/drawn-lifetime.js'
 import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
@@ -19,17 +19,20 @@ import {
 } from '../core/conflict/transaction-connection.js'
 import { lendToTransaction } from '../core/conflict/transaction-lease.js'
 import type { Login } from '../core/login.js'
+import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { checkOptions, boolean, oneOf } from '../core/options/check.js'
+import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 
 /**
  * Returns a pool whose every physical connection logs in with a token of its own.
  *
  * Exported from `'pg-iam/pg'`.
  *
+ * @param login a login, or a URL for {@link loginFromUrl}
  * @param config whatever `pg.Pool` takes, but for the address, the user, the password and TLS, which are the login's
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
-export function createPool(login: Login, config: PoolConfig = {}): Pool {
+export function createPool(login: LoginOrUrl, config: PoolConfig = {}): Pool {
   const pool = new Pool(pgConfig(login, config))
   // Without a listener the death of an idle connection ends the process; the pool has dropped it by then.
   pool.on('error', ignore)
@@ -41,11 +44,12 @@ export function createPool(login: Login, config: PoolConfig = {}): Pool {
  *
  * Exported from `'pg-iam/pg'`.
  *
+ * @param login a login, or a URL for {@link loginFromUrl}
  * @param config whatever `pg.Client` takes, but for the address, the user, the password and TLS, which are the login's
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
-export function createClient(login: Login, config: ClientConfig = {}): Client {
-  const client = new Client(clientConfig(login, config))
+export function createClient(login: LoginOrUrl, config: ClientConfig = {}): Client {
+  const client = new Client(clientConfig(loginOf(login), config))
   client.on('error', ignore)
   return client
 }
@@ -84,13 +88,15 @@ export interface PgLoginSettings {
  *
  * Exported from `'pg-iam/pg'`.
  *
+ * @param given a login, or a URL for {@link loginFromUrl}
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function pgConfig<Config extends PoolConfig = {}>(
-  login: Login,
+  login: LoginOrUrl,
   config?: Config & PoolConfig & OnlyKnown<Config, PoolConfig>,
 ): PgLoginConfig<Config>
-export function pgConfig(login: Login, config: PoolConfig = {}): PoolConfig {
+export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig {
+  const login = loginOf(given)
   const { onConnect } = config
   return {
     ...drawnLifetime(login),
@@ -184,19 +190,9 @@ function beginStatement(options: PgTransactionOptions): string {
   return ['BEGIN', modes.join(', ')].join(' ').trim()
 }
 
-const OWNED: Readonly<Record<string, OwnedByLogin>> = {
-  host: 'host',
-  port: 'port',
-  user: 'user',
-  database: 'database',
-  password: 'password',
-  connectionString: 'url',
-  stream: 'socket',
-  ssl: 'tls',
-}
-
 function clientConfig(login: Login, config: ClientConfig): ClientConfig {
-  const tls = checkDriverOptions(login, config, OWNED)
+  const tls = checkDriverOptions(login, config, OWNED_OF_PG)
+  const given = givenParameters(config, PG_STARTUP_OPTIONS)
   return {
     ...config,
     host: login.host,
@@ -206,7 +202,7 @@ function clientConfig(login: Login, config: ClientConfig): ClientConfig {
     // Said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they are left out, and would start TLS inside of TLS.
     ssl: false,
     sslnegotiation: 'postgres',
-    stream: createStreamFactory(login, { tls }),
+    stream: createStreamFactory(login, { tls, given }),
   }
 }
 

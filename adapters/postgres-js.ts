@@ -17,7 +17,9 @@ import {
   markWithLogin,
 } from '../core/connection/stream-factory.js'
 import { drawLifetimeSecs } from '../core/connection/lifetime.js'
-import type { Login } from '../core/login.js'
+import { internalsOf, type Login } from '../core/login.js'
+import { loginOf, type LoginOrUrl } from '../core/login-from.js'
+import { givenParameters } from '../core/options/startup-parameters.js'
 import {
   announceClosing,
   bareBegin,
@@ -48,13 +50,14 @@ export type PostgresJsOptions<T extends Record<string, PostgresType> = {}> = Opt
  *
  * With `retryBegin` it runs a transaction again that met a conflict, and rejects as `sqlTransaction` does.
  *
+ * @param login a login, or a URL for {@link loginFromUrl}
  * @param options whatever `postgres()` takes, but for the address, the user, the password and TLS, which are the login's; and
  * `retryBegin`
  * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that cannot be used, or that
  * the login has already
  */
 export function createSql<T extends Record<string, PostgresType> = {}>(
-  login: Login,
+  login: LoginOrUrl,
   options: PostgresJsOptions<T> = {},
 ): Sql<
   Record<string, PostgresType> extends T ? {} : { [Name in keyof T]: ReturnType<T[Name]['parse']> }
@@ -82,28 +85,36 @@ export function createSql<T extends Record<string, PostgresType> = {}>(
  * the login has already
  */
 export function postgresOptions<T extends Record<string, PostgresType> = {}>(
-  login: Login,
-  given: PostgresJsOptions<T> = {},
+  givenLogin: LoginOrUrl,
+  givenOptions: PostgresJsOptions<T> = {},
 ): Options<T> {
-  const tls = checkDriverOptions(login, given, OWNED)
-  const { retryBegin, ...options } = given
+  const login = loginOf(givenLogin)
+  const { retryBegin, ...options } = givenOptions
+  const tls = checkDriverOptions(login, options, OWNED)
   const retry = checkRetryBegin(retryBegin)
-  const open = createStreamFactory(login, { tls, lossError, isBootstrapQuery: asksForTypes })
+  // Postgres.js (3.4) has no word for any server, which is what the login goes to.
+  const { target_session_attrs: _any, ...own } = options as Options<T> & SessionAttributes
+  const connection = options.connection ?? {}
+  checkDriverOptions(login, connection, CONNECTION_OWNED, 'connection.')
+  const given = givenParameters(connection, undefined, 'connection.')
+  const open = createStreamFactory(login, { tls, given, lossError, isBootstrapQuery: asksForTypes })
   const socket = markWithLogin(() => announceClosing(open()), login)
   if (retry !== undefined) Object.defineProperty(socket, RETRY, { value: retry })
   return {
     max_lifetime: maxLifetime(login),
-    ...options,
+    ...networkOptions(login),
+    ...own,
     host: login.host,
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { username: login.user }),
-    // Said aloud, because Postgres.js reads PGSSL where it is left out.
+    // Said aloud, because Postgres.js reads PGSSL and PGSSLNEGOTIATION where they are left out.
     ssl: false,
+    ...NEGOTIATION,
     // A public option that its types leave out. It is called per physical connection and must not reject: that would
     // lose the slot for good. The stream never does; what fails is reported on it, as by any socket.
     socket,
-    connection: { ...options.connection, [PADDING_PARAMETER]: PADDING },
+    connection: { ...connection, [PADDING_PARAMETER]: PADDING },
   } as Options<T>
 }
 
@@ -246,4 +257,38 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
   path: 'socket',
   socket: 'socket',
   ssl: 'tls',
+  sslmode: 'tls',
+  sslnegotiation: 'negotiation',
+  target_session_attrs: 'session-attributes',
+}
+
+/** Postgres.js sends whatever is in `connection`, also where it has that from somewhere else. */
+const CONNECTION_OWNED: Readonly<Record<string, OwnedByLogin>> = {
+  user: 'user',
+  database: 'database',
+  password: 'password',
+}
+
+interface SessionAttributes {
+  target_session_attrs?: unknown
+}
+
+/** How much longer than the login Postgres.js waits for a connection. */
+const LATER_SECS = 5
+
+/** An option of Postgres.js that its types leave out. */
+const NEGOTIATION: object = { sslnegotiation: 'postgres' }
+
+/** Postgres.js's own settings, or those of its environment, would cut short what the login allows, or set it anew. */
+function networkOptions(login: Login): object {
+  const timeoutMs = internalsOf(login)?.connectTimeoutMs
+  const { keepAlive } = login
+  return {
+    // Of the two limits that of the login says what was waited for.
+    ...(timeoutMs === undefined ? {} : { connect_timeout: timeoutMs / 1_000 + LATER_SECS }),
+    ...(keepAlive === undefined
+      ? {}
+      : // What it sets would replace what the socket was dialled with.
+        { keep_alive: typeof keepAlive === 'number' ? keepAlive : null }),
+  }
 }

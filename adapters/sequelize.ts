@@ -8,7 +8,9 @@ import { isPastLifetime, loginOfFactory, markWithLogin } from '../core/connectio
 import { PgIamError } from '../core/errors.js'
 import type { Explicit } from '../core/explicit.js'
 import { invalidOption } from '../core/options/check.js'
+import { describeValue } from '../core/redact.js'
 import type { Login } from '../core/login.js'
+import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import {
   connectWith,
   connectionOf,
@@ -53,20 +55,22 @@ type ClassOrFiles = any
  *
  * Exported from `'pg-iam/sequelize'`.
  *
- * @param login where Sequelize writes to, and reads from unless `options` name replicas
+ * @param given where Sequelize writes to, and reads from unless `options` name replicas: a login, or a URL for {@link loginFromUrl}
  * @param options whatever `new Sequelize()` takes, but for the address, the user, the password and TLS, which are the login's;
- * read replicas are given as logins, `replication: { read: [login] }`
+ * read replicas are given as logins or URLs, `replication: { read: [login] }`
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function sequelizeOptions<Framework extends object = {}>(
-  login: Login,
+  given: LoginOrUrl,
   options?: (Options | SequelizeLoginOptions) & SequelizeFrameworkOptions & Explicit<Framework>,
 ): Options & SequelizeFrameworkOptions & Explicit<Framework>
 export function sequelizeOptions(
-  login: Login,
+  given: LoginOrUrl,
   options: Options | SequelizeLoginOptions = {},
 ): Options {
+  const login = loginOf(given)
   refuseNative(options)
+  refuseOtherDialect(options)
   const read = readLogins(options.replication)
   // Sequelize does nothing about a top-level `ssl`, but whoever wrote `ssl: false` meant something.
   checkDriverOptions(login, { ...options }, { ...OWNED, ssl: 'tls' })
@@ -101,10 +105,11 @@ export function sequelizeOptions(
  * `ERR_TLS_UNVERIFIED` where `dialectOptions.ssl` would weaken TLS; that fails the connection with this error.
  */
 export function sequelizeHook(
-  login: Login,
-  ...readers: Login[]
+  given: LoginOrUrl,
+  ...readers: LoginOrUrl[]
 ): (config: SequelizeConnectionConfig) => void {
-  const logins = [login, ...readers]
+  const login = loginOf(given)
+  const logins = [login, ...readers.map((reader, index) => loginOf(reader, `readers[${index}]`))]
   // Sequelize calls it as a method of its own; its type does not say so.
   function prepare(this: unknown, config: SequelizeConnectionConfig): void {
     // One object serves all connections to a server: it is prepared once.
@@ -293,4 +298,12 @@ function refuseNative({ native }: { native?: boolean }): void {
   throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true beside a login', {
     hint: 'Use the JavaScript driver, pg.',
   })
+}
+
+function refuseOtherDialect({ dialect }: { dialect?: unknown }): void {
+  if (dialect === undefined || dialect === null || dialect === 'postgres') return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"dialect" must be "postgres" beside a login, got ${describeValue(dialect)}`,
+  )
 }

@@ -7,7 +7,11 @@ import {
   watchPgClient,
   type TransactionConnection,
 } from '../core/conflict/transaction-connection.js'
-import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
+import {
+  checkDriverOptions,
+  OWNED_OF_PG,
+  type OwnedByLogin,
+} from '../core/connection/driver-options.js'
 import {
   createStreamFactory,
   loginOfFactory,
@@ -16,7 +20,9 @@ import {
 import { PgIamError } from '../core/errors.js'
 import type { Explicit } from '../core/explicit.js'
 import type { Login } from '../core/login.js'
+import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
+import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { describeValue } from '../core/redact.js'
 import { unverified, weakens, type VerifiedTls } from '../core/tls/verified-tls.js'
 import { answerPasswordRequest } from './typeorm/answer-password-request.js'
@@ -70,27 +76,32 @@ type ClassOrFiles = any
  *
  * Exported from `'pg-iam/typeorm'`.
  *
- * @param login where TypeORM writes to, and reads from unless `options` name replicas
+ * @param given where TypeORM writes to, and reads from unless `options` name replicas: a login, or a URL for {@link loginFromUrl}
  * @param options whatever `new DataSource()` takes for PostgreSQL, but for the address, the user, the password and TLS, which are
- * the login's; read replicas are given as logins, `replication: { slaves: [login] }`
+ * the login's; read replicas are given as logins or URLs, `replication: { slaves: [login] }`
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
  */
 export function typeormOptions<Framework extends object = {}>(
-  login: Login,
+  given: LoginOrUrl,
   options?: (Partial<TypeormPostgresOptions> | TypeormLoginOptions) &
     TypeormFrameworkOptions &
     Explicit<Framework>,
 ): TypeormPostgresOptions & TypeormFrameworkOptions & Explicit<Framework>
 export function typeormOptions(
-  login: Login,
+  given: LoginOrUrl,
   options: Partial<TypeormPostgresOptions> | TypeormLoginOptions = {},
 ): TypeormPostgresOptions {
+  const login = loginOf(given)
   refuseOtherDatabases(options)
-  const { replication: given, ...rest } = options
-  const replication = checkReplication(given)
+  const { replication: givenReplication, ...rest } = options
+  const replication = checkReplication(givenReplication)
   const { extra = {} } = options as { extra?: Extra }
   checkDriverOptions(login, rest, OWNED)
-  checkDriverOptions(login, extra, EXTRA_OWNED, 'extra.')
+  checkDriverOptions(login, extra, OWNED_OF_PG, 'extra.')
+  const parameters = [
+    ...givenParameters(rest, { applicationName: 'application_name' }),
+    ...givenParameters(extra, PG_STARTUP_OPTIONS, 'extra.'),
+  ]
   const tlsOf = (own: Login): VerifiedTls => {
     const tls = checkDriverOptions(own, extra, TLS_OWNED, 'extra.')
     return tls.ca === undefined ? checkDriverOptions(own, rest, TLS_OWNED) : tls
@@ -103,7 +114,9 @@ export function typeormOptions(
     ...addressOf(login),
     ...replicated(login, replication),
     driver:
-      replication === undefined ? driver : { ...driver, Pool: poolOfLogins(driver.Pool, tlsOf) },
+      replication === undefined
+        ? driver
+        : { ...driver, Pool: poolOfLogins(driver.Pool, tlsOf, parameters) },
     extra: {
       ...drawnLifetime(login),
       ...extra,
@@ -111,7 +124,7 @@ export function typeormOptions(
       // are left out.
       ssl: false,
       sslnegotiation: 'postgres',
-      stream: createStreamFactory(login, { tls: tlsOf(login) }),
+      stream: createStreamFactory(login, { tls: tlsOf(login), given: parameters }),
     },
   }
 }
@@ -134,7 +147,8 @@ function refuseOtherDatabases({ type }: { type?: unknown }): void {
  *
  * The function rejects with `ERR_TLS_UNVERIFIED` where the connection has no verified TLS, and as the login's `token()`.
  */
-export function typeormPassword(login: Login): () => Promise<string> {
+export function typeormPassword(given: LoginOrUrl): () => Promise<string> {
+  const login = loginOf(given)
   // pg calls it as a method of the client, with the parameters of the connection; TypeORM's type says neither.
   async function password(this: unknown, ...connection: unknown[]): Promise<string> {
     const [parameters] = connection
@@ -224,17 +238,6 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
   database: 'database',
   password: 'password',
   url: 'url',
-  ssl: 'tls',
-}
-
-const EXTRA_OWNED: Readonly<Record<string, OwnedByLogin>> = {
-  host: 'host',
-  port: 'port',
-  user: 'user',
-  database: 'database',
-  password: 'password',
-  connectionString: 'url',
-  stream: 'socket',
   ssl: 'tls',
 }
 

@@ -29,7 +29,7 @@ export interface HostSettings {
   issueToken: (host: string) => Promise<Token>
   /** Finds the host that this one is another name for, for each connection anew. Default: it is its own name. */
   findOwnName?: () => Promise<string>
-  /** Further startup parameters; `options` are put behind those of the driver. */
+  /** Startup parameters that the provider needs; `options` are put behind those of the driver or the login. */
   startupParameters?: Readonly<Record<string, string>>
 }
 
@@ -101,6 +101,10 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
     ...(connectTo === undefined ? {} : { connectTo: Object.freeze({ ...connectTo }) }),
     tls: first.tls,
     tlsNegotiation: first.negotiation,
+    ...(Object.keys(settings.startupParameters).length === 0
+      ? {}
+      : { startupParameters: Object.freeze({ ...settings.startupParameters }) }),
+    ...(settings.keepAlive === undefined ? {} : { keepAlive: settings.keepAlive }),
     ...(settings.maxLifetimeSecs === undefined
       ? {}
       : { maxLifetimeSecs: settings.maxLifetimeSecs }),
@@ -174,6 +178,7 @@ function endpointFor(
     tls: asGiven.tls,
     negotiation: tls.negotiation ?? 'postgres',
     startupParameters,
+    ...(settings.keepAlive === undefined ? {} : { keepAlive: settings.keepAlive }),
     find: async () => destinationFor(findOwnName === undefined ? host : await findOwnName()),
   }
 }

@@ -1,12 +1,14 @@
 /** Logins from a URL or from the environment, for the provider that the host name shows. */
+import { login as checkedLogin } from './check-login.js'
 import { PgIamError } from './errors.js'
 import type { Login } from './login.js'
 import { isPlainObject, invalidOption } from './options/check.js'
-import type { Environment } from './options/common-options.js'
+import { presentIn, type Environment } from './options/common-options.js'
 import { connectionUrlOptions } from './options/connection-url.js'
 import type { AuroraDsqlOptions } from './providers/aurora-dsql/aurora-dsql.js'
 import type { CloudSqlOptions } from './providers/cloud-sql/cloud-sql.js'
 import type { EntraOptions } from './providers/entra/entra.js'
+import { refuseInstanceName } from './providers/cloud-sql/instance.js'
 import { PROVIDERS } from './providers/providers.js'
 import type { RedshiftOptions } from './providers/redshift/redshift.js'
 import type { RdsOptions } from './providers/rds/rds.js'
@@ -15,11 +17,22 @@ import type { RdsOptions } from './providers/rds/rds.js'
 export type LoginFromOptions =
   AuroraDsqlOptions | RdsOptions | EntraOptions | CloudSqlOptions | RedshiftOptions
 
+/** A login, or the URL of one: what every adapter takes in the place of an address. */
+export type LoginOrUrl = Login | string | URL
+
+/** The login of what was given to an adapter. Throws as {@link loginFromUrl}, and `ERR_OPTION_INVALID` for what is neither. */
+export function loginOf(given: LoginOrUrl, name = 'login'): Login {
+  return typeof given === 'string' || given instanceof URL
+    ? loginFromUrl(given)
+    : checkedLogin(given, name)
+}
+
 /**
  * Returns a login for `postgres://user@host:port/database`, with the provider that the host name shows. `options` beat the
  * URL, and the URL beats the environment.
  *
- * A password in the URL, and an `sslmode` or `ssl` that would weaken TLS, are refused.
+ * Parameters of libpq, of PostgreSQL and of other clients in the URL are applied, or refused by name; docs/urls.md lists them. A
+ * password in the URL, and an `sslmode` or `ssl` that would weaken TLS, are refused.
  *
  * Exported from `'pg-iam'`.
  *
@@ -27,16 +40,35 @@ export type LoginFromOptions =
  */
 export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}): Login {
   if (!isPlainObject(options as unknown)) throw invalidOption('options', 'an object', options)
-  const { tls, ...fromUrl } = connectionUrlOptions(url)
-  const { user, username } = options
+  const {
+    tls,
+    startupParameters,
+    fallbackApplicationName,
+    settled = [],
+    ...fromUrl
+  } = connectionUrlOptions(url)
+  const env = without(process.env, settled)
+  const named =
+    fallbackApplicationName === undefined || presentIn(env, 'PGAPPNAME') !== undefined
+      ? startupParameters
+      : { application_name: fallbackApplicationName, ...startupParameters }
+  const { user, username, host } = options
   const given: Record<string, unknown> = {
     ...fromUrl,
     ...withoutUndefined(options),
-    ...(tls === undefined ? {} : { tls: joinedTls(tls, options.tls) }),
+    ...(tls === undefined ? {} : { tls: joined(tls, options.tls) }),
+    ...(named === undefined ? {} : { startupParameters: joined(named, options.startupParameters) }),
   }
-  // Under either of its names, an explicit user beats the URL's.
+  // Under either of its names, an explicit user beats the URL's; and the address of another host is none of this one.
   if (username !== undefined && user === undefined) delete given['user']
-  return createForHost(given as LoginFromOptions, process.env)
+  if (host !== undefined && options.connectTo === undefined) delete given['connectTo']
+  return createForHost(given as LoginFromOptions, env)
+}
+
+/** What the URL says, the environment need not say; what a variable asks for is not refused then. */
+function without(env: Environment, names: readonly string[]): Environment {
+  if (names.length === 0) return env
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !names.includes(name)))
 }
 
 /**
@@ -63,7 +95,7 @@ export function loginFromEnv(
 }
 
 function createForHost(options: LoginFromOptions, env: Environment): Login {
-  const given = options.host ?? env['PGHOST']
+  const given = options.host ?? env['PGHOST']?.split(',')
   const host: unknown = Array.isArray(given) ? given[0] : given
   if (host === undefined || host === '') {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
@@ -73,6 +105,7 @@ function createForHost(options: LoginFromOptions, env: Environment): Login {
   const name = typeof host === 'string' ? host.toLowerCase().replace(/\.$/, '') : ''
   const provider = PROVIDERS.find(({ isHost }) => isHost(name))
   if (provider !== undefined) return provider.create(options, env)
+  refuseInstanceName(name, 'host')
   throw new PgIamError(
     'ERR_OPTION_INVALID',
     '"host" must be an endpoint name of a known provider',
@@ -83,7 +116,7 @@ function createForHost(options: LoginFromOptions, env: Environment): Login {
 }
 
 /** What is no object is left to the provider's check, which says what is wrong with it. */
-function joinedTls(fromUrl: object, given: unknown): unknown {
+function joined(fromUrl: object, given: unknown): unknown {
   if (given === undefined) return fromUrl
   return isPlainObject(given) ? { ...fromUrl, ...withoutUndefined(given) } : given
 }

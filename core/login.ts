@@ -4,6 +4,7 @@ import type { ConnectPacer } from './connection/connect-pacer.js'
 import type { EndpointSet } from './connection/endpoint-set.js'
 import type { RetryOptions } from './conflict/retry-options.js'
 import type { Report } from './events.js'
+import type { StartupParameters } from './options/startup-parameters.js'
 import type { LoginStats } from './tokens/login-counters.js'
 import type { TlsNegotiation, VerifiedTls } from './tls/verified-tls.js'
 import type { Token } from './tokens/token.js'
@@ -37,6 +38,10 @@ export interface Login {
   readonly connectTo?: Address
   readonly tls: VerifiedTls
   readonly tlsNegotiation: TlsNegotiation
+  /** The run-time parameters that each session begins with, where the driver is given no other: by their names in lower case. */
+  readonly startupParameters?: StartupParameters
+  /** Whether TCP asks if the other side is still there, or after how many seconds; where the login says so. */
+  readonly keepAlive?: boolean | number
   /** The age, in seconds, at which pools replace a connection; `undefined` where age is no reason to. */
   readonly maxLifetimeSecs?: number
   /** How the transaction functions retry, where the login says so. */

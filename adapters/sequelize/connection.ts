@@ -3,6 +3,7 @@ import type { Options } from 'sequelize'
 import { checkDriverOptions, type OwnedByLogin } from '../../core/connection/driver-options.js'
 import { createStreamFactory } from '../../core/connection/stream-factory.js'
 import type { Login } from '../../core/login.js'
+import { givenParameters, PG_STARTUP_OPTIONS } from '../../core/options/startup-parameters.js'
 
 /** What the hook touches of Sequelize's connection configuration. */
 export interface SequelizeConnectionConfig {
@@ -48,15 +49,25 @@ export function connectWith(login: Login, config: SequelizeConnectionConfig): vo
   if (login.user !== undefined) config.username = login.user
 }
 
-const OWNED: Readonly<Record<string, OwnedByLogin>> = { ssl: 'tls', stream: 'socket' }
+/** Address and user are Sequelize's own options, which it puts in the place of any that are here. */
+const OWNED: Readonly<Record<string, OwnedByLogin>> = {
+  password: 'password',
+  connectionString: 'url',
+  ssl: 'tls',
+  sslmode: 'tls',
+  sslnegotiation: 'negotiation',
+  stream: 'socket',
+  target_session_attrs: 'session-attributes',
+}
 
 function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
   const tls = checkDriverOptions(login, dialectOptions, OWNED, prefix)
+  const given = givenParameters(dialectOptions, PG_STARTUP_OPTIONS, prefix)
   // `ssl` is said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
   return {
     ...dialectOptions,
     ssl: false,
-    stream: createStreamFactory(login, { tls, isBootstrapQuery: asksForTypes }),
+    stream: createStreamFactory(login, { tls, given, isBootstrapQuery: asksForTypes }),
   }
 }
 

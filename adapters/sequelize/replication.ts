@@ -1,21 +1,24 @@
 /** The `replication` option of Sequelize, with logins in the place of addresses. */
-import { login as aLogin } from '../../core/check-login.js'
 import { PgIamError } from '../../core/errors.js'
 import type { Address, Login } from '../../core/login.js'
+import { loginOf, type LoginOrUrl } from '../../core/login-from.js'
 import { checkOptions, oneOrMore, type Check } from '../../core/options/check.js'
 import type { SequelizeConnectionConfig } from './connection.js'
 
 /** Where Sequelize reads from; it writes to the login that is given first. */
 export interface SequelizeReplication {
-  /** The logins of the replicas, or of one reader endpoint: at least one. Connections are opened to each in turn. */
-  read: readonly Login[]
+  /** The logins of the replicas, or of one reader endpoint, or their URLs: at least one. Connections are opened to each in turn. */
+  read: readonly LoginOrUrl[]
 }
 
 /** The logins of the replicas, or `undefined` without replication. Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`. */
 export function readLogins(replication: unknown): readonly Login[] | undefined {
   if (replication === undefined || replication === null || replication === false) return undefined
   const { read } = checkOptions(replication, CHECKS, 'replication.')
-  return oneOrMore(aLogin)(read, 'replication.read')
+  return oneOrMore<Login>((value, name) => loginOf(value as LoginOrUrl, name))(
+    read,
+    'replication.read',
+  )
 }
 
 /** The login of the host that Sequelize is about to connect to. Throws `ERR_OPTION_CONFLICT` where there is none. */

@@ -1,6 +1,5 @@
 /** The `replication` option of TypeORM, with logins in the place of addresses. */
 import type { Pool, PoolConfig } from 'pg'
-import { login as aLogin } from '../../core/check-login.js'
 import {
   createStreamFactory,
   loginOfFactory,
@@ -8,20 +7,26 @@ import {
 } from '../../core/connection/stream-factory.js'
 import { PgIamError } from '../../core/errors.js'
 import type { Login } from '../../core/login.js'
+import { loginOf, type LoginOrUrl } from '../../core/login-from.js'
 import { checkOptions, invalidOption, oneOf, type Check } from '../../core/options/check.js'
 import type { VerifiedTls } from '../../core/tls/verified-tls.js'
 import { drawnLifetime } from '../pg/drawn-lifetime.js'
 
 /** Where TypeORM reads from; it writes to the login that is given first. */
 export interface TypeormReplication {
-  /** The logins of the replicas, or of one reader endpoint. Without any TypeORM reads from the writer, too. */
-  slaves: readonly Login[]
+  /** The logins of the replicas, or of one reader endpoint, or their URLs. Without any TypeORM reads from the writer, too. */
+  slaves: readonly LoginOrUrl[]
   /** Where SELECT queries go by themselves. Default: TypeORM's, `'slave'`. */
   defaultMode?: 'master' | 'slave'
 }
 
+/** The same, with a login for each. */
+interface CheckedReplication extends TypeormReplication {
+  slaves: readonly Login[]
+}
+
 /** Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`. */
-export function checkReplication(given: unknown): TypeormReplication | undefined {
+export function checkReplication(given: unknown): CheckedReplication | undefined {
   if (given === undefined) return undefined
   const { slaves, defaultMode } = checkOptions(given, CHECKS, 'replication.')
   if (slaves === undefined) throw invalidOption('replication.slaves', LOGINS, undefined)
@@ -50,7 +55,7 @@ export interface TypeormAddress {
 /** The option as TypeORM takes it, where there is to be replication. */
 export function replicated(
   writer: Login,
-  replication: TypeormReplication | undefined,
+  replication: CheckedReplication | undefined,
 ): { replication?: ReplicationOption } {
   if (replication === undefined) return {}
   const { slaves, defaultMode } = replication
@@ -85,21 +90,27 @@ function serverOf(login: Login): TypeormServer {
 export function poolOfLogins(
   BasePool: typeof Pool,
   tlsOf: (login: Login) => VerifiedTls,
+  given: readonly string[],
 ): typeof Pool {
   return class PoolOfLogin extends BasePool {
     constructor(config: PoolConfig = {}) {
       const login = loginOfFactory(config.password)
-      super(login === undefined ? config : withLogin(config, login, tlsOf(login)))
+      super(login === undefined ? config : withLogin(config, login, tlsOf(login), given))
     }
   }
 }
 
-function withLogin(config: PoolConfig, login: Login, tls: VerifiedTls): PoolConfig {
+function withLogin(
+  config: PoolConfig,
+  login: Login,
+  tls: VerifiedTls,
+  given: readonly string[],
+): PoolConfig {
   const { password: _mark, ...rest } = config
   return {
     ...rest,
     ...drawnLifetime(login),
-    stream: createStreamFactory(login, { tls }),
+    stream: createStreamFactory(login, { tls, given }),
   }
 }
 
@@ -107,7 +118,7 @@ const LOGINS = 'a list of logins, such as rds() returns'
 
 const slaves: Check<readonly Login[]> = (value, name) => {
   if (!Array.isArray(value)) throw invalidOption(name, LOGINS, value)
-  return value.map((each, index) => aLogin(each, `${name}[${index}]`))
+  return value.map((each, index) => loginOf(each as LoginOrUrl, `${name}[${index}]`))
 }
 
 const master: Check<never> = (_value, name) => {

@@ -13,6 +13,8 @@ export interface DialSettings {
   address: Address
   tls: VerifiedTls
   negotiation: TlsNegotiation
+  /** Whether TCP asks if the other side is still there, or after how many seconds. Default: it does not. */
+  keepAlive?: boolean | number
   /** Gives up and closes the socket when it fires. */
   signal: AbortSignal
 }
@@ -26,10 +28,17 @@ export async function dial({
   address,
   tls,
   negotiation,
+  keepAlive = false,
   signal,
 }: DialSettings): Promise<TLSSocket> {
   signal.throwIfAborted()
-  const tcp = connectTcp({ host: address.host, port: address.port, noDelay: true })
+  const tcp = connectTcp({
+    host: address.host,
+    port: address.port,
+    noDelay: true,
+    keepAlive: keepAlive !== false,
+    ...(typeof keepAlive === 'number' ? { keepAliveInitialDelay: keepAlive * 1_000 } : {}),
+  })
   const abandon = (): void => void tcp.destroy()
   signal.addEventListener('abort', abandon, { once: true })
   try {

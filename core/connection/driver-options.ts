@@ -1,18 +1,51 @@
 /** What a driver's options may say beside a login, which brings the address, the user, the password and TLS by itself. */
 import { PgIamError } from '../errors.js'
 import type { Login } from '../login.js'
-import { invalidOption, isPlainObject } from '../options/check.js'
+import { invalidOption, isPlainObject, text } from '../options/check.js'
+import { onlyHarmless } from '../options/libpq.js'
 import { certificateAuthority } from '../tls/certificate-authority.js'
-import { unverified, weakens, type VerifiedTls } from '../tls/verified-tls.js'
+import {
+  newestVersion,
+  oldestVersion,
+  refuseNoVersion,
+  unverified,
+  weakens,
+  type VerifiedTls,
+} from '../tls/verified-tls.js'
 import { describeValue } from '../redact.js'
 
 /** What an option of a driver stands for. */
 export type OwnedByLogin =
-  'host' | 'port' | 'user' | 'database' | 'password' | 'url' | 'socket' | 'tls'
+  | 'host'
+  | 'port'
+  | 'user'
+  | 'database'
+  | 'password'
+  | 'url'
+  | 'socket'
+  | 'tls'
+  | 'negotiation'
+  | 'session-attributes'
+
+/** The options of pg, and of every ORM on it, that stand for something of the login. */
+export const OWNED_OF_PG: Readonly<Record<string, OwnedByLogin>> = {
+  host: 'host',
+  port: 'port',
+  user: 'user',
+  database: 'database',
+  password: 'password',
+  connectionString: 'url',
+  stream: 'socket',
+  ssl: 'tls',
+  // pg reads it in URLs alone; whoever gives it here means it.
+  sslmode: 'tls',
+  sslnegotiation: 'negotiation',
+  target_session_attrs: 'session-attributes',
+}
 
 /**
- * Checks the options that a caller gives to a client beside a login, and returns the TLS to use: the login's, with the
- * authorities of the driver's own `ssl: { ca }` where the login has none.
+ * Checks the options that a caller gives to a client beside a login, and returns the TLS to use: the login's, with the versions of
+ * the driver's own `ssl`, and with its authorities where the login has none.
  *
  * Throws `ERR_OPTION_CONFLICT` for a password, a URL or a socket, and for an address, user or database other than the
  * login's; `ERR_TLS_UNVERIFIED` for what would weaken TLS.
@@ -33,12 +66,27 @@ export function checkDriverOptions(
     const value = (given as Record<string, unknown>)[option]
     if (value === undefined || value === null) continue
     const name = `${prefix}${option}`
-    if (meaning === 'tls') tls = mergeTls(tls, value, name)
+    // pg knows the word `sslmode` from URLs, and there "require" asks for what is done anyway.
+    if (meaning === 'tls')
+      tls = option === 'sslmode' && value === 'require' ? tls : mergeTls(tls, value, name)
+    else if (meaning === 'session-attributes')
+      onlyHarmless('target_session_attrs', text(value, name), name)
+    else if (meaning === 'negotiation') checkNegotiation(login, value, name)
     else if (meaning === 'password' || meaning === 'url' || meaning === 'socket')
       throw refused(name, meaning)
     else if (!agrees(login, meaning, value)) throw differs(login, name, meaning, value)
+    else if (meaning === 'user' || meaning === 'database') text(value, name)
   }
   return tls
+}
+
+function checkNegotiation({ tlsNegotiation }: Login, value: unknown, name: string): void {
+  if (value === tlsNegotiation) return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"${name}" must be "${tlsNegotiation}", as the login says, got ${describeValue(value)}`,
+    { hint: 'Leave it out, and give it to the login, as tls: { negotiation }.' },
+  )
 }
 
 const HINTS = {
@@ -88,24 +136,16 @@ function differs(
   )
 }
 
-/** `true` and `{ rejectUnauthorized: true }` ask for what is done anyway; an authority is taken over. */
+/**
+ * `true` and `{ rejectUnauthorized: true }` ask for what is done anyway; an authority and versions of TLS are taken over. `'require'`
+ * is refused: Postgres.js means by it that nothing is verified.
+ */
 function mergeTls(tls: VerifiedTls, value: unknown, name: string): VerifiedTls {
   if (weakens(value)) throw unverified(name)
   if (!isPlainObject(value)) return tls
-  const {
-    ca,
-    rejectUnauthorized: _verified,
-    servername,
-    minVersion: _minVersion,
-    ...others
-  } = value
-  const [unknown] = Object.keys(others).filter((key) => others[key] !== undefined)
-  if (unknown !== undefined) {
-    throw new PgIamError(
-      'ERR_OPTION_CONFLICT',
-      `"${name}.${unknown}" must not be given beside a login`,
-      { hint: 'Give TLS settings to the login, as tls: { ca, servername }.' },
-    )
+  const { ca, rejectUnauthorized: _verified, servername, minVersion, maxVersion, ...others } = value
+  for (const [option, given] of Object.entries(others)) {
+    if (given !== undefined) refuseTlsOption(option, given, name)
   }
   if (servername !== undefined && servername !== tls.servername) {
     throw new PgIamError(
@@ -113,10 +153,43 @@ function mergeTls(tls: VerifiedTls, value: unknown, name: string): VerifiedTls {
       `"${name}.servername" must be "${tls.servername}", as the login says`,
     )
   }
-  return ca === undefined || tls.ca !== undefined
-    ? tls
-    : { ...tls, ca: certificateAuthority(joined(ca), `${name}.ca`) }
+  const own = {
+    ...(minVersion === undefined
+      ? {}
+      : { minVersion: oldestVersion(minVersion, `${name}.minVersion`) }),
+    ...(maxVersion === undefined
+      ? {}
+      : { maxVersion: newestVersion(maxVersion, `${name}.maxVersion`) }),
+    ...(ca === undefined || tls.ca !== undefined
+      ? {}
+      : { ca: certificateAuthority(joined(ca), `${name}.ca`) }),
+  }
+  if (Object.keys(own).length === 0) return tls
+  const merged = { ...tls, ...own }
+  refuseNoVersion(merged, `${name}.`)
+  return merged
 }
+
+/** Options that templates have beside the ones of TLS: Sequelize's `require`, and those of Node's servers and of HTTP. */
+function refuseTlsOption(option: string, given: unknown, name: string): void {
+  if (option === 'require' || option === 'sslmode' || option === 'ssl') {
+    // libpq's word for TLS, which here is verified as well.
+    if (given !== 'require' && weakens(given)) throw unverified(`${name}.${option}`)
+    return
+  }
+  if (option === 'requestCert' || option === 'agent') return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"${name}.${option}" must not be given beside a login`,
+    {
+      hint: CLIENT_CERTIFICATE.has(option)
+        ? 'Leave it out: the token says who logs in, and pg-iam sends no client certificate.'
+        : 'Give TLS settings to the login, as tls: { ca, servername, minVersion, maxVersion }.',
+    },
+  )
+}
+
+const CLIENT_CERTIFICATE: ReadonlySet<string> = new Set(['key', 'cert', 'pfx', 'passphrase'])
 
 /** Node takes a list of authorities as well as one. */
 function joined(ca: unknown): unknown {

@@ -19,6 +19,8 @@ export interface Endpoint {
   readonly negotiation: TlsNegotiation
   /** Startup parameters beside those of the driver. */
   readonly startupParameters?: Readonly<Record<string, string>>
+  /** As in the login. */
+  readonly keepAlive?: boolean | number
   /** Says, for one connection, for whom TLS is to be verified and what to log in with. */
   find(): Promise<Destination>
 }

@@ -24,6 +24,8 @@ import { closedByServer } from './stream-errors.js'
 export interface LoginStreamOptions {
   /** Default: that of the login. */
   tls?: VerifiedTls
+  /** The startup parameters that the driver's options give, in lower case; the login's beat all others. Default: all that it sends. */
+  given?: readonly string[]
   /**
    * Makes the error with which the stream fails where the server ends the connection with a FATAL error, which the driver does not
    * get to read then. Default: the driver reads it, and the stream just ends.
@@ -150,8 +152,8 @@ export class LoginStream extends DriverSocket {
     // The server closes the connection of a cancel request without a reply.
     this.#isLeaving ||= isForCancel
     const [login, { signal }] = [this.#login, this.#abort]
-    const { tls = login.tls } = this.#options
-    const connection = await open({ login, tls, firstPacket, signal })
+    const { tls = login.tls, given } = this.#options
+    const connection = await open({ login, tls, given, firstPacket, signal })
     if (this.destroyed) return void connection.socket.destroy()
     if (!isForCancel && connection.refusedWith === undefined) {
       this.#openedAt = Date.now()

@@ -4,6 +4,7 @@ import { internalsOf, type Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import { unlessAborted } from '../unless-aborted.js'
 import { CANCEL_REQUEST, SSL_REQUEST, startupParameters } from '../wire/startup-packet.js'
+import { withLogin } from './added-parameters.js'
 import { connectAtPace } from './connect-at-pace.js'
 import { createConnectPacer } from './connect-pacer.js'
 import { isDenied } from './refusal-codes.js'
@@ -18,6 +19,8 @@ export type { OpenConnection } from './try-endpoints.js'
 export interface ConnectionRequest {
   login: Login
   tls: VerifiedTls
+  /** The startup parameters that the driver's options give. Default: all that it sends. */
+  given?: readonly string[] | undefined
   /** What the driver wrote first: its startup packet or a cancel request. */
   firstPacket: Buffer
   /** Gives up and closes the socket when it fires. */
@@ -43,15 +46,16 @@ export function openerOf(firstPacket: Buffer): {
  * Rejects with the original error, or with `ERR_CONNECT_TIMEOUT`, and leaves no socket, also when `signal` fires.
  */
 async function openConnection(request: ConnectionRequest): Promise<OpenConnection> {
-  const { login, firstPacket, signal } = request
-  const parameters = startupParameters(firstPacket)
-  if (parameters === undefined) {
+  const { login, firstPacket, given, signal } = request
+  const sent = startupParameters(firstPacket)
+  if (sent === undefined) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
       'the driver did not send a startup packet of PostgreSQL',
     )
   }
-  parameters.delete(PADDING_PARAMETER)
+  sent.delete(PADDING_PARAMETER)
+  const parameters = withLogin(sent, login, given)
   const user = login.user ?? parameters.get('user') ?? ''
   parameters.set('database', login.database)
   const internals = internalsOf(login)
@@ -92,18 +96,23 @@ async function openForCancel(request: ConnectionRequest): Promise<OpenConnection
 
 const DEFAULT_TIMEOUT_MS = 30_000
 
-/** The endpoints of the login, trusting the authorities that the driver's options name where the login names none. */
+/** The endpoints of the login, with the versions of TLS, and the authorities where the login names none, of the driver's options. */
 function endpointsOf({ login, tls }: ConnectionRequest): EndpointSet {
   const endpoints = internalsOf(login)?.endpoints
   if (endpoints === undefined) return createEndpointSet([onlyEndpoint(login, tls)])
-  const { ca } = tls
-  if (ca === undefined || ca === login.tls.ca) return endpoints
+  if (tls === login.tls) return endpoints
+  const { ca, minVersion, maxVersion } = tls
+  const own = {
+    minVersion,
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+    ...(ca === undefined || ca === login.tls.ca ? {} : { ca }),
+  }
   const originals = new Map<Endpoint, Endpoint>()
   const trusting = new Map<Endpoint, Endpoint>()
   for (const endpoint of endpoints.all) {
     const find = async (): Promise<Destination> => {
       const found = await endpoint.find()
-      return { ...found, tls: { ...found.tls, ca } }
+      return { ...found, tls: { ...found.tls, ...own } }
     }
     const copy = { ...endpoint, find }
     originals.set(copy, endpoint)
@@ -127,6 +136,7 @@ function onlyEndpoint(login: Login, tls: VerifiedTls): Endpoint {
     address: login.connectTo ?? { host: login.host, port: login.port },
     tls,
     negotiation: login.tlsNegotiation,
+    ...(login.keepAlive === undefined ? {} : { keepAlive: login.keepAlive }),
     find: async () => ({ tls, token: () => login.token() }),
   }
 }

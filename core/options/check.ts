@@ -34,10 +34,16 @@ export function checkOptions<C extends Checks>(given: unknown, checks: C, prefix
 }
 
 /** The error for a value that an option cannot take. */
-export function invalidOption(name: string, expected: string, got: unknown): PgIamError {
+export function invalidOption(
+  name: string,
+  expected: string,
+  got: unknown,
+  hint?: string,
+): PgIamError {
   return new PgIamError(
     'ERR_OPTION_INVALID',
     `"${name}" must be ${expected}, got ${describeValue(got)}`,
+    hint === undefined ? {} : { hint },
   )
 }
 
@@ -83,14 +89,19 @@ export function matching(pattern: RegExp, expected: string): Check<string> {
 
 /** A host name or an IP address, without scheme, port or path; kept in lower case and without a final dot. */
 export const hostName: Check<string> = (value, name) => {
+  const expected = 'a host name without scheme, port or path'
+  if (typeof value === 'string' && value.startsWith('/'))
+    throw invalidOption(name, expected, value, NO_SOCKETS)
   const isHost =
     typeof value === 'string' &&
     value.length <= 253 &&
     (/^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?$/i.test(value) || isIpAddress(value))
-  if (!isHost || value.includes('..'))
-    throw invalidOption(name, 'a host name without scheme, port or path', value)
+  if (!isHost || value.includes('..')) throw invalidOption(name, expected, value)
   return value.toLowerCase().replace(/\.$/, '')
 }
+
+const NO_SOCKETS =
+  'A token is only sent over TLS, and a Unix-domain socket has none: give the host name of the database.'
 
 /** A TCP port, as a number or, because environments hold text, as digits. */
 export const port: Check<number> = (value, name) => {

@@ -4,17 +4,32 @@ import type { NonEmpty } from '../non-empty.js'
 import { PgIamError } from '../errors.js'
 import { logger, type Logger } from '../logger.js'
 import { certificateAuthority } from '../tls/certificate-authority.js'
-import { tlsOptions, type TlsOptions } from '../tls/verified-tls.js'
+import {
+  newestVersion,
+  oldestVersion,
+  tlsOptions,
+  type TlsNegotiation,
+  type TlsOptions,
+  type TlsVersion,
+} from '../tls/verified-tls.js'
 import {
   checkOptions,
   hostName,
   integerWithin,
   numberWithin,
+  oneOf,
   oneOrMore,
   port,
   text,
   type Check,
 } from './check.js'
+import { connectTimeoutMs, hostList, HARMLESS_VARIABLES, onlyHarmless } from './libpq.js'
+import {
+  startupParameters,
+  startupText,
+  type GivenStartupParameters,
+  type StartupParameters,
+} from './startup-parameters.js'
 
 export interface CommonOptions {
   /** Endpoint name of the database, or several: a connection goes to the first that answers. Default `PGHOST`. */
@@ -31,6 +46,17 @@ export interface CommonOptions {
   connectTo?: DialAddress | readonly DialAddress[]
   /** TLS settings. TLS itself and its verification cannot be turned off. */
   tls?: TlsOptions
+  /**
+   * Run-time parameters of PostgreSQL that each session begins with, such as `{ application_name: 'web', statement_timeout: 5_000 }`.
+   * Those that are given to the driver count for more. Default: `PGAPPNAME` and `PGOPTIONS`; without either `application_name` is
+   * `pg-iam/VERSION`.
+   */
+  startupParameters?: GivenStartupParameters
+  /**
+   * Whether TCP asks after a while of silence if the other side is still there, or after how many seconds, from 1 to 86,400; `true`
+   * leaves that to the system. What is given to the driver counts for more. Default: as the driver does.
+   */
+  keepAlive?: boolean | number
   /**
    * Age in seconds up to which pools use a connection, from 1 to 604,800. Default: 3,300 for Aurora DSQL, which ends sessions at 60
    * minutes; none for the others, which end no session because of its age.
@@ -63,6 +89,9 @@ const dialAddress: Check<DialAddress> = (value, name) => {
   return dialledPort === undefined ? { host } : { host, port: dialledPort }
 }
 
+const keepAlive: Check<boolean | number> = (value, name) =>
+  typeof value === 'boolean' ? value : numberWithin(1, 86_400, 'seconds')(value, name)
+
 export const COMMON_CHECKS: {
   host: Check<NonEmpty<string>>
   port: Check<number>
@@ -71,6 +100,8 @@ export const COMMON_CHECKS: {
   username: Check<string>
   connectTo: Check<NonEmpty<DialAddress>>
   tls: Check<TlsOptions>
+  startupParameters: Check<StartupParameters>
+  keepAlive: Check<boolean | number>
   maxLifetimeSecs: Check<number>
   reuseTokenSecs: Check<number>
   tokenTimeoutMs: Check<number>
@@ -86,6 +117,8 @@ export const COMMON_CHECKS: {
   username: text,
   connectTo: oneOrMore(dialAddress),
   tls: tlsOptions,
+  startupParameters,
+  keepAlive,
   maxLifetimeSecs: numberWithin(1, 604_800, 'seconds'),
   reuseTokenSecs: numberWithin(0, 3_600, 'seconds'),
   tokenTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
@@ -105,35 +138,68 @@ export function presentIn(env: Environment, name: string): string | undefined {
 
 /** Where an option was not given, the variable that libpq or the AWS SDK reads for it. */
 export interface EnvironmentDefaults {
-  host?: string
+  /** One, or several. */
+  host?: string | NonEmpty<string>
   port?: number
   database?: string
   user?: string
   ca?: string
+  negotiation?: TlsNegotiation
+  minVersion?: TlsVersion
+  maxVersion?: TlsVersion
+  connectTimeoutMs?: number
+  applicationName?: string
+  /** What `options` of the startup packet is to be. */
+  commandLine?: string
 }
 
 /**
  * Reads libpq's variables for what was not `given`. Empty ones count as not set, as for libpq, and those of given options
  * are not looked at: a PGHOST that holds a socket directory is no mistake of a caller who names the host.
+ *
+ * A variable that asks for what pg-iam does not do, such as another server of several than the first that answers, is refused.
  */
 export function environmentDefaults(
   env: Environment,
   given: { readonly [Name in keyof EnvironmentDefaults]?: unknown } = {},
 ): EnvironmentDefaults {
   refuseWeakMode(env)
+  for (const [parameter, variable] of Object.entries(HARMLESS_VARIABLES)) {
+    const value = presentIn(env, variable)
+    if (value !== undefined) onlyHarmless(parameter, value, variable)
+  }
   const read = <T>(option: keyof EnvironmentDefaults, name: string, check: Check<T>): object => {
     const value = presentIn(env, name)
     if (given[option] !== undefined || value === undefined) return {}
     return { [option]: check(value, name) }
   }
   return {
-    ...read('host', 'PGHOST', hostName),
-    ...read('port', 'PGPORT', port),
+    ...read('host', 'PGHOST', hosts),
+    ...read('port', 'PGPORT', portOfAll),
     ...read('database', 'PGDATABASE', text),
     ...read('user', 'PGUSER', text),
     // "system" is libpq's word for the authorities of the operating system; those of Node are what we have for it.
     ...(env['PGSSLROOTCERT'] === 'system' ? {} : read('ca', 'PGSSLROOTCERT', certificateAuthority)),
+    ...read('negotiation', 'PGSSLNEGOTIATION', oneOf('postgres', 'direct')),
+    ...read('minVersion', 'PGSSLMINPROTOCOLVERSION', oldestVersion),
+    ...read('maxVersion', 'PGSSLMAXPROTOCOLVERSION', newestVersion),
+    ...read('connectTimeoutMs', 'PGCONNECT_TIMEOUT', (value, name) =>
+      connectTimeoutMs(String(value), name),
+    ),
+    ...read('applicationName', 'PGAPPNAME', startupText),
+    ...read('commandLine', 'PGOPTIONS', startupText),
   }
+}
+
+const hosts: Check<string | NonEmpty<string>> = (value, name) => {
+  const [first, ...others] = hostList(String(value), name).map((host) => hostName(host, name))
+  return others.length === 0 ? first! : [first!, ...others]
+}
+
+/** As many ports as hosts, or one for all; a token can be for a port, so there is one. */
+const portOfAll: Check<number> = (value, name) => {
+  const [first, ...others] = new Set(String(value).split(','))
+  return port(others.length === 0 ? first : value, name)
 }
 
 /** The one name under which an option was given, where it has two. */

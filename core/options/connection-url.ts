@@ -1,74 +1,312 @@
 /** Takes a PostgreSQL URL apart, so that no driver ever does: they disagree about it, and some of them turn TLS off by it. */
 import { PgIamError } from '../errors.js'
-import { unverified } from '../tls/verified-tls.js'
-import { unknownOption } from './check.js'
+import { newestVersion, oldestVersion, unverified } from '../tls/verified-tls.js'
+import { invalidOption, unknownOption } from './check.js'
+import { startupText, utf8 } from './startup-parameters.js'
+import { connectTimeoutMs, hostList, HARMLESS_VARIABLES, onlyHarmless } from './libpq.js'
 
 /** What a URL says, under the names of the options. Only what it says is present. */
 export interface UrlOptions {
-  host?: string
+  host?: string | readonly string[]
   port?: string
   database?: string
   user?: string
   region?: string
-  tls?: { ca?: string; negotiation?: string }
+  tls?: {
+    ca?: string
+    negotiation?: string
+    minVersion?: string
+    maxVersion?: string
+  }
+  startupParameters?: Readonly<Record<string, string>>
+  connectTimeoutMs?: number
+  keepAlive?: boolean | number
+  connectTo?: { host: string } | readonly { host: string }[]
+  /** The `application_name` where nobody gives another. */
+  fallbackApplicationName?: string
+  /** The variables of libpq that are not looked at, because the URL says what they would. */
+  settled?: readonly string[]
 }
 
 /**
- * Reads `postgres://user@host:port/database?parameters`.
+ * Reads `postgres://user@host:port/database?parameters`, with several hosts where they are separated by commas.
  *
- * Throws `ERR_OPTION_CONFLICT` for a password in it, `ERR_TLS_UNVERIFIED` for an `sslmode` or `ssl` that weakens TLS, and
- * `ERR_OPTION_INVALID` for what is no such URL or has unknown parameters. The errors never show the URL.
+ * The parameters are those of libpq (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS), the run-time
+ * parameters of PostgreSQL, and those that templates for pg, Postgres.js and Prisma hold. Each is taken and applied, or refused by
+ * name. In a URL with the same parameter twice the last one counts, but for those of TLS, all of which are checked.
+ *
+ * Throws `ERR_OPTION_CONFLICT` for a password in it, `ERR_TLS_UNVERIFIED` for what weakens TLS, and `ERR_OPTION_INVALID` for what is
+ * no such URL or has other parameters. The errors never show the URL.
  */
 export function connectionUrlOptions(url: unknown): UrlOptions {
-  const parsed = parse(url)
-  if (parsed.password !== '' || parsed.searchParams.has('password')) {
-    throw new PgIamError(
-      'ERR_OPTION_CONFLICT',
-      'the URL must not hold a password: the login makes a token for each connection',
-    )
-  }
-  const options: UrlOptions = {}
-  if (parsed.hostname !== '') options.host = parsed.hostname.replace(/^\[(.*)\]$/, '$1')
-  if (parsed.port !== '') options.port = parsed.port
+  const { parsed, hosts, ports } = parse(url)
+  if (parsed.password !== '') throw hasPassword()
+  const options: MutableUrlOptions = {}
+  if (hosts.length > 0) options.host = hosts.length === 1 ? hosts[0]! : hosts
+  const port = onePort(ports, hosts.length)
+  if (port !== undefined) options.port = port
   if (parsed.username !== '') options.user = decode(parsed.username, 'user')
   const database = pathOf(url)
   if (database !== '') options.database = decode(database, 'database')
-  for (const [name, value] of parsed.searchParams) applyParameter(options, name, value)
+  const settled: string[] = []
+  for (const [name, value] of parsed.searchParams) {
+    applyParameter(options, name, value)
+    const variable = HARMLESS_VARIABLES[name]
+    if (variable !== undefined) settled.push(variable)
+  }
+  if (settled.length > 0) options.settled = settled
   return options
 }
 
-const PARAMETERS = ['region', 'sslmode', 'ssl', 'sslrootcert', 'sslnegotiation', 'user'] as const
+type MutableUrlOptions = { -readonly [Name in keyof UrlOptions]: UrlOptions[Name] }
+type Apply = (options: MutableUrlOptions, value: string, name: string) => void
 
-function applyParameter(options: UrlOptions, name: string, value: string): void {
-  switch (name as (typeof PARAMETERS)[number]) {
-    case 'region':
-      options.region = value
-      break
-    case 'user':
-      options.user = value
-      break
-    case 'sslmode':
-      // libpq's "require" does not verify; what it demands is met, and exceeded.
-      if (!['require', 'verify-ca', 'verify-full'].includes(value)) throw unverified('sslmode')
-      break
-    case 'ssl':
-      if (!['true', '1', 'verify-full', 'require'].includes(value)) throw unverified('ssl')
-      break
-    case 'sslrootcert':
-      if (value !== 'system') options.tls = { ...options.tls, ca: value }
-      break
-    case 'sslnegotiation':
-      options.tls = { ...options.tls, negotiation: value }
-      break
-    default:
-      throw unknownOption(name, PARAMETERS)
-  }
+function applyParameter(options: MutableUrlOptions, name: string, value: string): void {
+  const apply = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined
+  if (apply !== undefined) return apply(options, value, name)
+  const lower = name.toLowerCase()
+  // A name with a dot is one of the application's own: https://www.postgresql.org/docs/current/runtime-config-custom.html
+  if (!RUN_TIME_PARAMETERS.includes(lower) && !/^[a-z_]\w*(?:\.[a-z_]\w*)+$/.test(lower))
+    throw unknownOption(name, [...Object.keys(PARAMETERS), ...RUN_TIME_PARAMETERS])
+  toStartup(options, value, lower)
 }
 
-function parse(url: unknown): URL {
+const toStartup: Apply = (options, value, name) => {
+  // libpq takes an empty one for one that is not given.
+  if (value === '') return
+  options.startupParameters = { ...options.startupParameters, [name]: startupText(value, name) }
+}
+
+const toTls =
+  (key: keyof NonNullable<UrlOptions['tls']>): Apply =>
+  (options, value) => {
+    options.tls = { ...options.tls, [key]: value }
+  }
+
+/** Taken, because it asks for what is done anyway, or for nothing. */
+const noEffect: Apply = () => {}
+
+/** Of the parameters whose values are checked in the environment, too. */
+const harmless: Apply = (_options, value, name) => onlyHarmless(name, value, name)
+
+const only =
+  (values: readonly string[], hint: string): Apply =>
+  (_options, value, name) => {
+    if (values.includes(value)) return
+    const expected = values.map((each) => `"${each}"`).join(' or ')
+    throw invalidOption(name, expected, value, hint)
+  }
+
+const refused =
+  (hint: string): Apply =>
+  (_options, _value, name) => {
+    throw new PgIamError('ERR_OPTION_INVALID', `"${name}" must not be given in the URL`, { hint })
+  }
+
+/** What the client does, and not the connection. */
+const ofTheClient = (option: string): Apply =>
+  refused(`Give it to the client: ${option} beside the login, and leave it out of the URL.`)
+
+const password: Apply = () => {
+  throw hasPassword()
+}
+
+const NO_CLIENT_CERTIFICATE =
+  'Leave it out: the token says who logs in, and pg-iam sends no client certificate.'
+const NO_PROBES =
+  'Leave it out: Node cannot set it. It probes once a second, ten times, after "keepalives_idle" seconds.'
+
+const hosts: Apply = (options, value, name) => {
+  const [first, ...others] = hostList(value, name)
+  options.host = others.length === 0 ? first! : [first!, ...others]
+}
+
+const ports: Apply = (options, value) => {
+  const port = onePort(value.split(','), 1)
+  if (port !== undefined) options.port = port
+}
+
+const PARAMETERS: Readonly<Record<string, Apply>> = {
+  region: (options, value) => void (options.region = value),
+  // Where to, and as whom.
+  host: hosts,
+  hostaddr: (options, value, name) => {
+    const addresses = hostList(value, name).map((host) => ({ host }))
+    options.connectTo = addresses.length === 1 ? addresses[0]! : addresses
+  },
+  port: ports,
+  user: (options, value) => void (options.user = value),
+  dbname: (options, value) => void (options.database = value),
+  database: (options, value) => void (options.database = value),
+  password,
+  pass: password,
+  passfile: refused('Leave it out: the login makes a token for each connection.'),
+  service: refused('Leave it out: pg-iam reads no pg_service.conf. Give host, user and database.'),
+  // TLS.
+  sslmode: (_options, value) => {
+    // libpq's "require" does not verify; what it demands is met, and exceeded.
+    if (!['require', 'verify-ca', 'verify-full'].includes(value)) throw unverified('sslmode')
+  },
+  ssl: (_options, value) => {
+    if (!['true', '1', 'verify-full', 'verify-ca', 'require'].includes(value))
+      throw unverified('ssl')
+  },
+  // Prisma's.
+  sslaccept: (_options, value) => {
+    if (value !== 'strict') throw unverified('sslaccept')
+  },
+  // pg's, for what "sslmode" means: here it always means verified TLS.
+  uselibpqcompat: only(['true', 'false'], 'Leave it out: TLS is always verified.'),
+  sslrootcert: (options, value) => {
+    if (value !== 'system') options.tls = { ...options.tls, ca: value }
+  },
+  sslnegotiation: toTls('negotiation'),
+  ssl_min_protocol_version: (options, value, name) => {
+    if (value !== '') options.tls = { ...options.tls, minVersion: oldestVersion(value, name) }
+  },
+  ssl_max_protocol_version: (options, value, name) => {
+    if (value !== '') options.tls = { ...options.tls, maxVersion: newestVersion(value, name) }
+  },
+  sslsni: harmless,
+  sslcompression: only(['0'], 'Leave it out: TLS is not compressed.'),
+  sslcert: refused(NO_CLIENT_CERTIFICATE),
+  sslkey: refused(NO_CLIENT_CERTIFICATE),
+  sslidentity: refused(NO_CLIENT_CERTIFICATE),
+  sslpassword: refused(NO_CLIENT_CERTIFICATE),
+  sslcertmode: harmless,
+  sslcrl: refused('Leave it out: pg-iam reads no revocation lists.'),
+  sslcrldir: refused('Leave it out: pg-iam reads no revocation lists.'),
+  // Of Unix-domain sockets, GSSAPI and Kerberos, none of which is used.
+  requirepeer: noEffect,
+  krbsrvname: noEffect,
+  gsslib: noEffect,
+  gssdelegation: only(['0'], 'Leave it out: pg-iam does not use GSSAPI.'),
+  gssencmode: harmless,
+  channel_binding: harmless,
+  require_auth: harmless,
+  // The session.
+  application_name: toStartup,
+  fallback_application_name: (options, value, name) => {
+    if (value !== '') options.fallbackApplicationName = startupText(value, name)
+  },
+  options: toStartup,
+  client_encoding: (options, value, name) => toStartup(options, utf8(value, name), name),
+  // pg's name for it.
+  encoding: (options, value, name) => toStartup(options, utf8(value, name), 'client_encoding'),
+  // Prisma's: its engine made it the search path of the session.
+  schema: (options, value) => {
+    if (value !== '') toStartup(options, `"${value.replaceAll('"', '""')}"`, 'search_path')
+  },
+  replication: only(
+    ['false', 'off', 'no', '0'],
+    'Give it to pg, as replication: "database", beside the login.',
+  ),
+  target_session_attrs: harmless,
+  load_balance_hosts: harmless,
+  min_protocol_version: harmless,
+  max_protocol_version: harmless,
+  // Time and the network.
+  connect_timeout: (options, value, name) => {
+    if (value !== '') options.connectTimeoutMs = connectTimeoutMs(value, name)
+  },
+  keepalives: (options, value, name) => {
+    only(['0', '1'], 'Give "0" for no keepalives.')(options, value, name)
+    options.keepAlive = value === '1' ? (options.keepAlive ?? true) : false
+  },
+  keepalives_idle: (options, value, name) => {
+    if (!/^\d{1,6}$/.test(value)) throw invalidOption(name, 'a number of seconds', value)
+    // 0 leaves it to the system, and counts only where keepalives are on.
+    if (options.keepAlive !== false) options.keepAlive = Number(value) === 0 ? true : Number(value)
+  },
+  keepalives_interval: only(['0'], NO_PROBES),
+  keepalives_count: only(['0'], NO_PROBES),
+  tcp_user_timeout: only(['0'], 'Leave it out: Node cannot set it. Use keepalives_idle.'),
+  // What clients and their pools make of a URL.
+  max: ofTheClient('max'),
+  min: ofTheClient('min'),
+  connection_limit: ofTheClient('max'),
+  pool_timeout: ofTheClient('the time that its pool waits for a connection'),
+  pool_size: ofTheClient('max'),
+  socket_timeout: ofTheClient('query_timeout, or statement_timeout,'),
+  query_timeout: ofTheClient('query_timeout'),
+  idle_timeout: ofTheClient('idle_timeout'),
+  idleTimeoutMillis: ofTheClient('idleTimeoutMillis'),
+  connectionTimeoutMillis: refused('Write it as connect_timeout, in seconds.'),
+  keepAlive: refused('Write it as keepalives=1.'),
+  keep_alive: refused('Write it as keepalives_idle, in seconds.'),
+  max_lifetime: refused('Give the login maxLifetimeSecs instead.'),
+  maxUses: ofTheClient('maxUses'),
+  max_pipeline: ofTheClient('max_pipeline'),
+  backoff: ofTheClient('backoff'),
+  prepare: ofTheClient('prepare'),
+  debug: ofTheClient('debug'),
+  fetch_types: ofTheClient('fetch_types'),
+  publications: ofTheClient('publications'),
+  binary: ofTheClient('binary'),
+  statement_cache_size: ofTheClient('prepare, or what your client has for it,'),
+  pgbouncer: only(
+    ['false'],
+    'Leave it out, and give the client what it has for prepared statements, such as prepare: false.',
+  ),
+}
+
+/** Run-time parameters that are common in templates, or that PostgreSQL documents for clients to set. */
+const RUN_TIME_PARAMETERS: readonly string[] = [
+  'search_path',
+  'statement_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'idle_session_timeout',
+  'transaction_timeout',
+  'default_transaction_isolation',
+  'default_transaction_read_only',
+  'default_transaction_deferrable',
+  'timezone',
+  'datestyle',
+  'intervalstyle',
+  'extra_float_digits',
+  'bytea_output',
+  'client_min_messages',
+  'role',
+  'work_mem',
+  'jit',
+  'geqo',
+  'row_security',
+  'synchronous_commit',
+]
+
+function hasPassword(): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    'the URL must not hold a password: the login makes a token for each connection',
+  )
+}
+
+interface ParsedUrl {
+  /** With the first host only. */
+  parsed: URL
+  hosts: string[]
+  ports: string[]
+}
+
+/** A `URL` knows one host, so the list of hosts is taken apart here, and each is read as a `URL` would. */
+function parse(url: unknown): ParsedUrl {
   const text = url instanceof URL ? url.href : url
-  if (typeof text === 'string' && /^postgres(ql)?:\/\/[^#]*$/.test(text) && URL.canParse(text))
-    return new URL(text)
+  const [, scheme = '', authority = '', rest = ''] =
+    (typeof text === 'string' && /^(postgres(?:ql)?:\/\/)([^/?#]*)([^#]*)$/.exec(text)) || []
+  const userEnd = authority.lastIndexOf('@') + 1
+  const each = authority.slice(userEnd).split(',')
+  const urls = each.map((host) => `${scheme}${authority.slice(0, userEnd)}${host}${rest}`)
+  const isList = each.length === 1 || each.every((host) => host !== '')
+  if (scheme !== '' && isList && urls.every((one) => URL.canParse(one))) {
+    const parsed = urls.map((one) => new URL(one)) as [URL, ...URL[]]
+    const given = parsed.filter(({ hostname }) => hostname !== '')
+    return {
+      parsed: parsed[0],
+      hosts: given.map(({ hostname }) => hostname.replace(/^\[(.*)\]$/, '$1')),
+      ports: given.map(({ port }) => port),
+    }
+  }
   // What came may hold a password in a place where it is not recognised as one, so it is not shown.
   throw new PgIamError(
     'ERR_OPTION_INVALID',
@@ -76,6 +314,17 @@ function parse(url: unknown): URL {
     {
       hint: 'Percent-encode special characters in it.',
     },
+  )
+}
+
+/** The port of all hosts: a token can be for a port, so a login has one. */
+function onePort(given: readonly string[], hostCount: number): string | undefined {
+  const [first = '', ...others] = given
+  if (others.every((port) => port === first)) return first === '' ? undefined : first
+  throw new PgIamError(
+    'ERR_OPTION_INVALID',
+    `"port" must be the same for all ${Math.max(hostCount, given.length)} hosts of the URL`,
+    { hint: 'Write the port behind each host, or make a login for each port.' },
   )
 }
 

@@ -10,8 +10,10 @@ import {
   oneName,
   type COMMON_CHECKS,
   type Environment,
+  type EnvironmentDefaults,
 } from '../options/common-options.js'
-import type { TlsOptions } from '../tls/verified-tls.js'
+import type { StartupParameters } from '../options/startup-parameters.js'
+import { refuseNoVersion, type TlsOptions } from '../tls/verified-tls.js'
 import { createLoginCounters, type LoginCounters } from '../tokens/login-counters.js'
 
 /** What a provider has where nothing was given. */
@@ -39,6 +41,8 @@ export interface CommonSettings {
   /** Given, or from the environment. */
   user: string | undefined
   tls: TlsOptions
+  startupParameters: StartupParameters
+  keepAlive: boolean | number | undefined
   maxLifetimeSecs: number | undefined
   reuseTokenSecs: number
   tokenTimeoutMs: number
@@ -56,18 +60,33 @@ export function commonSettings(
   defaults: ProviderDefaults,
 ): CommonSettings {
   const user = oneName({ user: options.user, username: options.username }, 'user', 'username')
-  const fromEnv = environmentDefaults(env, { ...options, user, ca: options.tls?.ca })
+  const { tls, startupParameters = {} } = options
+  const fromEnv = environmentDefaults(env, {
+    ...options,
+    ...tls,
+    user,
+    applicationName: startupParameters['application_name'],
+    commandLine: startupParameters['options'],
+  })
   const port = options.port ?? fromEnv.port ?? defaults.port
   return {
     places: placesOf(options, fromEnv.host, port, defaults.hostHint),
     port,
     database: options.database ?? fromEnv.database ?? defaults.database,
     user: user ?? fromEnv.user,
-    tls: { ...(fromEnv.ca === undefined ? {} : { ca: fromEnv.ca }), ...options.tls },
+    tls: tlsOf(options.tls, fromEnv),
+    startupParameters: {
+      ...(fromEnv.applicationName === undefined
+        ? {}
+        : { application_name: fromEnv.applicationName }),
+      ...(fromEnv.commandLine === undefined ? {} : { options: fromEnv.commandLine }),
+      ...startupParameters,
+    },
+    keepAlive: options.keepAlive,
     maxLifetimeSecs: options.maxLifetimeSecs ?? defaults.maxLifetimeSecs,
     reuseTokenSecs: options.reuseTokenSecs ?? defaults.reuseTokenSecs,
     tokenTimeoutMs: options.tokenTimeoutMs ?? 10_000,
-    connectTimeoutMs: options.connectTimeoutMs ?? 30_000,
+    connectTimeoutMs: options.connectTimeoutMs ?? fromEnv.connectTimeoutMs ?? 30_000,
     connectRate: options.connectRate,
     retry: options.retry,
     logger: options.logger,
@@ -81,14 +100,29 @@ export function requiredUser({ user }: Pick<CommonSettings, 'user'>, hint: strin
   throw new PgIamError('ERR_OPTION_INVALID', '"user" must be given', { hint })
 }
 
+/** Node would refuse versions that exclude each other, but only when the first connection is dialled. */
+function tlsOf(given: TlsOptions | undefined, fromEnv: EnvironmentDefaults): TlsOptions {
+  const { ca, negotiation, minVersion, maxVersion } = fromEnv
+  const tls = {
+    ...(ca === undefined ? {} : { ca }),
+    ...(negotiation === undefined ? {} : { negotiation }),
+    ...(minVersion === undefined ? {} : { minVersion }),
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+    ...given,
+  }
+  refuseNoVersion(tls, 'tls.')
+  return tls
+}
+
 function placesOf(
   { host, connectTo, tls }: Checked<typeof COMMON_CHECKS>,
-  hostOfEnvironment: string | undefined,
+  hostOfEnvironment: EnvironmentDefaults['host'],
   port: number,
   hostHint: string,
 ): NonEmpty<Place> {
   const given =
-    host ?? (hostOfEnvironment === undefined ? undefined : ([hostOfEnvironment] as const))
+    host ??
+    (typeof hostOfEnvironment === 'string' ? ([hostOfEnvironment] as const) : hostOfEnvironment)
   if (given === undefined) {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
       hint: `Give ${hostHint}, or set PGHOST.`,

@@ -19,8 +19,13 @@ export interface VerifiedTls {
   readonly ca?: string
   /** The name that the server's certificate must carry, also sent as SNI. */
   readonly servername: string
-  readonly minVersion: 'TLSv1.2'
+  readonly minVersion: TlsVersion
+  /** Default: the newest that both sides know. */
+  readonly maxVersion?: TlsVersion
 }
+
+/** The versions that a token may be sent over. */
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
 /** How TLS starts: after PostgreSQL's own request (`postgres`), or with the first byte (`direct`, PostgreSQL 17 and Aurora DSQL). */
 export type TlsNegotiation = 'postgres' | 'direct'
@@ -35,6 +40,10 @@ export interface TlsOptions {
   servername?: string
   /** Default `'postgres'`. */
   negotiation?: TlsNegotiation
+  /** The oldest version to accept. Default `'TLSv1.2'`, which is also the oldest that can be given. */
+  minVersion?: TlsVersion
+  /** The newest version to offer. Default: that of Node. */
+  maxVersion?: TlsVersion
 }
 
 /** Checks a `tls` option, refusing with `ERR_TLS_UNVERIFIED` whatever would turn verification off. */
@@ -42,10 +51,37 @@ export const tlsOptions: Check<TlsOptions> = (value, name) => {
   if (weakens(value)) throw unverified(name)
   if (!isPlainObject(value)) throw invalidOption(name, 'an object such as { ca }', value)
   const { rejectUnauthorized: _verified, ...rest } = value
-  return checkOptions(
+  const checked = checkOptions(
     rest,
-    { ca: certificateAuthority, servername: hostName, negotiation: oneOf('postgres', 'direct') },
+    {
+      ca: certificateAuthority,
+      servername: hostName,
+      negotiation: oneOf('postgres', 'direct'),
+      minVersion: oldestVersion,
+      maxVersion: newestVersion,
+    },
     `${name}.`,
+  )
+  refuseNoVersion(checked, `${name}.`)
+  return checked
+}
+
+/** The oldest version to accept. Whoever takes older ones, too, gets no older one than `TLSv1.2`. */
+export const oldestVersion: Check<TlsVersion> = (value, name) =>
+  value === 'TLSv1' || value === 'TLSv1.1' ? 'TLSv1.2' : oneOf('TLSv1.2', 'TLSv1.3')(value, name)
+
+/** The newest version to offer. */
+export const newestVersion: Check<TlsVersion> = oneOf('TLSv1.2', 'TLSv1.3')
+
+/** Throws `ERR_OPTION_CONFLICT` where no version is left. */
+export function refuseNoVersion(
+  { minVersion, maxVersion }: Pick<TlsOptions, 'minVersion' | 'maxVersion'>,
+  prefix: string,
+): void {
+  if (minVersion !== 'TLSv1.3' || maxVersion !== 'TLSv1.2') return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"${prefix}minVersion" must not be newer than "${prefix}maxVersion"`,
   )
 }
 
@@ -70,17 +106,18 @@ export function unverified(name: string): PgIamError {
     'ERR_TLS_UNVERIFIED',
     `"${name}" must not turn TLS or its verification off`,
     {
-      hint: "A token is a password: give the authority that signed the server's certificate as tls: { ca } instead.",
+      hint: "A token is a password, so TLS is always on and always verified. Leave this out; where the server's certificate is not trusted, give the authority that signed it as tls: { ca }.",
     },
   )
 }
 
 export function verifiedTls(host: string, options: TlsOptions): VerifiedTls {
-  const { ca, servername = host } = options
+  const { ca, servername = host, minVersion = 'TLSv1.2', maxVersion } = options
   return Object.freeze({
     rejectUnauthorized: true,
     servername,
-    minVersion: 'TLSv1.2',
+    minVersion,
+    ...(maxVersion === undefined ? {} : { maxVersion }),
     ...(ca === undefined ? {} : { ca }),
   } as const)
 }

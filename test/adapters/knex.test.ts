@@ -71,8 +71,59 @@ describe('knexConnection', () => {
 describe('knexConfig', () => {
   const server = useContractServer()
 
-  it.each(['pg', 'postgres', 'postgresql'])('takes the client %s', (client) => {
-    expect(knexConfig(server().login(), { client })).toMatchObject({ client })
+  it.each(['pg', 'postgres', 'postgresql', 'redshift', 'cockroachdb'])(
+    'takes the client %s, a dialect on pg',
+    async (client) => {
+      const config = knexConfig(server().login(), { client })
+      expect(config).toMatchObject({ client })
+      await withKnex(config, async (db) => {
+        expect(await db.select(db.raw('1 AS one'))).toEqual([{ one: 1 }])
+      })
+      await withKnex(
+        knexConfig(server().login(), { dialect: client } as Knex.Config),
+        async (db) => {
+          expect((db.client as object).constructor.name).toBe(
+            (knex({ client }).client as object).constructor.name,
+          )
+          expect(await db.select(db.raw('1 AS one'))).toEqual([{ one: 1 }])
+        },
+      )
+    },
+  )
+
+  it('takes a class of the application’s own that extends one of Knex’s on pg', async () => {
+    for (const name of ['postgres', 'redshift', 'cockroachdb']) {
+      const { default: Base } = (await import(`knex/lib/dialects/${name}/index.js`)) as {
+        default: typeof Knex.Client
+      }
+      class Own extends Base {}
+      await withKnex(knexConfig(server().login(), { client: Own }), async (db) => {
+        expect(await db.select(db.raw('1 AS one'))).toEqual([{ one: 1 }])
+      })
+    }
+  })
+
+  it('refuses clients that do not connect by pg, by name or as a class', async () => {
+    const clientOf = async (name: string): Promise<typeof Knex.Client> => {
+      const loaded: unknown = await import(`knex/lib/dialects/${name}/index.js`)
+      return (loaded as { default: typeof Knex.Client }).default
+    }
+    const [Native, MySql] = await Promise.all([clientOf('pgnative'), clientOf('mysql2')])
+    class OwnNative extends Native {}
+    for (const client of ['pgnative', 'mysql2', 'pg-native', Native, OwnNative, MySql]) {
+      expect(() => knexConfig(server().login(), { client })).toThrow(
+        expect.objectContaining({
+          code: 'ERR_OPTION_CONFLICT',
+          message: expect.stringMatching(
+            /^"client" must be "pg" beside a login, or a dialect on it/,
+          ),
+          hint: expect.stringContaining('redshift'),
+        }),
+      )
+    }
+    expect(() => knexConfig(server().login(), { dialect: 'mysql2' } as Knex.Config)).toThrow(
+      '"dialect" must be "pg"',
+    )
   })
 
   it('passes the other settings of Knex on', async () => {

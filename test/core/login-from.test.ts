@@ -116,6 +116,60 @@ describe('loginFromUrl', () => {
     if (!url.includes('region')) expect(printed(error)).not.toContain('CANARY')
   })
 
+  it('puts the startup parameters of the options before those of the URL, one by one', () => {
+    process.env = { PGAPPNAME: 'env', PGOPTIONS: '-c a=env' }
+    const url = `${URL_TEXT}?application_name=url&options=-c%20a%3Durl&statement_timeout=5`
+    const startupParameters = { application_name: 'given', lock_timeout: 7 }
+    expect(loginFromUrl(url, { startupParameters }).startupParameters).toEqual({
+      application_name: 'given',
+      options: '-c a=url',
+      statement_timeout: '5',
+      lock_timeout: '7',
+    })
+    expect(loginFromUrl(URL_TEXT).startupParameters).toEqual({
+      application_name: 'env',
+      options: '-c a=env',
+    })
+  })
+
+  it('does not look at a variable where the URL says the same', () => {
+    process.env = { PGTARGETSESSIONATTRS: 'primary', PGCHANNELBINDING: 'require' }
+    expect(() => loginFromUrl(URL_TEXT)).toThrow('"PGCHANNELBINDING" must be')
+    const query = 'target_session_attrs=any&channel_binding=prefer'
+    expect(loginFromUrl(`${URL_TEXT}?${query}`).host).toBe(HOST)
+    process.env = { PGSSLMODE: 'disable' }
+    expect(() => loginFromUrl(`${URL_TEXT}?sslmode=verify-full`)).toThrow('"PGSSLMODE" must not')
+  })
+
+  it('takes several hosts, of a URL and of PGHOST', () => {
+    const other = HOST.replace('12.', '34.')
+    const hosts = [HOST, other]
+    expect(loginFromUrl(`postgres://app@${HOST}:5433,${other}:5433/shop`)).toMatchObject({
+      hosts,
+      port: 5433,
+    })
+    process.env = { PGHOST: hosts.join(','), PGUSER: 'app' }
+    expect(loginFromUrl('postgres:///shop')).toMatchObject({ hosts })
+  })
+
+  it('dials hostaddr, for the host of the URL only', () => {
+    const url = `${URL_TEXT}?hostaddr=10.0.0.3`
+    expect(loginFromUrl(url).connectTo).toEqual({ host: '10.0.0.3', port: 5433 })
+    const other = HOST.replace('12.', '34.')
+    expect(loginFromUrl(url, { host: other }).connectTo).toBeUndefined()
+  })
+
+  it.each(['/cloudsql/shop:europe-west1:main', 'shop:europe-west1:main'])(
+    'says how an instance of Cloud SQL is named, for the host %s',
+    (host) => {
+      const url = `postgres:///shop?user=app&host=${encodeURIComponent(host)}`
+      expect(thrownBy(() => loginFromUrl(url))).toMatchObject({
+        code: 'ERR_OPTION_INVALID',
+        hint: expect.stringContaining('instance: "shop:europe-west1:main"'),
+      })
+    },
+  )
+
   it('names the hosts that it knows where the host is of none of them', () => {
     expect(thrownBy(() => loginFromUrl('postgres://app@db.example.com/shop'))).toMatchObject({
       code: 'ERR_OPTION_INVALID',

@@ -11,6 +11,7 @@ import { login } from './login.js'
 
 const note = pgTable('note', { id: integer().primaryKey(), body: text() })
 
+export const byUrl = drizzleClient('postgres://app@db.example.com/shop', { logger: true })
 const plain = drizzleClient(login, { logger: true, connection: { max: 10 } })
 const db = drizzleClient(login, { schema: { note }, casing: 'snake_case' })
 export const pool: Pool = db.$client

@@ -8,6 +8,8 @@ interface Note {
   body: string
 }
 
+export const byUrl: Knex = knex(knexConfig('postgres://app@db.example.com/shop'))
+export const byConnection = knexConnection(new URL('postgres://app@db.example.com/shop'))
 const db: Knex = knex(knexConfig(login, { pool: { min: 0, max: 10 }, searchPath: ['public'] }))
 export const own: Knex = knex({
   client: 'pg',

@@ -61,6 +61,17 @@ export function codeOf(error: unknown): PgIamErrorCode | undefined {
   return isPgIamError(error, 'ERR_TOKEN_TIMEOUT') ? error.code : undefined
 }
 
+auroraDsql({
+  user: 'app',
+  startupParameters: { application_name: 'web', statement_timeout: 5_000 },
+  keepAlive: 30,
+  tls: { minVersion: 'TLSv1.3' },
+})
+redshift({ dbUser: 'app', dbGroups: ['readers'], autoCreate: true })
+entra({ fallbackUsername: 'app' })
+
+// @ts-expect-error TLS is never older than that
+auroraDsql({ user: 'app', tls: { minVersion: 'TLSv1.1' } })
 // @ts-expect-error a password is what a login is there to replace
 auroraDsql({ user: 'app', password: 'secret' })
 // @ts-expect-error verification cannot be turned off

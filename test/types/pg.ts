@@ -42,6 +42,10 @@ export async function work(): Promise<number> {
   return count
 }
 
+export const byUrl: Pool = createPool('postgres://app@db.example.com/shop', { max: 10 })
+export const singleByUrl: Client = createClient(new URL('postgres://app@db.example.com/shop'))
+export const configByUrl = new Pool(pgConfig('postgres://app@db.example.com/shop'))
+
 // @ts-expect-error the login comes first
 createPool({ max: 10 }, login)
 // @ts-expect-error pg has no such option

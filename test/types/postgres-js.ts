@@ -10,6 +10,8 @@ const sql: Sql = createSql(login, {
 })
 export const own: Sql = postgres(postgresOptions(login, { max: 10, prepare: false }))
 
+export const byUrl: Sql = createSql('postgres://app@db.example.com/shop', { max: 10 })
+export const optionsByUrl = postgresOptions(new URL('postgres://app@db.example.com/shop'))
 const withTypes = createSql(login, {
   types: {
     point: {

@@ -65,11 +65,17 @@ export async function work(): Promise<number> {
 sequelizeOptions(login, { maximum: 10 })
 // @ts-expect-error a hook needs a login
 sequelizeHook()
-// @ts-expect-error replicas are given as logins
-sequelizeOptions(login, { replication: { read: ['db.example.com'] } })
 // @ts-expect-error nor beside one of a framework
 sequelizeOptions(login, { models: [Note], maximum: 10 })
 // @ts-expect-error a framework that was not named
 sequelizeOptions(login, { region: 'eu' })
 // @ts-expect-error these are options of Sequelize and of nothing else
 export const pool: { totalCount: number } = sequelizeOptions(login)
+export const byUrl = new Sequelize(
+  sequelizeOptions('postgres://app@db.example.com/shop', {
+    replication: { read: [new URL('postgres://app@reader.example.com/shop')] },
+  }),
+)
+own.addHook('beforeConnect', sequelizeHook(new URL('postgres://app@db.example.com/shop'), login))
+// @ts-expect-error replicas are given as logins or URLs
+sequelizeOptions(login, { replication: { read: [{ host: 'db.example.com' }] } })

@@ -17,6 +17,9 @@ const dataSource = new DataSource(
   typeormOptions(login, { entities: [note], poolSize: 10, logging: true, extra: { max: 10 } }),
 )
 export const options: DataSourceOptions = typeormOptions(login)
+export const byUrl: DataSourceOptions = typeormOptions('postgres://app@db.example.com/shop', {
+  replication: { slaves: [new URL('postgres://app@reader.example.com/shop')] },
+})
 export const replicated = new DataSource(
   typeormOptions(login, { replication: { slaves: [login], defaultMode: 'master' } }),
 )
@@ -69,8 +72,6 @@ export async function work(): Promise<number> {
 typeormOptions(login, { type: 'mysql' })
 // @ts-expect-error TypeORM has no such option
 typeormOptions(login, { maximum: 10 })
-// @ts-expect-error replicas are given as logins
-typeormOptions(login, { replication: { slaves: ['db.example.com'] } })
 // @ts-expect-error nor beside one of a framework
 typeormOptions(login, { autoLoadEntities: true, maximum: 10 })
 // @ts-expect-error a mistyped option of a framework
@@ -79,3 +80,5 @@ typeormOptions(login, { autoLoadEntites: true })
 typeormOptions(login, { autoLoadEntities: 'yes' })
 // @ts-expect-error these are options of TypeORM and of nothing else
 export const pool: { totalCount: number } = typeormOptions(login)
+// @ts-expect-error replicas are given as logins or URLs
+typeormOptions(login, { replication: { slaves: [{ host: 'db.example.com' }] } })

@@ -3,7 +3,7 @@ import { createLogin } from '../../create-login.js'
 import { PgIamError } from '../../errors.js'
 import type { Login } from '../../login.js'
 import { mapNonEmpty } from '../../non-empty.js'
-import { checkOptions, type Checked } from '../../options/check.js'
+import { checkOptions, hostName, oneOrMore, type Checked } from '../../options/check.js'
 import {
   COMMON_CHECKS,
   type CommonOptions,
@@ -21,7 +21,7 @@ import {
   type GoogleCredentialsProvider,
 } from './credential.js'
 import { explainRefusal, explainUntrusted } from './explain.js'
-import { instanceName } from './instance.js'
+import { instanceName, refuseInstanceName } from './instance.js'
 import { cloudSqlTokenIssuer } from './token.js'
 import { databaseUser } from './user-name.js'
 
@@ -63,6 +63,7 @@ export function cloudSql(options: CloudSqlOptions = {}): Login {
 /** The same with its surroundings as parameters. */
 export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
+  if (options.host === undefined) refuseInstanceName(env['PGHOST'], 'PGHOST')
   const common = commonSettings(options, env, {
     port: 5432,
     database: 'postgres',
@@ -99,6 +100,10 @@ export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?:
 
 const CHECKS = {
   ...COMMON_CHECKS,
+  host: oneOrMore<string>((value, name) => {
+    refuseInstanceName(value, name)
+    return hostName(value, name)
+  }),
   credentials: googleCredentials,
   instance: instanceName,
 } as const

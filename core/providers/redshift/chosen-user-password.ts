@@ -1,7 +1,6 @@
 /** Passwords for a user of the caller's choice of a provisioned cluster, by `GetClusterCredentials`. */
-import { loadPeer } from '../../load-peer.js'
 import { withoutRequest } from '../aws/without-request.js'
-import { clusterPassword } from './cluster-password.js'
+import { clusterPassword, loadSdk } from './cluster-password.js'
 import { ACCESS_DENIED, isNamed, type PasswordApi } from './password-api.js'
 
 /** See https://docs.aws.amazon.com/redshift/latest/APIReference/API_GetClusterCredentials.html */
@@ -10,10 +9,7 @@ export const chosenUserPassword: PasswordApi = {
   names: clusterPassword.names,
 
   async ask({ host, region, name, database, chosen, durationSecs, credentials, signal }) {
-    const { RedshiftClient, GetClusterCredentialsCommand } = await loadPeer(
-      '@aws-sdk/client-redshift',
-      () => import('@aws-sdk/client-redshift'),
-    )
+    const { RedshiftClient, GetClusterCredentialsCommand } = await loadSdk()
     const client = new RedshiftClient({ region, credentials })
     const { user, groups, create } = chosen!
     const command = new GetClusterCredentialsCommand({

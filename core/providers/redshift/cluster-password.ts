@@ -37,7 +37,7 @@ export const clusterPassword: PasswordApi = {
   },
 }
 
-async function loadSdk(): Promise<typeof import('@aws-sdk/client-redshift')> {
+export async function loadSdk(): Promise<typeof import('@aws-sdk/client-redshift')> {
   try {
     return await import('@aws-sdk/client-redshift')
   } catch (error) {

@@ -1,21 +1,14 @@
 import * as fc from 'fast-check'
-import { auroraDsql, isPgIamError } from '../../../core/index.js'
-import { checkDriverOptions } from '../../../core/connection/driver-options.js'
+import { auroraDsql, customLogin, isPgIamError } from '../../../core/index.js'
+import {
+  checkDriverOptions,
+  OWNED_OF_PG as OWNED,
+} from '../../../core/connection/driver-options.js'
 import { thrownBy } from '../support/caught.js'
 import { createAuthority } from '../support/certificates.js'
 import { HOST, OPTIONS } from '../support/dsql-options.js'
 import { printed } from '../support/printed.js'
 
-const OWNED = {
-  host: 'host',
-  port: 'port',
-  user: 'user',
-  database: 'database',
-  password: 'password',
-  connectionString: 'url',
-  stream: 'socket',
-  ssl: 'tls',
-} as const
 const login = auroraDsql({ ...OPTIONS, connectTo: { host: 'tunnel', port: 6000 } })
 const check = (given: object): unknown => checkDriverOptions(login, given, OWNED, 'connection.')
 
@@ -29,7 +22,10 @@ describe('checkDriverOptions', () => {
     { ssl: true },
     { ssl: {} },
     { ssl: 'verify-full' },
-    { ssl: { rejectUnauthorized: true, servername: HOST, minVersion: 'TLSv1.3', key: undefined } },
+    { ssl: { require: true, rejectUnauthorized: true } },
+    { ssl: { sslmode: 'require', requestCert: true, agent: false } },
+    { sslmode: 'require', target_session_attrs: 'any', sslnegotiation: 'postgres' },
+    { ssl: { rejectUnauthorized: true, servername: HOST, key: undefined } },
   ])('takes %j, and gives the TLS of the login', (given) => {
     expect(check(given)).toBe(login.tls)
   })
@@ -96,6 +92,46 @@ describe('checkDriverOptions', () => {
       '"connection.ssl" must not turn TLS or its verification off',
     ],
     [
+      { ssl: 'prefer' },
+      'ERR_TLS_UNVERIFIED',
+      '"connection.ssl" must not turn TLS or its verification off',
+    ],
+    [
+      { ssl: { require: false } },
+      'ERR_TLS_UNVERIFIED',
+      '"connection.ssl.require" must not turn TLS or its verification off',
+    ],
+    [
+      { ssl: { sslmode: 'disable' } },
+      'ERR_TLS_UNVERIFIED',
+      '"connection.ssl.sslmode" must not turn TLS or its verification off',
+    ],
+    [
+      { sslmode: 'no-verify' },
+      'ERR_TLS_UNVERIFIED',
+      '"connection.sslmode" must not turn TLS or its verification off',
+    ],
+    [
+      { ssl: { maxVersion: 'TLSv1.1' } },
+      'ERR_OPTION_INVALID',
+      '"connection.ssl.maxVersion" must be "TLSv1.2" or "TLSv1.3", got "TLSv1.1"',
+    ],
+    [
+      { ssl: { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.2' } },
+      'ERR_OPTION_CONFLICT',
+      '"connection.ssl.minVersion" must not be newer than "connection.ssl.maxVersion"',
+    ],
+    [
+      { sslnegotiation: 'direct' },
+      'ERR_OPTION_CONFLICT',
+      '"connection.sslnegotiation" must be "postgres", as the login says, got "direct"',
+    ],
+    [
+      { target_session_attrs: 'read-write' },
+      'ERR_OPTION_INVALID',
+      '"connection.target_session_attrs" must be "any", got "read-write"',
+    ],
+    [
       { ssl: { rejectUnauthorized: false } },
       'ERR_TLS_UNVERIFIED',
       '"connection.ssl" must not turn TLS or its verification off',
@@ -130,6 +166,27 @@ describe('checkDriverOptions', () => {
     expect(checkDriverOptions(trusting, { ssl: { ca: two } }, OWNED)).toBe(trusting.tls)
     expect(thrownBy(() => check({ ssl: { ca: 'no certificate' } }))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
+    })
+  })
+
+  it('takes the versions of TLS over, but none that is too old for a token', () => {
+    expect(check({ ssl: { minVersion: 'TLSv1', maxVersion: 'TLSv1.3' } })).toEqual({
+      ...login.tls,
+      minVersion: 'TLSv1.2',
+      maxVersion: 'TLSv1.3',
+    })
+    expect(check({ ssl: { minVersion: 'TLSv1.3' } })).toEqual({
+      ...login.tls,
+      minVersion: 'TLSv1.3',
+    })
+  })
+
+  it('refuses a NUL in a user that it cannot compare with one of the login', () => {
+    const unnamed = customLogin({ host: 'db.example.com', getToken: () => 'x' })
+    const given = { user: 'app\0user\0admin' }
+    expect(thrownBy(() => checkDriverOptions(unnamed, given, OWNED))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: expect.stringMatching(/^"user" must be a non-empty string/),
     })
   })
 

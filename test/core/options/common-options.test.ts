@@ -66,6 +66,64 @@ describe('environmentDefaults', () => {
     )
   })
 
+  it('reads what a session begins with, and how it is connected', () => {
+    expect(
+      environmentDefaults({
+        PGHOST: 'a.example.com,b.example.com',
+        PGPORT: '5433,5433',
+        PGAPPNAME: 'web',
+        PGOPTIONS: '-c search_path=x',
+        PGCONNECT_TIMEOUT: '1',
+        PGSSLNEGOTIATION: 'direct',
+        PGSSLMINPROTOCOLVERSION: 'TLSv1.1',
+        PGSSLMAXPROTOCOLVERSION: 'TLSv1.2',
+      }),
+    ).toEqual({
+      host: ['a.example.com', 'b.example.com'],
+      port: 5433,
+      applicationName: 'web',
+      commandLine: '-c search_path=x',
+      connectTimeoutMs: 2_000,
+      negotiation: 'direct',
+      minVersion: 'TLSv1.2',
+      maxVersion: 'TLSv1.2',
+    })
+  })
+
+  it.each([
+    ['PGCHANNELBINDING', 'require'],
+    ['PGGSSENCMODE', 'require'],
+    ['PGREQUIREAUTH', 'scram-sha-256'],
+    ['PGTARGETSESSIONATTRS', 'primary'],
+    ['PGLOADBALANCEHOSTS', 'random'],
+    ['PGSSLSNI', '0'],
+    ['PGSSLCERTMODE', 'require'],
+    ['PGMINPROTOCOLVERSION', '3.2'],
+    ['PGSSLMAXPROTOCOLVERSION', 'TLSv1.1'],
+    ['PGCONNECT_TIMEOUT', 'soon'],
+    ['PGPORT', '5432,5433'],
+    ['PGAPPNAME', 'web\0user\0admin'],
+    ['PGOPTIONS', '-c a=b\0user\0admin'],
+  ])('refuses %s=%j by its name', (name, value) => {
+    expect(() => environmentDefaults({ [name]: value })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OPTION_INVALID',
+        message: expect.stringMatching(new RegExp(`^"${name}" must be`)),
+      }),
+    )
+  })
+
+  it.each([
+    ['PGCHANNELBINDING', 'prefer'],
+    ['PGGSSENCMODE', 'disable'],
+    ['PGTARGETSESSIONATTRS', 'any'],
+    ['PGLOADBALANCEHOSTS', 'disable'],
+    ['PGSSLSNI', '1'],
+    ['PGMAXPROTOCOLVERSION', 'latest'],
+  ])('takes %s=%s, which asks for what is done anyway', (name, value) => {
+    expect(environmentDefaults({ [name]: value })).toEqual({})
+  })
+
   it.each(['require', 'verify-ca', 'verify-full'])('takes PGSSLMODE=%s', (mode) => {
     expect(environmentDefaults({ PGSSLMODE: mode })).toEqual({})
   })

@@ -20,10 +20,25 @@ describe('tlsOptions', () => {
 
   it.each([
     ['key', '"tls.key" is not a known option'],
-    ['minVersion', '"tls.minVersion" is not a known option'],
+    ['minVersion', '"tls.minVersion" must be "TLSv1.2" or "TLSv1.3", got "x"'],
+    ['maxVersion', '"tls.maxVersion" must be "TLSv1.2" or "TLSv1.3", got "x"'],
     ['serverName', '"tls.serverName" is not a known option'],
   ])('refuses %s', (name, message) => {
     expect(() => tlsOptions({ [name]: 'x' }, 'tls')).toThrow(message)
+  })
+})
+
+describe('the versions of TLS', () => {
+  it('are never older than a token may be sent over, also for whoever takes older ones', () => {
+    for (const minVersion of ['TLSv1', 'TLSv1.1', 'TLSv1.2'])
+      expect(tlsOptions({ minVersion }, 'tls')).toEqual({ minVersion: 'TLSv1.2' })
+    expect(() => tlsOptions({ maxVersion: 'TLSv1.1' }, 'tls')).toThrow('"tls.maxVersion" must be')
+  })
+
+  it('must leave one to speak', () => {
+    expect(() => tlsOptions({ minVersion: 'TLSv1.3', maxVersion: 'TLSv1.2' }, 'tls')).toThrow(
+      '"tls.minVersion" must not be newer than "tls.maxVersion"',
+    )
   })
 })
 

@@ -1,6 +1,7 @@
 /** Opens TypeORM for the resilience tests. */
 import { DataSource, EntitySchema, type EntityManager } from 'typeorm'
 import { typeormOptions, typeormPassword, typeormTransaction } from '../../../adapters/typeorm.js'
+import type { Login } from '../../../core/index.js'
 import type {
   Isolation,
   OpenClient,
@@ -28,10 +29,7 @@ export const client: ResilientClient = {
 }
 
 /** With the password alone the connections stay TypeORM's, so this is only for what does not depend on them. */
-export function openWithPassword(
-  login: Parameters<typeof typeormPassword>[0],
-  poolSize: number,
-): OpenClient {
+export function openWithPassword(login: Login, poolSize: number): OpenClient {
   const { host, port } = login.connectTo ?? login
   return openDataSource(
     new DataSource({

@@ -48,6 +48,27 @@ describe('databaseUser', () => {
   })
 })
 
+describe('the name of an instance in the place of its host', () => {
+  it.each(['shop:europe-west1:main', 'example.com:shop:europe-west1:main'])(
+    'is refused, and so is the socket of %s, with the option that it is for',
+    (instance) => {
+      for (const host of [instance, `/cloudsql/${instance}`]) {
+        const refusal = {
+          code: 'ERR_OPTION_INVALID',
+          message:
+            '"host" must be the IP address or the DNS name of the instance, got its connection name',
+          hint: expect.stringContaining(`instance: "${instance}"`),
+        }
+        expect(thrownBy(() => cloudSql({ host }))).toMatchObject(refusal)
+        expect(thrownBy(() => createCloudSql({}, { PGHOST: host }))).toMatchObject({
+          ...refusal,
+          message: refusal.message.replace('host', 'PGHOST'),
+        })
+      }
+    },
+  )
+})
+
 describe('a login of cloudSql', () => {
   it('has the defaults of Cloud SQL', () => {
     const login = cloudSql({ host: HOST })
