@@ -1,15 +1,12 @@
 /** The process in which one client meets hostile servers, one scenario after the other. */
 import { inspect } from 'node:util'
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
-import { customLogin } from '../../core/index.js'
 import { codesOf } from '../support/adapter-contract/error-chain.js'
 import { loadHostileClient, type HostileClientName } from './clients/clients.js'
 import type { HostileClient, OpenHostileClient } from './clients/hostile-client.js'
 import { LOGIN_PHASES, type End, type Observation, type Scenario, type Timing } from './scenario.js'
-import { DATABASE, HOST, PASSWORD, USER, startHostileServer, type HostileServer } from './server.js'
-
-/** Who opens the connections: pg-iam, or the driver itself. */
-export type Opener = 'pg-iam' | 'bare'
+import { openClient, type Opener } from './open-client.js'
+import { startHostileServer, type HostileServer } from './server.js'
 
 export interface ChildOrder {
   readonly client: HostileClientName
@@ -64,7 +61,7 @@ async function playOne(around: Surroundings, scenario: Scenario): Promise<Observ
   const patienceMs = timing.patienceMs
   crashes.length = 0
   server.play(scenario)
-  const opened = open(around, scenario, connectTimeoutMs)
+  const opened = openClient(around, scenario.directWithoutAlpn, connectTimeoutMs)
   const memory = watchMemory()
   const startedAt = performance.now()
   const [query, wanted] = operationOf(opened, scenario)
@@ -110,30 +107,6 @@ async function playOne(around: Surroundings, scenario: Scenario): Promise<Observ
 }
 
 const LOOK_MS = 100
-
-function open(
-  { client, opener, server }: Surroundings,
-  { directWithoutAlpn: isDirect }: Scenario,
-  connectTimeoutMs: number,
-): OpenHostileClient {
-  const { port, ca } = server
-  if (opener === 'bare') {
-    const ssl = { ca, servername: HOST, rejectUnauthorized: true } as const
-    const address = { host: '127.0.0.1', port, user: USER, password: PASSWORD, database: DATABASE }
-    return client.openBare({ ...address, ssl, isDirect }, connectTimeoutMs)
-  }
-  return client.openOurs(
-    customLogin({
-      host: HOST,
-      connectTo: { host: '127.0.0.1', port },
-      user: USER,
-      database: DATABASE,
-      tls: { ca, ...(isDirect ? { negotiation: 'direct' } : {}) },
-      connectTimeoutMs,
-      getToken: () => PASSWORD,
-    }),
-  )
-}
 
 /** What an application does meanwhile, and what that resolves with at a healthy server. */
 function operationOf(opened: OpenHostileClient, scenario: Scenario): [Promise<unknown>, unknown] {

@@ -6,12 +6,13 @@
 import { writeFile } from 'node:fs/promises'
 import { inspect, parseArgs } from 'node:util'
 import Table from 'cli-table3'
-import type { Opener } from './child.js'
 import {
   HOSTILE_CLIENT_NAMES,
   loadHostileClient,
   type HostileClientName,
 } from './clients/clients.js'
+import { measureLargeRow } from './large-row.js'
+import type { Opener } from './open-client.js'
 import { runHostile } from './run-hostile.js'
 import {
   KINDS,
@@ -48,7 +49,8 @@ const USAGE = `usage: npm run test:hostile -- [options]
   --freeze-ms N     an event loop that does not turn for so long is frozen; 4000 by default
   --show N          so many faults of each client are printed; 12 by default
   --verbose         every scenario is printed with its result
-  --json FILE       writes all results to a file, too`
+  --json FILE       writes all results to a file, too
+  --large-row N     measures the memory of a process while a row of N MiB passes, instead of all that`
 
 interface Options {
   readonly clients: readonly HostileClientName[]
@@ -64,6 +66,7 @@ interface Options {
   readonly show: number
   readonly isVerbose: boolean
   readonly json: string | undefined
+  readonly largeRowMiB: number
 }
 
 function optionsOf(args: readonly string[]): Options {
@@ -83,6 +86,7 @@ function optionsOf(args: readonly string[]): Options {
       show: { type: 'string', default: '12' },
       verbose: { type: 'boolean', default: false },
       json: { type: 'string' },
+      'large-row': { type: 'string', default: '0' },
     },
   })
   const number = (name: keyof typeof values): number => {
@@ -107,6 +111,7 @@ function optionsOf(args: readonly string[]): Options {
     show: number('show'),
     isVerbose: values.verbose,
     json: values.json,
+    largeRowMiB: number('large-row'),
   }
 }
 
@@ -190,6 +195,10 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${(error as Error).message}\n\n${USAGE}\n`)
     return 2
   }
+  if (options.largeRowMiB > 0) {
+    await printLargeRow(options)
+    return 0
+  }
   const rows: Row[] = []
   const kept: object[] = []
   for (const name of options.clients) {
@@ -221,6 +230,21 @@ async function main(args: readonly string[]): Promise<number> {
   print(table.toString())
   if (options.json !== undefined) await writeFile(options.json, JSON.stringify(kept))
   return rows.some(({ opener, faults }) => opener === 'pg-iam' && faults.length > 0) ? 1 : 0
+}
+
+async function printLargeRow({ clients, openers, largeRowMiB }: Options): Promise<void> {
+  const table = new Table({
+    head: ['client', 'opened by', 'peak RSS', 'peak of heap and external', 'ms'],
+    style: { head: [], border: [], compact: true },
+    colAligns: ['left', 'left', 'right', 'right', 'right'],
+  })
+  for (const client of clients)
+    for (const opener of openers) {
+      const { rssMiB, usedMiB, tookMs } = await measureLargeRow(client, opener, largeRowMiB)
+      table.push([client, opener, `+${rssMiB} MiB`, `+${usedMiB} MiB`, tookMs])
+    }
+  print(`a row of ${largeRowMiB} MiB, above what the process used before it`)
+  print(table.toString())
 }
 
 function print(line: string): void {

@@ -40,7 +40,7 @@ function watch(
   order: ChildOrder,
   add: (result: Result) => boolean,
 ): Promise<LostChild | undefined> {
-  const child = start()
+  const child = startChild('child', ['--max-old-space-size=1024'])
   let output = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     output = (output + text).slice(-KEPT_CHARACTERS)
@@ -80,19 +80,16 @@ function watch(
 const KEPT_CHARACTERS = 2_000
 const LOOK_EVERY_MS = 250
 
-function start(): ChildProcess {
+/** Starts a process with a module of this folder. */
+export function startChild(module: string, nodeOptions: readonly string[]): ChildProcess {
   const test = join(process.cwd(), 'test')
   const hook = join(test, 'support', 'typescript-hook.cjs')
   const kept = Object.entries(process.env).filter(([name]) => !/^(?:PG|NODE_|JEST_)/.test(name))
   return spawn(
     process.execPath,
-    ['--max-old-space-size=1024', '--require', hook, '--eval', ENTRY, test],
-    {
-      env: Object.fromEntries(kept),
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      serialization: 'json',
-    },
+    [...nodeOptions, '--require', hook, '--eval', ENTRY, join(test, 'hostile', `${module}.ts`)],
+    { env: Object.fromEntries(kept), stdio: ['ignore', 'ignore', 'pipe', 'ipc'] },
   )
 }
 
-const ENTRY = `require(process.argv[1] + '/hostile/child.ts')`
+const ENTRY = 'require(process.argv[1])'
