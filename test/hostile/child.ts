@@ -67,6 +67,7 @@ async function playOne(around: Surroundings, scenario: Scenario): Promise<Observ
   const [query, wanted] = operationOf(opened, scenario)
   // Of what is to go on for ever a moment shows that it does not end.
   const isToPend = scenario.ends.every((end) => end === 'pending')
+  if (isToPend) await Promise.race([query.catch(() => {}), untilReached(server, patienceMs)])
   const isLogin = LOGIN_PHASES.includes(scenario.phase)
   const mostMs = isToPend ? LOOK_MS : patienceMs + (isLogin ? connectTimeoutMs : 0)
   const ended = await endOf(query, wanted, mostMs)
@@ -107,6 +108,11 @@ async function playOne(around: Surroundings, scenario: Scenario): Promise<Observ
 }
 
 const LOOK_MS = 100
+
+async function untilReached(server: HostileServer, mostMs: number): Promise<void> {
+  const until = performance.now() + mostMs
+  while (!server.counts.isReached && performance.now() < until) await delay(5)
+}
 
 /** What an application does meanwhile, and what that resolves with at a healthy server. */
 function operationOf(opened: OpenHostileClient, scenario: Scenario): [Promise<unknown>, unknown] {

@@ -73,6 +73,8 @@ export interface Scenario {
   readonly connectTimeoutMs?: number
   /** The query is repeated for a second, in which there may be so many logins at the most. */
   readonly mostLogins?: number
+  /** Whether the client itself leaves the connection open for a while, and has no way to close it. */
+  readonly mayLeaveOpen: boolean
   /** Passwords that the server may get, at the most. */
   readonly mostPasswords: number
 }
@@ -126,7 +128,9 @@ export function faultsOf(scenario: Scenario, result: Result): string[] {
   if ('lost' in result) return [result.lost === 'frozen' ? 'frozen' : `died: ${result.output}`]
   const { query, next, crashes } = result
   const faults: string[] = crashes.map((crash) => `crashed: ${crash}`)
-  if (!result.isReached) faults.push('the server did not come to it')
+  // On a slow machine a login whose time is short may not come so far.
+  const isTooShort = scenario.connectTimeoutMs !== undefined && isEnd(query, 'ERR_CONNECT_TIMEOUT')
+  if (!result.isReached && !isTooShort) faults.push('the server did not come to it')
   if (!scenario.ends.some((end) => isEnd(query, end)))
     faults.push(`the query ${inWords(query)}, must be ${scenario.ends.join(' or ')}`)
   if (result.isStuck) faults.push('the query did not end with its connection')
@@ -136,7 +140,8 @@ export function faultsOf(scenario: Scenario, result: Result): string[] {
   if (scenario.mustLeave && result.isReused) faults.push('the connection was used again')
   if (result.passwords > scenario.mostPasswords) faults.push(`${result.passwords} passwords`)
   if (result.logins > (scenario.mostLogins ?? Infinity)) faults.push(`${result.logins} logins`)
-  if (result.leftOpen > 0) faults.push(`${result.leftOpen} connections left open`)
+  if (result.leftOpen > 0 && !scenario.mayLeaveOpen)
+    faults.push(`${result.leftOpen} connections left open`)
   if (result.isCloseStuck) faults.push('could not be closed')
   if (result.grownMiB > MOST_MIB) faults.push(`grew by ${result.grownMiB} MiB`)
   return faults

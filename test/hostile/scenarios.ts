@@ -12,7 +12,7 @@ import {
   type Scenario,
 } from './scenario.js'
 
-type ClientTraits = Pick<HostileClient, 'asksForTypes' | 'describesFirst'>
+type ClientTraits = Pick<HostileClient, 'asksForTypes' | 'describesFirst' | 'leavesFailedStart'>
 
 export interface Choice {
   readonly phases: readonly Phase[]
@@ -38,7 +38,10 @@ export function scenariosOf(client: ClientTraits, choice: Choice): Scenario[] {
   const always = [...inOnePiece(client), ...everyCut(client), ...specials(client)].filter(
     ({ kind, phase }) => choice.kinds.includes(kind) && phases.includes(phase),
   )
-  return [...always, ...byChance]
+  return [...always, ...byChance].map((played) => ({
+    ...played,
+    mayLeaveOpen: client.leavesFailedStart && played.phase === 'first',
+  }))
 }
 
 /** More messages than any reply has. */
@@ -61,6 +64,7 @@ function scenario(
     scram,
     directWithoutAlpn: false,
     mustLeave: false,
+    mayLeaveOpen: false,
     mostPasswords: scram ? 2 : 1,
     ...rest,
   }

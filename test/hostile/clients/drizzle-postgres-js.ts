@@ -18,6 +18,7 @@ export const client: HostileClient = {
   name: 'drizzle-postgres-js',
   asksForTypes: true,
   describesFirst: true,
+  leavesFailedStart: false,
   openOurs: (login) => {
     const db = drizzleClient(login, { connection: OPTIONS })
     return openDatabase(db, (word) =>

@@ -18,6 +18,7 @@ export const client: HostileClient = {
   name: 'drizzle',
   asksForTypes: false,
   describesFirst: false,
+  leavesFailedStart: false,
   openOurs: (login) => {
     const db = drizzleClient(login, { connection: { max: 1 } })
     return openDatabase(db, (word) =>

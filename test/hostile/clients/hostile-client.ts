@@ -7,6 +7,8 @@ export interface HostileClient {
   readonly asksForTypes: boolean
   /** Whether it has a statement described before it binds parameters to it. */
   readonly describesFirst: boolean
+  /** Whether a pool whose first query has failed stays open, with nothing to close it by. */
+  readonly leavesFailedStart: boolean
   openOurs(login: Login): OpenHostileClient
   openBare(login: BareLogin, connectTimeoutMs: number): OpenHostileClient
 }

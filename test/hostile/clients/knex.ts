@@ -14,6 +14,7 @@ export const client: HostileClient = {
   name: 'knex',
   asksForTypes: false,
   describesFirst: false,
+  leavesFailedStart: false,
   openOurs: (login) => openKnex(knex(knexConfig(login, ownConfig())), { isOurs: true }),
   openBare: (login, connectTimeoutMs) =>
     openKnex(

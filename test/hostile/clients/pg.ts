@@ -17,6 +17,7 @@ export const pool: HostileClient = {
   name: 'pg',
   asksForTypes: false,
   describesFirst: false,
+  leavesFailedStart: false,
   openOurs: (login) => openPool(createPool(login, { max: 1 }), { isOurs: true }),
   openBare: (login, connectTimeoutMs) => openPool(barePool(login, connectTimeoutMs)),
 }
@@ -26,6 +27,7 @@ export const client: HostileClient = {
   name: 'pg-client',
   asksForTypes: false,
   describesFirst: false,
+  leavesFailedStart: false,
   openOurs: (login) => openClients(() => createClient(login)),
   openBare: (login, connectTimeoutMs) =>
     openClients(() => {

@@ -15,6 +15,7 @@ export const client: HostileClient = {
   name: 'postgres-js',
   asksForTypes: true,
   describesFirst: true,
+  leavesFailedStart: false,
   openOurs: (login) => openSql(createSql(login, OPTIONS), { isOurs: true }),
   openBare: (login, connectTimeoutMs) => openSql(bareSql(login, connectTimeoutMs)),
 }

@@ -15,6 +15,7 @@ export const client: HostileClient = {
   name: 'sequelize',
   asksForTypes: true,
   describesFirst: false,
+  leavesFailedStart: false,
   openOurs: (login) =>
     openSequelize(new Sequelize(sequelizeOptions(login, OPTIONS)), { isOurs: true }),
   openBare: ({ host, port, user: username, password, database, ...tls }, connectTimeoutMs) => {

@@ -15,6 +15,7 @@ export const client: HostileClient = {
   name: 'typeorm',
   asksForTypes: false,
   describesFirst: false,
+  leavesFailedStart: true,
   openOurs: (login) =>
     openDataSource(
       new DataSource(typeormOptions(login, { poolSize: 1, poolErrorHandler: () => {} })),
