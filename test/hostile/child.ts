@@ -132,7 +132,7 @@ function operationOf(opened: OpenHostileClient, scenario: Scenario): [Promise<un
   }
 }
 
-const STORM_MS = 1_000
+const STORM_MS = 2_000
 
 async function storm(opened: OpenHostileClient): Promise<void> {
   const until = performance.now() + STORM_MS

@@ -71,7 +71,7 @@ export interface Scenario {
   readonly mustLeave: boolean
   /** For a login, in place of the usual one. */
   readonly connectTimeoutMs?: number
-  /** The query is repeated for a second, in which there may be so many logins at the most. */
+  /** The query is repeated for two seconds, in which there may be so many logins at the most. */
   readonly mostLogins?: number
   /** Whether the client itself leaves the connection open for a while, and has no way to close it. */
   readonly mayLeaveOpen: boolean

@@ -717,7 +717,7 @@ function refusals(): Scenario[] {
       phase: 'greeting',
       after: ALL,
       afterwards: 'destroy',
-      mostLogins: 25,
+      mostLogins: 14,
       mostPasswords: Infinity,
       ends: ['resolved'],
     }),
