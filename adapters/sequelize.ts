@@ -14,6 +14,8 @@ import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import {
   connectWith,
   connectionOf,
+  keepsTimeZone,
+  refuseMessageLevel,
   type SequelizeConnectionConfig,
 } from './sequelize/connection.js'
 import { keepConnection } from './sequelize/keep-connection.js'
@@ -69,8 +71,8 @@ export function sequelizeOptions(
   options: Options | SequelizeLoginOptions = {},
 ): Options {
   const login = loginOf(given)
-  refuseNative(options)
-  refuseOtherDialect(options)
+  refuseOtherDrivers(options)
+  refuseMessageLevel(login, 'clientMinMessages', options.clientMinMessages)
   const read = readLogins(options.replication)
   // Sequelize does nothing about a top-level `ssl`, but whoever wrote `ssl: false` meant something.
   checkDriverOptions(login, { ...options }, { ...OWNED, ssl: 'tls' })
@@ -78,7 +80,9 @@ export function sequelizeOptions(
   const connection = connectionOf(login, options.dialectOptions)
   return {
     ...KNOWN_VERSION,
-    ...(options.timezone === undefined ? { keepDefaultTimezone: true } : {}),
+    ...(options.timezone === undefined && keepsTimeZone(login)
+      ? { keepDefaultTimezone: true }
+      : {}),
     ...rest,
     dialect: 'postgres',
     ...connection,
@@ -111,20 +115,21 @@ export function sequelizeHook(
   const login = loginOf(given)
   const logins = [login, ...readers.map((reader, index) => loginOf(reader, `readers[${index}]`))]
   // Sequelize calls it as a method of its own; its type does not say so.
-  function prepare(this: unknown, config: SequelizeConnectionConfig): void {
+  function prepare(this: SequelizeInternals | undefined, config: SequelizeConnectionConfig): void {
     // One object serves all connections to a server: it is prepared once.
     const prepared = loginOfFactory(streamOf(config))
     if (prepared !== undefined && logins.includes(prepared)) return
-    refuseNative(config)
+    const { options, config: own }: SequelizeInternals = this ?? {}
+    const chosen = options?.replication ? loginForHost(logins, config) : login
+    refuseOtherDrivers({ ...config, dialect: options?.dialect })
+    refuseMessageLevel(chosen, 'clientMinMessages', options?.clientMinMessages)
+    connectWith(chosen, config)
+    // What Sequelize has where no time zone is given.
+    if (own !== undefined && options?.timezone === '+00:00' && keepsTimeZone(chosen))
+      own.keepDefaultTimezone = true
     refuseAged(this)
-    connectWith(isReplicated(this) ? loginForHost(logins, config) : login, config)
   }
   return markWithLogin(prepare, login)
-}
-
-function isReplicated(sequelize: unknown): boolean {
-  const { options } = (sequelize ?? {}) as { options?: { replication?: unknown } }
-  return Boolean(options?.replication)
 }
 
 /**
@@ -186,8 +191,7 @@ function poolOptions(
 const IDLE_MS = 10_000
 
 /** Has an instance of Sequelize hand out no connection that is past its age. */
-function refuseAged(sequelize: unknown): void {
-  const { connectionManager } = (sequelize ?? {}) as SequelizeInternals
+function refuseAged({ connectionManager }: SequelizeInternals = {}): void {
   if (connectionManager?.validate === undefined || refusing.has(connectionManager)) return
   refusing.add(connectionManager)
   const validate = connectionManager.validate.bind(connectionManager)
@@ -254,8 +258,15 @@ interface SequelizeInternals {
     validate?: (client: unknown) => boolean
     getConnection?: (options: unknown) => Promise<unknown>
   }
-  /** A hook that was added under a name is an object. */
-  options?: { hooks?: { beforeConnect?: (object & { fn?: unknown })[] } }
+  config?: { keepDefaultTimezone?: boolean }
+  options?: {
+    dialect?: string
+    replication?: unknown
+    timezone?: string
+    clientMinMessages?: unknown
+    /** A hook that was added under a name is an object. */
+    hooks?: { beforeConnect?: (object & { fn?: unknown })[] }
+  }
 }
 
 function streamOf(config: SequelizeConnectionConfig | undefined): unknown {
@@ -292,18 +303,22 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
   password: 'password',
 }
 
-/** libpq opens its connections itself. */
-function refuseNative({ native }: { native?: boolean }): void {
+function refuseOtherDrivers({
+  native,
+  dialect,
+}: {
+  native?: boolean | undefined
+  dialect?: unknown
+}): void {
+  if (dialect !== undefined && dialect !== null && dialect !== 'postgres') {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"dialect" must be "postgres" beside a login, got ${describeValue(dialect)}`,
+    )
+  }
+  // libpq opens its connections itself.
   if (native !== true) return
   throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true beside a login', {
     hint: 'Use the JavaScript driver, pg.',
   })
-}
-
-function refuseOtherDialect({ dialect }: { dialect?: unknown }): void {
-  if (dialect === undefined || dialect === null || dialect === 'postgres') return
-  throw new PgIamError(
-    'ERR_OPTION_CONFLICT',
-    `"dialect" must be "postgres" beside a login, got ${describeValue(dialect)}`,
-  )
 }

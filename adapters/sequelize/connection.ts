@@ -2,8 +2,10 @@
 import type { Options } from 'sequelize'
 import { checkDriverOptions, type OwnedByLogin } from '../../core/connection/driver-options.js'
 import { createStreamFactory } from '../../core/connection/stream-factory.js'
+import { PgIamError } from '../../core/errors.js'
 import type { Login } from '../../core/login.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../../core/options/startup-parameters.js'
+import { describeValue } from '../../core/redact.js'
 
 /** What the hook touches of Sequelize's connection configuration. */
 export interface SequelizeConnectionConfig {
@@ -32,11 +34,7 @@ export function connectionOf(
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { username: login.user }),
-    dialectOptions: {
-      // `SET client_min_messages` on each connection is refused by some servers, Aurora DSQL among them.
-      clientMinMessages: 'ignore',
-      ...withLogin(login, dialectOptions, 'dialectOptions.'),
-    },
+    dialectOptions: withLogin(login, dialectOptions, 'dialectOptions.'),
   }
 }
 
@@ -63,12 +61,43 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
 function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
   const tls = checkDriverOptions(login, dialectOptions, OWNED, prefix)
   const given = givenParameters(dialectOptions, PG_STARTUP_OPTIONS, prefix)
+  const { clientMinMessages } = dialectOptions as { clientMinMessages?: unknown }
+  refuseMessageLevel(login, `${prefix}clientMinMessages`, clientMinMessages)
   // `ssl` is said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
   return {
     ...dialectOptions,
+    ...(setsMessageLevel(login) ? {} : { clientMinMessages: 'ignore' }),
     ssl: false,
     stream: createStreamFactory(login, { tls, given, isBootstrapQuery: asksForTypes }),
   }
+}
+
+/**
+ * Sequelize (6.37) sends `SET client_min_messages` on each connection, at `warning` where nothing is given. Aurora DSQL refuses it:
+ * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/accessing.html
+ */
+function setsMessageLevel({ provider }: Login): boolean {
+  return provider !== 'aurora-dsql'
+}
+
+/** Refuses a level that cannot be set. `'ignore'`, or `false` among Sequelize's own options, sets none. */
+export function refuseMessageLevel(login: Login, name: string, level: unknown): void {
+  const isNone = level === undefined || level === null || level === false || level === ''
+  const isIgnored = typeof level === 'string' && level.toLowerCase() === 'ignore'
+  if (setsMessageLevel(login) || isNone || isIgnored) return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"${name}" must not be given for Aurora DSQL, which cannot set it, got ${describeValue(level)}`,
+    { hint: 'Leave it out: Aurora DSQL refuses SET client_min_messages.' },
+  )
+}
+
+/**
+ * Whether Sequelize should leave the time zone of the session as it is. By itself it sets UTC on each connection. That is the time
+ * zone of Aurora DSQL anyway, and Redshift does not know the syntax.
+ */
+export function keepsTimeZone({ provider }: Login): boolean {
+  return provider === 'aurora-dsql' || provider === 'redshift'
 }
 
 /** Sequelize asks for ranges and enums on its first connections, and leaks one on which that fails. */

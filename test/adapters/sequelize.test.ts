@@ -1,6 +1,8 @@
 import { Sequelize, type Options } from 'sequelize'
 import { sequelizeHook, sequelizeOptions } from '../../adapters/sequelize.js'
-import type { PgIamErrorCode } from '../../core/index.js'
+import { createPool } from '../../adapters/pg.js'
+import type { Login, PgIamErrorCode } from '../../core/index.js'
+import { rdsContract } from '../support/adapter-contract/providers/rds.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
@@ -20,30 +22,11 @@ afterEach(() => Promise.all(opened.splice(0).map((sequelize) => sequelize.close(
 describe('sequelizeOptions', () => {
   const server = useContractServer()
 
-  const statementsOf = async (options: Options): Promise<string[]> => {
-    const statements: string[] = []
-    const sequelize = keep(
-      new Sequelize(
-        sequelizeOptions(server().login(), {
-          ...options,
-          logging: (line) => statements.push(line),
-        }),
-      ),
-    )
-    await sequelize.query('SELECT 1')
-    return statements
-  }
-
   it('saves the connection that Sequelize opens to ask for the version', async () => {
     const login = server().login()
     const sequelize = keep(new Sequelize(sequelizeOptions(login, { logging: false })))
     await sequelize.query('SELECT 1')
     expect(login.stats()).toMatchObject({ tokensMade: 1, connectionsOpened: 1 })
-  })
-
-  it('sends no SET of its own on a new connection', async () => {
-    const statements = await statementsOf({})
-    expect(statements.filter((line) => /\bSET\b/.test(line))).toEqual([])
   })
 
   it('leaves a time zone and a version that the caller names', async () => {
@@ -55,6 +38,7 @@ describe('sequelizeOptions', () => {
 
   it.each<[string, object, PgIamErrorCode]>([
     ['the native driver', { native: true }, 'ERR_OPTION_CONFLICT'],
+    ['another dialect', { dialect: 'mysql' }, 'ERR_OPTION_CONFLICT'],
     ['replication', { replication: { write: {}, read: [] } }, 'ERR_OPTION_CONFLICT'],
   ])('refuses %s', (_what, options, code) => {
     expect(() => sequelizeOptions(server().login(), options)).toThrow(
@@ -63,8 +47,96 @@ describe('sequelizeOptions', () => {
   })
 })
 
+describe.each<[string, (login: Login, options: Options) => Sequelize]>([
+  ['sequelizeOptions', (login, options) => new Sequelize(sequelizeOptions(login, options))],
+  [
+    'sequelizeHook',
+    (login, options) => {
+      const hooks = { beforeConnect: sequelizeHook(login) }
+      return new Sequelize({ dialect: 'postgres', ...options, hooks })
+    },
+  ],
+])('the session of %s', (_entry, open) => {
+  const dsql = useContractServer()
+  const amazonRds = useContractServer('PostgreSQL', rdsContract)
+
+  const sessionOf = async (login: Login, options: Options = {}): Promise<unknown> => {
+    const sequelize = keep(open(login, { logging: false, ...options }))
+    const [[row]] = await sequelize.query(
+      "SELECT current_setting('client_min_messages') AS level, current_setting('timezone') AS zone",
+    )
+    return row
+  }
+
+  it('is left as it is by Aurora DSQL, which refuses SET client_min_messages', async () => {
+    const login = dsql().login()
+    const asServed = (await untouchedSession(login)) as { zone: string }
+    expect(asServed).toMatchObject({ level: 'notice' })
+    expect(await sessionOf(login)).toEqual(asServed)
+    const none: Options = { dialectOptions: { clientMinMessages: 'IGNORE' } }
+    expect(await sessionOf(login, none)).toEqual(asServed)
+    expect(await sessionOf(login, { clientMinMessages: false })).toEqual(asServed)
+  })
+
+  it('is set up by Sequelize for any other database', async () => {
+    jest.spyOn(console, 'warn').mockImplementation(() => {})
+    const login = amazonRds().providerLogin()
+    const zone = '<+00>-00'
+    expect(await sessionOf(login)).toEqual({ level: 'warning', zone })
+    const given: Options = { dialectOptions: { clientMinMessages: 'error' } }
+    expect(await sessionOf(login, given)).toEqual({ level: 'error', zone })
+    expect(await sessionOf(login, { clientMinMessages: 'log' })).toEqual({ level: 'log', zone })
+    expect(await sessionOf(login, { clientMinMessages: false })).toEqual({ level: 'notice', zone })
+    expect(await sessionOf(login, { timezone: 'Europe/Berlin' })).toMatchObject({
+      zone: 'Europe/Berlin',
+    })
+  })
+
+  it('has the time zone that the caller names, also on Aurora DSQL', async () => {
+    expect(await sessionOf(dsql().login(), { timezone: 'Europe/Berlin' })).toEqual({
+      level: 'notice',
+      zone: 'Europe/Berlin',
+    })
+  })
+
+  it.each<[string, Options]>([
+    ['clientMinMessages', { clientMinMessages: 'warning' }],
+    ['dialectOptions.clientMinMessages', { dialectOptions: { clientMinMessages: 'notice' } }],
+  ])('refuses "%s" for Aurora DSQL', async (name, options) => {
+    const login = dsql().login()
+    // `sequelizeOptions` throws at once, the hook with the first connection.
+    const error = await rejectionOf((async () => sessionOf(login, options))())
+    expect(errorChain(error)).toContainEqual(
+      expect.objectContaining({
+        code: 'ERR_OPTION_CONFLICT',
+        message: expect.stringContaining(name.split('.').at(-1)!) as unknown,
+      }),
+    )
+    expect(login.stats().tokensMade).toBe(0)
+  })
+})
+
+/** The settings of a session that nobody changes. */
+async function untouchedSession(login: Login): Promise<unknown> {
+  const pool = createPool(login, { max: 1 })
+  const { rows } = await pool.query<object>(
+    "SELECT current_setting('client_min_messages') AS level, current_setting('timezone') AS zone",
+  )
+  await pool.end()
+  return rows[0]
+}
+
 describe('sequelizeHook', () => {
   const server = useContractServer()
+
+  it('refuses another dialect', async () => {
+    const login = server().login()
+    const hook = sequelizeHook(login)
+    const mysql = { options: { dialect: 'mysql' } }
+    expect(() => hook.call(mysql, {})).toThrow(
+      expect.objectContaining({ code: 'ERR_OPTION_CONFLICT' }),
+    )
+  })
 
   it('works when it is added to an instance later', async () => {
     const sequelize = keep(new Sequelize({ dialect: 'postgres', logging: false }))

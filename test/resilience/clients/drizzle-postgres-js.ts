@@ -32,6 +32,7 @@ export const client: ResilientClient = {
       },
       own: 'protected',
       retiresIdle: true,
+      takesAgedBack: false,
       reopensEarly: true,
     },
   ],

@@ -17,6 +17,7 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) => openKnex(knex(knexConfig(login, ownConfig(poolSize)))),
       own: 'survives',
       retiresIdle: false,
+      takesAgedBack: true,
       reopensEarly: false,
     },
     {
@@ -32,6 +33,7 @@ export const client: ResilientClient = {
         ),
       own: 'survives',
       retiresIdle: false,
+      takesAgedBack: true,
       reopensEarly: false,
     },
   ],

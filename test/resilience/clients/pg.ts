@@ -11,6 +11,7 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) => openPool(createPool(login, { max: poolSize })),
       own: 'none',
       retiresIdle: true,
+      takesAgedBack: true,
       reopensEarly: false,
     },
     {
@@ -23,6 +24,7 @@ export const client: ResilientClient = {
       },
       own: 'none',
       retiresIdle: true,
+      takesAgedBack: true,
       reopensEarly: false,
     },
   ],

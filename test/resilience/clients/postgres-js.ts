@@ -17,6 +17,7 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) => openSql(createSql(login, sqlOptions(poolSize))),
       own: 'protected',
       retiresIdle: true,
+      takesAgedBack: false,
       reopensEarly: true,
     },
     {
@@ -25,6 +26,7 @@ export const client: ResilientClient = {
         openSql(postgres(postgresOptions(login, sqlOptions(poolSize)))),
       own: 'none',
       retiresIdle: true,
+      takesAgedBack: false,
       reopensEarly: true,
     },
   ],

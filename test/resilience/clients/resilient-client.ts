@@ -13,6 +13,8 @@ export interface ClientEntry {
   readonly name: string
   /** Opens the client. No connection is made before one is needed. */
   open(login: Login, settings: OpenSettings): OpenClient
+  /** Whether no query fails right after a connection was given back that is past its age. */
+  readonly takesAgedBack: boolean
   /** What becomes of the client's own managed transaction when its connection dies. */
   readonly own: OwnTransactions
   /** Whether the pool ends an idle connection at its age; or else at its own idle timeout, and when it would hand it out. */

@@ -30,6 +30,7 @@ export const client: ResilientClient = {
         openSequelize(new Sequelize(sequelizeOptions(login, ownOptions(poolSize)))),
       own: 'survives',
       retiresIdle: false,
+      takesAgedBack: true,
       reopensEarly: false,
     },
     {
@@ -42,6 +43,7 @@ export const client: ResilientClient = {
       },
       own: 'survives',
       retiresIdle: false,
+      takesAgedBack: true,
       reopensEarly: false,
     },
   ],

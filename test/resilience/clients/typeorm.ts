@@ -23,6 +23,7 @@ export const client: ResilientClient = {
         ),
       own: 'survives, but for late statements',
       retiresIdle: true,
+      takesAgedBack: true,
       reopensEarly: false,
     },
   ],
