@@ -8,6 +8,7 @@ const { existsSync } = require('node:fs')
 const Module = require('node:module')
 const { dirname, resolve } = require('node:path')
 const { transformFileSync } = require('@swc/core')
+const { peerFolder } = require('../peers/resolve.cjs')
 
 require.extensions['.ts'] = (module, file) => {
   const { code } = transformFileSync(file, {
@@ -26,5 +27,12 @@ Module._resolveFilename = function (request, parent, ...rest) {
     const source = resolve(dirname(parent.filename), request.replace(/\.js$/, '.ts'))
     if (existsSync(source)) return source
   }
-  return resolveFilename.call(this, request, parent, ...rest)
+  const folder = peerFolder(request, parent?.filename ?? '')
+  const [, ...others] = rest
+  return folder === undefined
+    ? resolveFilename.call(this, request, parent, ...rest)
+    : resolveFilename.call(this, request, parent, rest[0] ?? false, {
+        ...others[0],
+        paths: [folder],
+      })
 }

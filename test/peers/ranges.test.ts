@@ -1,0 +1,31 @@
+/** The ranges of the peers: that they begin and end with versions that `npm run test:peers` runs. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const versionsIn = (folder: string, of: string): Record<string, string> => {
+  const file = join(process.cwd(), folder, 'package.json')
+  return (JSON.parse(readFileSync(file, 'utf8')) as Record<string, Record<string, string>>)[of]!
+}
+
+const ranges = versionsIn('.', 'peerDependencies')
+const pinned = versionsIn('.', 'devDependencies')
+const lower = versionsIn('test/peers/lower', 'dependencies')
+const newest = versionsIn('test/peers/newest', 'dependencies')
+
+/** A range of one version needs no other. */
+const open = Object.entries(ranges).filter(([name, range]) => range !== pinned[name])
+
+describe('the range of a peer', () => {
+  it.each(open)(
+    'begins with the lower version that is tested, and has an end: %s',
+    (name, range) => {
+      expect(range).toMatch(/^>=\d+\.\d+\.\d+ <\d+(\.\d+)?$/)
+      expect(range.split(' ')[0]).toBe(`>=${lower[name]}`)
+    },
+  )
+
+  it.each(open)('ends just above the newest that is tested: %s', (name, range) => {
+    const [major, minor] = newest[name]!.split('.').map(Number)
+    expect(range.split(' ')[1]).toBe(minor === undefined ? `<${major! + 1}` : `<0.${minor + 1}`)
+  })
+})
