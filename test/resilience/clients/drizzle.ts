@@ -38,9 +38,7 @@ export const client: ResilientClient = {
   ],
 }
 
-function inTransaction(
-  transaction: DrizzleTransaction,
-): TransactionStatements {
+function inTransaction(transaction: DrizzleTransaction): TransactionStatements {
   return {
     ...statementsOn(transaction),
     own: transaction,

@@ -108,7 +108,10 @@ describe('a login from a URL or an environment', () => {
       database: 'shop',
       user: 'app',
     })
-    expect(loginFromEnv({}, { PGHOST: host, PGUSER: 'app' })).toMatchObject({ provider: 'rds', host })
+    expect(loginFromEnv({}, { PGHOST: host, PGUSER: 'app' })).toMatchObject({
+      provider: 'rds',
+      host,
+    })
   })
 
   it('is not one of RDS for a name of the user’s own, which could be anywhere', () => {
