@@ -3,6 +3,8 @@ import { publish } from '../events.js'
 import { internalsOf, type Login } from '../login.js'
 
 export interface ConnectionRecord {
+  /** Is to be called when either side begins to close the connection: it does not count as open from then on. */
+  closing(): void
   closed(error?: Error): void
 }
 
@@ -12,15 +14,21 @@ export function recordConnection(login: Login, host: string, startedAt: number):
   const { provider } = login
   const identity = { provider, host, user: login.user, connectionId: nextConnectionId++ }
   const openedAt = Date.now()
+  let isCounted = true
   let isOpen = true
   const report = internals?.report ?? publish
   internals?.connectionOpened()
   report('pg-iam:connection.opened', () => ({ ...identity, elapsedMs: openedAt - startedAt }))
+  const closing = (): void => {
+    if (isCounted) internals?.connectionClosed()
+    isCounted = false
+  }
   return {
+    closing,
     closed(error) {
       if (!isOpen) return
       isOpen = false
-      internals?.connectionClosed()
+      closing()
       report('pg-iam:connection.retired', () => ({
         ...identity,
         ageMs: Date.now() - openedAt,

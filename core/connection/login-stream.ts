@@ -101,7 +101,7 @@ export class LoginStream extends DriverSocket {
 
   protected override writing(bytes: Buffer): void {
     this.#tracker.sent(bytes)
-    this.#isLeaving ||= this.#tracker.isTerminated
+    if (this.#tracker.isTerminated) this.#leave()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
@@ -131,7 +131,7 @@ export class LoginStream extends DriverSocket {
   }
 
   override _final(done: WriteCallback): void {
-    this.#isLeaving ||= !this.#isLost
+    if (!this.#isLost) this.#leave()
     // Without a socket nothing will ever come that could end the other side.
     if (this.#socket === undefined) this.destroy()
     else this.#socket.end()
@@ -144,6 +144,13 @@ export class LoginStream extends DriverSocket {
     this.#socket?.destroy()
     this.#record?.closed(error ?? this.loss)
     done(error)
+  }
+
+  /** Pools of pg do not wait for the end of their connections, but the login counts none that was told to end. */
+  #leave(): void {
+    if (this.#isLeaving) return
+    this.#isLeaving = true
+    this.#record?.closing()
   }
 
   async #open(firstPacket: Buffer): Promise<void> {
@@ -210,6 +217,7 @@ export class LoginStream extends DriverSocket {
     if (this.#isLost) return
     this.#isLost = true
     this.#lossCause = error
+    this.#record?.closing()
     this.stopDirect()
     const hasOpened = this.#record !== undefined
     if (hasOpened && !this.#hasServed && !this.#isLeaving)

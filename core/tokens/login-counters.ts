@@ -14,7 +14,7 @@ export interface LoginStats {
   readonly conflictsRetried: number
   /** Physical connections that logged in. */
   readonly connectionsOpened: number
-  /** Those of them that are open now. */
+  /** Those of them that are open now. One that is being closed does not count, though it takes a moment more to end. */
   readonly connectionsOpen: number
 }
 

@@ -40,7 +40,7 @@ describe('a transaction of Postgres.js', () => {
     const any = (work: Work): ((sql: TransactionSql) => Promise<unknown>) => work as never
     runs = {
       begin: (work) => ours.begin(any(work)),
-      'begin with options': (work) => ours.begin('isolation level serializable', any(work)),
+      'begin with options': (work) => ours.begin('isolation level repeatable read', any(work)),
       'begin with retryBegin': (work) => retried.begin(any(work)),
       savepoint: (work) => ours.begin((sql) => sql.savepoint(any(work))),
       'savepoint with a name': (work) => ours.begin((sql) => sql.savepoint('a', any(work))),

@@ -247,11 +247,13 @@ describe('the user of a token', () => {
   })
 
   it('is asked for, with the names of the claims, where no token has it', async () => {
-    const own = login({ credentials: recorded(() => unsigned({ email: 'CANARY' })) })
+    const own = login({
+      credentials: recorded(() => unsigned({ email: 'CANARY', appid: undefined })),
+    })
     const error = await rejectionOf(own.token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `entra: the token for ${HOST} does not name the database user: it has the claims aud, iss, iat, nbf, exp, appid, oid, sub, tid, ver, email`,
+      message: `entra: the token for ${HOST} does not name the database user: it has the claims aud, iss, iat, nbf, exp, oid, sub, tid, ver, email`,
       hint: expect.stringMatching(/^Give "user"/),
     })
     expect(printed(error)).not.toContain('CANARY')

@@ -32,6 +32,16 @@ export function describeClosing(context: ContractContext): void {
       () => gateway.stats().connectionsOpen === 0,
     )
     await eventually('the relay to see no connection', () => relay.open() === 0)
-    await eventually('the login to count no connection', () => login.stats().connectionsOpen === 0)
+  })
+
+  it('has the login count no open connection as soon as the client says that it is closed', async () => {
+    const login = context.server().providerLogin()
+    const db = context.open(login, { poolSize: 3 })
+    await atOnce(3, () => db.run('SELECT 1'))
+    const before = login.stats().connectionsOpened
+    await db.close()
+    expect(login.stats()).toMatchObject({ connectionsOpened: before, connectionsOpen: 0 })
+    // With a password function the client dials by itself, and the login knows of no connection.
+    expect(before > 0).toBe(db.connections === undefined)
   })
 }
