@@ -3,7 +3,6 @@ import { Sequelize, type Options } from 'sequelize'
 import {
   Model,
   Sequelize as TypescriptSequelize,
-  Table,
   type SequelizeOptions,
 } from 'sequelize-typescript'
 import { sequelizeHook, sequelizeOptions, sequelizeTransaction } from '../../adapters/sequelize.js'
@@ -25,7 +24,6 @@ export const replicated = new Sequelize(sequelizeOptions(login, { replication: {
 export const notReplicated = new Sequelize(sequelizeOptions(login, { replication: false }))
 own.addHook('beforeConnect', sequelizeHook(login, login))
 
-@Table
 class Note extends Model {}
 
 export const classes = new TypescriptSequelize(
