@@ -9,7 +9,7 @@ import { insideRetry, isInsideRetry } from '../core/conflict/retry-scope.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkOptions, invalidOption, isPlainObject, text } from '../core/options/check.js'
 import { PADDING_PARAMETER } from '../core/connection/first-packet.js'
-import type { FatalError } from '../core/connection/backend-tracker.js'
+import type { BootstrapQuery, FatalError } from '../core/connection/backend-tracker.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import {
   createStreamFactory,
@@ -97,7 +97,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
   const connection = options.connection ?? {}
   checkDriverOptions(login, connection, CONNECTION_OWNED, 'connection.')
   const given = givenParameters(connection, undefined, 'connection.')
-  const open = createStreamFactory(login, { tls, given, lossError, isBootstrapQuery: asksForTypes })
+  const open = createStreamFactory(login, { tls, given, lossError, bootstrapQuery })
   const socket = markWithLogin(() => announceClosing(open()), login)
   if (retry !== undefined) Object.defineProperty(socket, RETRY, { value: retry })
   return {
@@ -233,9 +233,8 @@ function lossError(error: FatalError): Error {
 }
 
 /** Postgres.js asks for the array types on each new connection, and lets nobody wait for the answer. */
-function asksForTypes(request: Buffer): boolean {
-  return request.includes('select b.oid, b.typarray')
-}
+const bootstrapQuery: BootstrapQuery = (request) =>
+  request.includes('select b.oid, b.typarray') ? 'optional' : undefined
 
 /**
  * Postgres.js (3.4) collects small writes for a moment. Where the connection dies in that moment it forgets to send what it

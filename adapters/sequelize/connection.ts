@@ -1,6 +1,7 @@
 /** What Sequelize takes for the connections to one server. */
 import type { Options } from 'sequelize'
 import { checkDriverOptions, type OwnedByLogin } from '../../core/connection/driver-options.js'
+import type { BootstrapQuery } from '../../core/connection/backend-tracker.js'
 import { createStreamFactory } from '../../core/connection/stream-factory.js'
 import { PgIamError } from '../../core/errors.js'
 import type { Login } from '../../core/login.js'
@@ -68,7 +69,7 @@ function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
     ...dialectOptions,
     ...(setsMessageLevel(login) ? {} : { clientMinMessages: 'ignore' }),
     ssl: false,
-    stream: createStreamFactory(login, { tls, given, isBootstrapQuery: asksForTypes }),
+    stream: createStreamFactory(login, { tls, given, bootstrapQuery }),
   }
 }
 
@@ -100,7 +101,17 @@ export function keepsTimeZone({ provider }: Login): boolean {
   return provider === 'aurora-dsql' || provider === 'redshift'
 }
 
-/** Sequelize asks for ranges and enums on its first connections, and leaks one on which that fails. */
-function asksForTypes(request: Buffer): boolean {
-  return request.includes('WITH ranges AS')
+/**
+ * Sequelize (6.37) sets up the session of a new connection, and asks for ranges and enums on its first ones. It leaks a connection on
+ * which either fails.
+ */
+const bootstrapQuery: BootstrapQuery = (request) => {
+  if (request.includes('WITH ranges AS')) return 'optional'
+  return SETS_UP.some((statement) => request.includes(statement)) ? 'required' : undefined
 }
+
+const SETS_UP = [
+  'SET standard_conforming_strings=',
+  'SET client_min_messages TO ',
+  'SET TIME ZONE ',
+]

@@ -47,12 +47,16 @@ export interface FatalError {
 export interface BackendTrackerOptions {
   /** Whether the error that ends the session is kept from the driver. */
   hidesFatalError: boolean
-  /**
-   * Whether these bytes are a query that the client makes on its own account, and whose failure it does not handle. It is asked about
-   * the first requests of a connection. The reply is held until it is whole, and is an empty result where it is an error.
-   */
-  isBootstrapQuery: ((request: Buffer) => boolean) | undefined
+  /** Is asked about the first requests of a connection. */
+  bootstrapQuery: BootstrapQuery | undefined
 }
+
+/**
+ * Says of a request whether it is one that a client makes on its own account for a new connection, and whose failure it does not
+ * handle. The reply to an `optional` one is held until it is whole, and is an empty result where it is an error. Where the reply to a
+ * `required` one is an error, the connection ends behind it: a client that gives up the connection leaves it open.
+ */
+export type BootstrapQuery = (request: Buffer) => 'optional' | 'required' | undefined
 
 /**
  * Each query and each reply passes here. So this is a class, whose objects V8 (of Node 20) keeps alike: objects with accessors that
@@ -60,7 +64,7 @@ export interface BackendTrackerOptions {
  */
 export class BackendTracker {
   readonly #hidesFatalError: boolean
-  readonly #isBootstrapQuery: BackendTrackerOptions['isBootstrapQuery']
+  readonly #bootstrapQuery: BootstrapQuery | undefined
 
   /** The beginning of a message that must be whole before the driver gets it, or of a header. */
   #held: Buffer[] = []
@@ -81,6 +85,11 @@ export class BackendTracker {
   readonly #requests = new FrontendReader()
   #requestsSeen = 0
   #bootstrap: BootstrapReply | undefined
+  #isRequired = false
+  /** Whether the last request was a bootstrap query. */
+  #hasBootstrapped = false
+  /** A FATAL error that the driver gets when it has acted on what came before. */
+  #heldFatal: Buffer = NOTHING
 
   /** The error with which the server ends the session. */
   fatalError: FatalError | undefined
@@ -89,9 +98,12 @@ export class BackendTracker {
   /** Whether the server has answered a request since the login. */
   hasAnswered = false
 
-  constructor({ hidesFatalError, isBootstrapQuery }: BackendTrackerOptions) {
+  /** Whether a required bootstrap query has failed, so that the connection is to be ended. */
+  hasFailedBootstrap = false
+
+  constructor({ hidesFatalError, bootstrapQuery }: BackendTrackerOptions) {
     this.#hidesFatalError = hidesFatalError
-    this.#isBootstrapQuery = isBootstrapQuery
+    this.#bootstrapQuery = bootstrapQuery
   }
 
   /** Whether the driver has sent Terminate. */
@@ -100,21 +112,33 @@ export class BackendTracker {
   }
 
   /**
-   * Whether a driver that does not get the fatal error has yet to act on what it got. Postgres.js (3.4) goes on in promises, which
-   * settle after the events of the stream: after its login, after a reply within a transaction, and at the beginning of a COPY, whose
-   * stream has no listeners before.
+   * Whether the driver is about to act on what it got, so that the end of the connection must wait. Drivers go on in promises, which
+   * settle after the events of the stream: each one after its login and its bootstrap queries, for a query that waits for the
+   * connection; Postgres.js (3.4), which does not get the fatal error, also after a reply within a transaction, and at the beginning
+   * of a COPY, whose stream has no listeners before.
    */
   get hasYetToAct(): boolean {
+    if (this.#requestsSeen === 0) return this.#isLoggedIn || this.#hidesFatalError
+    if (this.#hasBootstrapped) return true
     const isInTransaction = this.#lastType === READY_FOR_QUERY && this.#status === IN_TRANSACTION
-    return this.#hidesFatalError && (this.#requestsSeen === 0 || isInTransaction || this.#isCopying)
+    return this.#hidesFatalError && (isInTransaction || this.#isCopying)
+  }
+
+  /** Whether the last message that the driver got was ReadyForQuery. */
+  get isReady(): boolean {
+    return this.#lastType === READY_FOR_QUERY
   }
 
   /** Takes what the driver sends, before it is sent. */
   sent(bytes: Buffer): void {
     this.#requests.push(bytes)
-    if (this.#isBootstrapQuery === undefined || this.#requestsSeen === BOOTSTRAP_REQUESTS) return
+    this.#hasBootstrapped = false
+    if (this.#requestsSeen === BOOTSTRAP_REQUESTS) return
     this.#requestsSeen++
-    if (!this.#isBootstrapQuery(bytes)) return
+    const kind = this.#bootstrapQuery?.(bytes)
+    this.#hasBootstrapped = kind !== undefined
+    this.#isRequired = kind === 'required'
+    if (kind !== 'optional') return
     this.#bootstrap = new BootstrapReply()
     this.#requestsSeen = BOOTSTRAP_REQUESTS
   }
@@ -130,11 +154,16 @@ export class BackendTracker {
     const end = this.#check(bytes)
     const sound = end === bytes.length ? bytes : bytes.subarray(0, end)
     const forDriver = this.#bootstrap === undefined ? sound : this.#afterBootstrap(sound)
-    return this.fatalError === undefined ? forDriver : Buffer.concat([forDriver, this.lost()])
+    // Where the driver has yet to act, the rest comes with the end.
+    if (this.fatalError === undefined || this.#heldFatal.length > 0) return forDriver
+    return Buffer.concat([forDriver, this.lost()])
   }
 
   /** Returns what the driver must read before it learns that the connection is lost. */
   lost(): Buffer {
+    const fatal = this.#heldFatal
+    this.#heldFatal = NOTHING
+    if (fatal.length > 0) return fatal
     if (this.#bootstrap === undefined) return this.#endOfError()
     const { bytes } = this.#bootstrap
     this.#bootstrap = undefined
@@ -191,8 +220,12 @@ export class BackendTracker {
         this.#refuse(broken)
         break
       }
-      if (type === ERROR_RESPONSE && this.#isLast(bytes.subarray(offset, end)))
-        return this.#hidesFatalError ? offset : end
+      if (type === ERROR_RESPONSE && this.#isLast(bytes.subarray(offset, end))) {
+        if (this.#hidesFatalError) return offset
+        if (offset === 0 || !this.hasYetToAct) return end
+        this.#heldFatal = Buffer.from(bytes.subarray(offset, end))
+        return offset
+      }
       if (this.violation !== undefined) break
       if (!isStreamed(type)) this.#note(type, bytes, offset, end)
       this.#lastType = type
@@ -239,6 +272,7 @@ export class BackendTracker {
   #note(type: number, bytes: Buffer, offset: number, end: number): void {
     if (this.#bootstrap !== undefined) this.#bootstrap.note(type, end)
     this.#requests.answered(type)
+    if (type === ERROR_RESPONSE) this.hasFailedBootstrap = this.#isRequired
     if (BEGINS_COPY.has(type)) this.#isCopying = true
     else if (type === COMMAND_COMPLETE || type === ERROR_RESPONSE) this.#isCopying = false
     if (type !== READY_FOR_QUERY) return

@@ -12,7 +12,12 @@
 import type { TLSSocket } from 'node:tls'
 import { internalsOf, type Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
-import { BackendTracker, fatalErrorOf, type FatalError } from './backend-tracker.js'
+import {
+  BackendTracker,
+  fatalErrorOf,
+  type BootstrapQuery,
+  type FatalError,
+} from './backend-tracker.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
 import { DriverSocket, writeThrough, type WriteCallback } from './driver-socket.js'
 import { createFirstPacket } from './first-packet.js'
@@ -31,11 +36,8 @@ export interface LoginStreamOptions {
    * get to read then. Default: the driver reads it, and the stream just ends.
    */
   lossError?: (error: FatalError) => Error
-  /**
-   * Tells whether one of the first requests is one whose failure the client does not handle. The server's error is answered with
-   * an empty result, and so is the loss of the connection, where there is a `lossError`.
-   */
-  isBootstrapQuery?: (request: Buffer) => boolean
+  /** Is asked about the first requests, for those whose failure the client does not handle. */
+  bootstrapQuery?: BootstrapQuery
 }
 
 /** The stream of one physical connection. Nothing happens before the driver writes its first packet. */
@@ -70,7 +72,7 @@ export class LoginStream extends DriverSocket {
     this.#options = options
     this.#tracker = new BackendTracker({
       hidesFatalError: options.lossError !== undefined,
-      isBootstrapQuery: options.isBootstrapQuery,
+      bootstrapQuery: options.bootstrapQuery,
     })
     this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
     this.once('end', () => this.#finish())
@@ -197,6 +199,7 @@ export class LoginStream extends DriverSocket {
     const takesMore = bytes.length === 0 || this.deliver(bytes)
     if (tracker.violation !== undefined) this.#lose(tracker.violation)
     else if (tracker.fatalError !== undefined) this.#lose()
+    else if (tracker.hasFailedBootstrap && tracker.isReady) this.end()
     return takesMore
   }
 

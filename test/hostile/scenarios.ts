@@ -170,7 +170,8 @@ function soundStreams(client: ClientTraits, phase: Phase, after: number): Stream
   }
   const plain: Stream = { name: 'the reply', sent: Buffer.alloc(0), ...goesOn }
   // Before AuthenticationOk a server says nothing else.
-  if (UNAUTHENTICATED.includes(phase) && after === 0) return [plain, fatal]
+  const isBehindSasl = phase === 'sasl-final' && after === 1
+  if (isBehindSasl || (UNAUTHENTICATED.includes(phase) && after === 0)) return [plain, fatal]
   const between: Stream[] = [
     { name: 'a ParameterStatus', sent: STATUS, ...goesOn },
     { name: 'a NoticeResponse', sent: NOTICE, ...goesOn },
@@ -708,7 +709,7 @@ function refusals(): Scenario[] {
       name: 'begins direct TLS without ALPN',
       phase: 'startup',
       directWithoutAlpn: true,
-      mostPasswords: 0,
+      mostPasswords: 1, // that of the next query
       ends: ['rejected'],
     }),
     scenario({

@@ -141,8 +141,8 @@ async function serve(raw: Socket, keys: KeyPair, stage: Stage): Promise<void> {
   const socket = new TLSSocket(raw, { ...keys, isServer: true, ...alpn })
   socket.on('error', () => {})
   socket.on('close', () => raw.destroy())
-  await once(socket, 'secure')
   if (noAlpn) stage.counts.isReached = true
+  await once(socket, 'secure')
   const connection = new Connection(raw, socket, stage)
   await connection.logIn()
   await connection.answerRequests()

@@ -38,7 +38,7 @@ function tracker(
 ): BackendTracker {
   const tracked = new BackendTracker({
     hidesFatalError: false,
-    isBootstrapQuery: undefined,
+    bootstrapQuery: undefined,
     ...options,
   })
   tracked.received(GREETING)
@@ -269,7 +269,7 @@ describe('a tracker of a login', () => {
     ['a notification', SOUND['NotificationResponse']![1]],
     ['a ParseComplete', message('1')],
   ])('passes %s on to no driver before it is over', (_name, bytes) => {
-    const tracked = new BackendTracker({ hidesFatalError: false, isBootstrapQuery: undefined })
+    const tracked = new BackendTracker({ hidesFatalError: false, bootstrapQuery: undefined })
     expect(outcome(tracked, [message('R', 0), bytes]).violation).toContain('that is not due')
   })
 })
@@ -356,7 +356,7 @@ describe('an error whose ReadyForQuery never comes', () => {
 
 describe('a driver that does not get the FATAL error', () => {
   const after = (...chunks: Buffer[]): boolean => {
-    const options = { hidesFatalError: true, isBootstrapQuery: () => false }
+    const options = { hidesFatalError: true, bootstrapQuery: () => undefined }
     const hiding = tracker(options, [QUERY, QUERY])
     for (const chunk of chunks) hiding.received(chunk)
     return hiding.hasYetToAct
@@ -378,19 +378,53 @@ describe('a driver that does not get the FATAL error', () => {
   })
 
   it('has yet to act on its login', () => {
-    const options = { hidesFatalError: true, isBootstrapQuery: () => false }
+    const options = { hidesFatalError: true, bootstrapQuery: () => undefined }
     expect(tracker(options, []).hasYetToAct).toBe(true)
-    expect(tracker({ ...options, hidesFatalError: false }, []).hasYetToAct).toBe(false)
+  })
+})
+
+describe('a driver that gets the FATAL error', () => {
+  it('gets one that came with its login when it has had the time to send a query', () => {
+    const fresh = new BackendTracker({ hidesFatalError: false, bootstrapQuery: undefined })
+    expect(fresh.received(Buffer.concat([GREETING, FATAL]))).toEqual(GREETING)
+    expect([fresh.hasYetToAct, fresh.fatalError?.code]).toEqual([true, '57P01'])
+    expect(fresh.lost()).toEqual(FATAL)
+    expect(fresh.lost()).toEqual(NOTHING)
+  })
+
+  it('gets one that came with a reply, or alone, at once', () => {
+    const used = tracker()
+    expect(used.received(Buffer.concat([ROW, FATAL]))).toEqual(Buffer.concat([ROW, FATAL]))
+    expect(used.hasYetToAct).toBe(false)
+    expect(tracker({}, []).received(FATAL)).toEqual(FATAL)
+  })
+})
+
+describe('a bootstrap query that is required', () => {
+  const options: Partial<BackendTrackerOptions> = { bootstrapQuery: () => 'required' }
+
+  it('ends the connection where it fails, behind its reply', () => {
+    const failing = tracker(options)
+    expect(failing.received(FAILED)).toEqual(FAILED)
+    expect([failing.hasFailedBootstrap, failing.isReady]).toEqual([true, true])
+  })
+
+  it('ends nothing where it succeeds, or where a later query fails', () => {
+    const [good, later] = [tracker(options), tracker({}, [QUERY, QUERY])]
+    good.received(ROW)
+    later.received(FAILED)
+    expect([good.hasFailedBootstrap, later.hasFailedBootstrap]).toEqual([false, false])
   })
 })
 
 describe('the reply to a bootstrap query', () => {
-  const isBootstrapQuery = (request: Buffer): boolean => request.includes('types')
+  const bootstrapQuery = (request: Buffer): 'optional' | undefined =>
+    request.includes('types') ? 'optional' : undefined
   const TYPES = message('Q', cString('types'))
 
   it('is held until it is whole, and then passed on with what follows it', () => {
     const notice = SOUND['NoticeResponse']![1]
-    const held = tracker({ isBootstrapQuery }, [TYPES])
+    const held = tracker({ bootstrapQuery }, [TYPES])
     expect(held.received(ROW.subarray(0, 40))).toEqual(NOTHING)
     expect(held.received(Buffer.concat([ROW.subarray(40), notice]))).toEqual(
       Buffer.concat([ROW, notice]),
@@ -402,7 +436,7 @@ describe('the reply to a bootstrap query', () => {
   it('is an empty result where the server refuses it', () => {
     const notice = SOUND['NoticeResponse']![1]
     for (const chunks of cuts(FAILED)) {
-      const held = tracker({ isBootstrapQuery }, [TYPES])
+      const held = tracker({ bootstrapQuery }, [TYPES])
       expect(outcome(held, [...chunks, notice]).forDriver).toBe(
         Buffer.concat([READY, notice]).toString('latin1'),
       )
@@ -410,32 +444,32 @@ describe('the reply to a bootstrap query', () => {
   })
 
   it('is an empty result where the connection is lost, for a driver that would not live through that', () => {
-    const lost = tracker({ isBootstrapQuery, hidesFatalError: true }, [TYPES])
+    const lost = tracker({ bootstrapQuery, hidesFatalError: true }, [TYPES])
     lost.received(ROW.subarray(0, 40))
     expect(lost.lost()).toEqual(READY)
     expect(lost.lost()).toEqual(NOTHING)
-    const ended = tracker({ isBootstrapQuery, hidesFatalError: true }, [TYPES])
+    const ended = tracker({ bootstrapQuery, hidesFatalError: true }, [TYPES])
     expect(ended.received(FATAL)).toEqual(READY)
   })
 
   it('is what came of it where the connection is lost, for any other driver', () => {
-    const lost = tracker({ isBootstrapQuery }, [TYPES])
+    const lost = tracker({ bootstrapQuery }, [TYPES])
     const row = ROW.subarray(0, ROW.indexOf('D', 20) + 12)
     lost.received(row)
     expect(lost.lost()).toEqual(row)
-    const ended = tracker({ isBootstrapQuery }, [TYPES])
+    const ended = tracker({ bootstrapQuery }, [TYPES])
     expect(ended.received(FATAL)).toEqual(FATAL)
   })
 
   it('is refused beyond 16 MiB', () => {
-    const held = tracker({ isBootstrapQuery }, [TYPES])
+    const held = tracker({ bootstrapQuery }, [TYPES])
     const row = message('D', int16(1), 1 << 20, Buffer.alloc(1 << 20))
     for (let count = 0; count < 16; count++) expect(held.received(row)).toEqual(NOTHING)
     expect(held.violation).toMatchObject({ code: 'ERR_PROTOCOL' })
   })
 
   it('is looked for among the first three requests only', () => {
-    const late = tracker({ isBootstrapQuery }, [QUERY, QUERY, QUERY, TYPES])
+    const late = tracker({ bootstrapQuery }, [QUERY, QUERY, QUERY, TYPES])
     expect(late.received(FAILED)).toEqual(FAILED)
   })
 })
