@@ -8,8 +8,8 @@ import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { invalidOption } from '../core/options/check.js'
-import { createSql, retryOf, type PostgresJsOptions } from './postgres-js.js'
-import { connectionOf } from './postgres-js/safe-begin.js'
+import { createSql, type PostgresJsOptions } from './postgres-js.js'
+import { connectionOf, retryOf } from './postgres-js/safe-begin.js'
 
 /** What the type of a database is made of: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
 export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>

@@ -21,12 +21,15 @@ import { internalsOf, type Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { givenParameters } from '../core/options/startup-parameters.js'
 import {
+  RETRY,
   announceClosing,
   bareBegin,
   connectionOf,
   markSafe,
+  retryOf,
   returned,
   safeBegin,
+  socketOf,
   type Begin,
   type Work,
 } from './postgres-js/safe-begin.js'
@@ -89,8 +92,8 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
   givenOptions: PostgresJsOptions<T> = {},
 ): Options<T> {
   const login = loginOf(givenLogin)
+  const tls = checkDriverOptions(login, givenOptions, OWNED)
   const { retryBegin, ...options } = givenOptions
-  const tls = checkDriverOptions(login, options, OWNED)
   const retry = checkRetryBegin(retryBegin)
   // Postgres.js (3.4) has no word for any server, which is what the login goes to.
   const { target_session_attrs: _any, ...own } = options as Options<T> & SessionAttributes
@@ -201,17 +204,6 @@ function retrying(sql: Sql, plain: Begin, retry: RetryOptions): Pick<Sql, 'begin
     largeObject: (...given) => insideRetry(() => largeObject(...given)),
   }
 }
-
-/** The `retryBegin` that an instance was made with, where it is on. */
-export function retryOf(sql: Sql): RetryOptions | undefined {
-  return (socketOf(sql) as { [RETRY]?: RetryOptions } | undefined)?.[RETRY]
-}
-
-function socketOf(sql: Sql): unknown {
-  return (sql.options as { socket?: unknown }).socket
-}
-
-const RETRY: unique symbol = Symbol.for('pg-iam.retry-begin') as never
 
 function checkRetryBegin(value: unknown): RetryOptions | undefined {
   if (value === undefined || value === false) return undefined

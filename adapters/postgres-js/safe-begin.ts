@@ -10,8 +10,10 @@
  */
 import { readFile } from 'node:fs'
 import type { Sql, TransactionSql } from 'postgres'
+import type { RetryOptions } from '../../core/conflict/retry-options.js'
 import { commits, type TransactionConnection } from '../../core/conflict/transaction-connection.js'
 import { transactionOver } from '../../core/conflict/transaction-lease.js'
+import { isPgIamError } from '../../core/errors.js'
 
 export type Begin = Sql['begin']
 export type Work = (sql: TransactionSql) => unknown
@@ -56,6 +58,18 @@ export function bareBegin(sql: Sql): Begin {
 
 /** The package's other copy knows it, too. */
 const BARE: unique symbol = Symbol.for('pg-iam.bare-begin') as never
+
+/** The `retryBegin` that an instance was made with, where it is on. */
+export function retryOf(sql: Sql): RetryOptions | undefined {
+  return (socketOf(sql) as { [RETRY]?: RetryOptions } | undefined)?.[RETRY]
+}
+
+export function socketOf(sql: Sql): unknown {
+  return (sql.options as { socket?: unknown }).socket
+}
+
+/** Where the `socket` function of an instance has its `retryBegin`. */
+export const RETRY: unique symbol = Symbol.for('pg-iam.retry-begin') as never
 
 /** The connection of the transaction that this `sql` is of, where {@link safeBegin} has given it out. */
 export function connectionOf(sql: unknown): TransactionConnection | undefined {
@@ -241,7 +255,7 @@ class Transaction implements TransactionConnection {
 
 /** What the server said where it did; else what Postgres.js says, whose code is known to its users, with what happened as its cause. */
 function closeError(error: unknown, loss: Error | undefined): unknown {
-  if (loss?.name === 'PostgresError') return loss
+  if (loss?.name === 'PostgresError' || isPgIamError(loss)) return loss
   if (loss !== undefined && typeof error === 'object' && error !== null)
     Object.defineProperty(error, 'cause', { value: loss, configurable: true, writable: true })
   return error
@@ -374,5 +388,6 @@ function isConnectionLost(error: unknown): boolean {
     severity?: unknown
   }
   if (name === 'PostgresError') return severity === 'FATAL' || severity === 'PANIC'
+  if (isPgIamError(error, 'ERR_PROTOCOL')) return true
   return typeof code === 'string' && /^(CONNECTION_|CONNECT_|E[A-Z]{3,})/.test(code)
 }

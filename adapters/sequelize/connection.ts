@@ -43,7 +43,9 @@ export function connectionOf(
 export function connectWith(login: Login, config: SequelizeConnectionConfig): void {
   // Sequelize fills in a host of its own where none is given, so only what cannot be a default is compared.
   checkDriverOptions(login, { password: config.password }, { password: 'password' })
-  config.dialectOptions = withLogin(login, config.dialectOptions ?? {})
+  const { password, ...others } = (config.dialectOptions ?? {}) as { password?: unknown }
+  // Sequelize (6.37) puts what a URL says here, with an empty password where it has none.
+  config.dialectOptions = withLogin(login, password ? { password, ...others } : others)
   Object.assign(config, { host: login.host, port: login.port, database: login.database })
   if (login.user !== undefined) config.username = login.user
 }

@@ -54,12 +54,20 @@ const AURORA_DSQL = `export { auroraDsql } from 'pg-iam'
 /** Lambda's runtimes bring the SDK, and CDK's NodejsFunction leaves it out by itself; SAM puts it in. */
 const OF_LAMBDA = ['@aws-sdk/*', '@smithy/*']
 
+/** Packages for other databases, which such an application does not install. Here they are there, for the tests. */
+const OF_OTHERS = [
+  '@aws-sdk/client-redshift',
+  '@aws-sdk/client-redshift-serverless',
+  '@azure/identity',
+  'google-auth-library',
+]
+
 /** Each with the pool that its queries run on. */
 const APPLICATIONS: Readonly<Record<string, Application>> = {
   [BUNDLED.awsConnector]: { contents: CONNECTOR },
-  [BUNDLED.auroraDsql]: { contents: AURORA_DSQL },
+  [BUNDLED.auroraDsql]: { contents: AURORA_DSQL, leftOut: OF_OTHERS },
   [BUNDLED.awsConnectorOnLambda]: { contents: CONNECTOR, leftOut: OF_LAMBDA },
-  [BUNDLED.auroraDsqlOnLambda]: { contents: AURORA_DSQL, leftOut: OF_LAMBDA },
+  [BUNDLED.auroraDsqlOnLambda]: { contents: AURORA_DSQL, leftOut: [...OF_LAMBDA, ...OF_OTHERS] },
   [BUNDLED.azureAuth]: {
     contents: `export { entraTokenProvider } from '@azure/postgresql-auth'
       export { ManagedIdentityCredential } from '@azure/identity'
@@ -69,5 +77,6 @@ const APPLICATIONS: Readonly<Record<string, Application>> = {
     contents: `export { entra } from 'pg-iam'
       export { createPool } from 'pg-iam/pg'
       export { ManagedIdentityCredential } from '@azure/identity'`,
+    leftOut: [...OF_LAMBDA, 'google-auth-library'],
   },
 }

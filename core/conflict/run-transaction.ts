@@ -123,7 +123,8 @@ function failureOf({ error, failure, commit, loss }: Ending): unknown {
  * no answer, whatever its SQLSTATE: 25P03 may have been sent before COMMIT was read.
  */
 function isAnswer(error: unknown, loss: Error | undefined): boolean {
-  if (isOccConflict(error) || isPgIamError(error)) return true
+  if (isPgIamError(error)) return error.code !== 'ERR_PROTOCOL'
+  if (isOccConflict(error)) return true
   const state = sqlStateOf(error)
   if (state === undefined || LOSS_STATES.test(state) || isFatal(error)) return false
   return state !== (loss as { code?: unknown } | undefined)?.code

@@ -1,6 +1,7 @@
 /** The connection of one transaction: whether COMMIT was written to it, and why it was lost. */
 import { EventEmitter } from 'node:events'
 import { isNativeError } from 'node:util/types'
+import { isPgIamError } from '../errors.js'
 import { lossOf } from '../connection/stream-factory.js'
 import { sqlStateOf, wrappedErrors } from './is-occ-conflict.js'
 
@@ -153,7 +154,9 @@ export function isLoss(error: unknown, loss: Error | undefined): boolean {
   if (saysGone(innermostOf(error)) || isFatal(error)) return true
   const state = sqlStateOf(error)
   if (state !== undefined) return LOSS_STATES.test(state) || state === codeOf(loss)
-  return wrappedErrors(error).some((each) => NETWORK_CODES.test(String(codeOf(each))))
+  return wrappedErrors(error).some(
+    (each) => NETWORK_CODES.test(String(codeOf(each))) || isPgIamError(each, 'ERR_PROTOCOL'),
+  )
 }
 
 /** Tells whether the server ended the session by this error, whatever its SQLSTATE is, such as 25P03. */

@@ -15,16 +15,21 @@ export interface ConnectPacer {
    * when `signal` fires before.
    */
   admit(signal: AbortSignal): Promise<(outcome: ConnectOutcome) => void>
-  /** Takes note that a connection, opened at this time, has answered a request. */
-  served(openedAt: number): void
-  /**
-   * Takes note that the server ended a connection, opened at this time, before it had answered a request. Clients whose pool opens
-   * connections until one works (Knex 3.3) would else log in, with a token each, as fast as the server can end them.
-   */
-  dropped(openedAt: number): void
+  /** Takes note that a connection has opened now. Returns what is to be told of it. */
+  opened(): OpenedConnection
 }
 
-/** Clock, waiting and chance, as parameters for tests and simulations. */
+export interface OpenedConnection {
+  /** Is to be called when the server has answered a request. */
+  served(): void
+  /**
+   * Is to be called when the server ended the connection before it had answered a request. Clients whose pool opens connections until
+   * one works (Knex 3.3) would else log in, with a token each, as fast as the server can end them.
+   */
+  dropped(): void
+}
+
+/** Clock in milliseconds, waiting and chance, as parameters for tests and simulations. */
 export interface PacerSurroundings {
   now: () => number
   pause: (ms: number, signal: AbortSignal | undefined) => Promise<void>
@@ -54,7 +59,8 @@ export function createConnectPacer(
   connectRate?: number,
   surroundings: Partial<PacerSurroundings> = {},
 ): ConnectPacer {
-  const { now = Date.now, pause: wait = pause, random = Math.random } = surroundings
+  // Not the date, which may be set back while connections wait.
+  const { now = () => performance.now(), pause: wait = pause, random = Math.random } = surroundings
   const turns = createTurns()
   const rate = createRate(connectRate)
   let failures = 0
@@ -118,17 +124,22 @@ export function createConnectPacer(
         endTurn()
       }
     },
-    served(openedAt) {
-      if (openedAt < lastDropAt) return
-      drops = 0
-      notBeforeDrop = 0
-    },
-    dropped(openedAt) {
-      // Those that are ended together are one event.
-      if (openedAt < lastDropAt) return
-      drops++
-      lastDropAt = now()
-      notBeforeDrop = lastDropAt + fullJitter(drops, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, random)
+    opened() {
+      const openedAt = now()
+      return {
+        served() {
+          if (openedAt < lastDropAt) return
+          drops = 0
+          notBeforeDrop = 0
+        },
+        dropped() {
+          // Those that are ended together are one event.
+          if (openedAt < lastDropAt) return
+          drops++
+          lastDropAt = now()
+          notBeforeDrop = lastDropAt + fullJitter(drops, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, random)
+        },
+      }
     },
   }
 }

@@ -18,6 +18,7 @@ import {
   type BootstrapQuery,
   type FatalError,
 } from './backend-tracker.js'
+import type { OpenedConnection } from './connect-pacer.js'
 import { recordConnection, type ConnectionRecord } from './connection-record.js'
 import { DriverSocket, writeThrough, type WriteCallback } from './driver-socket.js'
 import { createFirstPacket } from './first-packet.js'
@@ -55,6 +56,7 @@ export class LoginStream extends DriverSocket {
   #socket: TLSSocket | undefined
   #openedAt = Infinity
   #record: ConnectionRecord | undefined
+  #pace: OpenedConnection | undefined
   /** Whether the driver has ended the connection. */
   #isLeaving = false
   /** Whether the server has, or the network. */
@@ -167,6 +169,7 @@ export class LoginStream extends DriverSocket {
     if (!isForCancel && connection.refusedWith === undefined) {
       this.#openedAt = Date.now()
       this.#record = recordConnection(login, connection.host, startedAt)
+      this.#pace = internalsOf(login)?.pacer.opened()
     }
     this.#attach(connection)
   }
@@ -206,7 +209,7 @@ export class LoginStream extends DriverSocket {
   /** A server that answers is one to go on connecting to. */
   #serve(): void {
     this.#hasServed = true
-    internalsOf(this.#login)?.pacer.served(this.#openedAt)
+    this.#pace?.served()
   }
 
   /**
@@ -222,9 +225,7 @@ export class LoginStream extends DriverSocket {
     this.#lossCause = error
     this.#record?.closing()
     this.stopDirect()
-    const hasOpened = this.#record !== undefined
-    if (hasOpened && !this.#hasServed && !this.#isLeaving)
-      internalsOf(this.#login)?.pacer.dropped(this.#openedAt)
+    if (!this.#hasServed && !this.#isLeaving) this.#pace?.dropped()
     if (this.#tracker.hasYetToAct) setImmediate(() => setImmediate(() => this.#end(error)))
     else this.#end(error)
   }

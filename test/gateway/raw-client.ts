@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
-import { sslRequestPacket, startupPacket } from '../../core/wire/startup-packet.js'
+import { sslRequestPacket } from '../../core/wire/startup-packet.js'
 import type { Gateway } from '../../gateway/index.js'
 import { frontend, text } from './wire/frontend-messages.js'
 
@@ -97,8 +97,13 @@ export function rawClient(socket: Socket): RawClient {
   }
 }
 
-export function startup(parameters: Record<string, string>, version?: number): Buffer {
-  return startupPacket(new Map(Object.entries(parameters)), version)
+/** By hand, because a client's own code refuses some of what is tried here. */
+export function startup(parameters: Record<string, string>, version = 0x0003_0000): Buffer {
+  const body = Buffer.from(`${Object.entries(parameters).flat().join('\0')}\0\0`)
+  const header = Buffer.alloc(8)
+  header.writeInt32BE(body.length + 8, 0)
+  header.writeInt32BE(version, 4)
+  return Buffer.concat([header, body])
 }
 
 export function password(value: string): Buffer {

@@ -1,4 +1,5 @@
 /** Opens Drizzle on Postgres.js for the hostile servers. */
+import { text } from 'node:stream/consumers'
 import { sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type { Sql } from 'postgres'
@@ -38,7 +39,7 @@ function openDatabase(
   return {
     ...statementsOn(db),
     transaction,
-    copy: async () => (await db.execute(sql.raw(COPY_TEXT))).length,
+    copy: async () => text(await db.$client.unsafe(COPY_TEXT).readable()),
     close: () => db.$client.end({ timeout: 1 }),
   }
 }
