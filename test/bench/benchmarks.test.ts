@@ -58,7 +58,8 @@ describe.each(Object.entries(BENCHMARKS))('npm run bench:%s', (name, expected) =
     expect(result).toMatchObject({ exitCode: 0 })
     run = JSON.parse(await readFile(json, 'utf8')) as BenchRun
     sections = run.benchmarks[0]!.sections
-  })
+    // A run takes half a minute on a machine that does nothing else.
+  }, 600_000)
   const chartFolder = (): string => join(folder, `${name}-charts`)
   const comparisons = (): ComparisonSection[] =>
     sections.filter((section) => section.kind === 'comparison')
