@@ -17,12 +17,13 @@ import {
   markWithLogin,
 } from '../core/connection/stream-factory.js'
 import { drawLifetimeSecs } from '../core/connection/lifetime.js'
+import type { LoginStream } from '../core/connection/login-stream.js'
 import { internalsOf, type Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { givenParameters } from '../core/options/startup-parameters.js'
+import { announceClosing } from './postgres-js/closing-stream.js'
 import {
   RETRY,
-  announceClosing,
   bareBegin,
   connectionOf,
   markSafe,
@@ -33,6 +34,8 @@ import {
   type Begin,
   type Work,
 } from './postgres-js/safe-begin.js'
+import type { BackendState } from './postgres-js/guard-sql.js'
+import { safeReserve } from './postgres-js/safe-reserve.js'
 
 /** What `postgres()` takes, and what of its transactions is retried. */
 export type PostgresJsOptions<T extends Record<string, PostgresType> = {}> = Options<T> & {
@@ -53,6 +56,9 @@ export type PostgresJsOptions<T extends Record<string, PostgresType> = {}> = Opt
  *
  * With `retryBegin` it runs a transaction again that met a conflict, and rejects as `sqlTransaction` does.
  *
+ * Its `reserve` outlives that, too, and the age of a connection: one that is past it when it is released is replaced. After `release()`
+ * statements reject with `ERR_CLOSED`; a transaction that was left open is rolled back.
+ *
  * @param login a login, or a URL for {@link loginFromUrl}
  * @param options whatever `postgres()` takes, but for the address, the user, the password and TLS, which are the login's; and
  * `retryBegin`
@@ -68,8 +74,9 @@ export function createSql<T extends Record<string, PostgresType> = {}>(
   const sql = postgres(postgresOptions(login, options))
   const own = sql as unknown as Sql
   const begin = safeBegin(own)
+  const reserve = safeReserve(own, (state) => repeatReady(own, state))
   const retry = retryOf(own)
-  Object.assign(sql, retry === undefined ? { begin } : retrying(own, begin, retry))
+  Object.assign(sql, { reserve }, retry === undefined ? { begin } : retrying(own, begin, retry))
   return sql as never
 }
 
@@ -101,7 +108,13 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
   checkDriverOptions(login, connection, CONNECTION_OWNED, 'connection.')
   const given = givenParameters(connection, undefined, 'connection.')
   const open = createStreamFactory(login, { tls, given, lossError, bootstrapQuery })
-  const socket = markWithLogin(() => announceClosing(open()), login)
+  const streams = new Set<LoginStream>()
+  const socket = markWithLogin(() => {
+    const stream = announceClosing(open())
+    streams.add(stream)
+    return stream.once('close', () => streams.delete(stream))
+  }, login)
+  Object.defineProperty(socket, STREAMS, { value: streams })
   if (retry !== undefined) Object.defineProperty(socket, RETRY, { value: retry })
   return {
     max_lifetime: maxLifetime(login),
@@ -126,6 +139,22 @@ function maxLifetime(login: Login): number | null {
   if (login.maxLifetimeSecs === undefined) return null
   return (() => drawLifetimeSecs(login)) as unknown as number
 }
+
+/**
+ * Gives Postgres.js the ReadyForQuery of an idle connection once more. It does not say which stream is whose; both have the key of the
+ * backend.
+ */
+function repeatReady(sql: Sql, { pid, secret }: BackendState): boolean {
+  const { [STREAMS]: streams } = socketOf(sql) as { [STREAMS]: ReadonlySet<LoginStream> }
+  const found = [...streams].filter(
+    ({ backendKey }) => backendKey?.processId === pid && backendKey.secretKey === secret,
+  )
+  // Behind a proxy several sessions may have the same key.
+  return found.length === 1 && found[0]!.repeatReady()
+}
+
+/** The open streams of an instance. */
+const STREAMS: unique symbol = Symbol.for('pg-iam.open-streams') as never
 
 /** How a transaction begins, and how it is retried. */
 export interface SqlTransactionOptions extends RetryOptions {

@@ -8,12 +8,19 @@
  *
  * See https://github.com/porsager/postgres/issues/1066 and https://github.com/porsager/postgres/pull/1155
  */
-import { readFile } from 'node:fs'
 import type { Sql, TransactionSql } from 'postgres'
 import type { RetryOptions } from '../../core/conflict/retry-options.js'
 import { commits, type TransactionConnection } from '../../core/conflict/transaction-connection.js'
 import { transactionOver } from '../../core/conflict/transaction-lease.js'
 import { isPgIamError } from '../../core/errors.js'
+import { closeError, closing } from './closing-stream.js'
+import {
+  guardSql,
+  type Connection,
+  type ConnectionUse,
+  type Handler,
+  type Query,
+} from './guard-sql.js'
 
 export type Begin = Sql['begin']
 export type Work = (sql: TransactionSql) => unknown
@@ -30,7 +37,7 @@ export function safeBegin(sql: Sql): Begin {
     const transaction = new Transaction()
     const guarded = (inner: TransactionSql): Promise<unknown> => {
       transaction.watchClose()
-      return transaction.run(() => work(guardSql(inner, transaction)), true)
+      return transaction.run(() => work(guardTransaction(inner, transaction)), true)
     }
     try {
       return await beginOn(sql, transaction, () =>
@@ -103,26 +110,8 @@ function beginOn<T>(sql: Sql, transaction: Transaction, begin: () => T): T {
   }
 }
 
-/** What Postgres.js (3.4) has of a physical connection, in place of a class of its own. */
-interface Connection {
-  execute(query: Query): unknown
-  /** Is called, within the `close` event of its socket, with an error that only says that it is closed. */
-  onclose?: ((error: unknown) => void) | null
-}
-
-/** What is used of Postgres.js's queries, besides that they are promises. */
-interface Query extends Promise<unknown> {
-  strings: readonly string[]
-  handler: Handler
-  reject(error: unknown): void
-  resolve(value: unknown): void
-}
-
-/** Sends a query. Everything that sends one ends here: waiting for it, `execute`, `forEach`, `cursor`, `readable` and the like. */
-type Handler = ((query: Query) => unknown) & { debug?: unknown }
-
 /** Whether a transaction is alive, and how its function runs meanwhile. */
-class Transaction implements TransactionConnection {
+class Transaction implements TransactionConnection, ConnectionUse {
   readonly #sent = new WeakSet<Query>()
   #connection: Connection | undefined
   #restore: () => void = () => {}
@@ -183,8 +172,7 @@ class Transaction implements TransactionConnection {
     })
   }
 
-  /** Is to be called for each statement of the caller, before it is sent. */
-  sends(query: Query): void {
+  send(query: Query, handler: Handler): unknown {
     this.#sent.add(query)
     const { reject } = query
     // The caller's function hears of a loss only then, and goes on.
@@ -193,6 +181,7 @@ class Transaction implements TransactionConnection {
       reject(error)
     }
     if (commits(query.strings.join(''))) this.#committing(query)
+    return handler(query)
   }
 
   /**
@@ -253,128 +242,30 @@ class Transaction implements TransactionConnection {
   }
 }
 
-/** What the server said where it did; else what Postgres.js says, whose code is known to its users, with what happened as its cause. */
-function closeError(error: unknown, loss: Error | undefined): unknown {
-  if (loss?.name === 'PostgresError' || isPgIamError(loss)) return loss
-  if (loss !== undefined && typeof error === 'object' && error !== null)
-    Object.defineProperty(error, 'cause', { value: loss, configurable: true, writable: true })
-  return error
-}
-
 /** What Postgres.js makes of what a function returns: an array, of queries, for their results. What else it returns is not looked into. */
 export async function returned(work: () => unknown): Promise<unknown> {
   const given = work()
   return Array.isArray(given) ? Promise.all(given) : given
 }
 
-/** A stream of ours, by what the two copies of the package have in common. */
-export interface ClosingStream {
-  readonly loss?: Error | undefined
-  readonly errored?: Error | null
-  readonly hasUnsent?: boolean
-}
-
-/**
- * Has a stream known as the one that is closing, for those who hear of its `close` event. To be called before anybody else listens:
- * Postgres.js tells a transaction that its connection is closed within that event, and neither which one that is nor why.
- */
-export function announceClosing<T extends ClosingStream & NodeJS.EventEmitter>(stream: T): T {
-  stream.once('close', () => {
-    closing().stream = stream
-    process.nextTick(() => {
-      delete closing().stream
-    })
-  })
-  return stream
-}
-
-const CLOSING: unique symbol = Symbol.for('pg-iam.closing') as never
-
-/** One for the ESM and the CommonJS copy of the package. */
-function closing(): { stream?: ClosingStream } {
-  const holder = globalThis as { [CLOSING]?: { stream?: ClosingStream } }
-  return (holder[CLOSING] ??= {})
-}
-
-/** The `sql` of a transaction, which refuses statements once the transaction is over. Queries are Postgres.js's own. */
-function guardSql(inner: TransactionSql, transaction: Transaction): TransactionSql {
-  const guard =
-    (call: (...args: never[]) => unknown) =>
-    (...args: never[]): unknown =>
-      guardQuery(call(...args), transaction)
-  const replaced = new Set<string | symbol>()
-  const own: Record<string | symbol, unknown> = {
-    [TRANSACTION]: transaction,
-    unsafe: guard(inner.unsafe as never),
-    file: (...args: [string]): unknown => guardFile(inner, args, transaction),
-    savepoint: (...args: [string | Work, Work?]): unknown => {
-      if (transaction.isClosed) return Promise.reject(transaction.tooLate as Error)
-      // Guarded as the whole is: Postgres.js would write the ROLLBACK TO of a savepoint to the dead connection, too.
-      const nested =
-        (work: Work) =>
-        (sql: TransactionSql): unknown =>
-          transaction.run(() => work(guardSql(sql, transaction)), false)
-      const [name, work] = args as [unknown, unknown]
-      // Postgres.js takes a statement in place of the function, too.
-      if (Array.isArray((name as { raw?: unknown } | undefined)?.raw))
-        return inner.savepoint(nested((sql) => sql(...(args as never as [never]))) as never)
-      return args.length === 1
-        ? inner.savepoint(nested(name as Work) as never)
-        : inner.savepoint(name as string, nested(work as Work) as never)
-    },
+/** The `sql` of a transaction, which refuses statements once the transaction is over. */
+function guardTransaction(inner: TransactionSql, transaction: Transaction): TransactionSql {
+  const savepoint = (...args: [string | Work, Work?]): unknown => {
+    if (transaction.isClosed) return Promise.reject(transaction.tooLate as Error)
+    // Guarded as the whole is: Postgres.js would write the ROLLBACK TO of a savepoint to the dead connection, too.
+    const nested =
+      (work: Work) =>
+      (sql: TransactionSql): unknown =>
+        transaction.run(() => work(guardTransaction(sql, transaction)), false)
+    const [name, work] = args as [unknown, unknown]
+    // Postgres.js takes a statement in place of the function, too.
+    if (Array.isArray((name as { raw?: unknown } | undefined)?.raw))
+      return inner.savepoint(nested((sql) => sql(...(args as never as [never]))) as never)
+    return args.length === 1
+      ? inner.savepoint(nested(name as Work) as never)
+      : inner.savepoint(name as string, nested(work as Work) as never)
   }
-  return new Proxy(inner, {
-    apply: (target, _self, args) => guard(target as never)(...(args as never[])),
-    get: (target, name, receiver) => {
-      const isOwn = Object.hasOwn(own, name) && !replaced.has(name)
-      return isOwn ? own[name] : (Reflect.get(target, name, receiver) as unknown)
-    },
-    // What the caller puts in the place of something stays there.
-    set: (target, name, value) => {
-      replaced.add(name)
-      return Reflect.set(target, name, value)
-    },
-  })
-}
-
-/** A query is sent when somebody waits for it, so that is when the transaction must be alive. */
-function guardQuery(query: unknown, transaction: Transaction, send?: Handler): unknown {
-  if (!isQuery(query)) return query
-  const { handler } = query
-  const guarded: Handler = (sent) => {
-    if (transaction.isClosed) return refuse(sent, transaction)
-    transaction.sends(sent)
-    return (send ?? handler)(sent)
-  }
-  // Where it is set, Postgres.js keeps where a query was made for its error.
-  guarded.debug = handler.debug
-  query.handler = guarded
-  return query
-}
-
-/** Postgres.js (3.4) reads the file when the query is sent, and asks nobody before it goes on: the transaction may be over by then. */
-function guardFile(inner: TransactionSql, args: [string], transaction: Transaction): unknown {
-  const send = (inner.unsafe('') as unknown as Query).handler
-  return guardQuery(inner.file(...args), transaction, (query) =>
-    readFile(args[0], 'utf8', (error, text) => {
-      if (error !== null) query.reject(error)
-      else if (transaction.isClosed) refuse(query, transaction)
-      else {
-        query.strings = [text]
-        send(query)
-      }
-    }),
-  )
-}
-
-/** Only who waits for the query hears of it. */
-function refuse(query: Query, transaction: Transaction): void {
-  query.catch(() => {})
-  query.reject(transaction.tooLate)
-}
-
-function isQuery(value: unknown): value is Query {
-  return value instanceof Promise && 'handler' in value
+  return guardSql(inner, transaction, { [TRANSACTION]: transaction, savepoint })
 }
 
 /**

@@ -44,6 +44,13 @@ export interface FatalError {
   readonly hint?: string
 }
 
+/** What the server gives in BackendKeyData: it names the session in a cancel request. */
+export interface BackendKey {
+  readonly processId: number
+  /** The first four bytes, which are all of it in protocol 3.0, as an unsigned number. */
+  readonly secretKey: number
+}
+
 export interface BackendTrackerOptions {
   /** Whether the error that ends the session is kept from the driver. */
   hidesFatalError: boolean
@@ -97,6 +104,8 @@ export class BackendTracker {
   violation: PgIamError | undefined
   /** Whether the server has answered a request since the login. */
   hasAnswered = false
+  /** `undefined` where the server gives none. */
+  backendKey: BackendKey | undefined
 
   /** Whether a required bootstrap query has failed, so that the connection is to be ended. */
   hasFailedBootstrap = false
@@ -109,6 +118,11 @@ export class BackendTracker {
   /** Whether the driver has sent Terminate. */
   get isTerminated(): boolean {
     return this.#requests.isTerminated
+  }
+
+  /** Whether the last answer of the server ended outside of a transaction. */
+  get isOutsideTransaction(): boolean {
+    return this.#status === IDLE
   }
 
   /**
@@ -275,6 +289,7 @@ export class BackendTracker {
     if (type === ERROR_RESPONSE) this.hasFailedBootstrap = this.#isRequired
     if (BEGINS_COPY.has(type)) this.#isCopying = true
     else if (type === COMMAND_COMPLETE || type === ERROR_RESPONSE) this.#isCopying = false
+    if (type === BACKEND_KEY_DATA) this.backendKey = readBackendKey(bytes, offset + HEADER_BYTES)
     if (type !== READY_FOR_QUERY) return
     this.#status = bytes[offset + HEADER_BYTES]!
     if (this.#isLoggedIn) this.hasAnswered = true
@@ -320,6 +335,10 @@ export function protocolError(what: string, cause?: unknown): PgIamError {
 /** The error for an application, with the SQLSTATE as its `code`, as errors of drivers have it. */
 export function fatalErrorOf({ message, ...fields }: FatalError): Error {
   return Object.assign(new Error(message), fields)
+}
+
+function readBackendKey(bytes: Buffer, offset: number): BackendKey {
+  return { processId: bytes.readUInt32BE(offset), secretKey: bytes.readUInt32BE(offset + 4) }
 }
 
 /** Reads an error. Returns `undefined` for one after which the session goes on. */
@@ -521,6 +540,6 @@ const BOOTSTRAP_REQUESTS = 3
 /** A type takes about 40 bytes of the reply, so this is some 400,000 types. */
 const MAX_BOOTSTRAP_BYTES = 16 << 20
 
-const READY_IDLE = readyForQuery(IDLE)
+export const READY_IDLE: Buffer = readyForQuery(IDLE)
 const READY_FAILED = readyForQuery(IN_FAILED_TRANSACTION)
 const NOTHING = Buffer.alloc(0)

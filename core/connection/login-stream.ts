@@ -14,7 +14,9 @@ import { internalsOf, type Login } from '../login.js'
 import type { VerifiedTls } from '../tls/verified-tls.js'
 import {
   BackendTracker,
+  READY_IDLE,
   fatalErrorOf,
+  type BackendKey,
   type BootstrapQuery,
   type FatalError,
 } from './backend-tracker.js'
@@ -83,6 +85,23 @@ export class LoginStream extends DriverSocket {
   /** Whether the connection has reached the age at which a pool should not hand it out any more. */
   get isPastLifetime(): boolean {
     return Date.now() - this.#openedAt >= this.#lifetimeMs
+  }
+
+  /** The BackendKeyData of its session; `undefined` before the login is over, and where the server gives none. */
+  get backendKey(): BackendKey | undefined {
+    return this.#tracker.backendKey
+  }
+
+  /**
+   * Gives the driver the ReadyForQuery of an idle session once more, for one that decides then what becomes of its connection. To be
+   * called when nothing is in flight, and not while the driver reads.
+   *
+   * @returns `false`, with nothing done, where the session is within a transaction
+   */
+  repeatReady(): boolean {
+    if (!this.#tracker.isOutsideTransaction || this.#isLost || this.destroyed) return false
+    this.deliver(READY_IDLE)
+    return true
   }
 
   /** Why the connection was lost, or `undefined` where it was not. */

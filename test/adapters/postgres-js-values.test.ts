@@ -8,6 +8,7 @@ import postgres, { type Sql, type TransactionSql } from 'postgres'
 import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle-postgres-js.js'
 import { createSql, postgresOptions, sqlTransaction } from '../../adapters/postgres-js.js'
 import { isPgIamError } from '../../core/index.js'
+import { endOf } from '../resilience/until.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 
@@ -172,6 +173,18 @@ describe('a transaction of Postgres.js', () => {
       expect(String(row?.data)).toBe('large')
       await object.close()
     }
+  })
+
+  it('outlives a file that cannot be read, and a query that is cancelled before it is sent', async () => {
+    const done = ours.begin(async (sql) => {
+      expect(await rejectionOf(sql.file('/nowhere/at-all.sql'))).toMatchObject({ code: 'ENOENT' })
+      const cancelled = sql`SELECT 1`
+      cancelled.cancel()
+      expect(await rejectionOf(cancelled)).toMatchObject({ code: '57014' })
+      return sql`SELECT 2 AS two`
+    })
+    // What fails in a transaction of Postgres.js fails the transaction, only where the function does.
+    expect(await endOf(done)).toEqual([{ two: 2 }])
   })
 
   it('refuses what is sent when it is over, by whatever means', async () => {

@@ -32,7 +32,7 @@ export const client: ResilientClient = {
       },
       own: 'protected',
       retiresIdle: true,
-      takesAgedBack: false,
+      takesAgedBack: true,
       reopensEarly: true,
     },
   ],

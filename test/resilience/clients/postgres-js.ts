@@ -17,7 +17,7 @@ export const client: ResilientClient = {
       open: (login, { poolSize }) => openSql(createSql(login, sqlOptions(poolSize))),
       own: 'protected',
       retiresIdle: true,
-      takesAgedBack: false,
+      takesAgedBack: true,
       reopensEarly: true,
     },
     {

@@ -86,7 +86,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     expect(await held.run('SELECT id FROM pg_temp.kept')).toEqual([{ id: 1 }])
     expect(await held.run('FETCH ALL FROM counted')).toEqual([{ n: 1 }, { n: 2 }])
     await held.release()
-    // Postgres.js (3.4) ends it behind the next answer, and fails queries until it is closed.
+    // Postgres.js (3.4) by itself ends it behind the next answer, and fails queries until it is closed.
     if (!entry.takesAgedBack) {
       await client.run('SELECT 1')
       await until('the old connection to be gone', () => login.stats().connectionsOpen === 0)
