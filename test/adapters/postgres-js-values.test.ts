@@ -183,7 +183,6 @@ describe('a transaction of Postgres.js', () => {
       expect(await rejectionOf(cancelled)).toMatchObject({ code: '57014' })
       return sql`SELECT 2 AS two`
     })
-    // What fails in a transaction of Postgres.js fails the transaction, only where the function does.
     expect(await endOf(done)).toEqual([{ two: 2 }])
   })
 
