@@ -36,7 +36,7 @@ function describePlay(
 
     beforeAll(async () => {
       result = await runKills({ client: client.name, entry, api, postgres: postgres() })
-    })
+    }, 300_000)
 
     it('lets the process live, and end by itself', () => {
       expect(result).toMatchObject({ end: 0, output: expect.not.stringContaining('Error:') })

@@ -63,7 +63,7 @@ export function describePace({ connect, rig }: SectionContext): void {
   })
 
   it('gives a login up that takes too long, and leaves no connection', async () => {
-    const { client } = connect({ connectTimeoutMs: 300 })
+    const { client } = connect({ connectTimeoutMs: 2_000 })
     const release = rig().gateway.faults.stallLogins({ times: 10 })
     const error = await rejectionOf(client.run('SELECT 1'))
     expect(errorChain(error).some((link) => isPgIamError(link, 'ERR_CONNECT_TIMEOUT'))).toBe(true)
