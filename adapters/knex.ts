@@ -138,11 +138,15 @@ function validator(given: Validate | undefined): Validate {
 
 /** Has a client of Knex hand out no connection that is past its age: its pool asks it about each. */
 function refuseAged(client: unknown): void {
-  if (!isKnexClient(client)) return
+  // Knex (3.3) calls the connection function for each of the connections that it opens first.
+  if (!isKnexClient(client) || refusing.has(client)) return
+  refusing.add(client)
   const validate = client.validateConnection.bind(client)
   client.validateConnection = async (connection) =>
     !isPastLifetime(connection) && (await validate(connection))
 }
+
+const refusing = new WeakSet<object>()
 
 /** It is none where the application calls the function itself. */
 function isKnexClient(value: unknown): value is Pick<Knex.Client, 'validateConnection'> {

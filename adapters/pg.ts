@@ -76,7 +76,8 @@ export interface PgLoginSettings {
   ssl: false
   sslnegotiation: 'postgres'
   stream: () => Duplex
-  maxLifetimeSeconds: number
+  /** Missing where the provider ends no session because of its age. */
+  maxLifetimeSeconds?: number
   onConnect: (client: ClientBase) => void
 }
 

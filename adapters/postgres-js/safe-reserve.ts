@@ -50,7 +50,9 @@ export function safeReserve(sql: Sql, repeatReady: RepeatReady): Sql['reserve'] 
         await query
         if (reservation !== undefined) return reservation.sql
       } catch (error) {
-        // The connection that it waited on may have died of the queries before it. Nothing was done yet.
+        // A late cancel request, meant for the query before, fails the empty one: the connection lives, and goes back.
+        reservation?.release()
+        // Or the connection that it waited on has died with the queries before it. Nothing was done yet.
         if (isRepeated || reservation === undefined) throw error
         isRepeated = true
       }

@@ -106,10 +106,12 @@ function withLogin(
   tls: VerifiedTls,
   given: readonly string[],
 ): PoolConfig {
-  const { password: _mark, ...rest } = config
+  const { password: _mark, maxLifetimeSeconds, ...rest } = config
+  // A number is the caller's own; what is drawn, from the login of the writer, is an object.
+  const isGiven = typeof maxLifetimeSeconds === 'number'
   return {
     ...rest,
-    ...drawnLifetime(login),
+    ...(isGiven ? { maxLifetimeSeconds } : drawnLifetime(login)),
     stream: createStreamFactory(login, { tls, given }),
   }
 }

@@ -113,7 +113,10 @@ function failureOf({ error, failure, commit, loss }: Ending): unknown {
   const isUnknown =
     commit === 'written' && failure === undefined
       ? !isAnswer(first, loss)
-      : commit !== 'none' && !isOccConflict(first) && isLoss(first, loss)
+      : // An answered COMMIT leaves nothing unknown, unless the connection is lost behind it.
+        (commit === 'written' || (commit === 'answered' && loss !== undefined)) &&
+        !isOccConflict(first) &&
+        isLoss(first, loss)
   if (isUnknown) return outcomeUnknown(explainedBy(loss, first))
   return explainedBy(loss, first)
 }

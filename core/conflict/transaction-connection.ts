@@ -115,13 +115,14 @@ function replace(target: object, name: string, see: (message: never) => void): v
 
 /** Tells whether SQL text has a statement that ends a transaction by committing it, or by preparing it for that. */
 export function commits(text: unknown): boolean {
-  if (typeof text !== 'string' || !COMMITS.test(text)) return false
-  // The body of a function or of DO is a literal, and has an END of its own.
-  return COMMITS.test(text.replace(LITERALS_AND_COMMENTS, ' '))
+  if (typeof text !== 'string' || !MAY_COMMIT.test(text)) return false
+  // The body of a function or of DO is a literal, and has an END of its own; so has one that begins with BEGIN ATOMIC.
+  const statements = text.replace(LITERALS_AND_COMMENTS, ' ')
+  return COMMITS.test(statements) && !/\bbegin\s+atomic\b/i.test(statements)
 }
 
-const COMMITS =
-  /(?:^|;)(?:\s|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(?:commit|end|prepare\s+transaction)\b/i
+const MAY_COMMIT = /\b(?:commit|end|prepare)\b/i
+const COMMITS = /(?:^|;)\s*(?:commit|end|prepare\s+transaction)\b/i
 const LITERALS_AND_COMMENTS =
   /\$(\w*)\$[\s\S]*?\$\1\$|\be'(?:[^'\\]|''|\\[\s\S])*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\//gi
 /** A COMMIT of a failed transaction is answered by ROLLBACK. */

@@ -18,10 +18,9 @@ export function withLogin(
 ): Map<string, string> {
   const sent = new Map([...parameters.keys()].map((name) => [name.toLowerCase(), name]))
   const all = new Map(parameters)
-  for (const [name, value] of Object.entries({
-    application_name: OWN_NAME,
-    ...startupParameters,
-  })) {
+  // pg (8.23) sends its fallback as the name itself, and that is worth more than none.
+  const named = given.includes('fallback_application_name') ? {} : { application_name: OWN_NAME }
+  for (const [name, value] of Object.entries({ ...named, ...startupParameters })) {
     if (!given.includes(name)) all.set(sent.get(name) ?? name, value)
   }
   return all

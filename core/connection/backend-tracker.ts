@@ -147,6 +147,7 @@ export class BackendTracker {
   sent(bytes: Buffer): void {
     this.#requests.push(bytes)
     this.#hasBootstrapped = false
+    this.#isRequired = false
     if (this.#requestsSeen === BOOTSTRAP_REQUESTS) return
     this.#requestsSeen++
     const kind = this.#bootstrapQuery?.(bytes)

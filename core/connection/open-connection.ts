@@ -13,6 +13,7 @@ import { PADDING_PARAMETER } from './first-packet.js'
 import { dialDestination, type Destination, type Endpoint } from './log-in.js'
 import { tlsTwice } from './stream-errors.js'
 import { tryEndpoints, type OpenConnection } from './try-endpoints.js'
+import { withinTime } from './within-time.js'
 
 export type { OpenConnection } from './try-endpoints.js'
 
@@ -83,14 +84,18 @@ async function openConnection(request: ConnectionRequest): Promise<OpenConnectio
   })
 }
 
-/** Sends a cancel request, which needs TLS but no token. */
+/** Sends a cancel request, which needs TLS but no token. The server has as long to close the connection as to accept it. */
 async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
+  const { login, firstPacket, signal } = request
   const { all, resting } = endpointsOf(request)
   const left = new Set(resting())
   const [endpoint] = [...all.filter((one) => !left.has(one)), ...all] as [Endpoint]
-  const found = await unlessAborted(endpoint.find(), request.signal)
-  const socket = await dialDestination(endpoint, found, request.signal)
-  socket.write(request.firstPacket)
+  const timeoutMs = internalsOf(login)?.connectTimeoutMs ?? DEFAULT_TIMEOUT_MS
+  const what = `${login.provider}: could not connect to ${login.host}`
+  const socket = await withinTime({ what, timeoutMs, signal }, async (untilThen) =>
+    dialDestination(endpoint, await unlessAborted(endpoint.find(), untilThen), untilThen),
+  )
+  socket.setTimeout(timeoutMs, () => socket.destroy()).write(firstPacket)
   return { socket, received: Buffer.alloc(0), host: endpoint.host }
 }
 

@@ -67,7 +67,10 @@ function applyParameter(options: MutableUrlOptions, name: string, value: string)
   const lower = name.toLowerCase()
   // A name with a dot is one of the application's own: https://www.postgresql.org/docs/current/runtime-config-custom.html
   if (!RUN_TIME_PARAMETERS.includes(lower) && !/^[a-z_]\w*(?:\.[a-z_]\w*)+$/.test(lower))
-    throw unknownOption(name, [...Object.keys(PARAMETERS), ...RUN_TIME_PARAMETERS])
+    // A password with an unencoded "?" ends up here.
+    throw /^[a-z_]\w*$/i.test(name) && !/\d/.test(name)
+      ? unknownOption(name, [...Object.keys(PARAMETERS), ...RUN_TIME_PARAMETERS])
+      : malformed()
   toStartup(options, value, lower)
 }
 
@@ -308,12 +311,14 @@ function parse(url: unknown): ParsedUrl {
     }
   }
   // What came may hold a password in a place where it is not recognised as one, so it is not shown.
-  throw new PgIamError(
+  throw malformed()
+}
+
+function malformed(): PgIamError {
+  return new PgIamError(
     'ERR_OPTION_INVALID',
     '"url" must be a URL such as postgres://user@host:5432/database',
-    {
-      hint: 'Percent-encode special characters in it.',
-    },
+    { hint: 'Percent-encode special characters in it.' },
   )
 }
 

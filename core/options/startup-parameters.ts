@@ -64,7 +64,7 @@ export const utf8: Check<string> = (value, name) => {
 /** The parameters by which the `config` of pg, and of every ORM on it, names those of the startup packet. */
 export const PG_STARTUP_OPTIONS: Readonly<Record<string, string>> = {
   application_name: 'application_name',
-  fallback_application_name: 'application_name',
+  fallback_application_name: 'fallback_application_name',
   options: 'options',
   client_encoding: 'client_encoding',
   replication: 'replication',

@@ -3,7 +3,10 @@
 /** Type byte and length word. */
 export const HEADER_BYTES = 5
 
-/** The most that one message may have, except a row or data of COPY. PostgreSQL sends nothing near it. */
+/**
+ * The most that one message may have, except a row or data of COPY. What PostgreSQL sends is far smaller, but for an error or a notice
+ * that repeats a value of the application.
+ */
 export const MAX_MESSAGE_BYTES: number = 1 << 20
 
 /** The most that a server can send in one row or one piece of COPY data: PostgreSQL's MaxAllocSize, 1 GB. */

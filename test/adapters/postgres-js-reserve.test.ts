@@ -41,6 +41,28 @@ describe('a connection that sql.reserve() holds', () => {
   })
   afterAll(() => rm(folder, { recursive: true }))
 
+  it('is given back where the query that reserves it is cancelled', async () => {
+    const sql = open()
+    const admin = postgres(postgresOptions(login) as object)
+    opened.push(admin)
+    const [{ pid }] = (await sql`SELECT pg_backend_pid() AS pid`) as unknown as [{ pid: number }]
+    const cancelling = setInterval(
+      () => void admin`SELECT pg_cancel_backend(${pid})`.catch(() => {}),
+      2,
+    )
+    for (let time = 0; time < 50; time++) {
+      const reserved = await sql.reserve().catch(() => undefined)
+      reserved?.release()
+    }
+    clearInterval(cancelling)
+    await until('a query to succeed', () =>
+      sql.unsafe('SELECT 1').then(
+        () => true,
+        () => false,
+      ),
+    )
+  })
+
   const twenty = async (sql: Sql): Promise<void> => {
     for (let query = 1; query <= 20; query++)
       expect([...(await sql.unsafe(`SELECT ${query} AS n`))]).toEqual([{ n: query }])

@@ -94,6 +94,9 @@ describe('commits', () => {
     'select "; commit" from a',
     'prepare a as select 1',
     'select 1 -- ; commit',
+    'create function f() returns int language sql begin atomic select 1; end',
+    // Not by backtracking, which would take years.
+    `${'/* a */\n'.repeat(200)}select 'the end'`,
     undefined,
   ])('finds none in %s', (text) => {
     expect(commits(text)).toBe(false)

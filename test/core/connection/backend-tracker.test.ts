@@ -401,6 +401,7 @@ describe('a driver that gets the FATAL error', () => {
 })
 
 describe('a bootstrap query that is required', () => {
+  const SET = message('Q', cString('SET TIME ZONE'))
   const options: Partial<BackendTrackerOptions> = { bootstrapQuery: () => 'required' }
 
   it('ends the connection where it fails, behind its reply', () => {
@@ -410,7 +411,10 @@ describe('a bootstrap query that is required', () => {
   })
 
   it('ends nothing where it succeeds, or where a later query fails', () => {
-    const [good, later] = [tracker(options), tracker({}, [QUERY, QUERY])]
+    const third = {
+      bootstrapQuery: (request: Buffer) => (request === SET ? 'required' : undefined),
+    } as const
+    const [good, later] = [tracker(options), tracker(third, [QUERY, QUERY, SET, QUERY])]
     good.received(ROW)
     later.received(FAILED)
     expect([good.hasFailedBootstrap, later.hasFailedBootstrap]).toEqual([false, false])
