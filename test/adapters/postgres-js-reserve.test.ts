@@ -9,6 +9,9 @@ import postgres, { type ISql, type ReservedSql, type Sql } from 'postgres'
 import { createSql, postgresOptions, type PostgresJsOptions } from '../../adapters/postgres-js.js'
 import { isPgIamError, type AuroraDsqlOptions, type Login } from '../../core/index.js'
 import { endOf, until } from '../resilience/until.js'
+import { READY, errorResponse, textRow } from '../core/support/backend-messages.js'
+import { createByteReader } from '../core/support/byte-reader.js'
+import { acceptLogin, startStandIn, type StandIn } from '../core/support/postgres-stand-in.js'
 import { codesOf, rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 
@@ -40,28 +43,6 @@ describe('a connection that sql.reserve() holds', () => {
     opened = []
   })
   afterAll(() => rm(folder, { recursive: true }))
-
-  it('is given back where the query that reserves it is cancelled', async () => {
-    const sql = open()
-    const admin = postgres(postgresOptions(login) as object)
-    opened.push(admin)
-    const [{ pid }] = (await sql`SELECT pg_backend_pid() AS pid`) as unknown as [{ pid: number }]
-    const cancelling = setInterval(
-      () => void admin`SELECT pg_cancel_backend(${pid})`.catch(() => {}),
-      2,
-    )
-    for (let time = 0; time < 50; time++) {
-      const reserved = await sql.reserve().catch(() => undefined)
-      reserved?.release()
-    }
-    clearInterval(cancelling)
-    await until('a query to succeed', () =>
-      sql.unsafe('SELECT 1').then(
-        () => true,
-        () => false,
-      ),
-    )
-  })
 
   const twenty = async (sql: Sql): Promise<void> => {
     for (let query = 1; query <= 20; query++)
@@ -457,3 +438,24 @@ async function backendOf(sql: ISql): Promise<number> {
   const [row] = await sql<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`
   return row!.pid
 }
+
+describe('a sql.reserve() whose empty query fails', () => {
+  let standIn: StandIn | undefined
+  afterEach(() => standIn?.close())
+
+  it('gives the connection back', async () => {
+    const failure = errorResponse('57014', 'canceling statement due to user request', 'ERROR')
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await acceptLogin(socket, keys)
+      const reader = createByteReader(secured)
+      for (;;) {
+        const isEmpty = (await reader.message()).toString('utf8', 5) === '\0'
+        secured.write(isEmpty ? Buffer.concat([failure, READY]) : textRow('one'))
+      }
+    })
+    const sql = createSql(standIn.login(), { max: 1, fetch_types: false })
+    expect(codesOf(await rejectionOf(sql.reserve()))).toContain('57014')
+    expect([...(await sql.unsafe('select'))]).toEqual([{ a: 'one' }])
+    await sql.end({ timeout: 1 })
+  })
+})
