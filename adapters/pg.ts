@@ -11,7 +11,11 @@ import {
 import { checkDriverOptions, OWNED_OF_PG } from '../core/connection/driver-options.js'
 import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
 import { drawnLifetime } from './pg/drawn-lifetime.js'
-import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import {
+  RETRY_CHECKS,
+  splitRetryOptions,
+  type RetryOptions,
+} from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import {
   watchPgClient,
@@ -178,6 +182,7 @@ async function runOnPool<T>(
 }
 
 const BEGIN_CHECKS = {
+  ...RETRY_CHECKS,
   isolationLevel: oneOf('read uncommitted', 'read committed', 'repeatable read', 'serializable'),
   readOnly: boolean,
 } as const

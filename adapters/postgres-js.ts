@@ -1,6 +1,7 @@
 /** Logins for Postgres.js. */
 import postgres, { type Options, type PostgresType, type Sql, type TransactionSql } from 'postgres'
 import {
+  RETRY_CHECKS,
   retryOptions,
   splitRetryOptions,
   type RetryOptions,
@@ -124,7 +125,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { username: login.user }),
-    // Said aloud, because Postgres.js reads PGSSL and PGSSLNEGOTIATION where they are left out.
+    // Given, because Postgres.js reads PGSSL and PGSSLNEGOTIATION where they are left out.
     ssl: false,
     ...NEGOTIATION,
     // A public option that its types leave out. It is called per physical connection and must not reject: that would
@@ -193,7 +194,7 @@ export function sqlTransaction<Types extends Record<string, unknown> = {}>(
   options: SqlTransactionOptions = {},
 ): Promise<unknown> {
   const { retry, own } = splitRetryOptions(options)
-  const { begin = '' } = checkOptions(own, { begin: text })
+  const { begin = '' } = checkOptions(own, { ...RETRY_CHECKS, begin: text })
   const client = sql as unknown as Sql
   return runRetried(client, safeBegin(client), begin, fn as unknown as Work, {
     ...retryOf(client),
@@ -299,7 +300,7 @@ const LATER_SECS = 5
 /** An option of Postgres.js that its types leave out. */
 const NEGOTIATION: object = { sslnegotiation: 'postgres' }
 
-/** Postgres.js's own settings, or those of its environment, would cut short what the login allows, or set it anew. */
+/** Postgres.js's own settings, or those of its environment, would cut short what the login allows, or set it again. */
 function networkOptions(login: Login): object {
   const timeoutMs = internalsOf(login)?.connectTimeoutMs
   const { keepAlive } = login

@@ -1,7 +1,11 @@
 /** Logins for TypeORM. */
 import * as pg from 'pg'
 import type { DataSource, DataSourceOptions, EntityManager } from 'typeorm'
-import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
+import {
+  RETRY_CHECKS,
+  splitRetryOptions,
+  type RetryOptions,
+} from '../core/conflict/retry-options.js'
 import { runTransaction } from '../core/conflict/run-transaction.js'
 import {
   watchPgClient,
@@ -226,6 +230,7 @@ function loginOfDataSource({ options }: DataSource): Login | undefined {
 }
 
 const TRANSACTION_CHECKS = {
+  ...RETRY_CHECKS,
   isolationLevel: oneOf('READ UNCOMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'),
 } as const
 

@@ -5,8 +5,8 @@ import { text } from 'node:stream/consumers'
 import { Client, Pool, Query, type ClientBase, type PoolClient } from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import Cursor from 'pg-cursor'
-import { createClient, createPool, pgConfig } from '../../adapters/pg.js'
-import type { AwsCredentials } from '../../core/index.js'
+import { createClient, createPool, pgConfig, pgTransaction } from '../../adapters/pg.js'
+import { customLogin, type AwsCredentials } from '../../core/index.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { eventually } from '../support/adapter-contract/eventually.js'
@@ -205,5 +205,20 @@ describe('pgConfig', () => {
 
   it('holds no password and no token', () => {
     expect(pgConfig(server().login())).not.toHaveProperty('password')
+  })
+})
+
+describe('pgTransaction', () => {
+  it('names the option of the retry that a mistyped one is nearest to', async () => {
+    const options = { maxAttemps: 2 } as object
+    const pool = createPool(
+      customLogin({ host: 'db.example.com', user: 'app', getToken: async () => 'x' }),
+    )
+    await expect((async () => pgTransaction(pool, async () => 1, options))()).rejects.toMatchObject(
+      {
+        code: 'ERR_OPTION_INVALID',
+        hint: expect.stringContaining('maxAttempts'),
+      },
+    )
   })
 })
