@@ -80,7 +80,7 @@ export interface PgLoginSettings {
   ssl: false
   sslnegotiation: 'postgres'
   stream: () => Duplex
-  /** Missing where the provider ends no session because of its age. */
+  /** Missing where the login has no `maxLifetimeSecs`. */
   maxLifetimeSeconds?: number
   onConnect: (client: ClientBase) => void
 }

@@ -59,7 +59,7 @@ export interface CommonOptions {
   keepAlive?: boolean | number
   /**
    * Age in seconds up to which pools use a connection, from 1 to 604,800. Default: 3,300 for Aurora DSQL, which ends sessions at 60
-   * minutes; none for the others, which end no session because of its age.
+   * minutes; none for the others, of which no such limit is known.
    */
   maxLifetimeSecs?: number
   /** For how many seconds one token may serve further connections, from 0 to 3,600. Default: the provider's. */
