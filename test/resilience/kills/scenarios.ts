@@ -1,4 +1,5 @@
 /** Everything that can happen to a connection while somebody uses it. */
+import { createDeferred } from '../../support/deferred.js'
 import type { TransactionStatements } from '../clients/resilient-client.js'
 import { BLOCKED } from '../rig.js'
 import { until } from '../until.js'
@@ -149,14 +150,15 @@ export const TRANSACTION_SCENARIOS = {
   },
   'killed while a statement that nobody waits for is under way': async ({ rig, transaction }) => {
     const unlock = await rig.lock()
+    const { promise: blocked, resolve } = createDeferred<number>()
     const run = transaction(async (statements) => {
       await statements.insert(1)
       statements.run(BLOCKED).catch(() => {})
       // Some clients send a statement a moment later. COMMIT waits behind it.
-      await rig.blocked()
+      resolve(await rig.blocked())
     })
     run.catch(() => {})
-    await rig.kill(await rig.blocked())
+    await rig.kill(await blocked)
     await unlock()
     await run
   },
