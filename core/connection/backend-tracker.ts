@@ -128,14 +128,14 @@ export class BackendTracker {
   /**
    * Whether the driver is about to act on what it got, so that the end of the connection must wait. Drivers go on in promises, which
    * settle after the events of the stream: each one after its login and its bootstrap queries, for a query that waits for the
-   * connection; Postgres.js (3.4), which does not get the fatal error, also after a reply within a transaction, and at the beginning
-   * of a COPY, whose stream has no listeners before.
+   * connection, and after a reply within a transaction; Postgres.js (3.4) also at the beginning of a COPY, whose stream has no
+   * listeners before.
    */
   get hasYetToAct(): boolean {
     if (this.#requestsSeen === 0) return this.#isLoggedIn || this.#hidesFatalError
     if (this.#hasBootstrapped) return true
     const isInTransaction = this.#lastType === READY_FOR_QUERY && this.#status === IN_TRANSACTION
-    return this.#hidesFatalError && (isInTransaction || this.#isCopying)
+    return isInTransaction || (this.#hidesFatalError && this.#isCopying)
   }
 
   /** Whether the last message that the driver got was ReadyForQuery. */
