@@ -187,7 +187,7 @@ class Transaction implements TransactionConnection, ConnectionUse {
   /**
    * Runs the caller's function, and tells Postgres.js of its end only while the transaction lives: a promise that never settles
    * is what keeps it from writing to the dead connection. The end waits for one turn of the event loop, in which the closing of
-   * the connection, which the function may have failed of, has reached `begin`.
+   * the connection, which may be why the function failed, has reached `begin`.
    *
    * @param isWhole whether the transaction takes no more statements when the function has settled
    */

@@ -146,7 +146,7 @@ class Reservation implements ConnectionUse {
   }
 
   /**
-   * Nobody is told whether Postgres.js has marked the connection as ending. At the end of a transaction it looks itself, and ends the
+   * Postgres.js does not say whether it has marked the connection as ending. At the end of a transaction it looks itself, and ends the
    * connection or hands it out again. That is each ReadyForQuery outside of a transaction where `release` is not set.
    */
   #giveBack(): void {
