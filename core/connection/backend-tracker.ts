@@ -134,8 +134,10 @@ export class BackendTracker {
   get hasYetToAct(): boolean {
     if (this.#requestsSeen === 0) return this.#isLoggedIn || this.#hidesFatalError
     if (this.#hasBootstrapped) return true
-    const isInTransaction = this.#lastType === READY_FOR_QUERY && this.#status === IN_TRANSACTION
-    return isInTransaction || (this.#hidesFatalError && this.#isCopying)
+    const isInTransaction = this.isReady && this.#status === IN_TRANSACTION
+    return (
+      (isInTransaction && !this.#requests.hasAsked) || (this.#hidesFatalError && this.#isCopying)
+    )
   }
 
   /** Whether the last message that the driver got was ReadyForQuery. */
@@ -403,6 +405,11 @@ class FrontendReader {
   /** Set where the driver sends what is not the protocol: then nothing is known. */
   #isLost = false
   isTerminated = false
+
+  /** Whether the driver waits for a reply. */
+  get hasAsked(): boolean {
+    return this.#readyDue > 0 || this.#dueBeforeSync !== 0
+  }
 
   awaits(type: number): boolean {
     return ((this.#due | this.#dueBeforeSync) & REPLY_BITS[type]!) !== 0 || this.#isLost

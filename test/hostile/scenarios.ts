@@ -89,8 +89,14 @@ function errorOrNotice(type: string, fields: Readonly<Record<string, string>>): 
 }
 
 /** What may come of a FATAL error in the place of the rest of the reply. */
-function endsOfFatal({ asksForTypes }: ClientTraits, phase: Phase, after: number): string[] {
+function endsOfFatal(
+  { asksForTypes, leavesFailedStart }: ClientTraits,
+  phase: Phase,
+  after: number,
+): string[] {
   if (phase === 'idle') return ['resolved']
+  // TypeORM (1.1) keeps one connection for its first queries, and says "already released" where that is lost between two of them.
+  if (phase === 'first' && after === ALL && leavesFailedStart) return ['57P01', 'rejected']
   // Where nobody has asked yet, or nobody hears of what was asked, the query may run on another connection.
   const isBetween = after === ALL || (phase === 'first' && asksForTypes)
   return isBetween ? ['57P01', 'resolved'] : ['57P01']
