@@ -13,7 +13,9 @@ import { fileURLToPath } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const root = join(here, '../..')
-const Table = createRequire(import.meta.url)('cli-table3')
+const require = createRequire(import.meta.url)
+const Table = require('cli-table3')
+const semver = require('semver')
 
 /** By peer: what is run with it, and which other peers that depends on. */
 const SUITES = {
@@ -189,11 +191,12 @@ function summary(results, peer, set) {
 function report(set, peer) {
   const version = set.versions.get(peer)
   const found = known.get(keyOf(set, peer))
-  const isAllowed = isWithin(version, peerDependencies[peer])
-  const isLowest = set.name !== 'lower' || peerDependencies[peer].startsWith(`>=${version} `)
+  const range = peerDependencies[peer]
+  const isAllowed = semver.satisfies(version, range)
+  const isLowest = set.name !== 'lower' || semver.eq(version, semver.minVersion(range))
   const remarks = [
-    ...(set.isRequired && !isAllowed ? [`not in ${peerDependencies[peer]}`] : []),
-    ...(isLowest ? [] : [`not the lower end of ${peerDependencies[peer]}`]),
+    ...(set.isRequired && !isAllowed ? [`not in ${range}`] : []),
+    ...(isLowest ? [] : [`not the lower end of ${range}`]),
     ...(set.isRequired ? [] : ['reported only']),
     ...(found.set === set.name ? [] : [`as ${found.set}`]),
   ]
@@ -210,19 +213,6 @@ function report(set, peer) {
     time,
     remarks.join(', '),
   ])
-}
-
-/** Of a range as all of ours are: one version, or `>=FIRST <END`. */
-function isWithin(version, range) {
-  const [, first, end] = /^>=(\S+) <(\S+)$/.exec(range) ?? []
-  if (first === undefined || end === undefined) return version === range
-  return compare(version, first) >= 0 && compare(version, end) < 0
-}
-
-function compare(one, other) {
-  const [ones, others] = [one, other].map((text) => text.split(/[.-]/).map(Number))
-  const index = ones.findIndex((number, place) => number !== (others[place] ?? 0))
-  return index === -1 ? 0 : ones[index] - (others[index] ?? 0)
 }
 
 function print() {
