@@ -7,7 +7,7 @@ import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { invalidOption } from '../core/options/check.js'
+import { checkClient, invalidOption } from '../core/options/check.js'
 import { createSql, type PostgresJsOptions } from './postgres-js.js'
 import { connectionOf, retryOf } from './postgres-js/safe-begin.js'
 
@@ -92,11 +92,12 @@ export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
  * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
  * @param options those of `db.transaction()`, and those of the retry
  */
-export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
+export async function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
   db: TDatabase,
   fn: (transaction: DrizzleTransaction<TDatabase>) => Promise<T>,
   options: PgTransactionConfig & RetryOptions = {},
 ): Promise<T> {
+  checkClient(db, 'db', ['transaction'], DATABASE)
   const { retry, own } = splitRetryOptions(options)
   const config = Object.keys(own).length === 0 ? undefined : own
   const isNested = 'rollback' in db
@@ -121,7 +122,9 @@ export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
 }
 
 function clientOf(db: DrizzleTransactions): Sql {
-  const { $client, transaction } = db as Partial<DrizzleTransactions>
-  if ($client !== undefined && typeof transaction === 'function') return $client
-  throw invalidOption('db', 'a Drizzle database, such as drizzleClient() returns', db)
+  const { $client } = db as Partial<DrizzleTransactions>
+  if ($client !== undefined) return $client
+  throw invalidOption('db', DATABASE, db)
 }
+
+const DATABASE = 'a Drizzle database, such as drizzleClient() returns'

@@ -7,7 +7,7 @@ import { runTransaction } from '../core/conflict/run-transaction.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/stream-factory.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { invalidOption } from '../core/options/check.js'
+import { checkClient, invalidOption, isPlainObject } from '../core/options/check.js'
 import { onLentConnection } from './drizzle/lent-connection.js'
 import { createPool } from './pg.js'
 
@@ -94,11 +94,12 @@ export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
  * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
  * @param options those of `db.transaction()`, and those of the retry
  */
-export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
+export async function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
   db: TDatabase,
   fn: (transaction: DrizzleTransaction<TDatabase>) => Promise<T>,
   options: PgTransactionConfig & RetryOptions = {},
 ): Promise<T> {
+  checkClient(db, 'db', ['transaction'], DATABASE)
   const { retry, own } = splitRetryOptions(options)
   // Drizzle writes what it is given behind BEGIN, so an empty object would be a syntax error there.
   const config = Object.keys(own).length === 0 ? undefined : own
@@ -122,7 +123,10 @@ export function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
 }
 
 function poolOf(db: DrizzleTransactions): Pool {
-  const { $client, transaction } = db as Partial<DrizzleTransactions>
-  if ($client !== undefined && typeof transaction === 'function') return $client
-  throw invalidOption('db', 'a Drizzle database on a pool, such as drizzleClient() returns', db)
+  const { $client } = db as Partial<DrizzleTransactions>
+  // A single client of pg has no options of a pool.
+  if (isPlainObject($client?.options)) return $client
+  throw invalidOption('db', DATABASE, db)
 }
+
+const DATABASE = 'a Drizzle database on a pool, such as drizzleClient() returns'

@@ -16,6 +16,7 @@ import {
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
+import { checkClient } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { describeValue } from '../core/redact.js'
 
@@ -82,11 +83,12 @@ export function knexConnection(
  *
  * @param options those of `knex.transaction()`, and those of the retry
  */
-export function knexTransaction<T>(
+export async function knexTransaction<T>(
   knex: Knex,
   fn: (transaction: Knex.Transaction) => Promise<T>,
   options: Knex.TransactionConfig & RetryOptions = {},
 ): Promise<T> {
+  checkClient(knex, 'knex', ['transaction'], 'what knex() returns')
   const { retry, own } = splitRetryOptions(options)
   return runTransaction({
     client: knex,
@@ -155,7 +157,7 @@ function isKnexClient(value: unknown): value is Pick<Knex.Client, 'validateConne
 
 /** With a connection function Knex has the settings only from its first connection on. */
 function loginOfKnex(knex: Knex): Login | undefined {
-  const { connectionSettings, config } = knex.client as KnexInternals
+  const { connectionSettings, config } = (knex.client ?? {}) as KnexInternals
   return loginOfFactory(connectionSettings?.stream) ?? loginOfFactory(config?.connection)
 }
 

@@ -24,7 +24,14 @@ import {
 import { lendToTransaction } from '../core/conflict/transaction-lease.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { checkOptions, boolean, oneOf } from '../core/options/check.js'
+import {
+  boolean,
+  checkClient,
+  checkOptions,
+  invalidOption,
+  isPlainObject,
+  oneOf,
+} from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 
 /**
@@ -135,11 +142,14 @@ export interface PgTransactionOptions extends RetryOptions {
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
  * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  */
-export function pgTransaction<T>(
+export async function pgTransaction<T>(
   pool: Pool,
   fn: (client: PoolClient) => Promise<T>,
   options: PgTransactionOptions = {},
 ): Promise<T> {
+  checkClient(pool, 'pool', ['connect', 'query'], POOL)
+  // A client has `connect`, too, but no options of a pool.
+  if (!isPlainObject(pool.options)) throw invalidOption('pool', POOL, pool)
   return runTransaction({
     client: pool,
     login: loginOfFactory(pool.options.stream),
@@ -148,6 +158,8 @@ export function pgTransaction<T>(
     attempt: (work, connected) => runOnPool(pool, beginStatement(options), work, connected),
   })
 }
+
+const POOL = 'a Pool of pg, such as createPool() returns'
 
 async function runOnPool<T>(
   pool: Pool,

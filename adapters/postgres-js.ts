@@ -7,8 +7,14 @@ import {
   type RetryOptions,
 } from '../core/conflict/retry-options.js'
 import { insideRetry, isInsideRetry } from '../core/conflict/retry-scope.js'
-import { runTransaction } from '../core/conflict/run-transaction.js'
-import { checkOptions, invalidOption, isPlainObject, text } from '../core/options/check.js'
+import { nestedTransaction, runTransaction } from '../core/conflict/run-transaction.js'
+import {
+  checkClient,
+  checkOptions,
+  invalidOption,
+  isPlainObject,
+  text,
+} from '../core/options/check.js'
 import { PADDING_PARAMETER } from '../core/connection/first-packet.js'
 import type { BootstrapQuery, FatalError } from '../core/connection/backend-tracker.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
@@ -188,11 +194,14 @@ export function sqlTransaction<T, Types extends Record<string, unknown> = {}>(
   fn: (sql: TransactionSql<Types>) => T,
   options?: SqlTransactionOptions,
 ): Promise<TransactionResult<T>>
-export function sqlTransaction<Types extends Record<string, unknown> = {}>(
+export async function sqlTransaction<Types extends Record<string, unknown> = {}>(
   sql: Sql<Types>,
   fn: (sql: TransactionSql<Types>) => unknown,
   options: SqlTransactionOptions = {},
 ): Promise<unknown> {
+  if (typeof (sql as { savepoint?: unknown } | null)?.savepoint === 'function')
+    throw nestedTransaction()
+  checkClient(sql, 'sql', ['begin'], 'what createSql() or postgres() returns')
   const { retry, own } = splitRetryOptions(options)
   const { begin = '' } = checkOptions(own, { ...RETRY_CHECKS, begin: text })
   const client = sql as unknown as Sql

@@ -7,7 +7,7 @@ import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver
 import { isPastLifetime, loginOfFactory, markWithLogin } from '../core/connection/stream-factory.js'
 import { PgIamError } from '../core/errors.js'
 import type { Explicit } from '../core/explicit.js'
-import { invalidOption } from '../core/options/check.js'
+import { checkClient, invalidOption } from '../core/options/check.js'
 import { describeValue } from '../core/redact.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
@@ -148,6 +148,7 @@ export async function sequelizeTransaction<T>(
   fn: (transaction: Transaction) => PromiseLike<T>,
   options: TransactionOptions & RetryOptions = {},
 ): Promise<T> {
+  checkClient(sequelize, 'sequelize', ['transaction', 'query'], 'what new Sequelize() returns')
   const { retry, own } = splitRetryOptions(options)
   let committed: (() => Promise<void>) | undefined
   const result = await runTransaction({

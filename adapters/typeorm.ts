@@ -25,7 +25,7 @@ import { PgIamError } from '../core/errors.js'
 import type { Explicit } from '../core/explicit.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
+import { checkClient, checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { describeValue } from '../core/redact.js'
 import { unverified, weakens, type VerifiedTls } from '../core/tls/verified-tls.js'
@@ -182,11 +182,12 @@ export interface TypeormTransactionOptions extends RetryOptions {
  * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
  * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
  */
-export function typeormTransaction<T>(
+export async function typeormTransaction<T>(
   dataSource: DataSource,
   fn: (manager: EntityManager) => Promise<T>,
   options: TypeormTransactionOptions = {},
 ): Promise<T> {
+  checkClient(dataSource, 'dataSource', ['createQueryRunner'], 'what new DataSource() returns')
   const { retry, own } = splitRetryOptions(options)
   const { isolationLevel } = checkOptions(own, TRANSACTION_CHECKS)
   return runTransaction({
@@ -225,7 +226,7 @@ async function runOnRunner<T>(
 }
 
 function loginOfDataSource({ options }: DataSource): Login | undefined {
-  const { extra, password } = options as { extra?: Extra; password?: unknown }
+  const { extra, password } = (options ?? {}) as { extra?: Extra; password?: unknown }
   return loginOfFactory(extra?.['stream']) ?? loginOfFactory(password)
 }
 

@@ -47,7 +47,7 @@ export async function runTransaction<Transaction, T>(
 ): Promise<T> {
   const { client, login, retry } = run
   if (typeof run.fn !== 'function') throw invalidOption('fn', 'a function', run.fn)
-  if (run.isNested === true || isInsideTransactionOf(client)) throw nested()
+  if (run.isNested === true || isInsideTransactionOf(client)) throw nestedTransaction()
   const retried = login === undefined ? undefined : internalsOf(login)?.conflictRetried
   return insideRetry(
     () =>
@@ -144,7 +144,8 @@ function outcomeUnknown(cause: unknown): PgIamError {
   )
 }
 
-function nested(): PgIamError {
+/** The error for a transaction function that is called inside of another one, or with a transaction. */
+export function nestedTransaction(): PgIamError {
   return new PgIamError(
     'ERR_TRANSACTION_NESTED',
     'a transaction function must not be called inside of another one of the same client',

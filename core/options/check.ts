@@ -34,6 +34,25 @@ export function checkOptions<C extends Checks>(given: unknown, checks: C, prefix
 }
 
 /** The error for a value that an option cannot take. */
+/**
+ * Checks the client that a function was given, by what the function uses of it: copies and proxies of a client are taken as well.
+ *
+ * @param members the names of its methods
+ * @param what such as `a Pool of pg, such as createPool() returns`
+ * @throws PgIamError `ERR_OPTION_INVALID`
+ */
+export function checkClient(
+  client: unknown,
+  name: string,
+  members: readonly string[],
+  what: string,
+): void {
+  const isObject = (typeof client === 'object' && client !== null) || typeof client === 'function'
+  const has = (member: string): boolean =>
+    typeof (client as Record<string, unknown>)[member] === 'function'
+  if (!isObject || !members.every(has)) throw invalidOption(name, what, client)
+}
+
 export function invalidOption(
   name: string,
   expected: string,

@@ -1,5 +1,6 @@
 /** Takes a PostgreSQL URL apart, so that no driver ever does: they disagree about it, and some of them turn TLS off by it. */
 import { PgIamError } from '../errors.js'
+import { describeKind } from '../redact.js'
 import { newestVersion, oldestVersion, unverified } from '../tls/verified-tls.js'
 import { invalidOption, unknownOption } from './check.js'
 import { startupText, utf8 } from './startup-parameters.js'
@@ -70,7 +71,7 @@ function applyParameter(options: MutableUrlOptions, name: string, value: string)
     // A password with an unencoded "?" ends up here.
     throw /^[a-z_]\w*$/i.test(name) && !/\d/.test(name)
       ? unknownOption(name, [...Object.keys(PARAMETERS), ...RUN_TIME_PARAMETERS])
-      : malformed()
+      : malformed(`?${name}=${value}`)
   toStartup(options, value, lower)
 }
 
@@ -310,14 +311,16 @@ function parse(url: unknown): ParsedUrl {
       ports: given.map(({ port }) => port),
     }
   }
-  // What came may hold a password in a place where it is not recognised as one, so it is not shown.
-  throw malformed()
+  throw malformed(text)
 }
 
-function malformed(): PgIamError {
+/** What came may hold a password in a place where it is not recognised as one, so no more than its scheme is shown. */
+function malformed(got: unknown): PgIamError {
+  const [, scheme] = (typeof got === 'string' && /^([a-z][a-z0-9+.-]{0,30}):\/\//i.exec(got)) || []
+  const isOther = scheme !== undefined && !/^postgres(ql)?$/.test(scheme)
   return new PgIamError(
     'ERR_OPTION_INVALID',
-    '"url" must be a URL such as postgres://user@host:5432/database',
+    `"url" must be a URL such as postgres://user@host:5432/database, got ${isOther ? `one of the scheme "${scheme}"` : describeKind(got)}`,
     { hint: 'Percent-encode special characters in it.' },
   )
 }
