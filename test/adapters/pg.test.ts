@@ -15,7 +15,7 @@ import { useContractServer } from '../support/adapter-contract/use-contract-serv
 import { withEnvironment } from '../support/environment.js'
 import { pgDriver } from './drivers/pg.js'
 
-describeAdapterContract(pgDriver)
+describeAdapterContract(pgDriver, { scope: 'whole' })
 
 describe('createClient', () => {
   const server = useContractServer()

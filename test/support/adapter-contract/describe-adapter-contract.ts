@@ -1,7 +1,11 @@
-/** The contract: what every adapter promises, shown on the real client, a real server and both of the gateway's engines. */
-import type { AdapterDriver } from './adapter-driver.js'
+/**
+ * The contract: what every adapter promises, shown on the real client and a real server.
+ *
+ * Each promise is shown once for each client, with Aurora DSQL on PostgreSQL. What depends on the provider or on the engine, and not on
+ * the client, is shown with pg; there the other clients only log in and query.
+ */
+import type { AdapterDriver, AdapterVariant } from './adapter-driver.js'
 import { createContext, type ContractContext } from './contract-context.js'
-import type { ContractProvider } from './contract-provider.js'
 import { ENGINES, type EngineName } from './contract-server.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
 import { CONTRACT_PROVIDERS } from './providers/contract-providers.js'
@@ -13,7 +17,7 @@ import {
 import { describeClosing } from './sections/closing.js'
 import { describeContinuity } from './sections/continuity.js'
 import { describeFailingProvider } from './sections/failing-provider.js'
-import { describeQueries } from './sections/queries.js'
+import { describeLogin, describeQueries } from './sections/queries.js'
 import { describeCallerObjects, describeRefusals } from './sections/refusals.js'
 import { describeSecrecy } from './sections/secrecy.js'
 import { describeBurst, describeOneTokenPerConnection } from './sections/tokens-per-connection.js'
@@ -22,10 +26,19 @@ import { useContractServer } from './use-contract-server.js'
 
 type Section = readonly [title: string, describe: (context: ContractContext) => void]
 
-/** By the number of the promise; what has none stands first. The titles are what the table of the contract is made from. */
+// The titles are what the table of the contract is made from: a promise goes by its number.
+
+const LOGIN: Section = ['login: as the user of the login, in its database', describeLogin]
+const SQL: Section = ['sql: queries, parameters and transactions', describeQueries]
+const ONE_TOKEN: Section = [
+  'promise 1: one token per physical connection',
+  describeOneTokenPerConnection,
+]
+
 const SECTIONS: readonly Section[] = [
-  ['sql: queries, parameters and transactions', describeQueries],
-  ['promise 1: one token per physical connection', describeOneTokenPerConnection],
+  LOGIN,
+  SQL,
+  ONE_TOKEN,
   ['promise 2: one credentials call for 50 connections', describeBurst],
   ['promise 3: expiry, rotation and ended sessions fail no query', describeContinuity],
   ['promise 4: a provider that fails and recovers', describeFailingProvider],
@@ -33,19 +46,17 @@ const SECTIONS: readonly Section[] = [
   ['promise 10: closing releases every handle', describeClosing],
 ]
 
-/** What is refused never gets as far as an engine, so these run once. */
-const SECTIONS_WITHOUT_ENGINE: readonly Section[] = [
-  ['promise 7: no token without verified TLS', describeVerifiedTls],
-]
+/** What is refused never gets as far as an engine. */
+const VERIFIED_TLS: Section = ['promise 7: no token without verified TLS', describeVerifiedTls]
 
-/** What is the same whatever the login is. */
-const SECTIONS_OF_ADAPTERS: readonly Section[] = [
+/** What is the same whatever the provider is. */
+const OPTIONS: readonly Section[] = [
   ['refuse: options that contradict the login', describeRefusals],
   ['kept: the objects of the caller stay as they are', describeCallerObjects],
 ]
 
 /** With Aurora DSQL `test/resilience` runs these, and at length. */
-const SECTIONS_BEYOND_LOGIN: readonly Section[] = [
+const BEYOND_LOGIN: readonly Section[] = [
   ['promise 5: a backend that dies takes nothing with it', describeDyingBackends],
   [
     'promise 8: conflicts are recognised, and the outermost transaction is retried',
@@ -54,35 +65,41 @@ const SECTIONS_BEYOND_LOGIN: readonly Section[] = [
   ['promise 9: connections retire at their own age', describeLifetimes],
 ]
 
-/**
- * Runs the whole contract for every way in which the client can be used with us, on Aurora DSQL; for the other providers, which
- * differ in nothing that a client sees, for the first way on one engine.
- */
-export function describeAdapterContract(driver: AdapterDriver): void {
-  const [first] = driver.variants
+/** @param scope `whole` also shows what depends on the provider and on the engine */
+export function describeAdapterContract(
+  driver: AdapterDriver,
+  { scope = 'client' }: { scope?: 'client' | 'whole' } = {},
+): void {
   describe(`contract of ${driver.client}`, () => {
     describe.each(CONTRACT_PROVIDERS)('with $name', (provider) => {
-      const isWhole = provider === auroraDsqlContract
-      const variants = isWhole ? driver.variants : [first!]
+      describe.each(provider === auroraDsqlContract ? ENGINES : ['PostgreSQL' as const])(
+        'on %s',
+        (engine) => {
+          const server = useContractServer(engine, provider)
+          const isMain = provider === auroraDsqlContract && engine === 'PostgreSQL'
+          const variants = isMain ? driver.variants : driver.variants.slice(0, 1)
 
-      describe.each(isWhole ? ENGINES : [ENGINES[0]])('on %s', (engine) => {
-        const server = useContractServer(engine, provider)
-
-        describe.each(variants)('$name', (variant) => {
-          describe.each(sectionsFor(provider, engine))('%s', (_title, describeSection) => {
-            describeSection(createContext(driver.client, variant, provider, server))
+          describe.each(variants)('$name', (variant) => {
+            const sections = isMain
+              ? sectionsOfEntry(variant, variant === variants[0])
+              : sectionsOfPlace(engine, scope === 'whole')
+            describe.each(sections)('%s', (_title, describeSection) => {
+              describeSection(createContext(driver.client, variant, provider, server))
+            })
           })
-        })
-      })
+        },
+      )
     })
   })
 }
 
-function sectionsFor(provider: ContractProvider, engine: EngineName): readonly Section[] {
-  if (engine !== ENGINES[0]) return SECTIONS
-  const sections = [...SECTIONS, ...SECTIONS_WITHOUT_ENGINE]
-  return [
-    ...sections,
-    ...(provider === auroraDsqlContract ? SECTIONS_OF_ADAPTERS : SECTIONS_BEYOND_LOGIN),
-  ]
+/** A second entry that gives the same options as the first connects in the same way; a hook does not. */
+function sectionsOfEntry({ refusesAt }: AdapterVariant, isFirst: boolean): readonly Section[] {
+  if (isFirst || refusesAt === 'connection') return [...SECTIONS, VERIFIED_TLS, ...OPTIONS]
+  return [LOGIN, ONE_TOKEN, ...OPTIONS]
+}
+
+function sectionsOfPlace(engine: EngineName, isWhole: boolean): readonly Section[] {
+  if (engine === 'PGlite') return isWhole ? SECTIONS : [LOGIN, SQL]
+  return isWhole ? [...SECTIONS, VERIFIED_TLS, ...BEYOND_LOGIN] : [LOGIN]
 }

@@ -2,13 +2,16 @@
 import { atOnce, type ContractContext } from '../contract-context.js'
 import { rejectionOf } from '../error-chain.js'
 
-export function describeQueries(context: ContractContext): void {
-  const database = () => context.open(context.server().providerLogin())
-
-  it('runs as the user of the login, in its database', async () => {
-    const rows = await database().run('SELECT current_user AS role, current_database() AS name')
+export function describeLogin(context: ContractContext): void {
+  it('runs queries as the user of the login, in its database', async () => {
+    const db = context.open(context.server().providerLogin())
+    const rows = await db.run('SELECT current_user AS role, current_database() AS name')
     expect(rows).toEqual([{ role: context.server().stand.role, name: 'postgres' }])
   })
+}
+
+export function describeQueries(context: ContractContext): void {
+  const database = () => context.open(context.server().providerLogin())
 
   it('writes and reads with parameters', async () => {
     const db = database()
