@@ -2,12 +2,16 @@
 const ESM_PACKAGES = '(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill)'
 const COMMONJS = { type: 'commonjs' }
 
+/** Folders whose tests are tiers of their own: `test/tier.mjs` runs one of them, `npm test` none. */
+const TIERS = ['hostile', 'tools'].filter((tier) => tier !== process.env.PG_IAM_TIER)
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
   // Coverage counts only files below `roots`, so the sources are among them.
   roots: ['core', 'adapters', 'gateway', 'test'].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/', ...TIERS.map((tier) => `<rootDir>/test/${tier}/`)],
   moduleFileExtensions: ['ts', 'js', 'cts', 'cjs', 'json', 'node'],
   moduleNameMapper: {
     // A worker thread cannot run TypeScript: its file comes from the build, which `npm test` makes first.
@@ -28,8 +32,7 @@ export default {
     ],
   },
   transformIgnorePatterns: [`/node_modules/(?!${ESM_PACKAGES}/)`],
-  // Behind the usual report: the contract's table of client by promise, from what ran.
-  reporters: ['default', '<rootDir>/test/support/adapter-contract/contract-reporter.cjs'],
+  reporters: ['default', '<rootDir>/test/support/reporter.cjs'],
   testTimeout: 60_000,
   maxWorkers: 2,
   collectCoverageFrom: ['{core,adapters,gateway}/**/*.ts', '!**/index.ts'],

@@ -13,7 +13,7 @@ import {
 } from './scenario.js'
 import { scenariosOf } from './scenarios.js'
 
-/** `npm run test:hostile` has more of them, and other seeds. */
+/** `npm run hostile` has more of them, and other seeds. */
 const BY_CHANCE = { runs: 150, seed: 1 }
 
 /** None of it passes where all is well, but on a slow machine. */

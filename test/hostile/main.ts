@@ -1,5 +1,5 @@
 /**
- * `npm run test:hostile`: many hostile servers for each client, with pg-iam and beside it the bare driver, and how they came out.
+ * `npm run hostile`: many hostile servers for each client, with pg-iam and beside it the bare driver, and how they came out.
  *
  * Exit codes: 0 when all was well with pg-iam, 1 otherwise, 2 for a command line that it does not understand.
  */
@@ -35,7 +35,7 @@ const PHASE_GROUPS: Readonly<Record<string, readonly Phase[]>> = {
 
 const OPENERS: readonly Opener[] = ['pg-iam', 'bare']
 
-const USAGE = `usage: npm run test:hostile -- [options]
+const USAGE = `usage: npm run hostile -- [options]
 
   --clients A,B     some of ${HOSTILE_CLIENT_NAMES.join(', ')}; all by default
   --openers A,B     some of ${OPENERS.join(', ')}; both by default

@@ -12,13 +12,22 @@ import { describeRegions } from './sections/regions.js'
 
 type Describe = (context: SectionContext) => void
 
-/** By the number of the promise, as the contract's table shows them. */
-const SECTIONS: readonly { readonly title: string; readonly describes: readonly Describe[] }[] = [
+interface Section {
+  readonly title: string
+  readonly describes: readonly Describe[]
+}
+
+/** Connections retire in the pool, which each entry sets up in its own way. */
+const SECTIONS_OF_ENTRY: readonly Section[] = [
+  { title: 'promise 9: connections retire at their own age', describes: [describeLifetimes] },
+]
+
+/** By the number of the promise, as the contract's table shows them. These are the same for every entry of a client. */
+const SECTIONS_OF_CLIENT: readonly Section[] = [
   {
     title: 'promise 8: conflicts are recognised, and the outermost transaction is retried',
     describes: [describeConflicts, describeRealConflicts],
   },
-  { title: 'promise 9: connections retire at their own age', describes: [describeLifetimes] },
   { title: 'regions: the first endpoint that answers', describes: [describeRegions] },
   { title: 'pace: connections at the rate that the server admits', describes: [describePace] },
 ]
@@ -40,7 +49,9 @@ export function describeResilience(client: ResilientClient): void {
           describe('promise 5: a backend that dies takes nothing with it', () => {
             describeKills(client, entry, () => placeOf(postgres))
           })
-          describe.each(SECTIONS)('$title', ({ describes }) => {
+          const isFirst = entry === client.entries[0]
+          const sections = [...SECTIONS_OF_ENTRY, ...(isFirst ? SECTIONS_OF_CLIENT : [])]
+          describe.each(sections)('$title', ({ describes }) => {
             for (const describeSection of describes)
               describeSection(createSectionContext(client, entry, () => placeOf(postgres)))
           })

@@ -275,7 +275,7 @@ describe.each(BUNDLES)(
           format: to,
         }
       })
-      const all = (await runProgram(join('test/package/bundle.mjs'), bundler, jobs)) as string[][]
+      const all = (await runProgram(join('test/tools/bundle.mjs'), bundler, jobs)) as string[][]
       for (const [index, [entry]] of entries.entries())
         bundles.set(entry, { file: jobs[index]!.to, said: all[index]! })
     }, BUNDLING_MS)
