@@ -15,7 +15,8 @@ dns.lookup = (hostname, options, callback) => {
 
 const { connect } = net.Socket.prototype
 net.Socket.prototype.connect = function (...args) {
-  // Node's own callers hand their arguments over as one list.
+  // pg (8.23) gives a port and a host, Node's own callers one list of arguments.
+  if (PORTS.includes(args[0]) && DATABASES.test(args[1])) args[0] = Number(process.env.GATEWAY_PORT)
   const [options] = Array.isArray(args[0]) ? args[0] : args
   if (PORTS.includes(options?.port) && DATABASES.test(options.host))
     options.port = Number(process.env.GATEWAY_PORT)
