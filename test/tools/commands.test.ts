@@ -25,39 +25,66 @@ const MIGRATIONS: Readonly<Record<string, string>> = {
   'knex/migrations/1-knex.js': `
     export const up = (knex) => knex.schema.createTable('by_knex', (table) => { table.integer('id').primary() })
     export const down = (knex) => knex.schema.dropTable('by_knex')`,
-  'drizzle/drizzle/0000_drizzle.sql': 'CREATE TABLE by_drizzle (id int PRIMARY KEY);',
-  'drizzle/drizzle/meta/_journal.json': JSON.stringify({
-    version: '7',
-    dialect: 'postgresql',
-    entries: [{ idx: 0, version: '7', when: 1, tag: '0000_drizzle', breakpoints: true }],
-  }),
+  'drizzle/drizzle/0000_note.sql': 'CREATE TABLE by_drizzle_kit (id int PRIMARY KEY);',
+  'drizzle/drizzle/meta/_journal.json': journal(1),
+  'migrator/drizzle/0000_note.sql': 'CREATE TABLE by_migrator (id int PRIMARY KEY);',
+  'migrator/drizzle/meta/_journal.json': journal(2),
 }
 
-/** Each tool: where its files are, how it is called, and the table that its migration makes. */
-const TOOLS = [
-  [
-    'sequelize-cli',
-    '.',
-    'test/tools/node_modules/sequelize-cli/lib/sequelize',
-    'db:migrate',
-    'by_sequelize',
-  ],
-  [
-    'typeorm',
-    'typeorm',
-    'node_modules/typeorm/cli.js',
-    'migration:run -d data-source.js',
-    'by_typeorm',
-  ],
-  ['knex', 'knex', 'node_modules/knex/bin/cli.js', 'migrate:latest', 'by_knex'],
-  [
-    'drizzle-kit',
-    'drizzle',
-    'test/tools/node_modules/drizzle-kit/bin.cjs',
-    'migrate',
-    'by_drizzle',
-  ],
-] as const
+/** Drizzle runs what is newer than the last migration in the database. */
+function journal(when: number): string {
+  const entries = [{ idx: 0, version: '7', when, tag: '0000_note', breakpoints: true }]
+  return JSON.stringify({ version: '7', dialect: 'postgresql', entries })
+}
+
+interface Tool {
+  readonly name: string
+  /** Where its files are. */
+  readonly place: string
+  readonly program: string
+  readonly parameters: readonly string[]
+  /** The table that its migration makes. */
+  readonly table: string
+}
+
+const OF_TOOLS = 'test/tools/node_modules'
+const TOOLS: readonly Tool[] = [
+  {
+    name: 'sequelize-cli',
+    place: '.',
+    program: `${OF_TOOLS}/sequelize-cli/lib/sequelize`,
+    parameters: ['db:migrate'],
+    table: 'by_sequelize',
+  },
+  {
+    name: 'typeorm',
+    place: 'typeorm',
+    program: 'node_modules/typeorm/cli.js',
+    parameters: ['migration:run', '-d', 'data-source.js'],
+    table: 'by_typeorm',
+  },
+  {
+    name: 'knex',
+    place: 'knex',
+    program: 'node_modules/knex/bin/cli.js',
+    parameters: ['migrate:latest'],
+    table: 'by_knex',
+  },
+  {
+    name: 'drizzle-kit',
+    place: 'drizzle',
+    program: `${OF_TOOLS}/drizzle-kit/bin.cjs`,
+    parameters: ['migrate'],
+    table: 'by_drizzle_kit',
+  },
+  {
+    name: "Drizzle's migrator",
+    place: 'migrator',
+    program: 'build/tools/migrator/migrate.js',
+    parameters: [],
+    table: 'by_migrator',
+  },
+]
 
 const FOLDERS: Readonly<Record<string, string>> = {
   'config/config.js': '.',
@@ -65,15 +92,16 @@ const FOLDERS: Readonly<Record<string, string>> = {
   'knexfile.js': 'knex',
   'token.js': 'drizzle',
   'drizzle.config.js': 'drizzle',
+  'migrate.js': 'migrator',
 }
 
 let databases: ReadmeDatabases
 
 beforeAll(async () => {
-  for (const [tool, , program] of TOOLS) {
-    if (!existsSync(join(root, program)))
+  for (const { name, program } of TOOLS) {
+    if (program.startsWith(OF_TOOLS) && !existsSync(join(root, program)))
       throw new Error(
-        `${tool} is not installed. Run: npm install --prefix test/tools --ignore-scripts`,
+        `${name} is not installed. Run: npm install --prefix test/tools --ignore-scripts`,
       )
   }
   rmSync(folder, { recursive: true, force: true })
@@ -100,8 +128,8 @@ afterAll(() => databases?.close())
 
 describe('a configuration file of docs/tools.md', () => {
   it.each(TOOLS)(
-    'has %s migrate the database with tokens',
-    async (_tool, place, program, command, table) => {
+    'has $name migrate the database with tokens',
+    async ({ place, program, parameters, table }) => {
       const preload = join(root, 'test/support/readme/databases-on-loopback.cjs')
       const env = {
         ...databases.env,
@@ -111,7 +139,7 @@ describe('a configuration file of docs/tools.md', () => {
         NODE_EXTRA_CA_CERTS: databases.env['PGSSLROOTCERT'],
         NODE_ENV: 'production',
       }
-      await run(process.execPath, [join(root, program), ...command.split(' ')], {
+      await run(process.execPath, [join(root, program), ...parameters], {
         cwd: join(folder, place),
         env,
       })
