@@ -77,7 +77,7 @@ export function sdkTokenIssuer<Package>({
 export function signerError(error: unknown, packageName: string): unknown {
   const explained = peerError(error, packageName)
   if (!isPgIamError(explained)) return explained
-  return new PgIamError(explained.code, `${explained.message}, which signs the tokens`, {
+  return new PgIamError(explained.code, explained.message, {
     hint: `${explained.hint}. Or give signer: 'built-in', which signs the same tokens without a package of AWS.`,
     cause: error,
   })

@@ -60,6 +60,7 @@ export function rds(options: RdsOptions = {}): Login {
 
 /** What is outside of the process, besides its environment, as parameters. */
 export interface RdsSurroundings {
+  /** It does not reach the signer of AWS, which reads the time itself. */
   clock?: Clock
   resolveCname?: ResolveCname
 }
