@@ -120,7 +120,10 @@ function requiredPeers() {
 function manualChunks(id, { getModuleInfo, getModuleIds }) {
   const index = [...getModuleIds()].find((known) => known.endsWith(`${COMPILED}/core/index.js`))
   if (importedBy(index, getModuleInfo).has(id)) return 'core'
-  return id.includes(`${COMPILED}/core/`) ? 'connection' : undefined
+  const isOfConnections = [`${COMPILED}/core/`, 'adapters/pg/drawn-lifetime'].some((path) =>
+    id.includes(path),
+  )
+  return isOfConnections ? 'connection' : undefined
 }
 
 function importedBy(id, getModuleInfo, found = new Set()) {

@@ -1,7 +1,7 @@
 /** What `import ... from 'pg-iam'` gives. */
 export { auroraDsql, type AuroraDsqlOptions } from './providers/aurora-dsql/aurora-dsql.js'
 export type { AwsCredentials, AwsCredentialsProvider } from './providers/aws/credentials.js'
-export type { AssumeRoleOptions } from './providers/aws/assume-role.js'
+export type { AssumeRoleOptions } from './providers/aws/credentials-provider.js'
 export { cloudSql, type CloudSqlOptions } from './providers/cloud-sql/cloud-sql.js'
 export type {
   GoogleAuthClient,

@@ -36,8 +36,8 @@ export interface Gateway {
   readonly clusters: readonly string[]
   /**
    * Returns a login to the endpoint of `options.host`, else to the first, made by the login function of its provider: dialled
-   * at this gateway, as `app` where that role can be used, with the credentials and the authority of this gateway. Options
-   * beat these defaults.
+   * at this gateway, as `app` where that role can be used, with the credentials and the authority of this gateway, and for Aurora
+   * DSQL and RDS with `signer: 'built-in'`, which needs no package of AWS. Options beat these defaults.
    *
    * @throws PgIamError as the login function does, and `ERR_OPTION_INVALID` for an endpoint whose clients need no token.
    */

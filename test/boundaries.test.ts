@@ -76,7 +76,7 @@ describe('the sources', () => {
           isEager: true,
         },
         {
-          from: 'core/providers/aws/load-credential-providers.ts',
+          from: 'core/providers/aws/credentials-provider.ts',
           specifier: '@aws-sdk/credential-providers',
           to: undefined,
           isEager: false,

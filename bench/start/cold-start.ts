@@ -9,6 +9,7 @@ export type Format = 'esm' | 'cjs'
 
 export type TokenWay =
   | 'pg-iam, Aurora DSQL'
+  | 'pg-iam, Aurora DSQL, built-in signer'
   | 'AWS connector'
   | 'AWS signer'
   | 'pg-iam, Entra ID'

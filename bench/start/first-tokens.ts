@@ -37,8 +37,9 @@ export async function firstTokens(
     notes: [
       'For Aurora DSQL the credentials are in the environment. For Entra ID a managed identity gets its token from an endpoint on',
       'this machine, by the same credential of @azure/identity. "With pg" loads the pool, too, as the AWS connector always does.',
-      '"AWS\'s signer alone" is @aws-sdk/dsql-signer, which the AWS connector signs with. On Node 20 half of what pg takes by itself is that',
-      'it makes a Response to see whether it runs at Cloudflare, for which Node loads its fetch; later versions are told by `navigator`.',
+      '"AWS\'s signer alone" is @aws-sdk/dsql-signer, which the AWS connector and pg-iam sign with; with its built-in signer pg-iam loads',
+      'nothing of AWS. On Node 20 half of what pg takes by itself is that it makes a Response to see whether it runs at Cloudflare, for which',
+      'Node loads its fetch; later versions are told by `navigator`.',
     ],
     unit: 'ms',
     better: 'less',
@@ -71,6 +72,8 @@ function contests(bundles: readonly Bundle[]): { name: string; programs: Program
         program("AWS's signer alone", format, 'AWS signer', ['@aws-sdk/dsql-signer']),
         program('pg-iam', format, 'pg-iam, Aurora DSQL', ['pg-iam']),
         program('pg-iam with pg', format, 'pg-iam, Aurora DSQL', ['pg-iam', 'pg-iam/pg']),
+        program('pg-iam, built-in signer', format, BUILT_IN, ['pg-iam']),
+        program('pg-iam with pg, built-in signer', format, BUILT_IN, ['pg-iam', 'pg-iam/pg']),
         program('pg alone, no token', format, undefined, ['pg']),
       ],
     },
@@ -100,6 +103,7 @@ function contests(bundles: readonly Bundle[]): { name: string; programs: Program
       programs: [
         bundled(BUNDLED.awsConnector, 'AWS connector'),
         bundled(BUNDLED.auroraDsql, 'pg-iam, Aurora DSQL'),
+        bundled(BUNDLED.auroraDsqlBuiltIn, BUILT_IN),
       ],
     },
     {
@@ -119,6 +123,7 @@ function contests(bundles: readonly Bundle[]): { name: string; programs: Program
   ]
 }
 
+const BUILT_IN = 'pg-iam, Aurora DSQL, built-in signer'
 const CONNECTOR = '@aws/aurora-dsql-node-postgres-connector'
 const FORMATS: Readonly<Record<Format, string>> = { esm: 'ESM', cjs: 'CommonJS' }
 

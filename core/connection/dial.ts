@@ -1,5 +1,5 @@
 /** Opens a TCP connection and turns it into verified TLS. */
-import { connect as connectTcp, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { PgIamError } from '../errors.js'
 import type { Address } from '../login.js'
@@ -32,7 +32,8 @@ export async function dial({
   signal,
 }: DialSettings): Promise<TLSSocket> {
   signal.throwIfAborted()
-  const tcp = connectTcp({
+  // In an ES module, to import `node:net` loads all that it exports.
+  const tcp = process.getBuiltinModule('node:net').connect({
     host: address.host,
     port: address.port,
     noDelay: true,

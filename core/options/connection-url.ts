@@ -13,6 +13,7 @@ export interface UrlOptions {
   database?: string
   user?: string
   region?: string
+  signer?: string
   tls?: {
     ca?: string
     negotiation?: string
@@ -146,6 +147,7 @@ const PARAMETERS: Readonly<Record<string, Apply>> = {
   pass: password,
   passfile: refused('Leave it out: the login makes a token for each connection.'),
   service: refused('Leave it out: pg-iam reads no pg_service.conf. Give host, user and database.'),
+  signer: (options, value) => void (options.signer = value),
   // TLS.
   sslmode: (_options, value) => {
     // libpq's "require" does not verify; what it demands is met, and exceeded.

@@ -1,6 +1,5 @@
 /** What both sides of SCRAM-SHA-256 (RFC 5802 and 7677) compute. */
 import { createHash, createHmac, pbkdf2 } from 'node:crypto'
-import { promisify } from 'node:util'
 
 export interface ScramKeys {
   /** Known to the client alone. */
@@ -18,7 +17,12 @@ export async function scramKeys(
 ): Promise<ScramKeys> {
   // SASLprep is this and a list of forbidden characters, which PostgreSQL does without where it finds one.
   const text = password.normalize('NFKC')
-  const salted = await promisify(pbkdf2)(text, salt, iterations, 32, 'sha256')
+  // Not by `promisify`: in an ES module, to import `node:util` loads all that it exports.
+  const salted = await new Promise<Buffer>((resolve, reject) => {
+    pbkdf2(text, salt, iterations, 32, 'sha256', (error, key) =>
+      error === null ? resolve(key) : reject(error),
+    )
+  })
   const clientKey = scramHmac(salted, 'Client Key')
   return { clientKey, storedKey: sha256(clientKey), serverKey: scramHmac(salted, 'Server Key') }
 }

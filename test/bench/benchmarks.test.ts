@@ -26,7 +26,7 @@ const BENCHMARKS: Readonly<Record<string, Readonly<Record<string, readonly strin
     connector: ['instant', 'environment', '2 ms'].map((from) => `AWS connector, ${from}`),
   },
   connects: { 'at-once': ['AWS connector'], 'one-by-one': ['AWS connector'] },
-  tokens: { counts: [], signed: ['signer, new for each'] },
+  tokens: { counts: [], signed: ['signer, new for each', 'pg-iam, built-in signer'] },
   start: { imports: ['@azure/postgresql-auth', 'pg alone'], 'first-token': [], bundles: [] },
   memory: {
     'tokens-heap': ["the AWS SDK's signer"],

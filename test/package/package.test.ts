@@ -2,8 +2,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CREDENTIALS, HOST } from '../core/support/dsql-options.js'
 import { acceptTls, startStandIn } from '../core/support/postgres-stand-in.js'
+import { RDS_HOST } from '../core/support/rds-options.js'
 import { runNode } from '../core/support/run-node.js'
 
+const PEERS_OF_AWS = [
+  '@aws-sdk/dsql-signer',
+  '@aws-sdk/rds-signer',
+  '@aws-sdk/credential-providers',
+]
 const OPTIONS = JSON.stringify({ host: HOST, user: 'app', credentials: CREDENTIALS })
 
 /** What each subpath exports at run time. Types come on top of these. */
@@ -37,28 +43,43 @@ describe('the built package', () => {
     ['CommonJS', "const pgIam = require('./dist/cjs/core/index.js')"],
     ['ESM', "import * as pgIam from './dist/esm/core/index.js'"],
   ])(
-    'loads no other package (%s) but for credentials that have to be looked for',
+    'loads no other package (%s) before the first token, and for that no more than it needs',
     async (_label, load) => {
       const { result } = await runNode(`
-      ${load.startsWith('import') ? "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" : ''}
+      import { createRequire } from 'node:module'
+      const require = createRequire(import.meta.resolve('pg-iam/package.json'))
       ${load}
-      const loaded = () => Object.keys(require.cache).filter((path) => path.includes('node_modules')).length
+      const peers = ${JSON.stringify(PEERS_OF_AWS)}
+      const loaded = () => {
+        const paths = Object.keys(require.cache).filter((path) => path.includes('node_modules'))
+        const found = peers.filter((name) => paths.some((path) => path.includes('/node_modules/' + name + '/')))
+        return found.length > 0 ? found : paths
+      }
       const login = pgIam.auroraDsql(${OPTIONS})
       pgIam.auroraDsql({ host: '${HOST}', user: 'app', profile: 'x', assumeRole: { roleArn: 'arn:aws:iam::123456789012:role/x' } })
       pgIam.loginFromUrl('postgres://app@${HOST}')
-      const made = loaded()
-      login.token().then(() => {
-        const signed = loaded()
-        const print = () => console.log(JSON.stringify({ made, signed, hasLoadedThen: loaded() > 0 }))
-        return pgIam.auroraDsql({ host: '${HOST}', user: 'app', profile: 'none' }).token().catch(print)
-      })
+      pgIam.rds({ host: '${RDS_HOST}', user: 'app' })
+      const steps = { made: loaded() }
+      await pgIam.auroraDsql({ ...${OPTIONS}, signer: 'built-in' }).token()
+      await pgIam.rds({ ...${OPTIONS}, host: '${RDS_HOST}', signer: 'built-in' }).token()
+      steps.builtIn = loaded()
+      await login.token()
+      steps.signed = loaded()
+      await pgIam.auroraDsql({ host: '${HOST}', user: 'app', profile: 'none' }).token().catch(() => {})
+      steps.lookedFor = loaded()
+      console.log(JSON.stringify(steps))
     `)
-      expect(result).toEqual({ made: 0, signed: 0, hasLoadedThen: true })
+      expect(result).toEqual({
+        made: [],
+        builtIn: [],
+        signed: ['@aws-sdk/dsql-signer'],
+        lookedFor: ['@aws-sdk/dsql-signer', '@aws-sdk/credential-providers'],
+      })
     },
   )
 
   it.each(['cjs', 'esm'])(
-    'loads none of the slow modules of Node (%s) before a token is signed',
+    'loads none of the slow modules of Node (%s) before a token is signed, and then few',
     async (format) => {
       const { result } = await runNode(`
       // In an ES module, to import \`node:fs\` or \`node:util\` reads all that they export, and loads what is behind that.
@@ -66,7 +87,7 @@ describe('the built package', () => {
       const before = process.moduleLoadList.map(String)
       const loaded = () => slow.filter((name) => !before.includes('NativeModule ' + name) && process.moduleLoadList.includes('NativeModule ' + name))
       const pgIam = await import('./dist/${format}/core/index.js')
-      const login = pgIam.auroraDsql(${OPTIONS})
+      const login = pgIam.auroraDsql({ ...${OPTIONS}, signer: 'built-in' })
       pgIam.rds({ host: 'shop.c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com', user: 'app' })
       pgIam.entra({ host: 'shop.postgres.database.azure.com' })
       pgIam.cloudSql({ host: 'a1b2c3d4e5f6.g7h8i9j0k1l2.europe-west1.sql.goog', user: 'app@shop.iam' })

@@ -17,6 +17,16 @@ const require = createRequire(import.meta.url)
 const Table = require('cli-table3')
 const semver = require('semver')
 
+/** What concerns the signers of AWS: that tokens are theirs, equal ours, and are accepted. */
+const SIGNERS = [
+  'test/core/providers/aws/signer.test.ts',
+  'test/core/providers/aws/presign.test.ts',
+  'test/core/providers/aws/credentials-provider.test.ts',
+  'test/core/providers/aurora-dsql/token.test.ts',
+  'test/core/providers/rds/token.test.ts',
+  'test/gateway/auth/aws/signers.test.ts',
+]
+
 /** By peer: what is run with it, and which other peers that depends on. */
 const SUITES = {
   pg: { with: ['pg'], files: ['test/adapters/pg.test.ts', 'test/resilience/pg.test.ts'] },
@@ -56,6 +66,14 @@ const SUITES = {
   '@aws-sdk/credential-providers': {
     with: ['@aws-sdk/credential-providers'],
     files: ['test/core/providers/aws/'],
+  },
+  '@aws-sdk/dsql-signer': {
+    with: ['@aws-sdk/dsql-signer', '@aws-sdk/rds-signer', '@aws-sdk/credential-providers', 'pg'],
+    files: SIGNERS,
+  },
+  '@aws-sdk/rds-signer': {
+    with: ['@aws-sdk/dsql-signer', '@aws-sdk/rds-signer', '@aws-sdk/credential-providers', 'pg'],
+    files: SIGNERS,
   },
   '@aws-sdk/client-redshift': {
     with: ['@aws-sdk/client-redshift', '@aws-sdk/credential-providers', 'pg'],

@@ -18,6 +18,7 @@ const DSQL = `{
   host: '${HOST}',
   user: 'app',
   credentials: { accessKeyId: 'AKIA', secretAccessKey: 'secret' },
+  signer: 'built-in',
   connectTo: { host: '127.0.0.1', port: 1 },
 }`
 
@@ -123,6 +124,8 @@ const MISSING = `
     const aws = (service) => ({ host: 'shop.c0ffee.us-east-1.' + service + '.amazonaws.com', credentials })
     const logins = [
       auroraDsql({ host: '${HOST}', user: 'app' }),
+      rds({ ...aws('rds'), user: 'app' }),
+      auroraDsql({ host: '${HOST}', user: 'app', signer: 'built-in' }),
       redshift(aws('redshift')),
       redshift(aws('redshift-serverless')),
       entra({ host: 'shop.example.com' }),
@@ -131,8 +134,12 @@ const MISSING = `
     const errors = await Promise.all(logins.map((login) => login.token().catch((error) => error)))
     return errors.map((error) => isPgIamError(error, 'ERR_PEER_MISSING') ? error.hint : String(error))
   }`
-const CORE = 'auroraDsql, cloudSql, entra, isPgIamError, redshift'
+const CORE = 'auroraDsql, cloudSql, entra, isPgIamError, rds, redshift'
+const OR_BUILT_IN =
+  ". Or give signer: 'built-in', which signs the same tokens without a package of AWS."
 const INSTALL_LINES = [
+  `@aws-sdk/dsql-signer${OR_BUILT_IN}`,
+  `@aws-sdk/rds-signer${OR_BUILT_IN}`,
   '@aws-sdk/credential-providers',
   '@aws-sdk/client-redshift',
   '@aws-sdk/client-redshift-serverless',
@@ -172,6 +179,40 @@ describe('the tarball', () => {
       ]),
     )
   })
+})
+
+describe('an application that has pg-iam and the signers of AWS', () => {
+  it.each([
+    ['a module', 'esm', false],
+    ['CommonJS', 'cjs', false],
+    ['a bundle by esbuild', 'esm', true],
+  ] as const)(
+    'gets the tokens that these sign, as %s',
+    async (_label, format, isBundled) => {
+      const folder = packed.application('@aws-sdk/dsql-signer', '@aws-sdk/rds-signer')
+      const file = join(folder, fileName(`signers-${isBundled}`, format))
+      const load =
+        format === 'esm'
+          ? `import { auroraDsql, rds } from 'pg-iam'`
+          : `const { auroraDsql, rds } = require('pg-iam')`
+      writeFileSync(
+        file,
+        `${load}
+        const credentials = { accessKeyId: 'AKIA', secretAccessKey: 'secret' }
+        const hosts = ['${HOST}', 'shop.c0ffee.us-east-1.rds.amazonaws.com']
+        const logins = [auroraDsql, rds].map((login, index) => login({ host: hosts[index], user: 'app', credentials }))
+        Promise.all(logins.map((login) => login.password())).then((tokens) =>
+          console.log(JSON.stringify(tokens.map((token, index) => token.startsWith(hosts[index])))))`,
+      )
+      const program = isBundled ? join(packed.folder(), 'bundle.cjs') : file
+      if (isBundled) {
+        const jobs = [{ from: file, to: program, format: 'cjs' }]
+        await runProgram(join('test/package/bundle.mjs'), 'esbuild', jobs)
+      }
+      expect(await runProgram(program)).toEqual([true, true])
+    },
+    BUNDLING_MS,
+  )
 })
 
 const BELONGS =

@@ -10,6 +10,7 @@ import {
   isPgIamError,
   loginFromEnv,
   loginFromUrl,
+  rds,
   redshift,
   type Login,
   type LoginStats,
@@ -39,6 +40,9 @@ loginFromEnv()
 loginFromEnv({ connectTo: { host: '127.0.0.1', port: 5433 } }, { PGHOST: 'db.example.com' })
 auroraDsql({ user: 'app', assumeRole: [{ roleArn: 'arn' }, { roleArn: 'arn', externalId: 'x' }] })
 auroraDsql({ user: 'app', clusterId: true })
+auroraDsql({ user: 'app', signer: 'built-in' })
+rds({ user: 'app', signer: 'aws-sdk' })
+loginFromEnv({ user: 'app', signer: 'built-in' })
 redshift({ host: 'warehouse.example.com', customDomain: 'workgroup', region: 'us-east-1' })
 customLogin({ getToken: () => 'secret' })
 entra({ host: 'shop.postgres.database.azure.com', credentials: new DefaultAzureCredential() })
@@ -88,6 +92,10 @@ entra({ credentials: { clientSecret: 'secret' } })
 cloudSql({ credentials: 'secret' })
 // @ts-expect-error a custom login needs to know where its tokens come from
 customLogin({ user: 'app' })
+// @ts-expect-error no such signer
+auroraDsql({ user: 'app', signer: 'sdk' })
+// @ts-expect-error Redshift signs no tokens
+redshift({ signer: 'built-in' })
 // @ts-expect-error a login does not change
 login.host = 'elsewhere.example.com'
 // @ts-expect-error no such code

@@ -16,7 +16,7 @@ import { queriesThroughAdapters, queriesWithSignedTokens } from './queries.js'
 import {
   firstTokenForAuroraDsql,
   firstTokenForEntra,
-  firstTokenWithPg,
+  firstTokenBuiltIn,
   importOfCore,
   sizesOfBundles,
 } from './start.js'
@@ -32,7 +32,7 @@ export const GOALS: readonly Goal[] = [
   rdsToken,
   importOfCore,
   firstTokenForAuroraDsql,
-  firstTokenWithPg,
+  firstTokenBuiltIn,
   firstTokenForEntra,
   sizesOfBundles,
   heapOverTokens,

@@ -23,23 +23,26 @@ export const importOfCore: Goal = {
   }),
 }
 
-const HALF_OF_AWS = { provider: 'Aurora DSQL', against: 'the AWS connector', most: 0.5 } as const
-
-export const firstTokenForAuroraDsql: Goal = firstToken({
-  ...HALF_OF_AWS,
-  what: 'Import and first token for Aurora DSQL, in a new process',
-  toReach: 'half of its time or less',
-  ours: ['pg-iam'],
-  formats: ['ESM', 'CommonJS'],
-})
+const AGAINST_AWS = { provider: 'Aurora DSQL', against: 'the AWS connector' } as const
 
 /** The connector always loads pg, so this is what an application on pg has of it. */
-export const firstTokenWithPg: Goal = firstToken({
-  ...HALF_OF_AWS,
-  what: 'The same with pg, as a package and as a bundle',
-  toReach: 'half of its time or less',
+export const firstTokenForAuroraDsql: Goal = firstToken({
+  ...AGAINST_AWS,
+  what: 'Import and first token for Aurora DSQL, in a new process, with pg',
+  toReach: '1.05x or less: the same signer, loaded with the first token',
   ours: ['pg-iam with pg', 'pg-iam, Aurora DSQL, pg', 'pg-iam, Aurora DSQL, pg, AWS SDK of Lambda'],
   beside: 'pg alone, no token',
+  most: 1.05,
+})
+
+export const firstTokenBuiltIn: Goal = firstToken({
+  ...AGAINST_AWS,
+  what: 'The same by the built-in signer, without pg',
+  toReach: 'half of its time or less',
+  ours: ['pg-iam, built-in signer'],
+  formats: ['ESM', 'CommonJS'],
+  beside: 'pg-iam with pg, built-in signer',
+  most: 0.5,
 })
 
 /** Both load `@azure/identity`, which takes most of the time. */
@@ -104,6 +107,7 @@ function formatOf(name: string, provider: string): string | undefined {
 /** What pg-iam's bundles are compared with. */
 const BUNDLES: readonly (readonly [string, string])[] = [
   ['pg-iam, Aurora DSQL, pg', 'AWS connector'],
+  ['pg-iam, Aurora DSQL, pg, built-in signer', 'AWS connector'],
   ['pg-iam, Aurora DSQL, pg, AWS SDK of Lambda', 'AWS connector, AWS SDK of Lambda'],
   ['pg-iam, Entra ID, pg', '@azure/postgresql-auth, pg'],
 ]

@@ -22,6 +22,10 @@ const WAYS: Readonly<Record<TokenWay, (exported: Exported) => Promise<unknown>>>
     const { auroraDsql } = exported as unknown as typeof PgIam
     return (await auroraDsql(DSQL).token()).value
   },
+  async 'pg-iam, Aurora DSQL, built-in signer'(exported) {
+    const { auroraDsql } = exported as unknown as typeof PgIam
+    return (await auroraDsql({ ...DSQL, signer: 'built-in' }).token()).value
+  },
   async 'AWS connector'(exported) {
     const { AuroraDSQLClient } = exported as unknown as typeof Connector
     return new Promise((resolve, reject) => {

@@ -17,12 +17,13 @@ import {
   awsRegionFrom,
   type AwsOptions,
 } from '../aws/aws-options.js'
+import { SIGNER_CHECKS, type SignerOptions } from '../aws/signer.js'
 import { commonSettings, requiredUser } from '../common-settings.js'
 import { clusterId, clusterIdParameters } from './cluster-id.js'
 import { dsqlEndpoint, dsqlRegion, isClusterId } from './host.js'
 import { dsqlTokenIssuer } from './token.js'
 
-export interface AuroraDsqlOptions extends CommonOptions, AwsOptions {
+export interface AuroraDsqlOptions extends CommonOptions, AwsOptions, SignerOptions {
   /**
    * Sends the ID of the cluster as `amzn-cluster-id`, for an endpoint of AWS PrivateLink that is dialled by its own name: `true`, or
    * the ID where `host` does not name it. Default: `true` where `connectTo` is such a name (`….vpce.amazonaws.com`).
@@ -43,13 +44,14 @@ export interface AuroraDsqlOptions extends CommonOptions, AwsOptions {
  *
  * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
  * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID` or, where credentials are looked for outside of the environment, `ERR_PEER_MISSING`.
+ * `ERR_TOKEN_INVALID`, or `ERR_PEER_MISSING` where a package is not installed: `@aws-sdk/dsql-signer`, unless `signer` is `'built-in'`;
+ * `@aws-sdk/credential-providers`, where credentials are neither given nor in the environment, or a role is assumed.
  */
 export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
   return createAuroraDsql(options, process.env)
 }
 
-/** The same with its surroundings as parameters. */
+/** The same with its surroundings as parameters. The clock does not reach the signer of AWS, which reads the time itself. */
 export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
   const common = commonSettings(options, env, {
@@ -71,7 +73,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
     const region = awsRegion(dsqlRegion(endpoint), options.region, env)
     return { host: endpoint, region, connectTo }
   })
-  const durationSecs = options.tokenDurationSecs ?? 900
+  const { tokenDurationSecs: durationSecs = 900, signer = 'aws-sdk' } = options
   const credentials = awsCredentials(
     { ...common, options, env, region: places[0].region, tokenDurationMs: durationSecs * 1000 },
     clock,
@@ -79,7 +81,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
   const hosts = mapNonEmpty(places, (place) => ({
     ...place,
     startupParameters: clusterIdParameters({ ...place, clusterId: options.clusterId }),
-    issueToken: dsqlTokenIssuer({ ...place, user, durationSecs, credentials }, clock),
+    issueToken: dsqlTokenIssuer({ ...place, user, durationSecs, credentials, signer }, clock),
   }))
   return createLogin(
     {
@@ -98,6 +100,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
 const CHECKS = {
   ...COMMON_CHECKS,
   ...AWS_CHECKS,
+  ...SIGNER_CHECKS,
   clusterId,
   tokenDurationSecs: integerWithin(1, 604_800, 'seconds'),
 } as const

@@ -6,7 +6,6 @@ import { presentIn, type Environment } from '../../options/common-options.js'
 import type { Logger } from '../../logger.js'
 import type { LoginCounters } from '../../tokens/login-counters.js'
 import type { Clock } from '../../tokens/token-source.js'
-import { assumeRole, type AssumeRoleOptions } from './assume-role.js'
 import {
   createCredentialsSource,
   type AwsCredentials,
@@ -14,12 +13,14 @@ import {
   type CredentialsSource,
 } from './credentials.js'
 import {
+  answeringWithin,
+  assumeRole,
   credentials,
   credentialsProvider,
   provider,
   refuseTwoSources,
+  type AssumeRoleOptions,
 } from './credentials-provider.js'
-import { answeringWithin } from './provider-timeout.js'
 
 export interface AwsOptions {
   /** The region of the database. Default: the one in `host`, else `AWS_REGION` or `AWS_DEFAULT_REGION`. */

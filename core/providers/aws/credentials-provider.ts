@@ -1,11 +1,22 @@
-/** Where AWS credentials come from: what the caller gave, else the SDK's default chain; then, if wanted, a role. */
+/** Where AWS credentials come from: what the caller gave, else the environment or the SDK's chain; then the roles, by STS. */
 import { PgIamError } from '../../errors.js'
-import { invalidSecret, isPlainObject, secretText, type Check } from '../../options/check.js'
-import { assumedRole, type AssumeRoleOptions } from './assume-role.js'
-import { environmentCredentials } from './environment-credentials.js'
+import { peerError } from '../../load-peer.js'
+import type { NonEmpty } from '../../non-empty.js'
+import {
+  checkOptions,
+  integerWithin,
+  invalidOption,
+  invalidSecret,
+  isPlainObject,
+  matching,
+  oneOrMore,
+  secretText,
+  type Check,
+} from '../../options/check.js'
+import type { Environment } from '../../options/common-options.js'
+import { tokenTimeout } from '../../tokens/token-timeout.js'
+import { withinTimeout } from '../../within-timeout.js'
 import { isValidDate, type AwsCredentials, type AwsCredentialsProvider } from './credentials.js'
-import { loadCredentialProviders } from './load-credential-providers.js'
-import { withoutRequest } from './without-request.js'
 
 export interface CredentialsProviderSettings {
   credentials: AwsCredentials | AwsCredentialsProvider | undefined
@@ -113,4 +124,135 @@ export function refuseTwoSources(given: {
       hint: 'Give one source of credentials.',
     },
   )
+}
+
+/**
+ * The identity in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_CREDENTIAL_EXPIRATION`, or
+ * `undefined` where one of the keys is missing, or `AWS_PROFILE` says to look elsewhere.
+ *
+ * The first link of the SDK's chain does just this, but the chain has to be loaded before, which takes longer than all the rest of
+ * a cold start: https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
+ */
+export function environmentCredentials(env: Environment): AwsCredentials | undefined {
+  const accessKeyId = env['AWS_ACCESS_KEY_ID']
+  const secretAccessKey = env['AWS_SECRET_ACCESS_KEY']
+  const sessionToken = env['AWS_SESSION_TOKEN']
+  const expiration = env['AWS_CREDENTIAL_EXPIRATION']
+  if (env['AWS_PROFILE'] || !accessKeyId || !secretAccessKey) return undefined
+  return {
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken ? { sessionToken } : {}),
+    ...(expiration ? { expiration: new Date(expiration) } : {}),
+  }
+}
+
+/** A role to take on with the credentials, by STS. */
+export interface AssumeRoleOptions {
+  roleArn: string
+  externalId?: string
+  /** Default: a name of `pg-iam` and the process ID. */
+  sessionName?: string
+  /** Life of the role's credentials, in seconds, from 900 to 43,200, or to 3,600 where another role takes it on. Default 3,600. */
+  durationSecs?: number
+}
+
+/**
+ * Returns a provider of the credentials of `role`.
+ *
+ * Each call makes a new provider of the SDK: its STS client keeps the first credentials that it got, for ever where they have no
+ * "expiration", also when STS refuses them by now.
+ */
+export function assumedRole(
+  base: AwsCredentialsProvider,
+  role: AssumeRoleOptions,
+  region: string | undefined,
+): AwsCredentialsProvider {
+  return async () => {
+    const { fromTemporaryCredentials } = await loadCredentialProviders()
+    const assume = fromTemporaryCredentials({
+      masterCredentials: async () => base(),
+      clientConfig: region === undefined ? {} : { region },
+      params: {
+        RoleArn: role.roleArn,
+        // The SDK needs a name; it makes one of its own only where the whole field is missing.
+        RoleSessionName: role.sessionName ?? `pg-iam-${process.pid}`,
+        ...(role.externalId === undefined ? {} : { ExternalId: role.externalId }),
+        ...(role.durationSecs === undefined ? {} : { DurationSeconds: role.durationSecs }),
+      },
+    })
+    return withoutRequest(assume())
+  }
+}
+
+/** The `assumeRole` option: a role, or a chain of them. */
+export const assumeRole: Check<NonEmpty<AssumeRoleOptions>> = (value, name) => {
+  const roles = oneOrMore(role)(value, name)
+  for (const [index, { durationSecs }] of roles.entries()) {
+    if (index > 0 && durationSecs !== undefined && durationSecs > LONGEST_CHAINED_SECS) {
+      throw invalidOption(
+        `${name}[${index}].durationSecs`,
+        `at most ${LONGEST_CHAINED_SECS} seconds for a role that another one takes on`,
+        durationSecs,
+      )
+    }
+  }
+  return roles
+}
+
+/** AWS's limit to chained roles: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
+const LONGEST_CHAINED_SECS = 3_600
+
+const role: Check<AssumeRoleOptions> = (value, name) => {
+  const { roleArn, ...rest } = checkOptions(value, ROLE_CHECKS, `${name}.`)
+  if (roleArn === undefined) throw invalidOption(`${name}.roleArn`, ROLE_ARN, undefined)
+  return { roleArn, ...rest }
+}
+
+const ROLE_ARN = 'the ARN of a role'
+
+// The forms are those of https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+const ROLE_CHECKS = {
+  roleArn: matching(/^arn:[\w-]+:iam::\d{12}:role\/[\u0021-\u007e]+$/, ROLE_ARN),
+  externalId: matching(/^[\w+=,.@:/-]{2,1224}$/, '2 to 1224 letters, digits or +=,.@:/-'),
+  sessionName: matching(/^[\w+=,.@-]{2,64}$/, '2 to 64 letters, digits or +=,.@-'),
+  durationSecs: integerWithin(900, 43_200, 'seconds'),
+} as const
+
+export async function loadCredentialProviders(): Promise<
+  typeof import('@aws-sdk/credential-providers')
+> {
+  try {
+    return await import('@aws-sdk/credential-providers')
+  } catch (error) {
+    throw peerError(error, '@aws-sdk/credential-providers')
+  }
+}
+
+/** Settles as `work` does. An error of the SDK leads, by the body of the response, to the request that it was for, and that holds a session token. */
+export async function withoutRequest<T>(work: T | Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    const { $response } = (error ?? {}) as { $response?: { body?: unknown } }
+    if ($response !== undefined) $response.body = undefined
+    throw error
+  }
+}
+
+/**
+ * Wraps a provider so that a call of it which never answers fails. Connections that are opened together share one call, so
+ * without a limit of its own that call would be waited for by every later connection too.
+ */
+export function answeringWithin(
+  given: AwsCredentialsProvider,
+  milliseconds: number,
+): AwsCredentialsProvider {
+  return (...options) => {
+    const answer = given(...options)
+    if (!('then' in Object(answer))) return answer
+    return withinTimeout(Promise.resolve(answer), milliseconds, () =>
+      tokenTimeout(`could not get AWS credentials within ${milliseconds} ms`),
+    )
+  }
 }

@@ -1,4 +1,4 @@
-/** Tokens that are presigned requests, as those of Aurora DSQL and RDS are. */
+/** The built-in signer of tokens that are presigned requests, as those of Aurora DSQL and RDS are. */
 import { createToken, type Token } from '../../tokens/token.js'
 import type { Clock } from '../../tokens/token-source.js'
 import type { AwsCredentials } from './credentials.js'
@@ -21,8 +21,7 @@ export type Presigner = (credentials: AwsCredentials) => Token
 /**
  * Creates a presigner. Its tokens are, byte for byte, those of `@aws-sdk/dsql-signer` and `@aws-sdk/rds-signer`.
  *
- * These are not used: to load one takes longer than all the rest of a cold start, and to sign with one as long as all the rest of a
- * token, several times over. Version 4 of the signature has not changed since 2012.
+ * It is for cold starts and small bundles: docs/aurora-dsql.md has the figures. Version 4 of the signature has not changed since 2012.
  */
 export function createPresigner(settings: PresignSettings, now: Clock = Date.now): Presigner {
   const { authority, durationSecs } = settings

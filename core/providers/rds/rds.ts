@@ -19,6 +19,7 @@ import {
   awsRegionFrom,
   type AwsOptions,
 } from '../aws/aws-options.js'
+import { SIGNER_CHECKS, type SignerOptions } from '../aws/signer.js'
 import { commonSettings, requiredUser, type Place } from '../common-settings.js'
 import { rdsAuthorities } from './authorities.js'
 import { rdsEndpoint } from './endpoint.js'
@@ -27,7 +28,7 @@ import { explainUntrusted } from './explain-untrusted.js'
 import { endpointBehind, type ResolveCname } from './own-name.js'
 import { TOKEN_DURATION_SECS, rdsTokenIssuer } from './token.js'
 
-export interface RdsOptions extends CommonOptions, AwsOptions {}
+export interface RdsOptions extends CommonOptions, AwsOptions, SignerOptions {}
 
 /**
  * Returns a login to RDS for PostgreSQL, Aurora PostgreSQL or RDS Proxy: tokens of 900 seconds, shared for up to 60, over TLS
@@ -48,8 +49,10 @@ export interface RdsOptions extends CommonOptions, AwsOptions {}
  *
  * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
  * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID` or `ERR_PEER_MISSING`, and for a name of your own with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` where
- * that leads to no endpoint or to one of another region, or `ERR_CONNECT_FAILED` where DNS does not answer.
+ * `ERR_TOKEN_INVALID`, or `ERR_PEER_MISSING` where a package is not installed: `@aws-sdk/rds-signer`, unless `signer` is `'built-in'`;
+ * `@aws-sdk/credential-providers`, where credentials are neither given nor in the environment, or a role is assumed. For a name of
+ * your own it rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` where that leads to no endpoint or to one of another region,
+ * or `ERR_CONNECT_FAILED` where DNS does not answer.
  */
 export function rds(options: RdsOptions = {}): Login {
   return createRds(options, process.env)
@@ -57,6 +60,7 @@ export function rds(options: RdsOptions = {}): Login {
 
 /** What is outside of the process, besides its environment, as parameters. */
 export interface RdsSurroundings {
+  /** It does not reach the signer of AWS, which reads the time itself. */
   clock?: Clock
   resolveCname?: ResolveCname
 }
@@ -93,7 +97,8 @@ export function createRds(
     },
     clock,
   )
-  const issueToken = rdsTokenIssuer({ port, regionOf, user, credentials }, clock)
+  const { signer = 'aws-sdk' } = options
+  const issueToken = rdsTokenIssuer({ port, regionOf, user, credentials, signer }, clock)
   const hosts = mapNonEmpty(common.places, (place, index): HostSettings => {
     const region = regions[index]
     return {
@@ -122,7 +127,7 @@ export function createRds(
   )
 }
 
-const CHECKS = { ...COMMON_CHECKS, ...AWS_CHECKS } as const
+const CHECKS = { ...COMMON_CHECKS, ...AWS_CHECKS, ...SIGNER_CHECKS } as const
 
 /** How a host that is no endpoint finds the one that it is another name for. */
 function ownNameOf(

@@ -2,7 +2,8 @@
 import type { Token } from '../../tokens/token.js'
 import type { Clock } from '../../tokens/token-source.js'
 import type { AwsCredentials } from '../aws/credentials.js'
-import { createPresigner, type Presigner } from '../aws/presign.js'
+import { createPresigner } from '../aws/presign.js'
+import { sdkTokenIssuer, signerError } from '../aws/signer.js'
 
 export interface RdsTokenSettings {
   /** Part of what is signed. */
@@ -10,6 +11,7 @@ export interface RdsTokenSettings {
   regionOf: (host: string) => string
   user: string
   credentials: () => Promise<AwsCredentials>
+  signer: 'aws-sdk' | 'built-in'
 }
 
 /**
@@ -18,30 +20,69 @@ export interface RdsTokenSettings {
  */
 export const TOKEN_DURATION_SECS = 900
 
-/** Creates the function that signs a new token for a host. */
+/**
+ * Creates the function that signs a new token for a host.
+ *
+ * @param clock of the built-in signer; that of AWS reads the time itself
+ */
 export function rdsTokenIssuer(
-  { port, regionOf, user, credentials }: RdsTokenSettings,
+  settings: RdsTokenSettings,
   clock?: Clock,
 ): (host: string) => Promise<Token> {
-  const presigners = new Map<string, Presigner>()
-  const presignerFor = (host: string): Presigner => {
-    const known = presigners.get(host)
-    if (known !== undefined) return known
-    const made = createPresigner(
-      {
-        authority: `${host}:${port}`,
-        service: 'rds-db',
-        region: regionOf(host),
-        parameters: { Action: 'connect', DBUser: user },
-        durationSecs: TOKEN_DURATION_SECS,
-      },
-      clock,
-    )
-    presigners.set(host, made)
-    return made
+  const issuers = new Map<string, () => Promise<Token>>()
+  return (host) => {
+    let issue = issuers.get(host)
+    if (issue === undefined) {
+      issue =
+        settings.signer === 'aws-sdk'
+          ? signedByAws(host, settings)
+          : signedHere(host, settings, clock)
+      issuers.set(host, issue)
+    }
+    return issue()
   }
-  return async (host) => {
-    const current = await credentials()
-    return presignerFor(host)(current)
+}
+
+function signedByAws(
+  host: string,
+  { port, regionOf, user, credentials }: RdsTokenSettings,
+): () => Promise<Token> {
+  return sdkTokenIssuer({
+    provider: 'rds',
+    host,
+    packageName: '@aws-sdk/rds-signer',
+    load: loadSigner,
+    createSigner({ Signer }, current) {
+      const place = { hostname: host, port, region: regionOf(host) }
+      const signer = new Signer({ ...place, username: user, credentials: current })
+      return () => signer.getAuthToken()
+    },
+    credentials,
+  })
+}
+
+function signedHere(
+  host: string,
+  { port, regionOf, user, credentials }: RdsTokenSettings,
+  clock?: Clock,
+): () => Promise<Token> {
+  const presign = createPresigner(
+    {
+      authority: `${host}:${port}`,
+      service: 'rds-db',
+      region: regionOf(host),
+      parameters: { Action: 'connect', DBUser: user },
+      durationSecs: TOKEN_DURATION_SECS,
+    },
+    clock,
+  )
+  return async () => presign(await credentials())
+}
+
+async function loadSigner(): Promise<typeof import('@aws-sdk/rds-signer')> {
+  try {
+    return await import('@aws-sdk/rds-signer')
+  } catch (error) {
+    throw signerError(error, '@aws-sdk/rds-signer')
   }
 }

@@ -1,5 +1,5 @@
 /** Passwords for a user of the caller's choice of a provisioned cluster, by `GetClusterCredentials`. */
-import { withoutRequest } from '../aws/without-request.js'
+import { withoutRequest } from '../aws/credentials-provider.js'
 import { clusterPassword, loadSdk } from './cluster-password.js'
 import { ACCESS_DENIED, isNamed, type PasswordApi } from './password-api.js'
 

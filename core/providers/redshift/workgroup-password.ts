@@ -1,6 +1,6 @@
 /** Passwords for serverless workgroups, by `GetCredentials`. */
 import { peerError } from '../../load-peer.js'
-import { withoutRequest } from '../aws/without-request.js'
+import { withoutRequest } from '../aws/credentials-provider.js'
 import { ACCESS_DENIED, isNamed, type PasswordApi } from './password-api.js'
 
 /** See https://docs.aws.amazon.com/redshift-serverless/latest/APIReference/API_GetCredentials.html */

@@ -42,7 +42,8 @@ export const auroraDsqlEndpoint: EndpointDefinition<AuroraDsqlEndpoint> = {
       rules: REPEATABLE_READ_ONLY,
       roles: principals.roles(),
       principals,
-      loginOptions: { credentials: principals.credentials() },
+      // So that development and tests need no package of AWS.
+      loginOptions: { credentials: principals.credentials(), signer: 'built-in' },
     }
   },
 }

@@ -46,7 +46,8 @@ export const rdsEndpoint: EndpointDefinition<RdsEndpoint> = {
       answers: rdsAnswers((role) => principals.anyMayUse(role)),
       roles: principals.roles(),
       principals,
-      loginOptions: { port, credentials: principals.credentials() },
+      // So that development and tests need no package of AWS.
+      loginOptions: { port, credentials: principals.credentials(), signer: 'built-in' },
     }
   },
 }

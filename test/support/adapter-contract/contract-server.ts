@@ -57,7 +57,7 @@ export async function startContractServer(
     const relay = keep(await startRelay(gateway))
     const connectTo = { host: '127.0.0.1', port: relay.port }
     const login = (options: AuroraDsqlOptions = {}): Login =>
-      gateway.login({ connectTo, ...options })
+      gateway.login({ connectTo, signer: 'aws-sdk', ...options })
     const providerLogin: ContractServer['providerLogin'] = (options = {}, request) =>
       provider.login(
         { ...stand.options, connectTo, ...options, tls: { ca: gateway.ca } },

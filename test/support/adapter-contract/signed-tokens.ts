@@ -1,22 +1,27 @@
 /** The signatures of AWS tokens: the part that is secret, and unlike anything else. */
-import crypto from 'node:crypto'
+import { DsqlSigner } from '@aws-sdk/dsql-signer'
+import { Signer } from '@aws-sdk/rds-signer'
 
-/**
- * Watches, until the end of the test, what is signed by Signature Version 4 in this process; the function that it returns gives the
- * signatures so far. The gateway computes them, too, of the tokens that reach it, and those are the same.
- */
+/** Watches, until the end of the test, what the signers of AWS sign in this process; the function that it returns gives the signatures so far. */
 export function watchSignatures(): () => readonly string[] {
   const signatures: string[] = []
-  const { createHmac } = crypto
-  jest.spyOn(crypto, 'createHmac').mockImplementation((algorithm, key, options) => {
-    const hmac = createHmac(algorithm, key, options)
-    const update = hmac.update.bind(hmac) as (data: crypto.BinaryLike) => crypto.Hmac
-    hmac.update = (data: crypto.BinaryLike): crypto.Hmac => {
-      if (typeof data === 'string' && data.startsWith('AWS4-HMAC-SHA256\n'))
-        signatures.push(createHmac(algorithm, key, options).update(data).digest('hex'))
-      return update(data)
-    }
-    return hmac
-  })
+  const watch = <Method extends string>(
+    prototype: Record<Method, () => Promise<string>>,
+    method: Method,
+  ): void => {
+    const sign = prototype[method]
+    jest
+      .spyOn(prototype as Record<string, () => Promise<string>>, method)
+      .mockImplementation(async function (this: unknown) {
+        const token = await sign.call(this as typeof prototype)
+        const [, signature] = /X-Amz-Signature=([0-9a-f]{64})/.exec(token) ?? []
+        if (signature === undefined) throw new Error('the token has no signature')
+        signatures.push(signature)
+        return token
+      })
+  }
+  watch(DsqlSigner.prototype, 'getDbConnectAuthToken')
+  watch(DsqlSigner.prototype, 'getDbConnectAdminAuthToken')
+  watch(Signer.prototype, 'getAuthToken')
   return () => signatures
 }

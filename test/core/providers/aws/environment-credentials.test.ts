@@ -1,6 +1,6 @@
 import { fromEnv } from '@aws-sdk/credential-providers'
 import * as fc from 'fast-check'
-import { environmentCredentials } from '../../../../core/providers/aws/environment-credentials.js'
+import { environmentCredentials } from '../../../../core/providers/aws/credentials-provider.js'
 import { HOST } from '../../support/dsql-options.js'
 import { runNode } from '../../support/run-node.js'
 
