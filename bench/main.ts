@@ -1,92 +1,154 @@
 /**
  * `npm run bench`, and `npm run bench:queries` and the like for one of them.
  *
- * Exit codes: 0 when all was measured, 1 otherwise, 2 for a command line that it does not understand, or earlier results that are none.
+ * Exit codes: 0 when all was measured, 1 otherwise, 2 for a command line that it does not understand.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { connects } from './connects/connects.js'
-import { gateway } from './gateway/gateway.js'
-import { readRuns, writeDocs } from './docs/write-docs.js'
-import { USAGE_OF_OPTIONS, benchOptions, type BenchOptions } from './frame/bench-options.js'
-import type { Benchmark } from './frame/benchmark.js'
-import { forgetCloud } from './frame/surroundings.js'
-import { sectionChart } from './frame/report/section-chart.js'
-import { runText } from './frame/report/text.js'
-import { runBenchmarks, type BenchRun } from './frame/run-benchmarks.js'
-import { leftOutText, runnable, type Runnable } from './frame/runnable.js'
-import { memory } from './memory/memory.js'
-import { queries } from './queries/queries.js'
-import { scale } from './scale/scale.js'
-import { start } from './start/start.js'
-import { tokens } from './tokens/tokens.js'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { loadavg } from 'node:os'
+import { inspect, parseArgs } from 'node:util'
+import {
+  buildIn,
+  copyBuild,
+  forgetCloud,
+  type Benchmark,
+  type BenchContext,
+  type OtherBuild,
+} from './benchmark.js'
+import { createSeededRandom, seedOf, wrongOption } from '../test/support/seeded-random.js'
+import type { TlsPostgres } from './postgres.js'
+import {
+  describeMachine,
+  markdownTable,
+  replaceWritten,
+  rowTable,
+  terminalTable,
+  writePage,
+} from './report.js'
+import { compare, type Row } from './rounds.js'
 
-const BENCHMARKS: readonly Benchmark[] = [queries, connects, tokens, start, gateway, memory, scale]
+/** Loaded when they run: a wrong command line is answered at once. */
+const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
+  queries: async () => (await import('./queries.js')).queries,
+  connects: async () => (await import('./connects.js')).connects,
+  tokens: async () => (await import('./tokens.js')).tokens,
+  start: async () => (await import('./start.js')).start,
+  gateway: async () => (await import('./gateway.js')).gateway,
+  memory: async () => (await import('./memory.js')).memory,
+  scale: async () => (await import('./scale.js')).scale,
+}
+const NAMES = Object.keys(BENCHMARKS)
 
-async function main(words: readonly string[]): Promise<number> {
-  const order = BENCHMARKS.map(({ name }) => name)
+const USAGE = `usage: npm run bench -- [NAME ...] [--quick] [--seed N] [--json FILE]
+       npm run bench -- [--quick] [--seed N] [--json FILE] --docs FILE
+       npm run bench -- queries --against DIST [--quick] [--seed N] [--json FILE]
+
+NAME is one of ${NAMES.join(', ')}; all by default
+
+  --quick         seconds instead of minutes: shows that it works; the figures mean little
+  --seed N        what the order of the competitors follows from, a whole number from 0; 1 by default
+  --against DIST  compares with another build of pg-iam instead, such as ../release/dist
+  --json FILE     writes all samples to a file
+  --docs FILE     writes the table into a page, such as docs/performance.md`
+
+type BenchOptions = ReturnType<typeof benchOptions>
+
+/** Throws for a command line that it does not understand, with what is wrong about it. */
+function benchOptions(words: string[]) {
+  const { values, positionals: names } = parseArgs({
+    args: words,
+    allowPositionals: true,
+    options: {
+      quick: { type: 'boolean', default: false },
+      seed: { type: 'string', default: '1' },
+      against: { type: 'string' },
+      json: { type: 'string' },
+      docs: { type: 'string' },
+    },
+  })
+  const unknown = names.find((name) => !NAMES.includes(name))
+  if (unknown !== undefined)
+    throw new Error(`there is no benchmark "${unknown}", only ${NAMES.join(', ')}`)
+  if (values.against !== undefined && names.join() !== 'queries')
+    throw new Error('"--against" is for "queries" only')
+  if (values.json === '') throw wrongOption('json', 'the name of a file', values.json)
+  if (values.docs !== undefined && names.length > 0)
+    throw new Error('"--docs" writes the figures of all benchmarks: it takes no names')
+  const chosen = NAMES.filter((name) => names.length === 0 || names.includes(name))
+  return { ...values, names: chosen, seed: seedOf(values.seed) }
+}
+
+async function main(words: string[]): Promise<number> {
   let options: BenchOptions
-  let earlier: readonly BenchRun[]
+  let other: OtherBuild | undefined
   try {
-    options = benchOptions(words, order)
-    earlier = await readRuns(options.from)
+    options = benchOptions(words)
+    // Before anything is measured: a page without the comments is refused.
+    if (options.docs !== undefined) replaceWritten(await readFile(options.docs, 'utf8'), '')
+    await mkdir('build', { recursive: true })
+    if (options.against !== undefined) other = await copyBuild(options.against)
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n\n${usage()}\n`)
+    process.stderr.write(`${(error as Error).message}\n\n${USAGE}\n`)
     return 2
   }
-  if (earlier.length > 0) {
-    await makeDocs(options, earlier, order)
-    return 0
-  }
   forgetCloud(process.env)
-  const say = (line: string): void => void process.stderr.write(`${line}\n`)
-  const chosen = BENCHMARKS.filter(({ name }) => options.names.includes(name))
-  let possible: Runnable
   try {
-    possible = await runnable(chosen, options.areNamed)
-  } catch (error) {
-    say((error as Error).message)
-    return 1
+    return await run(options, other)
+  } finally {
+    await other?.close()
   }
-  for (const one of possible.leftOut) say(leftOutText(one))
-  const run = await runBenchmarks(possible, options, say)
-  process.stdout.write(runText(run))
-  if (options.json !== undefined)
-    await writeFile(options.json, `${JSON.stringify(run, undefined, 2)}\n`)
-  if (options.svg !== undefined) await drawCharts(options.svg, run)
-  await makeDocs(options, [run], order)
-  return 0
 }
 
-async function makeDocs(
-  { docs }: BenchOptions,
-  runs: readonly BenchRun[],
-  order: readonly string[],
-): Promise<void> {
-  if (docs === undefined) return
-  const file = await writeDocs(docs, runs, order)
-  process.stdout.write(`Written: ${file} and its charts\n`)
-}
-
-async function drawCharts(folder: string, { benchmarks }: BenchRun): Promise<void> {
-  await mkdir(folder, { recursive: true })
-  for (const { name, sections } of benchmarks) {
-    for (const section of sections) {
-      const chart = sectionChart(section)
-      if (chart !== undefined)
-        await writeFile(join(folder, `bench-${name}-${section.name}.svg`), chart)
+async function run(options: BenchOptions, other: OtherBuild | undefined): Promise<number> {
+  const { names, quick: isQuick, seed, json, docs } = options
+  const say = (line: string): void => void process.stderr.write(`${line}\n`)
+  const [load = 0] = loadavg()
+  const startedAt = new Date()
+  const rows: Row[] = []
+  let postgres: Promise<TlsPostgres> | undefined
+  const failed: string[] = []
+  for (const name of names) {
+    // Each as if it ran alone: the same seed gives the same order.
+    const random = createSeededRandom(seed)
+    const context: BenchContext = {
+      isQuick,
+      build: buildIn('dist'),
+      other,
+      postgres: () => (postgres ??= import('./postgres.js').then((all) => all.startTlsPostgres())),
+      async measure(contest, effort) {
+        const what = `${name}: ${contest.what}`
+        say(what)
+        rows.push(...(await compare({ ...contest, what }, effort, random)))
+      },
+      leaveOut: (why) => say(`${name}: left out: ${why}`),
+    }
+    try {
+      const benchmark = await BENCHMARKS[name]!()
+      await benchmark(context)
+    } catch (error) {
+      failed.push(name)
+      say(`${name}: failed: ${inspect(error)}`)
     }
   }
-}
-
-function usage(): string {
-  const names = BENCHMARKS.map(({ name, what }) => `  ${name.padEnd(11)}  ${what}`)
-  return [
-    'usage: npm run bench -- [NAME ...] [--quick] [--seed N] [--json FILE] [--svg DIR] [--docs DIR]',
-    '       npm run bench -- --docs DIR --from FILE [--from FILE ...]',
-    names.join('\n'),
-    USAGE_OF_OPTIONS,
-  ].join('\n\n')
+  await postgres?.then(({ close }) => close()).catch(() => {})
+  const tookSecs = Math.round((Date.now() - startedAt.getTime()) / 1_000)
+  const machine = await describeMachine('.')
+  const note = `${isQuick ? 'A quick run, whose figures mean little. ' : ''}${startedAt.toISOString().slice(0, 10)}, ${machine}; seed ${seed}, ${tookSecs} s, load before it ${load.toFixed(2)}.`
+  const table = rowTable(rows)
+  process.stdout.write(`${terminalTable(table)}${note}\n`)
+  if (json !== undefined) {
+    const content = { startedAt, tookSecs, seed, isQuick, machine, load, rows, failed }
+    await writeFile(json, `${JSON.stringify(content, undefined, 2)}\n`)
+  }
+  if (failed.length > 0) {
+    say(`failed: ${failed.join(', ')}`)
+    return 1
+  }
+  if (docs !== undefined) {
+    const page = await readFile(docs, 'utf8')
+    await writePage(docs, replaceWritten(page, `${note}\n\n${markdownTable(table)}`))
+    process.stdout.write(`Written: ${docs}\n`)
+  }
+  return 0
 }
 
 process.exitCode = await main(process.argv.slice(2))

@@ -1,25 +1,11 @@
-/** `npm run bench:fleet [-- --seed N]`: prints the figures, and writes them to docs/ with their charts. */
-import { mkdir, writeFile } from 'node:fs/promises'
+/** `npm run bench:fleet [-- --seed N]`: prints the figures, and writes them to docs/fleet.md. */
 import { parseArgs } from 'node:util'
-import { seedOf } from '../common/command-line.js'
-import { describeMachine } from '../common/machine.js'
-import { terminalTable } from '../common/report/terminal-table.js'
-import { writePage } from '../common/report/write-page.js'
+import { seedOf } from '../../test/support/seeded-random.js'
+import { describeMachine, terminalTable, writePage } from '../report.js'
 import { HOURS, SAME_AT_START, SAME_WITH_LIFETIMES, runBenchmark, without } from './benchmark.js'
-import {
-  lifetimesChart,
-  regionFailsChart,
-  regionReturnsChart,
-  startChart,
-} from './report/charts.js'
-import { page } from './report/page.js'
-import {
-  lifetimesTable,
-  regionFailsTable,
-  regionReturnsTable,
-  startTable,
-} from './report/tables.js'
-import { FLEET, HOME } from './scenarios.js'
+import { page } from './page.js'
+import { lifetimesTable, regionFailsTable, regionReturnsTable, startTable } from './tables.js'
+import { FLEET } from './scenarios.js'
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { seed: { type: 'string', default: '1' } } })
@@ -42,15 +28,8 @@ async function main(): Promise<void> {
 
   const date = new Date(startedAt).toISOString().slice(0, 10)
   const machine = await describeMachine('.')
-  await mkdir('docs', { recursive: true })
-  await writeFile('docs/fleet-start.svg', startChart(start, FLEET))
-  await writeFile('docs/fleet-lifetimes.svg', lifetimesChart(lifetimes, FLEET, HOURS))
-  await writeFile('docs/fleet-region-fails.svg', regionFailsChart(region, FLEET))
-  await writeFile('docs/fleet-region-returns.svg', regionReturnsChart(region, FLEET, HOME))
   await writePage('docs/fleet.md', page({ seed, date, machine, tookSecs, tables }))
-  process.stdout.write(
-    `\nSeed ${seed}, ${tookSecs} s. Written: docs/fleet.md and docs/fleet-*.svg\n`,
-  )
+  process.stdout.write(`\nSeed ${seed}, ${tookSecs} s. Written: docs/fleet.md\n`)
 }
 
 await main()

@@ -3,7 +3,7 @@ import type { ConnectionLimits } from './connection-limiter.js'
 import type { Connector, Policy } from './policies/policy.js'
 import { createRecorder, type FleetRecord, type Recorder } from './recorder.js'
 import { createRegion, type Region } from './region.js'
-import { createSeededRandom } from '../common/seeded-random.js'
+import { createSeededRandom } from '../../test/support/seeded-random.js'
 import { createVirtualTime, type VirtualTime } from './virtual-time.js'
 
 export interface Scenario {

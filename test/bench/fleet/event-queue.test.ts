@@ -1,5 +1,5 @@
 import { createEventQueue, type Event } from '../../../bench/fleet/event-queue.js'
-import { createSeededRandom } from '../../../bench/common/seeded-random.js'
+import { createSeededRandom } from '../../support/seeded-random.js'
 
 const plain = (): void => undefined
 

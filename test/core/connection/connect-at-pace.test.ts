@@ -1,4 +1,4 @@
-import { createSeededRandom } from '../../../bench/common/seeded-random.js'
+import { createSeededRandom } from '../../support/seeded-random.js'
 import { createVirtualTime, type VirtualTime } from '../../../bench/fleet/virtual-time.js'
 import { connectAtPace, type Attempted } from '../../../core/connection/connect-at-pace.js'
 import { createConnectPacer, type ConnectPacer } from '../../../core/connection/connect-pacer.js'

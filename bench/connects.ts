@@ -1,0 +1,122 @@
+/** `npm run bench:connects`: the time of a new connection, opened at once with others and one by one. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { Pool } from 'pg'
+import type { Sql } from 'postgres'
+import { average, type Benchmark, type Build } from './benchmark.js'
+import { pgSettings, staticSql } from './clients.js'
+import type { TlsPostgres } from './postgres.js'
+import { competitor, type Competitor, type Effort } from './rounds.js'
+
+export const connects: Benchmark = async ({ isQuick, build, measure, postgres: started }) => {
+  const postgres = await started()
+  for (const { how, openAll, connections, effort } of WAYS) {
+    const count = isQuick ? 2 : connections
+    const competitorOf = ([name, create]: Opener): Competitor =>
+      competitor(name, async () => {
+        const pool = await create(count)
+        const startedAt = performance.now()
+        await openAll(pool, count)
+        const took = average(startedAt, count)
+        await pool.close()
+        // A server that is busy with the connections of one competitor must not slow down the next.
+        await postgres.untilQuiet()
+        return took
+      })
+    for (const [client, openers] of Object.entries(openersOf(postgres, build))) {
+      const [baseline, ...others] = openers.map(competitorOf)
+      const contest = { what: `${client}, ${how}`, unit: 'ms a connection' }
+      await measure({ ...contest, baseline: baseline!, others }, isQuick ? { rounds: 1 } : effort)
+    }
+  }
+}
+
+const WAYS: readonly {
+  how: string
+  openAll: (pool: FreshPool, connections: number) => Promise<unknown>
+  /** In each turn. */
+  connections: number
+  effort: Effort
+}[] = [
+  {
+    how: 'at once',
+    openAll: (pool, connections) =>
+      Promise.all(Array.from({ length: connections }, () => pool.open())),
+    connections: 200,
+    effort: { rounds: 21, warmUpRounds: 2 },
+  },
+  {
+    how: 'one by one',
+    async openAll(pool, connections) {
+      for (let opened = 0; opened < connections; opened++) await pool.open()
+    },
+    connections: 20,
+    effort: { rounds: 15, warmUpRounds: 1, turns: 10 },
+  },
+]
+
+interface FreshPool {
+  /** Opens one more connection, and keeps it. */
+  open(): Promise<unknown>
+  close(): Promise<void>
+}
+
+/** Makes a pool for so many connections, none of which is open yet. */
+type Opener = readonly [name: string, create: (connections: number) => Promise<FreshPool>]
+
+/** The baseline of each client comes first. */
+function openersOf(server: TlsPostgres, build: Build): Readonly<Record<string, Opener[]>> {
+  const { passwordLogin: login } = server
+  const socket = async (): Promise<Socket> => {
+    const dialled = connect({ host: login.host, port: login.port, noDelay: true })
+    await once(dialled, 'connect')
+    return dialled
+  }
+  return {
+    pg: [
+      ['static password', async (max) => ofPool(new Pool({ ...login, ...pgSettings(max) }))],
+      [
+        'pg-iam',
+        async (max) => {
+          const { createPool } = await build('pg')
+          return ofPool(createPool(await server.ourLogin(build), pgSettings(max)))
+        },
+      ],
+    ],
+    // Postgres.js leaves Nagle's algorithm on, so that a login over TLS waits for the server's delayed acknowledgement. With it off, as
+    // pg and pg-iam have it, the static password is as fast as it can be.
+    'postgres-js': [
+      ['static password, TCP_NODELAY', async (max) => ofSql(staticSql(login, max, { socket }))],
+      ['static password', async (max) => ofSql(staticSql(login, max))],
+      [
+        'pg-iam',
+        async (max) => {
+          const { createSql } = await build('postgres-js')
+          return ofSql(createSql(await server.ourLogin(build), { max }) as Sql)
+        },
+      ],
+    ],
+  }
+}
+
+function ofPool(pool: Pool): FreshPool {
+  const clients: { release(): void }[] = []
+  return {
+    open: async () => clients.push(await pool.connect()),
+    async close() {
+      for (const client of clients) client.release()
+      await pool.end()
+    },
+  }
+}
+
+function ofSql(sql: Sql): FreshPool {
+  const reserved: { release(): void }[] = []
+  return {
+    open: async () => reserved.push(await sql.reserve()),
+    async close() {
+      for (const one of reserved) one.release()
+      await sql.end()
+    },
+  }
+}

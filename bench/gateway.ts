@@ -1,0 +1,166 @@
+/**
+ * `npm run bench:gateway`: PostgreSQL through the gateway, against PostgreSQL's own TLS and a mere relay.
+ *
+ * The gateway has a process of its own in front of that PostgreSQL, which it reaches by its Unix socket. It speaks TLS with a
+ * certificate of the same kind, and checks a token for RDS where PostgreSQL checks a password. The relay is a process of Node that does
+ * TLS and passes bytes on, checks nothing and lets every client in: no gateway in Node can be expected to be faster.
+ */
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { Client, Pool } from 'pg'
+import { average, CREDENTIALS, RDS_HOST, type Benchmark, type BenchContext } from './benchmark.js'
+import { ofPg, pgSettings } from './clients.js'
+import type { GatewayOrder, GatewayReady } from './gateway-process.js'
+import type { StaticLogin, TlsPostgres } from './postgres.js'
+import { startProcess } from './process.js'
+import { poolCompetitor } from './queries.js'
+import { competitor, type Competitor, type Effort } from './rounds.js'
+
+/**
+ * PostgreSQL before version 18 takes this curve alone by default, and has clients that begin with another one, such as X25519, begin
+ * again, which would be to the gateway's advantage.
+ */
+const CURVE = 'prime256v1'
+
+export const gateway: Benchmark = async (context) => {
+  const postgres = await context.postgres()
+  const processes: { stop(): Promise<void> }[] = []
+  try {
+    const { password, ssl: theirs, ...address } = postgres.passwordLogin
+    const { user: role, database, port } = address
+    const ssl = { ...theirs, ecdhCurve: CURVE }
+    const { rds } = await context.build('core')
+    const identity = { user: role, database, credentials: CREDENTIALS }
+    const login = rds({ host: RDS_HOST, ...identity, reuseTokenSecs: 0 })
+    const startWay = async (kind: GatewayOrder['kind']): Promise<Omit<Way, 'password'>> => {
+      const upstream = { host: postgres.socketDirectory, port }
+      const order: GatewayOrder = { kind, host: RDS_HOST, role, database, upstream }
+      const started = startProcess<GatewayReady>('gateway-process.js', order)
+      processes.push(started)
+      const { port: ownPort, ca } = await started.answer
+      return { ...address, port: ownPort, ssl: { ...ssl, ca } }
+    }
+    const ways: Ways = {
+      PostgreSQL: { ...address, ssl, password: async () => password },
+      'the gateway': { ...(await startWay('gateway')), password: () => login.password() },
+      'a relay': { ...(await startWay('relay')), password: async () => password },
+    }
+    await queriesThrough(ways, context)
+    await pgbenchThrough(ways, postgres, context)
+    await connectsThrough(ways, postgres, context)
+  } finally {
+    for (const { stop } of processes) await stop()
+  }
+}
+
+/** A way to the database, for pg. */
+type Way = Omit<StaticLogin, 'password' | 'ssl'> & {
+  readonly ssl: StaticLogin['ssl'] & { readonly ecdhCurve: string }
+  /** A static one, or a new token. */
+  password(): Promise<string>
+}
+
+type Ways = Readonly<Record<'PostgreSQL' | 'the gateway' | 'a relay', Way>>
+
+/** PostgreSQL is the baseline of the others. */
+function contestOf(
+  ways: Ways,
+  competitorOf: (name: string, way: Way) => Competitor,
+): { baseline: Competitor; others: Competitor[] } {
+  const [baseline, ...others] = Object.entries(ways).map(([name, way]) => competitorOf(name, way))
+  return { baseline: baseline!, others }
+}
+
+async function queriesThrough(ways: Ways, { isQuick, measure }: BenchContext): Promise<void> {
+  for (const tasks of isQuick ? [2] : [1, 5]) {
+    const contest = {
+      what: `pg, ${tasks} ${tasks === 1 ? 'task' : 'tasks'}`,
+      unit: 'µs a query',
+      ...contestOf(ways, (name, way) =>
+        poolCompetitor(name, tasks, isQuick ? 20 : 450, () =>
+          ofPg(new Pool({ ...way, ...pgSettings(tasks) })),
+        ),
+      ),
+    }
+    const full: Effort = { rounds: 15, warmUpRounds: 2, turns: 5, warmUpTurns: 1 }
+    await measure(contest, isQuick ? { rounds: 1, warmUpTurns: 1 } : full)
+  }
+}
+
+async function connectsThrough(
+  ways: Ways,
+  { untilQuiet }: TlsPostgres,
+  { isQuick, measure }: BenchContext,
+): Promise<void> {
+  const connections = isQuick ? 3 : 50
+  for (const [how, openAll] of Object.entries(WAYS_TO_OPEN)) {
+    const contest = {
+      what: `${connections} connections ${how}`,
+      unit: 'ms a connection',
+      ...contestOf(ways, (name, { password, ...address }) =>
+        competitor(name, async () => {
+          // The token is signed before: `bench:tokens` has the time of that.
+          const config = { ...address, password: await password() }
+          const clients = Array.from({ length: connections }, () => new Client(config))
+          const startedAt = performance.now()
+          await openAll(clients)
+          const took = average(startedAt, connections)
+          await Promise.all(clients.map((client) => client.end()))
+          await untilQuiet()
+          return took
+        }),
+      ),
+    }
+    await measure(contest, isQuick ? { rounds: 1 } : { rounds: 21, warmUpRounds: 2 })
+  }
+}
+
+const WAYS_TO_OPEN: Readonly<Record<string, (clients: readonly Client[]) => Promise<unknown>>> = {
+  'one by one': async (clients) => {
+    for (const client of clients) await client.connect()
+  },
+  'at once': (clients) => Promise.all(clients.map((client) => client.connect())),
+}
+
+/**
+ * The same by a client in C, which leaves more of the processor to the gateway, and shows more of its cost. pgbench comes with the
+ * PostgreSQL of a system, not with that of the npm package. The time of its connects is not in the figure.
+ */
+async function pgbenchThrough(
+  ways: Ways,
+  { socketDirectory, binDirectory }: TlsPostgres,
+  { isQuick, measure, leaveOut }: BenchContext,
+): Promise<void> {
+  const program = join(binDirectory, 'pgbench')
+  if (!existsSync(program)) return leaveOut(`pgbench, which is not in ${binDirectory}`)
+  const run = async (words: readonly string[], way: Way, settings: object): Promise<string> => {
+    const { port: PGPORT, user: PGUSER, database: PGDATABASE } = way
+    const env = { ...process.env, PGPORT: String(PGPORT), PGUSER, PGDATABASE, ...settings }
+    return (await promisify(execFile)(program, words, { env })).stdout
+  }
+  const prepare = ['-i', '-q', '-s', isQuick ? '1' : '16']
+  await run(prepare, ways.PostgreSQL, { PGHOST: socketDirectory })
+  for (const clients of isQuick ? [4] : [1, 16]) {
+    const each = String(Math.ceil((isQuick ? 100 : 6_000) / clients))
+    const load = ['-S', '-n', '-M', 'prepared', '-c', String(clients), '-t', each]
+    const contest = contestOf(ways, (name, way) =>
+      competitor(name, async () => {
+        const authority = join(socketDirectory, `ca-${way.port}.pem`)
+        await writeFile(authority, way.ssl.ca)
+        const PGPASSWORD = await way.password()
+        const place = { PGHOST: way.ssl.servername, PGHOSTADDR: way.host, PGPASSWORD }
+        const tls = { PGSSLMODE: 'verify-full', PGSSLROOTCERT: authority }
+        const printed = await run(load, way, { ...place, ...tls })
+        const perSecond = /^tps = ([\d.]+) \(without initial/m.exec(printed)?.[1]
+        if (perSecond === undefined) throw new Error(`pgbench printed: ${printed}`)
+        return 1_000_000 / Number(perSecond)
+      }),
+    )
+    const what = `pgbench, ${clients} ${clients === 1 ? 'client' : 'clients'}`
+    const effort = isQuick ? { rounds: 1 } : { rounds: 11, warmUpRounds: 1 }
+    await measure({ what, unit: 'µs a transaction', ...contest }, effort)
+  }
+}

@@ -1,0 +1,119 @@
+/** `npm run bench:queries`: the time of a query through the pool of each client. */
+import { AuroraDSQLPool } from '@aws/aurora-dsql-node-postgres-connector'
+import {
+  average,
+  credentials,
+  ourOptions,
+  REGION,
+  type Benchmark,
+  type Build,
+} from './benchmark.js'
+import { CLIENTS, ofPg, pgClient, pgSettings, type BenchPool } from './clients.js'
+import type { TlsPostgres } from './postgres.js'
+import type { Competitor } from './rounds.js'
+
+export const queries: Benchmark = async (context) => {
+  const { isQuick, build, other, measure } = context
+  const { perTurn, effort, tasks } = isQuick ? QUICK : FULL
+  const postgres = await context.postgres()
+  for (const [client, { openStatic, openOurs }] of Object.entries(CLIENTS)) {
+    const ours = (name: string, from: Build, count: number): Competitor =>
+      poolCompetitor(name, count, perTurn(count), async () =>
+        openOurs(from, await postgres.ourLogin(from), count),
+      )
+    for (const count of tasks) {
+      const withPassword = poolCompetitor('static password', count, perTurn(count), () =>
+        openStatic(postgres.passwordLogin, count),
+      )
+      const contest = {
+        what: `${client}, ${tasksText(count)}`,
+        unit: 'µs a query',
+        baseline: other === undefined ? withPassword : ours(other.name, other.build, count),
+        others: [ours('pg-iam', build, count)],
+      }
+      await measure(contest, effort)
+    }
+  }
+  if (other !== undefined) return
+  const pool = (name: string, open: () => BenchPool | Promise<BenchPool>): Competitor =>
+    poolCompetitor(name, SIGNED_TASKS, perTurn(SIGNED_TASKS), open)
+  const { connector, ours: signed } = dsqlPools(postgres, build, SIGNED_TASKS, credentials)
+  const { openLogin } = postgres
+  const contest = {
+    what: `pg, signed tokens, ${tasksText(SIGNED_TASKS)}`,
+    unit: 'µs a query',
+    baseline: pool('static password', () => pgClient.openStatic(openLogin, SIGNED_TASKS)),
+    others: [pool('pg-iam', signed), pool("AWS's connector", connector)],
+  }
+  await measure(contest, effort)
+}
+
+const SIGNED_TASKS = 5
+
+/** In each turn so many queries, of all tasks together, some fiftieths of a second. In the first one of a round connections are opened, and PostgreSQL's processes read their catalogues. */
+const FULL = {
+  /** Each is measured with so many tasks, on a pool of as many connections. */
+  tasks: [1, 5, 20],
+  perTurn: (tasks: number): number => (tasks === 1 ? 150 : 450),
+  effort: { rounds: 15, warmUpRounds: 2, turns: 5, warmUpTurns: 1 },
+}
+const QUICK: typeof FULL = {
+  tasks: [2],
+  perTurn: () => 20,
+  effort: { rounds: 1, warmUpRounds: 0, turns: 2, warmUpTurns: 1 },
+}
+
+function tasksText(count: number): string {
+  return `${count} ${count === 1 ? 'task' : 'tasks'}`
+}
+
+/** A pool that is opened for each round, and does so many queries from so many tasks, each of which has one query under way at a time. */
+export function poolCompetitor(
+  name: string,
+  tasks: number,
+  perTurn: number,
+  openPool: () => BenchPool | Promise<BenchPool>,
+): Competitor {
+  return {
+    name,
+    async open() {
+      const pool = await openPool()
+      return {
+        async sample() {
+          let left = perTurn
+          const work = async (): Promise<void> => {
+            while (left-- > 0) await pool.query()
+          }
+          const startedAt = performance.now()
+          await Promise.all(Array.from({ length: tasks }, work))
+          return average(startedAt, perTurn) * 1_000
+        },
+        close: () => pool.close(),
+      }
+    },
+  }
+}
+
+/**
+ * Pools of pg whose tokens are signed for Aurora DSQL. PostgreSQL, which cannot check them, lets this role in without asking for a
+ * password, so that the connections of all are the same.
+ */
+export function dsqlPools(
+  { openLogin }: TlsPostgres,
+  build: Build,
+  size: number,
+  getCredentials: typeof credentials,
+): Readonly<Record<'connector' | 'ours', () => Promise<BenchPool>>> {
+  return {
+    async connector() {
+      const { password: _password, ...address } = openLogin
+      const own = { region: REGION, customCredentialsProvider: getCredentials }
+      return ofPg(new AuroraDSQLPool({ ...address, ...own, ...pgSettings(size) }))
+    },
+    async ours() {
+      const { auroraDsql } = await build('core')
+      const own = { region: REGION, credentials: getCredentials }
+      return pgClient.openOurs(build, auroraDsql({ ...ourOptions(openLogin), ...own }), size)
+    },
+  }
+}

@@ -1,0 +1,102 @@
+/** What the benchmarks, the simulation of a fleet and the soak have in common: tables, pages, the machine. */
+import { readFile, writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import Table from 'cli-table3'
+import { format, resolveConfig } from 'prettier'
+import { resultOf, type Row, type Summary } from './rounds.js'
+
+/** A table of figures, for the terminal and for a page. */
+export interface FigureTable {
+  readonly title: string
+  /** The first column has names, the others figures. */
+  readonly head: readonly string[]
+  /** How many columns have names, where it is more than the first. */
+  readonly nameColumns?: number
+  readonly rows: readonly (readonly string[])[]
+}
+
+export function terminalTable({ title, head, rows, nameColumns = 1 }: FigureTable): string {
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((_, column) => (column < nameColumns ? 'left' : 'right')),
+    style: { head: [], border: [], compact: true },
+  })
+  table.push(...rows.map((row) => [...row]))
+  return `${title}\n${table.toString()}\n`
+}
+
+export function markdownTable({ head, rows, nameColumns = 1 }: FigureTable): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  const alignments = head.map((_, column) => (column < nameColumns ? '---' : '--:'))
+  return [line(head), line(alignments), ...rows.map(line)].join('\n')
+}
+
+/** Writes a page of docs/, in the style that `npm run lint` checks. */
+export async function writePage(file: string, content: string): Promise<void> {
+  const style = await resolveConfig(file)
+  await writeFile(file, await format(content, { ...style, filepath: file }))
+}
+
+/** What the benchmarks measured, a line for each row. */
+export function rowTable(rows: readonly Row[]): FigureTable {
+  return {
+    title: 'Less is better. Median (quartiles); the control is the baseline against itself.',
+    head: ['what', 'against', 'measured', 'ratio', 'control', ''],
+    nameColumns: 2,
+    rows: rows.map((row) => [
+      `${row.what}: ${row.competitor}`,
+      row.against,
+      `${short(row.figure.median)} against ${short(row.baseline.median)} ${row.unit}`,
+      ...[row.compared, row.control].map((one) => comparison(one, row.compareBy)),
+      resultOf(row),
+    ]),
+  }
+}
+
+function comparison(
+  { median, lowerQuartile, upperQuartile }: Summary,
+  by: Row['compareBy'],
+): string {
+  const shown = by === 'ratio' ? (value: number) => value.toFixed(2) : signed
+  return `${shown(median)} (${shown(lowerQuartile)} to ${shown(upperQuartile)})`
+}
+
+function signed(value: number): string {
+  return value < 0 ? `-${short(-value)}` : `+${short(value)}`
+}
+
+/** Three digits that count, and no more than the machine can tell. */
+function short(value: number): string {
+  const size = Math.abs(value)
+  const digits = Number.isInteger(value) || size >= 100 ? 0 : size >= 10 ? 1 : 2
+  return value.toLocaleString('en-GB', {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  })
+}
+
+const BEGIN = '<!-- Written by `npm run bench -- --docs FILE`: -->'
+const END = '<!-- End of what is written. -->'
+
+/**
+ * Puts `content` between the two comments of a page, and keeps everything else of it.
+ *
+ * @throws Error where the page does not have them
+ */
+export function replaceWritten(page: string, content: string): string {
+  const begin = page.indexOf(BEGIN)
+  const end = page.indexOf(END)
+  if (begin < 0 || end < begin)
+    throw new Error(`the page must have "${BEGIN}" and, below it, "${END}"`)
+  return `${page.slice(0, begin)}${BEGIN}\n\n${content}\n\n${page.slice(end)}`
+}
+
+/** @param root the folder of this repository */
+export async function describeMachine(root: string): Promise<string> {
+  const { version } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as {
+    version: string
+  }
+  const processors = cpus()
+  const model = processors[0]?.model.trim() ?? 'unknown'
+  return `pg-iam ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}, ${processors.length} × ${model}`
+}

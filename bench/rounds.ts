@@ -1,0 +1,168 @@
+/**
+ * Measures competitors side by side, in rounds, with a control.
+ *
+ * Neither mitata (1.0) nor tinybench (6.2) fits: both run one competitor to its end before the next, so that a machine that
+ * is slow for ten seconds is slow for one of them; and neither compares pairs, nor opens a pool or a process for each sample.
+ */
+
+/** What is measured: one way to do the same work. */
+export interface Competitor {
+  readonly name: string
+  /**
+   * Makes what a round needs, such as a pool, before the first turn of the round. What is opened once and kept is fast or slow for as
+   * long as it is open, by where the system put the server's processes: the same pool, opened twice, differed by 15 %. Opened again
+   * for each round, that becomes part of the spread and not of the result.
+   */
+  open(): Turns | Promise<Turns>
+}
+
+export interface Turns {
+  /** Does the work once and resolves with what it cost: a time, a number of bytes. Less is better. */
+  sample(): Promise<number>
+  /** Is called after each round, also where the round failed. */
+  close?(): Promise<void>
+}
+
+/** A competitor that keeps nothing open between two turns. */
+export function competitor(name: string, sample: () => Promise<number>): Competitor {
+  return { name, open: () => ({ sample }) }
+}
+
+export interface Contest {
+  /** What the competitors do, such as `pg, 5 tasks`. */
+  readonly what: string
+  /** Of the figures, such as `ms a connection`. */
+  readonly unit: string
+  readonly baseline: Competitor
+  readonly others: readonly Competitor[]
+  /** `difference` where figures may be 0, such as the growth of memory. Default `ratio`. */
+  readonly compareBy?: 'ratio' | 'difference'
+}
+
+export interface Effort {
+  readonly rounds: number
+  /** Rounds before them that do not count. Default 0. */
+  readonly warmUpRounds?: number
+  /** How many turns each competitor has in a round, of which the median counts. Default 1. */
+  readonly turns?: number
+  /** Turns before them that do not count. Default 0. */
+  readonly warmUpTurns?: number
+}
+
+/** One competitor against the baseline of its contest. */
+export interface Row {
+  readonly what: string
+  readonly competitor: string
+  readonly against: string
+  readonly unit: string
+  readonly compareBy: 'ratio' | 'difference'
+  readonly figure: Summary
+  readonly baseline: Summary
+  /** The ratio or difference to the baseline of the same round. */
+  readonly compared: Summary
+  /** The same for the baseline itself, measured a second time: what chance and the machine add. */
+  readonly control: Summary
+  /** One figure for each round. */
+  readonly samples: readonly number[]
+}
+
+export interface Summary {
+  readonly lowerQuartile: number
+  readonly median: number
+  readonly upperQuartile: number
+}
+
+/**
+ * Each competitor has one turn before any has the next, in an order that is drawn again each time. The baseline takes part twice.
+ *
+ * @param random as `Math.random`
+ */
+export async function compare(
+  { what, unit, baseline, others, compareBy = 'ratio' }: Contest,
+  { rounds, warmUpRounds = 0, ...turns }: Effort,
+  random: () => number,
+): Promise<Row[]> {
+  const control = { ...baseline, name: `${baseline.name}, again` }
+  const competitors = [baseline, control, ...others]
+  const samples = new Map<string, number[]>(competitors.map(({ name }) => [name, []]))
+  if (samples.size !== competitors.length)
+    throw new Error(`two competitors of "${what}" have one name`)
+  for (let round = -warmUpRounds; round < rounds; round++) {
+    for (const [name, figure] of await playRound(competitors, turns, random))
+      if (round >= 0) samples.get(name)!.push(figure)
+  }
+  const ofBaseline = samples.get(baseline.name)!
+  // In pairs of one round: what slows a whole round down, such as another program on the machine, slows both down.
+  const compared = (name: string): Summary =>
+    summarize(
+      samples.get(name)!.map((figure, round) => {
+        const other = ofBaseline[round]!
+        return compareBy === 'ratio' ? figure / other : figure - other
+      }),
+    )
+  return others.map(({ name }) => ({
+    what,
+    competitor: name,
+    against: baseline.name,
+    unit,
+    compareBy,
+    figure: summarize(samples.get(name)!),
+    baseline: summarize(ofBaseline),
+    compared: compared(name),
+    control: compared(control.name),
+    samples: samples.get(name)!,
+  }))
+}
+
+/** Resolves with the median of the turns, by competitor. */
+async function playRound(
+  competitors: readonly Competitor[],
+  { turns = 1, warmUpTurns = 0 }: Pick<Effort, 'turns' | 'warmUpTurns'>,
+  random: () => number,
+): Promise<[string, number][]> {
+  const entered: { name: string; turns: Turns; figures: number[] }[] = []
+  try {
+    for (const { name, open } of shuffled(competitors, random))
+      entered.push({ name, turns: await open(), figures: [] })
+    for (let turn = -warmUpTurns; turn < turns; turn++) {
+      for (const one of shuffled(entered, random)) {
+        const figure = await one.turns.sample()
+        if (turn >= 0) one.figures.push(figure)
+      }
+    }
+    return entered.map(({ name, figures }) => [name, summarize(figures).median])
+  } finally {
+    for (const one of entered) await one.turns.close?.()
+  }
+}
+
+/** By quantiles of type 7 of Hyndman and Fan, as in R, NumPy and spreadsheets. Throws where there are no samples. */
+export function summarize(samples: readonly number[]): Summary {
+  if (samples.length === 0) throw new Error('there are no samples')
+  const sorted = samples.toSorted((one, other) => one - other)
+  const quantile = (part: number): number => {
+    const at = (sorted.length - 1) * part
+    const below = sorted[Math.floor(at)]!
+    return below + (sorted[Math.ceil(at)]! - below) * (at - Math.floor(at))
+  }
+  return { lowerQuartile: quantile(0.25), median: quantile(0.5), upperQuartile: quantile(0.75) }
+}
+
+/** What the competitor is; `same` where it differs by no more than the baseline does from itself, between the quartiles. */
+export function resultOf({ compareBy, compared, control }: Row): 'better' | 'worse' | 'same' {
+  const equal = compareBy === 'ratio' ? 1 : 0
+  if (compared.median > Math.max(equal, control.upperQuartile)) return 'worse'
+  return compared.median < Math.min(equal, control.lowerQuartile) ? 'better' : 'same'
+}
+
+/** Returns the items in an order of which all are equally likely (Fisher and Yates). */
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const order = [...items]
+  for (let last = order.length - 1; last > 0; last--) {
+    const chosen = Math.floor(random() * (last + 1))
+    const kept = order[last]!
+    order[last] = order[chosen]!
+    order[chosen] = kept
+  }
+  return order
+}

@@ -1,0 +1,40 @@
+import { join } from 'node:path'
+import { runProgram } from '../examples/run-program.js'
+
+const SOAK = '../test/soak/main.js'
+
+/** Other clients in each: all of them take part in `npm run soak`. */
+describe('npm run soak', () => {
+  it('ends with exit code 0 where clients live through all troubles, and says what they did', async () => {
+    const words = ['--minutes', '0.04', '--clients', 'knex,postgres-js']
+    const { stdout, stderr, exitCode } = await runProgram(SOAK, words)
+    expect(stdout).toMatch(/^Seed 1, \d+ s\. No crash, no leak, no zombie; .*$/m)
+    expect(exitCode).toBe(0)
+    for (const client of ['knex', 'postgres-js'])
+      expect(stdout).toMatch(new RegExp(`^│ ${client} +│ +[1-9]`, 'm'))
+    expect(stderr).toMatch(/^\d+ s: [\d,]+ queries, [\d,]+ transactions, [\d,]+ failed calls$/m)
+  })
+
+  it('ends with exit code 1 where a client crashes or writes twice, and says which', async () => {
+    const preload = join(process.cwd(), 'test', 'soak', 'planted-faults.cjs')
+    const environment = { NODE_OPTIONS: `--require "${preload}"` }
+    const words = ['--minutes', '0.04', '--clients', 'pg']
+    const { stdout, exitCode } = await runProgram(SOAK, words, { environment })
+    expect(stdout).toContain('\ncrash: pg: Error: the crash that was planted')
+    expect(stdout).toMatch(
+      /^ledger: identifier \d+: .*, but it is there in part or more than once/m,
+    )
+    expect(stdout).toMatch(/^Seed 1, \d+ s\. FAILED: \d+ faults\.$/m)
+    expect(exitCode).toBe(1)
+  })
+
+  it.each([
+    [['--minutes', 'many'], '"--minutes" must be a number above 0 and up to 1440, got "many"'],
+    [['--clients', 'pg,mysql'], '"--clients" must be some of sequelize, typeorm, knex'],
+  ])('explains what is wrong about %j, and ends with exit code 2', async (words, message) => {
+    const { stdout, stderr, exitCode } = await runProgram(SOAK, words)
+    expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 2 })
+    expect(stderr).toContain(message)
+    expect(stderr).toContain('usage: npm run soak --')
+  })
+})

@@ -1,0 +1,24 @@
+/** Chance that is the same each time, for tests and benchmarks with a `--seed`. */
+
+/** Returns a function like `Math.random` whose numbers follow from `seed` (mulberry32). */
+export function createSeededRandom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Reads a `--seed`. Throws for what is none. */
+export function seedOf(given: string): number {
+  const seed = Number(given)
+  if (given === '' || !Number.isSafeInteger(seed) || seed < 0)
+    throw wrongOption('seed', 'a whole number from 0', given)
+  return seed
+}
+
+export function wrongOption(option: string, must: string, given: string): Error {
+  return new Error(`"--${option}" must be ${must}, got "${given}"`)
+}
