@@ -1,6 +1,6 @@
 import { startGateway, type Gateway } from '../../../../gateway/index.js'
 import { launchPostgres, type PostgresServer } from '../../../support/postgres/launch-postgres.js'
-import { describeClientChecks } from '../../client-checks.js'
+import { describeClientChecks } from '../client-checks.js'
 
 describe('clients of a gateway in front of a real PostgreSQL', () => {
   let server: PostgresServer
