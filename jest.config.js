@@ -8,6 +8,7 @@ export default {
   // Coverage counts only files below `roots`, so the sources are among them.
   roots: ['core', 'adapters', 'gateway', 'test'].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],
+  setupFiles: ['<rootDir>/test/support/exit-with-parent.ts'],
   moduleFileExtensions: ['ts', 'js', 'cts', 'cjs', 'json', 'node'],
   moduleNameMapper: {
     // A worker thread cannot run TypeScript: its file comes from the build, which `npm test` makes first.

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
 import type { CommonOptions } from '../../core/options/common-options.js'
 import { createCertificates } from '../../gateway/certificates/gateway-certificates.js'
-import { launchPostgres } from '../../test/support/postgres/launch-postgres.js'
+import { launchPostgres } from '../../test/support/launch-postgres.js'
 import type { BenchContext } from '../frame/benchmark.js'
 
 export interface TlsPostgres {

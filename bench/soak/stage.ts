@@ -2,7 +2,7 @@
 import { Client } from 'pg'
 import type { AuroraDsqlOptions } from '../../core/index.js'
 import { startGateway, type Gateway } from '../../gateway/index.js'
-import { launchPostgres } from '../../test/support/postgres/launch-postgres.js'
+import { launchPostgres } from '../../test/support/launch-postgres.js'
 import type { ClientName } from './clients.js'
 import { TOKEN_SECS } from './load.js'
 import { schemaOf } from './schema.js'

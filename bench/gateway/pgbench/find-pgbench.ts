@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { machineDirectories } from '../../../test/support/postgres/find-binaries.js'
+import { systemDirectories } from '../../../gateway/engines/postgres/postgres-programs.js'
 
 export interface Pgbench {
   readonly file: string
@@ -25,5 +25,5 @@ export const PGBENCH_MISSING =
 
 async function usualDirectories(): Promise<string[]> {
   const chosen = process.env['PG_BINDIR']
-  return [...(chosen === undefined ? [] : [chosen]), ...(await machineDirectories())]
+  return [...(chosen === undefined ? [] : [chosen]), ...(await systemDirectories())]
 }

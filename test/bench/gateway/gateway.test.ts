@@ -9,7 +9,7 @@ import {
   type Pgbench,
 } from '../../../bench/gateway/pgbench/find-pgbench.js'
 import { runProgram, type ProgramResult } from '../../examples/run-program.js'
-import { machineDirectories } from '../../support/postgres/find-binaries.js'
+import { systemDirectories } from '../../../gateway/engines/postgres/postgres-programs.js'
 
 let folder: string
 let pgbench: Pgbench | undefined
@@ -18,7 +18,7 @@ let result: ProgramResult
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pg-iam-gateway-bench-'))
   // The program that is run is not told of PG_BINDIR.
-  pgbench = await findPgbench(await machineDirectories())
+  pgbench = await findPgbench(await systemDirectories())
   const words = ['gateway', '--quick', '--json', join(folder, 'run.json')]
   result = await runProgram('../bench/main.js', words)
 })

@@ -3,7 +3,7 @@ import { IDS_PER_POOL, Outcome, createOutcomeLog } from '../../../bench/soak/out
 import { schemaOf } from '../../../bench/soak/schema.js'
 import type { Admin } from '../../../bench/soak/stage.js'
 import { ledgerFaults } from '../../../bench/soak/verdict/ledger.js'
-import { launchPostgres, type PostgresServer } from '../../support/postgres/launch-postgres.js'
+import { launchPostgres, type PostgresServer } from '../../support/launch-postgres.js'
 
 let postgres: PostgresServer
 let client: Client

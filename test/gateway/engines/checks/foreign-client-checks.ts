@@ -47,7 +47,7 @@ export function describeForeignClients(gatewayOf: () => Gateway): void {
   it('does not let psql log in where it does not know the authority', async () => {
     const other = join(directory, 'other.pem')
     const { createCertificates } =
-      await import('../../../../../gateway/certificates/gateway-certificates.js')
+      await import('../../../../gateway/certificates/gateway-certificates.js')
     await writeFile(other, (await createCertificates(['localhost'])).ca)
     const attempt = asLibpq('localhost', 'app', await tokenFor('localhost'))
     await expect(libpqAnswer({ ...attempt, caFile: other })).rejects.toThrow(/certificate/)
