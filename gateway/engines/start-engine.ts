@@ -2,6 +2,7 @@
 import { PgIamError, isPgIamError } from '../../core/errors.js'
 import type { GatewaySettings } from '../options.js'
 import type { Engine } from './engine.js'
+import type { LaunchOptions } from './postgres/launch-postgres.js'
 import { noPostgres, startPostgresEngine } from './postgres/postgres-engine.js'
 import { startUpstreamEngine } from './upstream/upstream-engine.js'
 
@@ -10,7 +11,10 @@ import { startUpstreamEngine } from './upstream/upstream-engine.js'
  *
  * Resolves with an engine whose roles and database exist. Rejects with `ERR_PEER_MISSING`, and the two install lines, where there is none.
  */
-export async function startEngine(settings: GatewaySettings): Promise<Engine> {
+export async function startEngine(
+  settings: Pick<GatewaySettings, 'engine' | 'roles' | 'database' | 'logger'>,
+  places?: LaunchOptions['places'],
+): Promise<Engine> {
   const { engine, roles, database, logger } = settings
   if (engine.kind === 'own') {
     await engine.engine.prepare?.({ roles, database })
@@ -18,7 +22,7 @@ export async function startEngine(settings: GatewaySettings): Promise<Engine> {
   }
   if (engine.kind === 'upstream') return startUpstreamEngine({ upstream: engine.upstream, logger })
   if (engine.kind !== 'pglite') {
-    const postgres = await startPostgresEngine({ ...engine.options, logger })
+    const postgres = await startPostgresEngine({ ...engine.options, logger, places })
     if (postgres !== undefined) {
       try {
         await postgres.prepare({ roles, database })

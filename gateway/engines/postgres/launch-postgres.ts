@@ -24,6 +24,7 @@ import {
 import {
   findPostgres,
   serverUser,
+  type FindPostgresOptions,
   type PostgresPrograms,
   type ServerUser,
 } from './postgres-programs.js'
@@ -48,6 +49,7 @@ export interface LaunchOptions {
   /** Lines of `pg_hba.conf` that come before its own: the first that fits a connection decides how it logs in. */
   readonly accessRules?: readonly string[] | undefined
   readonly isPackageOnly?: boolean | undefined
+  readonly places?: FindPostgresOptions['places']
   readonly supervisor?: SupervisorOptions['kind']
 }
 

@@ -86,7 +86,7 @@ export function noPostgres(): PgIamError {
 export async function startPostgresEngine(
   options: Pick<
     LaunchOptions,
-    'dataDirectory' | 'cacheDirectory' | 'logger' | 'hasSocket' | 'supervisor'
+    'dataDirectory' | 'cacheDirectory' | 'logger' | 'hasSocket' | 'supervisor' | 'places'
   >,
 ): Promise<(Engine & Required<Pick<Engine, 'prepare'>>) | undefined> {
   const server = await launchPostgres(options)

@@ -74,7 +74,8 @@ export interface FindPostgresOptions {
   /** Whether to look in the package alone. Default `false`. */
   readonly isPackageOnly?: boolean | undefined
   /** Where to look where `PG_BINDIR` is not set. Default: {@link packageDirectory} and {@link systemDirectories}. */
-  readonly places?: { readonly package: string | undefined; readonly system: readonly string[] }
+  readonly places?:
+    { readonly package: string | undefined; readonly system: readonly string[] } | undefined
   /** The value of `PG_BINDIR`. Default: that of the environment. */
   readonly chosen?: string | undefined
 }
