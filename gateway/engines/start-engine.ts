@@ -3,7 +3,7 @@ import { PgIamError, isPgIamError } from '../../core/errors.js'
 import type { GatewaySettings } from '../options.js'
 import type { Engine } from './engine.js'
 import type { LaunchOptions } from './postgres/launch-postgres.js'
-import { noPostgres, startPostgresEngine } from './postgres/postgres-engine.js'
+import { checkPlace, noPostgres, startPostgresEngine } from './postgres/postgres-engine.js'
 import { startUpstreamEngine } from './upstream/upstream-engine.js'
 
 /**
@@ -22,6 +22,7 @@ export async function startEngine(
   }
   if (engine.kind === 'upstream') return startUpstreamEngine({ upstream: engine.upstream, logger })
   if (engine.kind !== 'pglite') {
+    checkPlace({ roles, database })
     const postgres = await startPostgresEngine({ ...engine.options, logger, places })
     if (postgres !== undefined) {
       try {

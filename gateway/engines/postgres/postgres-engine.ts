@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { PgIamError } from '../../../core/errors.js'
 import { logger, SILENT, type Logger } from '../../../core/logger.js'
-import { checkOptions, invalidOption, text, type Check } from '../../../core/options/check.js'
-import { roleName, roleNames } from '../../auth/role-names.js'
+import { checkOptions, invalidOption, text } from '../../../core/options/check.js'
+import { roleNames } from '../../auth/role-names.js'
 import { identifier, literal } from '../../sql/sql-text.js'
 import { ServerError } from '../../wire/server-error.js'
 import type { Engine, EnginePlace } from '../engine.js'
@@ -46,6 +46,7 @@ export interface PostgresEngineOptions {
  */
 export async function postgresEngine(options: PostgresEngineOptions = {}): Promise<Engine> {
   const { roles = ['app'], database = 'postgres', ...rest } = checkOptions(options, CHECKS)
+  checkPlace({ roles, database })
   const engine = await startPostgresEngine({ ...rest, logger: rest.logger ?? SILENT })
   if (engine === undefined) throw noPostgres()
   try {
@@ -57,16 +58,20 @@ export async function postgresEngine(options: PostgresEngineOptions = {}): Promi
   }
 }
 
-const databaseName: Check<string> = (value, name) => {
-  const database = roleName(value, name)
-  if (database === 'template0' || database === 'template1')
-    throw invalidOption(name, 'a database that is no template', value)
-  return database
+/** Throws `ERR_OPTION_INVALID` for names that PostgreSQL or this engine keeps for itself. */
+export function checkPlace({ roles, database }: EnginePlace): void {
+  for (const role of roles) {
+    // Quoted, too, PostgreSQL refuses the first three, and takes the fourth for everybody.
+    if (role.startsWith('pg_') || role === SUPERUSER || role === 'none' || role === 'public')
+      throw invalidOption('roles', 'names that PostgreSQL does not keep for itself', role)
+  }
+  if (Buffer.byteLength(database) > 63 || /^template[01]$/.test(database))
+    throw invalidOption('database', 'a name of at most 63 bytes that is no template', database)
 }
 
 const CHECKS = {
   roles: roleNames,
-  database: databaseName,
+  database: text,
   dataDirectory: text,
   cacheDirectory: text,
   logger,
@@ -138,14 +143,7 @@ export async function prepareRoles(
 ): Promise<void> {
   const { major } = server.programs
   const wanted = ['admin', ...roles.filter((role) => role !== 'admin')]
-  for (const role of wanted) {
-    if (role === SUPERUSER || role.startsWith('pg_') || RESERVED_NAMES.has(role))
-      throw new PgIamError(
-        'ERR_OPTION_INVALID',
-        `"roles" must not have "${role}", a name that PostgreSQL keeps for itself`,
-      )
-  }
-  databaseName(database, 'database')
+  checkPlace({ roles: wanted, database })
   const existing = new Set((await server.query('template1', 'SELECT rolname FROM pg_roles')).flat())
   const secret = password === undefined ? '' : ` PASSWORD ${literal(password)}`
   const isNew = (await server.query('template1', databaseCalled(database))).length === 0
@@ -188,9 +186,6 @@ export async function prepareRoles(
   ]
   await server.query(database, own.join(';\n'))
 }
-
-/** PostgreSQL refuses them, quoted as well, or takes them for something else than a role. */
-const RESERVED_NAMES: ReadonlySet<string> = new Set(['public', 'none'])
 
 const databaseCalled = (name: string): string =>
   `SELECT 1 FROM pg_database WHERE datname = ${literal(name)}`

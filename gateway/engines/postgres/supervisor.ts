@@ -127,7 +127,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
 
 // `read` fails at the end of the pipe, which is our end. The traps do nothing but keep the shell alive; a trap, unlike an
 // ignored signal, is not inherited by the server. The server stays a descendant, so that it is waited for and no zombie
-// stays behind in a container whose first process does not reap. A server that does not end in ten seconds is ended the harder way.
+// stays behind in a container whose first process does not reap. What it says of a server that was killed is for nobody. A server that does not end in ten seconds is ended the harder way.
 const SH_SCRIPT = `
 trap : INT TERM HUP PIPE
 for directory in "$@"; do
@@ -161,8 +161,8 @@ while IFS= read -r line; do
         : >started
         wait $!
         : >ended
-        echo ended 2>/dev/null
-      } &
+        echo ended
+      } 2>/dev/null &
       until [ -e started ]; do sleep 0.01; done
       echo "start 0" 2>/dev/null ;;
   esac

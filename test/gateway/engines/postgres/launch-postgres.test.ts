@@ -89,18 +89,17 @@ describe('a PostgreSQL that is launched', () => {
   })
 
   it('says what the server said when it does not start, and leaves nothing behind', async () => {
-    const before = process.env['TMPDIR']
-    process.env['TMPDIR'] = folder
-    try {
-      const failed = launch({ settings: { shared_buffers: 'plenty' } })
-      const failure = await failed.then(() => '', String)
-      expect(failure).toContain('PostgreSQL did not start')
-      expect(failure).toContain('invalid value for parameter "shared_buffers": "plenty"')
-    } finally {
-      if (before === undefined) delete process.env['TMPDIR']
-      else process.env['TMPDIR'] = before
-    }
-    expect(readdirSync(folder)).toEqual([])
+    const owner = runOwner({
+      OWNER_TMPDIR: folder,
+      XDG_CACHE_HOME: '',
+      OWNER_SETTINGS: '{"shared_buffers":"plenty"}',
+    })
+    const { failure } = await owner.report
+    expect(failure).toContain('PostgreSQL did not start')
+    expect(failure).toContain('invalid value for parameter "shared_buffers": "plenty"')
+    expect(readdirSync(folder).filter((name) => /^pg-iam-[0-9a-f]{12}$/.test(name))).toEqual([])
+    owner.child.stdin?.end()
+    await owner.ended
   })
 
   it('speaks TLS with a certificate, and lets in whom the rules let in', async () => {
@@ -208,7 +207,7 @@ function statusOf(pid: number): string {
 
 interface Owner {
   readonly child: ChildProcess
-  readonly report: Promise<{ uid: number; server: PostgresServer }>
+  readonly report: Promise<{ uid: number; server: PostgresServer; failure?: string }>
   /** Settles with exit code and signal when the process has ended, and so has its supervisor, which holds the same standard error. */
   readonly ended: Promise<unknown[]>
 }
@@ -247,8 +246,12 @@ const OWNER = `
       process.setgid(user.gid)
       process.setuid(user.uid)
     }
-    const server = await launchPostgres({ supervisor: process.env.OWNER_SUPERVISOR })
-    console.log(JSON.stringify({ uid: process.getuid(), server }))
+    const { OWNER_SUPERVISOR: supervisor, OWNER_SETTINGS: settings = '{}' } = process.env
+    const report = await launchPostgres({ supervisor, settings: JSON.parse(settings) }).then(
+      (server) => ({ server }),
+      (error) => ({ failure: String(error) }),
+    )
+    console.log(JSON.stringify({ uid: process.getuid(), ...report }))
     process.stdin.resume()
   })
 `
