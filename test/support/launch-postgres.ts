@@ -36,7 +36,11 @@ export interface PostgresServer {
 }
 
 /** Many servers share one machine, and none of them has a history that it must be quick about. */
-const SETTINGS = { autovacuum: 'off', shared_buffers: '16MB', synchronous_commit: 'off' }
+export const TEST_SETTINGS: Readonly<Record<string, string>> = {
+  autovacuum: 'off',
+  shared_buffers: '16MB',
+  synchronous_commit: 'off',
+}
 
 /** The server ends and its directory goes when `close` is called and also when this process ends in any way, SIGKILL included. */
 export async function launchPostgres(options: LaunchPostgresOptions = {}): Promise<PostgresServer> {
@@ -44,7 +48,7 @@ export async function launchPostgres(options: LaunchPostgresOptions = {}): Promi
   const server = await launch({
     ...rest,
     hasTcp: true,
-    settings: { ...SETTINGS, ...settings },
+    settings: { ...TEST_SETTINGS, ...settings },
     logger: SILENT,
   })
   if (server === undefined) throw noPostgres()

@@ -87,30 +87,32 @@ export function noPostgres(): PgIamError {
   )
 }
 
+type PreparedEngine = Engine & Required<Pick<Engine, 'prepare'>>
+
 /** Resolves with `undefined` where no PostgreSQL is found. The roles come with `prepare`. */
 export async function startPostgresEngine(
-  options: Pick<
-    LaunchOptions,
-    'dataDirectory' | 'cacheDirectory' | 'logger' | 'hasSocket' | 'supervisor' | 'places'
-  >,
-): Promise<(Engine & Required<Pick<Engine, 'prepare'>>) | undefined> {
+  options: Pick<LaunchOptions, 'dataDirectory' | 'cacheDirectory' | 'logger' | 'places'>,
+): Promise<PreparedEngine | undefined> {
   const server = await launchPostgres(options)
   if (server === undefined) return undefined
   const { version, source, directory } = server.programs
   options.logger.info('gateway: engine "postgres"', { version, source, programs: directory })
+  return engineOn(server, options.logger)
+}
+
+/** The engine on a server that was launched, which it closes. */
+export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine {
   const { host, port } = server
-  const password =
-    options.hasSocket === false || process.platform === 'win32' ? randomSecret() : undefined
+  // Who gets at the socket is trusted. Everybody on this machine gets at a port.
+  const password = host === server.directory ? undefined : randomBytes(24).toString('base64url')
   const sessions = upstreamSessions({
     upstream: { host, port, ...(password === undefined ? {} : { password }) },
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    logger: options.logger,
+    logger: log,
   })
   return {
     name: 'postgres',
-    async prepare(place) {
-      await prepareRoles(server, place, password)
-    },
+    prepare: (place) => prepareRoles(server, place, password),
     async openSession(request) {
       if (request.role === SUPERUSER)
         throw new ServerError('28000', `role "${SUPERUSER}" does not exist`, { severity: 'FATAL' })
@@ -136,7 +138,7 @@ const CONNECT_TIMEOUT_MS = 10_000
  * `admin` owns the database and can create roles. The others may create objects in the database and in its schema `public`, as
  * applications do that bring their own migrations. Roles and databases that exist stay as they are otherwise.
  */
-export async function prepareRoles(
+async function prepareRoles(
   server: Pick<LaunchedPostgres, 'query' | 'programs'>,
   { roles, database }: EnginePlace,
   password: string | undefined,
@@ -202,7 +204,3 @@ const WITHOUT_ROLES_FOR_FILES = [
   `DELETE FROM pg_authid WHERE rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')`,
   'RESET allow_system_table_mods',
 ]
-
-function randomSecret(): string {
-  return randomBytes(24).toString('base64url')
-}

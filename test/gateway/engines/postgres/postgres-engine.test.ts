@@ -21,6 +21,8 @@ import {
   type Gateway,
   type GatewayOptions,
 } from '../../../../gateway/index.js'
+import { launchPostgres } from '../../../../gateway/engines/postgres/launch-postgres.js'
+import { engineOn } from '../../../../gateway/engines/postgres/postgres-engine.js'
 import { until } from '../../../resilience/until.js'
 import { recordLog, type LogRecorder } from '../../upstream-gateway.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
@@ -275,6 +277,26 @@ describe('postgresEngine', () => {
       await first.close()
       const second = await start({ engine, roles: ['shop'], database: 'orders' })
       expect(await run(second, sql, 'shop')).toEqual([{ who: 'shop', what: 'orders' }])
+    } finally {
+      await engine.close()
+    }
+  })
+
+  it('logs in with passwords where there are no Unix sockets, as on Windows', async () => {
+    const server = (await launchPostgres({ logger: log.logger, hasSocket: false }))!
+    const engine = engineOn(server, log.logger)
+    try {
+      const gateway = await start({ engine })
+      expect(await run(gateway, 'select current_user::text as who')).toEqual([{ who: 'app' }])
+      const { host, port } = server
+      const direct = new Client({
+        host,
+        port,
+        user: 'app',
+        database: 'postgres',
+        password: 'guess',
+      })
+      await expect(direct.connect()).rejects.toMatchObject({ code: '28P01' })
     } finally {
       await engine.close()
     }
