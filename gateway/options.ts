@@ -247,14 +247,18 @@ function engineSettings(options: Checked<typeof CHECKS>): EngineSettings {
     throw new PgIamError('ERR_OPTION_INVALID', '"upstream" must be given with engine "upstream"')
   }
   const { dataDirectory, cacheDirectory, lockTimeoutMs, idleInTransactionTimeoutMs } = options
-  const place = given({ dataDirectory, cacheDirectory })
+  const place = withoutUndefined({ dataDirectory, cacheDirectory })
   if (kind === 'pglite')
-    return { kind, options: { ...place, ...given({ lockTimeoutMs, idleInTransactionTimeoutMs }) } }
+    return {
+      kind,
+      options: { ...place, ...withoutUndefined({ lockTimeoutMs, idleInTransactionTimeoutMs }) },
+    }
   return { kind: kind === 'postgres' ? kind : 'any', options: place }
 }
 
-/** Without what was not given. */
-function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+function withoutUndefined<T extends object>(
+  options: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as never

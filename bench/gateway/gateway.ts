@@ -2,6 +2,7 @@
 import type { Benchmark } from '../frame/benchmark.js'
 import { tokenChecks } from './checks.js'
 import { connectsThroughGateway } from './connects.js'
+import { engineStarts } from './engine-starts.js'
 import { findPgbench, PGBENCH_MISSING } from './pgbench/find-pgbench.js'
 import { makePgbenchTables } from './pgbench/run-pgbench.js'
 import { queriesThroughGateway } from './queries.js'
@@ -9,7 +10,7 @@ import { startStage } from './stage.js'
 
 export const gateway: Benchmark = {
   name: 'gateway',
-  what: 'what the gateway costs: queries of pgbench, connections, token checks',
+  what: 'what the gateway costs: queries of pgbench, connections, token checks, starts',
   missing: async () => ((await findPgbench()) === undefined ? PGBENCH_MISSING : undefined),
   async run(context) {
     const pgbench = await findPgbench()
@@ -22,6 +23,7 @@ export const gateway: Benchmark = {
         ...(await queriesThroughGateway(stage, pgbench, context)),
         ...(await connectsThroughGateway(stage, context)),
         await tokenChecks(stage, context),
+        await engineStarts(context),
       ]
     } finally {
       await stage.close()

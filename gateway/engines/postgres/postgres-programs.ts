@@ -148,7 +148,7 @@ async function probe(
       return { problem: `${printed} is older than PostgreSQL ${OLDEST_MAJOR}` }
     return { directory, version, major, source }
   } catch (error) {
-    return { problem: String((error as Error).message).trim() }
+    return { problem: (error as Error).message.trim() }
   }
 }
 
@@ -255,7 +255,7 @@ async function packagePrograms(
       if (!('problem' in copied)) return copied
       last = copied
     } catch (error) {
-      last = { problem: String((error as Error).message).trim() }
+      last = { problem: (error as Error).message.trim() }
     }
   }
   return last

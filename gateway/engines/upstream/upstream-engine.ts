@@ -1,7 +1,7 @@
 /** The engine that is a real PostgreSQL: each client gets a session of its own there. */
 import type { Socket } from 'node:net'
 import { PgIamError } from '../../../core/errors.js'
-import { SILENT, logger, type Logger } from '../../../core/logger.js'
+import { SILENT, logger as loggerCheck, type Logger } from '../../../core/logger.js'
 import { checkOptions } from '../../../core/options/check.js'
 import { CANCEL_REQUEST, sslRequestPacket } from '../../../core/wire/startup-packet.js'
 import { createPacketReader } from '../../wire/packet-reader.js'
@@ -32,8 +32,8 @@ export async function upstreamEngine(
   upstream: UpstreamOptions | string,
   options: UpstreamEngineOptions = {},
 ): Promise<Engine> {
-  const { logger: log = SILENT } = checkOptions(options, { logger })
-  return startUpstreamEngine({ upstream: upstreamAddress(upstream, 'upstream'), logger: log })
+  const { logger = SILENT } = checkOptions(options, { logger: loggerCheck })
+  return startUpstreamEngine({ upstream: upstreamAddress(upstream, 'upstream'), logger })
 }
 
 export interface UpstreamEngineOptions {

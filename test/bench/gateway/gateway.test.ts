@@ -53,6 +53,7 @@ describe('npm run bench:gateway', () => {
       ['connects', 'comparison'],
       ['connect-cost', 'counts'],
       ['checks', 'comparison'],
+      ['engine-starts', 'counts'],
     ])
     for (const { title } of sections) expect(stdout).toContain(title)
     const [queries, queryCpu, connects, connectCost, checks] = sections as [
