@@ -1,6 +1,6 @@
 /** The folder of the user where engines keep what is slow to make: only files that are whole, and that nobody else could have written. */
 import { createHash, randomUUID } from 'node:crypto'
-import { lstat, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 
@@ -39,7 +39,21 @@ export async function makeCacheFolder(folder: string): Promise<void> {
     (process.getuid === undefined ||
       (stats.uid === process.getuid() && (stats.mode & OTHERS_MAY_WRITE) === 0))
   if (!isPrivate) throw new Error(`the cache folder ${folder} is open to other users`)
+  await removeUnfinished(folder)
 }
+
+/** What a process has left that was killed while it made it. */
+async function removeUnfinished(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!/\.[0-9a-f-]{36}\.tmp$/.test(name)) continue
+    const path = join(folder, name)
+    const changed = await lstat(path).catch(() => undefined)
+    if (changed !== undefined && Date.now() - changed.mtimeMs > UNFINISHED_FOR_MS)
+      await rm(path, { recursive: true, force: true }).catch(() => {})
+  }
+}
+
+const UNFINISHED_FOR_MS = 3_600_000
 
 const OTHERS_MAY_WRITE = 0o022
 

@@ -160,13 +160,23 @@ async function fill(path: string, settings: ClusterSettings): Promise<void> {
 /** Where a process died while it made the directory, what there is of it is removed. Returns whether it is empty now. */
 async function takeOverUnfinished(path: string, names: readonly string[]): Promise<boolean> {
   if (!names.includes(MARKER)) return false
-  const text = await readFile(join(path, MARKER), 'utf8').catch(() => '')
-  if (!text.includes(PREPARING)) return false
-  const { pid } = JSON.parse(text) as { pid: number }
-  if (pid === process.pid || isRunning(pid)) throw beingMade(path)
+  const text = await readFile(join(path, MARKER), 'utf8')
+  // Killed before the first byte was written.
+  const isEmpty = text === '' && names.length === 1
+  const { state, pid } = isEmpty ? { state: PREPARING, pid: 0 } : unfinishedMarker(text)
+  if (state !== PREPARING || !Number.isInteger(pid)) return false
+  if (pid === process.pid || (pid > 0 && isRunning(pid))) throw beingMade(path)
   for (const name of [...names.filter((other) => other !== MARKER), MARKER])
     await rm(join(path, name), { recursive: true, force: true })
   return true
+}
+
+function unfinishedMarker(text: string): { state?: string; pid: number } {
+  try {
+    return JSON.parse(text) as { state?: string; pid: number }
+  } catch {
+    return { pid: 0 }
+  }
 }
 
 const PREPARING = 'preparing'
@@ -195,7 +205,9 @@ async function initialize(data: string, settings: ClusterSettings): Promise<Buff
   await writeForServer(join(directory, 'password'), password, user)
   if ((await supervisor.initdb(programs.directory, data, SUPERUSER)) !== 0) {
     const log = await readFile(join(directory, 'initdb.log'), 'utf8').catch(() => '')
-    throw new PgIamError('ERR_GATEWAY_ENGINE', `PostgreSQL's initdb failed: ${log.trim()}`)
+    throw new PgIamError('ERR_GATEWAY_ENGINE', `PostgreSQL's initdb failed: ${log.trim()}`, {
+      hint: 'engine: "pglite" runs where PostgreSQL cannot, such as for a user without a name in /etc/passwd.',
+    })
   }
   const marker = { engine: 'postgres', format: FORMAT, major: programs.major, password }
   await writeForServer(join(data, MARKER), JSON.stringify(marker), user)

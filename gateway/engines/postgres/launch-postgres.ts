@@ -263,7 +263,9 @@ function createServerRun(run: RunSettings): {
     readiness = restart()
     readiness.then(
       () => logger.info('gateway: PostgreSQL takes sessions again'),
-      (error: unknown) => logger.error('gateway: PostgreSQL does not start again', { error }),
+      (error: unknown) => {
+        if (!closing) logger.error('gateway: PostgreSQL does not start again', { error })
+      },
     )
   }
   supervisor.onServerEnd(onEnd)

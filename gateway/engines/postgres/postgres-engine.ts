@@ -110,9 +110,15 @@ export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine 
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     logger: log,
   })
+  let preparing = Promise.resolve()
   return {
     name: 'postgres',
-    prepare: (place) => prepareRoles(server, place, password),
+    // In turn: PostgreSQL refuses two changes of one role's rights at once.
+    prepare: (place) => {
+      const prepared = preparing.then(() => prepareRoles(server, place, password))
+      preparing = prepared.catch(() => {})
+      return prepared
+    },
     async openSession(request) {
       if (request.role === SUPERUSER)
         throw new ServerError('28000', `role "${SUPERUSER}" does not exist`, { severity: 'FATAL' })

@@ -55,7 +55,7 @@ export async function serverUser(): Promise<ServerUser | undefined> {
     throw new PgIamError(
       'ERR_GATEWAY_ENGINE',
       'PostgreSQL does not run as root, and /etc/passwd has no user "nobody" to run it as',
-      { hint: 'Run this program as an ordinary user.' },
+      { hint: 'Run this program as an ordinary user, or give engine: "pglite".' },
     )
   return { uid: uid!, gid: gid! }
 }

@@ -176,6 +176,7 @@ until wait; do :; done
 cd / && rm -rf "$directory"
 `
 
+/* istanbul ignore next: it runs in another process, without the counters of this one. */
 /**
  * The same as a program for Node. It is written into the command line, because a bundle of the caller's has no file of ours, so it must use
  * nothing from outside of itself.

@@ -24,6 +24,9 @@ import {
   type PostgresServer,
 } from '../../../support/launch-postgres.js'
 
+// Files by the thousand: a machine that does much else at once takes its time.
+jest.setTimeout(300_000)
+
 const opened: { close(): Promise<void> }[] = []
 let folder: string
 

@@ -10,6 +10,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,6 +27,9 @@ import { engineOn } from '../../../../gateway/engines/postgres/postgres-engine.j
 import { until } from '../../../resilience/until.js'
 import { recordLog, type LogRecorder } from '../../upstream-gateway.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
+
+// Files by the thousand: a machine that does much else at once takes its time.
+jest.setTimeout(300_000)
 
 let folder: string
 let log: LogRecorder
@@ -126,6 +130,10 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
   })
 
   it('is made again where a process died while it made it', async () => {
+    const barely = join(folder, 'barely')
+    mkdirSync(barely)
+    writeFileSync(join(barely, 'pg-iam.json'), '')
+    await start({ dataDirectory: barely })
     const dataDirectory = join(folder, 'data')
     mkdirSync(join(dataDirectory, 'base'), { recursive: true })
     const dead = spawn(process.execPath, ['--eval', ''])
@@ -142,6 +150,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
       ['photos', { 'holiday.jpg': 'x' }, /empty or a new directory/],
       ['pglite', { PG_VERSION: '18\n', 'postgresql.conf': '' }, /engine: "pglite"/],
       ['own', { 'pg-iam.json': '{"engine":"pglite"}' }, /empty or a new directory/],
+      ['torn', { 'pg-iam.json': 'prepar', 'a.txt': '' }, /empty or a new directory/],
     ]
     for (const [name, files, hint] of places) {
       const dataDirectory = join(folder, name)
@@ -184,6 +193,10 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
 describe('the prepared data directory', () => {
   it('is kept in "cacheDirectory", and made again where it was damaged', async () => {
     const cacheDirectory = join(folder, 'cache')
+    mkdirSync(cacheDirectory)
+    const stale = join(cacheDirectory, 'postgres.00000000-0000-0000-0000-000000000000.tmp')
+    writeFileSync(stale, '')
+    utimesSync(stale, 0, 0)
     // Two first starts at once.
     await Promise.all([start({ cacheDirectory }), start({ cacheDirectory })])
     const [name, ...others] = readdirSync(cacheDirectory)
@@ -275,7 +288,8 @@ describe('postgresEngine', () => {
       const sql = 'select current_user::text as who, current_database()::text as what'
       expect(await run(first, sql, 'shop')).toEqual([{ who: 'shop', what: 'orders' }])
       await first.close()
-      const second = await start({ engine, roles: ['shop'], database: 'orders' })
+      const options = { engine, roles: ['shop'], database: 'orders' }
+      const [second] = await Promise.all([start(options), start(options)])
       expect(await run(second, sql, 'shop')).toEqual([{ who: 'shop', what: 'orders' }])
     } finally {
       await engine.close()

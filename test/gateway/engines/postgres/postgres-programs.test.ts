@@ -26,6 +26,9 @@ import {
 } from '../../../../gateway/engines/postgres/postgres-programs.js'
 import { recordLog } from '../../upstream-gateway.js'
 
+// Files by the thousand: a machine that does much else at once takes its time.
+jest.setTimeout(300_000)
+
 const NATIVE = packageDirectory()!
 const LINKS = JSON.parse(readFileSync(join(NATIVE, 'pg-symlinks.json'), 'utf8')) as {
   target: string
