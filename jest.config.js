@@ -12,6 +12,7 @@ export default {
   roots: ['core', 'adapters', 'gateway', 'test'].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/', ...TIERS.map((tier) => `<rootDir>/test/${tier}/`)],
+  setupFiles: ['<rootDir>/test/support/exit-with-parent.ts'],
   moduleFileExtensions: ['ts', 'js', 'cts', 'cjs', 'json', 'node'],
   moduleNameMapper: {
     // A worker thread cannot run TypeScript: its file comes from the build, which `npm test` makes first.

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
 import type { Login } from '../core/index.js'
 import { createCertificates } from '../gateway/certificates/gateway-certificates.js'
-import { launchPostgres } from '../test/support/postgres/launch-postgres.js'
+import { launchPostgres } from '../test/support/launch-postgres.js'
 import { ourOptions, RDS_HOST, type Build } from './benchmark.js'
 
 export interface TlsPostgres {

@@ -18,3 +18,6 @@ export const logger: Check<Logger> = (value, name) => {
   }
   return value as Logger
 }
+
+/** What is used where no logger is given. */
+export const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} }

@@ -1,7 +1,7 @@
 /**
  * Runs an example: `npm run example sequelize`.
  *
- * Without an environment it starts a gateway on PGlite and runs the example against that. With PGHOST it runs against that
+ * Without an environment it starts a gateway and runs the example against that. With PGHOST it runs against that
  * cluster, with the login that PGHOST, PGUSER, AWS_PROFILE and the like describe; the user must be one who may create a table.
  */
 import { isPgIamError, loginFromEnv, type Login } from 'pg-iam'
@@ -34,6 +34,7 @@ async function run([name = '', ...rest]: readonly string[]): Promise<number> {
     return 0
   }
   const gateway = await startGateway()
+  print(`engine: ${gateway.engine}`)
   try {
     await runWith(gateway.login(), example)
   } finally {

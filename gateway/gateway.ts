@@ -24,6 +24,8 @@ export interface Gateway {
   readonly host: string
   /** The port of the listener that endpoints share; where each has its own, of the first endpoint's. */
   readonly port: number
+  /** The name of the engine that serves the sessions: `postgres`, `upstream`, `pglite`, or the name of your own. */
+  readonly engine: string
   /** What it stands for, and where. */
   readonly endpoints: readonly GatewayEndpoint[]
   /** PEM text of the certificate authority that clients must trust; made anew at each start. */
@@ -49,7 +51,7 @@ export interface Gateway {
   /** What it does wrong on purpose. */
   readonly faults: GatewayFaults
   stats(): GatewayStats
-  /** Ends every session, frees the port, and ends what stands behind. Resolves when that is done; may be called again. */
+  /** Ends every session, frees the port, and ends the engine that it started. Resolves when that is done; may be called again. */
   close(): Promise<void>
 }
 
@@ -64,12 +66,12 @@ export interface GatewayEndpoint {
 
 /**
  * Starts a gateway: PostgreSQL endpoints on this machine that insist on TLS and check each login as the cloud does that they
- * stand for, in front of PGlite or of a real PostgreSQL.
+ * stand for, in front of a PostgreSQL that it starts, of one that runs elsewhere, of PGlite, or of an engine of your own.
  *
  * Exported from `'pg-iam/gateway'`.
  *
  * @throws PgIamError Rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for options that cannot work,
- * `ERR_PEER_MISSING` where a package is not installed, `ERR_GATEWAY_ENGINE` where the engine cannot be started, or the
+ * `ERR_PEER_MISSING` where a package is not installed, or where there is no engine at all, `ERR_GATEWAY_ENGINE` where the engine cannot be started, or the
  * network's own error where the port is taken.
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
@@ -132,6 +134,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   return Object.freeze({
     host,
     port,
+    engine: engine.name,
     endpoints: Object.freeze(shown),
     ca: certificates.ca,
     credentials: principals.credentials,

@@ -16,7 +16,12 @@ export type { PasswordEndpoint } from './auth/password/endpoint.js'
 export type { PasswordLookup } from './auth/password/passwords.js'
 export type { RdsEndpoint } from './auth/rds/endpoint.js'
 export type { RefusalReason } from './auth/refusal.js'
+export type { Engine, EnginePlace, EngineSession, SessionRequest } from './engines/engine.js'
+export { postgresEngine } from './engines/postgres/postgres-engine.js'
+export type { PostgresEngineOptions } from './engines/postgres/postgres-engine.js'
 export type { UpstreamOptions } from './engines/upstream/upstream-address.js'
+export { upstreamEngine } from './engines/upstream/upstream-engine.js'
+export type { UpstreamEngineOptions } from './engines/upstream/upstream-engine.js'
 export type {
   ConflictCode,
   ConflictOptions,
@@ -30,4 +35,4 @@ export type { GatewayFaults } from './faults/faults.js'
 export type { GatewaySession } from './faults/session-registry.js'
 export type { GatewayLoginOptions } from './gateway-login.js'
 export type { GatewayStats } from './gateway-stats.js'
-export type { GatewayOptions } from './options.js'
+export type { EngineName, GatewayOptions } from './options.js'

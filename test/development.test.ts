@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { launchPostgres } from './support/postgres/launch-postgres.js'
+import { launchPostgres } from './support/launch-postgres.js'
 
 const run = promisify(execFile)
 const root = join(__dirname, '..')

@@ -7,7 +7,7 @@ export interface DemoClient {
   countNotes(): Promise<number>
   /** Writes a note. */
   addNote(): Promise<void>
-  /** Moves 1 from the client's one account to its other. */
+  /** Moves 1 from the client's one account to its other, as often as it takes where it meets conflicts. */
   transfer(): Promise<void>
   close(): Promise<void>
 }

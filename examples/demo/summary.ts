@@ -14,6 +14,8 @@ export interface ClientSummary {
   readonly queries: number
   readonly notes: number
   readonly transactions: number
+  /** How often a transaction met a conflict and was run again. */
+  readonly conflicts: number
   readonly failures: number
   readonly errors: readonly unknown[]
 }

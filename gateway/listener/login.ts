@@ -5,7 +5,7 @@ import { PROTOCOL_3 } from '../../core/wire/startup-packet.js'
 import { takeClusterId } from '../auth/aurora-dsql/cluster-id.js'
 import type { Endpoint } from '../auth/endpoint.js'
 import { missingTarget } from '../auth/existing.js'
-import { fatal, refusal } from '../auth/refusal.js'
+import { refusal } from '../auth/refusal.js'
 import type { AcceptedLogin } from '../auth/verifier.js'
 import type { Engine, EngineSession, SessionRequest } from '../engines/engine.js'
 import type { FaultHooks, LoginPlace } from '../faults/faults.js'
@@ -106,20 +106,32 @@ async function openSession(
   try {
     return await engine.openSession(request)
   } catch (error) {
-    const { sqlState, message, detail, hint } =
-      error instanceof ServerError
-        ? error
-        : fatal('58000', 'the PostgreSQL behind the gateway could not open a session')
-    const told = new ServerError(sqlState, message, {
-      severity: 'FATAL',
-      ...(detail === undefined ? {} : { detail }),
-      ...(hint === undefined ? {} : { hint }),
-    })
+    const told = new ServerError(...toldTo(error))
     throw refused(
       refusal('engine-refused', `the engine opened no session: ${messageOf(error)}`, told),
     )
   }
 }
+
+/** An engine of the caller's own may throw any error: what names an SQLSTATE is for the client, everything else is not. */
+function toldTo(error: unknown): ConstructorParameters<typeof ServerError> {
+  const { sqlState, code, message, detail, hint } = (error ?? {}) as Record<string, unknown>
+  const state = sqlState ?? code
+  // Node has codes of five letters, too: EPIPE. No SQLSTATE begins with an E.
+  if (typeof state !== 'string' || !/^[0-9A-DF-Z][0-9A-Z]{4}$/.test(state))
+    return ['58000', 'the engine behind the gateway could not open a session', FATAL]
+  return [
+    state,
+    String(message),
+    {
+      ...FATAL,
+      ...(typeof detail === 'string' ? { detail } : {}),
+      ...(typeof hint === 'string' ? { hint } : {}),
+    },
+  ]
+}
+
+const FATAL = { severity: 'FATAL' } as const
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : 'for an unknown reason'

@@ -36,6 +36,13 @@ describe('npm start', () => {
     expect(row['failures']).toBe(0)
   })
 
+  it('says which engine serves them, and that conflicts were met and retried', () => {
+    expect(result.stdout).toMatch(/^engine: postgres, PostgreSQL \d+\.\d+ \(.+\)$/m)
+    const [, conflicts] =
+      /^Their transactions met (\d+) conflicts, and were run again\.$/m.exec(result.stdout) ?? []
+    expect(Number(conflicts)).toBeGreaterThan(0)
+  })
+
   it('replaces connections', () => {
     expect(tableRow(result.stdout, 'all')['connections']).toBeGreaterThan(
       CLIENTS.length * POOL_SIZE,

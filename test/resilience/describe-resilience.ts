@@ -1,5 +1,5 @@
 /** What an application on pg-iam lives through, shown on the real client and a real PostgreSQL. */
-import { launchPostgres, type PostgresServer } from '../support/postgres/launch-postgres.js'
+import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
 import type { ResilientClient } from './clients/resilient-client.js'
 import { describeKills } from './kills/describe-kills.js'
 import type { PostgresPlace } from './rig.js'

@@ -7,7 +7,7 @@ import {
   type GatewayOptions,
   type UpstreamOptions,
 } from '../../gateway/index.js'
-import type { PostgresServer } from '../support/postgres/launch-postgres.js'
+import type { PostgresServer } from '../support/launch-postgres.js'
 import { startHeldRelay, type HeldRelay } from './held-relay.js'
 import { until } from './until.js'
 

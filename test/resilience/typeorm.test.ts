@@ -1,4 +1,4 @@
-import { launchPostgres } from '../support/postgres/launch-postgres.js'
+import { launchPostgres } from '../support/launch-postgres.js'
 import { client, openWithPassword } from './clients/typeorm.js'
 import { describeResilience } from './describe-resilience.js'
 import { startRig } from './rig.js'

@@ -1,5 +1,5 @@
 import { Client } from 'pg'
-import { launchPostgres, type PostgresServer } from '../support/postgres/launch-postgres.js'
+import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
 import {
   IDS_PER_POOL,
   Outcome,

@@ -7,7 +7,7 @@ import type { AuroraDsqlOptions } from '../../core/index.js'
 import { startGateway, type Gateway } from '../../gateway/index.js'
 import { endOf, until } from '../resilience/until.js'
 import { createSeededRandom } from '../support/seeded-random.js'
-import { launchPostgres } from '../support/postgres/launch-postgres.js'
+import { launchPostgres } from '../support/launch-postgres.js'
 import { ledgerFaults, schemaOf, type Admin } from './ledger.js'
 import {
   CONFLICT_PROBABILITY,

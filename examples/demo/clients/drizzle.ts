@@ -1,7 +1,7 @@
 /** Drizzle on pg in the demo. */
 import { eq, sql } from 'drizzle-orm'
 import { randomUUID } from 'node:crypto'
-import { drizzleClient } from 'pg-iam/drizzle'
+import { drizzleClient, drizzleTransaction } from 'pg-iam/drizzle'
 import type { DemoClient, DemoClientSettings } from '../demo-client.js'
 import { account, note } from './drizzle-schema.js'
 
@@ -14,7 +14,7 @@ export async function openDrizzle(settings: DemoClientSettings): Promise<DemoCli
       await db.insert(note).values({ id: randomUUID(), client: name })
     },
     async transfer() {
-      await db.transaction(async (transaction) => {
+      await drizzleTransaction(db, async (transaction) => {
         await transaction
           .update(account)
           .set({ balance: sql`${account.balance} - 1` })

@@ -1,7 +1,7 @@
 /** Knex in the demo. */
 import knex from 'knex'
 import { randomUUID } from 'node:crypto'
-import { knexConfig } from 'pg-iam/knex'
+import { knexConfig, knexTransaction } from 'pg-iam/knex'
 import type { DemoClient, DemoClientSettings } from '../demo-client.js'
 
 interface Note {
@@ -26,7 +26,7 @@ export async function openKnex(settings: DemoClientSettings): Promise<DemoClient
       await db<Note>('demo_note').insert({ id: randomUUID(), client: name })
     },
     async transfer() {
-      await db.transaction(async (transaction) => {
+      await knexTransaction(db, async (transaction) => {
         await transaction<Account>('demo_account').where('id', from).decrement('balance', 1)
         await transaction<Account>('demo_account').where('id', to).increment('balance', 1)
       })

@@ -1,6 +1,6 @@
 /** pg in the demo. */
 import { randomUUID } from 'node:crypto'
-import { createPool } from 'pg-iam/pg'
+import { createPool, pgTransaction } from 'pg-iam/pg'
 import type { DemoClient, DemoClientSettings } from '../demo-client.js'
 
 export async function openPg(settings: DemoClientSettings): Promise<DemoClient> {
@@ -18,19 +18,11 @@ export async function openPg(settings: DemoClientSettings): Promise<DemoClient> 
       await pool.query('INSERT INTO demo_note (id, client) VALUES ($1, $2)', [randomUUID(), name])
     },
     async transfer() {
-      const client = await pool.connect()
       const move = 'UPDATE demo_account SET balance = balance + $2 WHERE id = $1'
-      try {
-        await client.query('BEGIN')
+      await pgTransaction(pool, async (client) => {
         await client.query(move, [from, -1])
         await client.query(move, [to, 1])
-        await client.query('COMMIT')
-      } catch (error) {
-        await client.query('ROLLBACK')
-        throw error
-      } finally {
-        client.release()
-      }
+      })
     },
     close: () => pool.end(),
   }

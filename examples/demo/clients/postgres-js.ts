@@ -1,6 +1,6 @@
 /** Postgres.js in the demo. */
 import { randomUUID } from 'node:crypto'
-import { createSql } from 'pg-iam/postgres-js'
+import { createSql, sqlTransaction } from 'pg-iam/postgres-js'
 import type { DemoClient, DemoClientSettings } from '../demo-client.js'
 
 export async function openPostgresJs(settings: DemoClientSettings): Promise<DemoClient> {
@@ -16,7 +16,7 @@ export async function openPostgresJs(settings: DemoClientSettings): Promise<Demo
       await sql`INSERT INTO demo_note (id, client) VALUES (${randomUUID()}, ${name})`
     },
     async transfer() {
-      await sql.begin(async (transaction) => {
+      await sqlTransaction(sql, async (transaction) => {
         await transaction`UPDATE demo_account SET balance = balance - 1 WHERE id = ${from}`
         await transaction`UPDATE demo_account SET balance = balance + 1 WHERE id = ${to}`
       })

@@ -1,6 +1,6 @@
 /** Sequelize in the demo. */
 import { randomUUID } from 'node:crypto'
-import { sequelizeOptions } from 'pg-iam/sequelize'
+import { sequelizeOptions, sequelizeTransaction } from 'pg-iam/sequelize'
 import { DataTypes, Sequelize } from 'sequelize'
 import type { DemoClient, DemoClientSettings } from '../demo-client.js'
 
@@ -26,7 +26,7 @@ export async function openSequelize(settings: DemoClientSettings): Promise<DemoC
       await Note.create({ id: randomUUID(), client: name })
     },
     async transfer() {
-      await sequelize.transaction(async (transaction) => {
+      await sequelizeTransaction(sequelize, async (transaction) => {
         await Account.decrement({ balance: 1 }, { where: { id: from }, transaction })
         await Account.increment({ balance: 1 }, { where: { id: to }, transaction })
       })

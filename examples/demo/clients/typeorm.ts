@@ -1,6 +1,6 @@
 /** TypeORM in the demo. */
 import { randomUUID } from 'node:crypto'
-import { typeormOptions } from 'pg-iam/typeorm'
+import { typeormOptions, typeormTransaction } from 'pg-iam/typeorm'
 import { DataSource, EntitySchema } from 'typeorm'
 import type { DemoClient, DemoClientSettings } from '../demo-client.js'
 
@@ -29,7 +29,7 @@ export async function openTypeorm(settings: DemoClientSettings): Promise<DemoCli
       await noteRepository.insert({ id: randomUUID(), client: name })
     },
     async transfer() {
-      await dataSource.transaction(async (manager) => {
+      await typeormTransaction(dataSource, async (manager) => {
         await manager.decrement(Account, { id: from }, 'balance', 1)
         await manager.increment(Account, { id: to }, 'balance', 1)
       })

@@ -1,13 +1,14 @@
 /** The engine that is a real PostgreSQL: each client gets a session of its own there. */
 import type { Socket } from 'node:net'
 import { PgIamError } from '../../../core/errors.js'
-import type { Logger } from '../../../core/logger.js'
+import { SILENT, logger as loggerCheck, type Logger } from '../../../core/logger.js'
+import { checkOptions } from '../../../core/options/check.js'
 import { CANCEL_REQUEST, sslRequestPacket } from '../../../core/wire/startup-packet.js'
 import { createPacketReader } from '../../wire/packet-reader.js'
 import { ServerError } from '../../wire/server-error.js'
 import type { Engine, EngineSession, SessionRequest } from '../engine.js'
 import { dialUpstream, isOnThisMachine } from './dial-upstream.js'
-import type { UpstreamOptions } from './upstream-address.js'
+import { upstreamAddress, type UpstreamOptions } from './upstream-address.js'
 import { logInUpstream, type BackendKey } from './upstream-login.js'
 
 export interface UpstreamEngineSettings {
@@ -17,10 +18,45 @@ export interface UpstreamEngineSettings {
   logger: Logger
 }
 
+/**
+ * Gives the sessions of a PostgreSQL that runs elsewhere: each client gets one of its own there, logged in as its role.
+ *
+ * Exported from `'pg-iam/gateway'`.
+ *
+ * @param upstream as the option `upstream` of `startGateway`, an object or a `postgres://` URL
+ * @param options `logger`: where connections that fail are written to; default nowhere
+ * @throws PgIamError Rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for an address that cannot work, and with
+ * `ERR_GATEWAY_ENGINE` where no PostgreSQL answers there.
+ */
+export async function upstreamEngine(
+  upstream: UpstreamOptions | string,
+  options: UpstreamEngineOptions = {},
+): Promise<Engine> {
+  const { logger = SILENT } = checkOptions(options, { logger: loggerCheck })
+  return startUpstreamEngine({ upstream: upstreamAddress(upstream, 'upstream'), logger })
+}
+
+export interface UpstreamEngineOptions {
+  logger?: Logger
+}
+
+/** How long a connection to the real PostgreSQL, and a login there, may take. */
+const CONNECT_TIMEOUT_MS = 10_000
+
 /** Rejects with `ERR_GATEWAY_ENGINE` where no PostgreSQL answers at the address. */
-export async function startUpstreamEngine(settings: UpstreamEngineSettings): Promise<Engine> {
+export async function startUpstreamEngine(
+  settings: Omit<UpstreamEngineSettings, 'connectTimeoutMs'>,
+): Promise<Engine> {
+  const whole = { ...settings, connectTimeoutMs: CONNECT_TIMEOUT_MS }
+  await probe(whole)
+  return { name: 'upstream', ...upstreamSessions(whole) }
+}
+
+/** Opens the sessions, and ends them. */
+export function upstreamSessions(
+  settings: UpstreamEngineSettings,
+): Pick<Engine, 'openSession' | 'close'> {
   const { upstream, connectTimeoutMs, logger } = settings
-  await probe(settings)
   const sockets = new Set<Socket>()
   let closed = false
   let sessions = 0
@@ -50,7 +86,6 @@ export async function startUpstreamEngine(settings: UpstreamEngineSettings): Pro
   }
 
   return {
-    name: 'upstream',
     async openSession(request) {
       const socket = await dial().catch(lost)
       return openSession(socket, request, settings, cancel, ++sessions)

@@ -50,7 +50,7 @@ export async function logInUpstream(
 }
 
 /** Reads one whole message; an error of the server is thrown. */
-async function readMessage(reader: PacketReader): Promise<Buffer> {
+export async function readMessage(reader: PacketReader): Promise<Buffer> {
   const header = await reader.read(5)
   const length = header.readInt32BE(1) - 4
   if (length < 0 || length > MAX_LOGIN_MESSAGE_BYTES)

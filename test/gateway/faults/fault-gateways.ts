@@ -1,7 +1,7 @@
 /** The gateways that the faults are shown on: one on each engine, with the table `item (id int primary key)`. */
 import { startGateway, type Gateway } from '../../../gateway/index.js'
-import { launchPostgres, type PostgresServer } from '../../support/postgres/launch-postgres.js'
-import { withClient } from '../checks/gateway-clients.js'
+import { launchPostgres, type PostgresServer } from '../../support/launch-postgres.js'
+import { withClient } from '../engines/checks/gateway-clients.js'
 
 /** Runs `describeFaults` for each engine. What is left armed, and in the table, goes after each test. */
 export function describeOnEachEngine(

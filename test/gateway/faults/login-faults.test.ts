@@ -1,7 +1,7 @@
 import { Client } from 'pg'
 import type { Gateway } from '../../../gateway/index.js'
 import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
-import { pgSettings, withClient } from '../checks/gateway-clients.js'
+import { pgSettings, withClient } from '../engines/checks/gateway-clients.js'
 import { openPlain } from '../raw-client.js'
 import { describeOnEachEngine } from './fault-gateways.js'
 

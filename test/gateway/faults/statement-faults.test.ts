@@ -1,7 +1,7 @@
 import type { Client } from 'pg'
 import { isOccConflict } from '../../../core/index.js'
 import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
-import { withClient, withPostgresJs } from '../checks/gateway-clients.js'
+import { withClient, withPostgresJs } from '../engines/checks/gateway-clients.js'
 import { describeOnEachEngine, itemsIn } from './fault-gateways.js'
 
 /** Each way in which pg sends a statement: simple, extended, and prepared under a name. */

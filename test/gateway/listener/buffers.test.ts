@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { Client } from 'pg'
 import type { Gateway } from '../../../gateway/index.js'
 import { until } from '../../resilience/until.js'
-import { withClient } from '../checks/gateway-clients.js'
+import { withClient } from '../engines/checks/gateway-clients.js'
 import {
   errorFields,
   loggedIn,

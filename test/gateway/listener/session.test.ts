@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect as connectTcp } from 'node:net'
 import type { Gateway } from '../../../gateway/index.js'
-import { withClient } from '../checks/gateway-clients.js'
+import { withClient } from '../engines/checks/gateway-clients.js'
 import {
   errorFields,
   loggedIn,

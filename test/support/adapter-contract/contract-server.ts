@@ -1,9 +1,14 @@
 /** The gateway that the contract runs against, on each of its engines. */
-import { Pool } from 'pg'
 import { createPool } from '../../../adapters/pg.js'
 import type { AuroraDsqlOptions, CommonOptions, Login } from '../../../core/index.js'
-import { startGateway, type Gateway, type GatewayOptions } from '../../../gateway/index.js'
-import { launchPostgres, type PostgresServer } from '../postgres/launch-postgres.js'
+import { SILENT } from '../../../core/logger.js'
+import {
+  launchPostgres,
+  type LaunchedPostgres,
+} from '../../../gateway/engines/postgres/launch-postgres.js'
+import { engineOn, noPostgres } from '../../../gateway/engines/postgres/postgres-engine.js'
+import { startGateway, type Gateway } from '../../../gateway/index.js'
+import { TEST_SETTINGS } from '../launch-postgres.js'
 import type { ContractProvider, ProviderStand, Request } from './contract-provider.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
 import { startRelay, type Relay } from './relay.js'
@@ -45,13 +50,14 @@ export async function startContractServer(
   try {
     const stand = keep(await provider.start())
     const roles = [...new Set(['admin', 'app', stand.role])]
-    const postgres = engine === 'PostgreSQL' ? keep(await launchPostgres({ roles })) : undefined
+    const postgres = engine === 'PostgreSQL' ? keep(await launchServer()) : undefined
     const gateway = keep(
       await startGateway({
         ...stand.gatewayOptions,
         // Looked up at each call, because tests put the date forward.
         clock: () => Date.now(),
-        ...(postgres === undefined ? {} : { upstream: upstreamOf(postgres) }),
+        roles,
+        engine: postgres === undefined ? 'pglite' : engineOn(postgres, SILENT),
       }),
     )
     const relay = keep(await startRelay(gateway))
@@ -66,7 +72,7 @@ export async function startContractServer(
     await createTable(providerLogin())
     const endSessions = async (): Promise<void> => {
       if (postgres === undefined) relay.cut()
-      else await terminateBackends(postgres)
+      else await postgres.query('template1', END_SESSIONS)
     }
     return { engine, gateway, relay, provider, stand, providerLogin, login, endSessions, close }
   } catch (error) {
@@ -75,13 +81,14 @@ export async function startContractServer(
   }
 }
 
-function upstreamOf({
-  socketDirectory,
-  port,
-  database,
-}: PostgresServer): NonNullable<GatewayOptions['upstream']> {
-  return { host: socketDirectory, port, database }
+async function launchServer(): Promise<LaunchedPostgres> {
+  const server = await launchPostgres({ settings: TEST_SETTINGS, logger: SILENT })
+  if (server === undefined) throw noPostgres()
+  return server
 }
+
+const END_SESSIONS =
+  'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user'
 
 async function createTable(login: Login): Promise<void> {
   const pool = createPool(login, { max: 1 })
@@ -90,22 +97,4 @@ async function createTable(login: Login): Promise<void> {
   } finally {
     await pool.end()
   }
-}
-
-async function terminateBackends({
-  socketDirectory,
-  port,
-  superuser,
-}: PostgresServer): Promise<void> {
-  const pool = new Pool({
-    host: socketDirectory,
-    port,
-    user: superuser,
-    database: 'postgres',
-    ssl: false,
-  })
-  await pool.query(
-    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user',
-  )
-  await pool.end()
 }

@@ -2,8 +2,8 @@ import postgresJs from 'postgres'
 import { pgTransaction } from '../../../../adapters/pg.js'
 import { retryOnConflict } from '../../../../core/index.js'
 import { startGateway, type Gateway } from '../../../../gateway/index.js'
-import { launchPostgres, type PostgresServer } from '../../../support/postgres/launch-postgres.js'
-import { pgSettings, withClient, withPool } from '../../checks/gateway-clients.js'
+import { launchPostgres, type PostgresServer } from '../../../support/launch-postgres.js'
+import { pgSettings, withClient, withPool } from '../../engines/checks/gateway-clients.js'
 
 const SHOW = 'show transaction_isolation'
 const REPEATABLE_READ = [{ transaction_isolation: 'repeatable read' }]

@@ -1,5 +1,5 @@
 import { startGateway, type Gateway } from '../../../../gateway/index.js'
-import { describeClientChecks } from '../../client-checks.js'
+import { describeClientChecks } from '../client-checks.js'
 
 describe('clients of a gateway in front of PGlite', () => {
   let gateway: Gateway

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { PostgresServer } from '../../../support/postgres/launch-postgres.js'
+import type { PostgresServer } from '../../../support/launch-postgres.js'
 
 export interface CuttableUpstream {
   /** To be given as `upstream`. */

@@ -8,7 +8,7 @@ import {
   type UpstreamOptions,
 } from '../../../../gateway/index.js'
 import * as backend from '../../../../gateway/wire/backend-messages.js'
-import { withClient } from '../../checks/gateway-clients.js'
+import { withClient } from '../checks/gateway-clients.js'
 import { recordLog, usePostgres } from '../../upstream-gateway.js'
 
 const postgres = usePostgres()

@@ -2,7 +2,7 @@ import { Client } from 'pg'
 import { startGateway } from '../../../../gateway/index.js'
 import { errorFields, loggedIn, query } from '../../raw-client.js'
 import { recordLog, usePostgres } from '../../upstream-gateway.js'
-import { withClient } from '../../checks/gateway-clients.js'
+import { withClient } from '../checks/gateway-clients.js'
 import { cuttableUpstream, type CuttableUpstream } from './cuttable-upstream.js'
 
 const postgres = usePostgres()

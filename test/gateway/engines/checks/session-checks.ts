@@ -1,7 +1,7 @@
 /** Transactions and session state: what one client does is nobody else's business until it commits. */
 import { Client } from 'pg'
-import type { Gateway } from '../../../gateway/index.js'
-import { pgTransaction } from '../../../adapters/pg.js'
+import type { Gateway } from '../../../../gateway/index.js'
+import { pgTransaction } from '../../../../adapters/pg.js'
 import { pgSettings, withClient, withPool } from './gateway-clients.js'
 
 export function describeSessions(gatewayOf: () => Gateway): void {

@@ -5,7 +5,7 @@ import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import { knex } from 'knex'
 import { DataTypes, Sequelize } from 'sequelize'
 import { DataSource, EntitySchema } from 'typeorm'
-import type { Gateway } from '../../../gateway/index.js'
+import type { Gateway } from '../../../../gateway/index.js'
 import { pgSettings, withPool, withPostgresJs } from './gateway-clients.js'
 
 export function describeLibraries(gatewayOf: () => Gateway): void {

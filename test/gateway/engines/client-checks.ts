@@ -1,5 +1,5 @@
 /** What every client may expect of a gateway, whatever engine stands behind it. */
-import type { Gateway } from '../../gateway/index.js'
+import type { Gateway } from '../../../gateway/index.js'
 import { describeBulk } from './checks/bulk-checks.js'
 import { describeForeignClients } from './checks/foreign-client-checks.js'
 import { describeLibraries } from './checks/library-checks.js'

@@ -1,7 +1,7 @@
 /** Opens the clients that the checks are made with, each logged in to a gateway with tokens of its own. */
 import { Client, Pool, type ClientConfig, type PoolConfig } from 'pg'
 import postgres from 'postgres'
-import type { Gateway } from '../../../gateway/index.js'
+import type { Gateway } from '../../../../gateway/index.js'
 
 /** Settings of pg for one connection to the gateway, by the name of its first cluster. */
 export function pgSettings(gateway: Gateway, user = 'app'): ClientConfig & PoolConfig {

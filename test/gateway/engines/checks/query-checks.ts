@@ -1,6 +1,6 @@
 /** Queries, statements and errors, as every client of PostgreSQL makes them. */
 import { Client, type DatabaseError } from 'pg'
-import type { Gateway } from '../../../gateway/index.js'
+import type { Gateway } from '../../../../gateway/index.js'
 import { pgSettings, withClient } from './gateway-clients.js'
 
 export function describeQueries(gatewayOf: () => Gateway): void {

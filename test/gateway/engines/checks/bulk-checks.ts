@@ -4,7 +4,7 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import Cursor from 'pg-cursor'
-import type { Gateway } from '../../../gateway/index.js'
+import type { Gateway } from '../../../../gateway/index.js'
 import { withClient, withPostgresJs } from './gateway-clients.js'
 
 export function describeBulk(gatewayOf: () => Gateway): void {

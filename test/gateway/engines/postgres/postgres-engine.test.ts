@@ -1,0 +1,364 @@
+/** The life of a PostgreSQL that the gateway starts: its data, its death, and how many may have it. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Client } from 'pg'
+import {
+  postgresEngine,
+  startGateway,
+  type Gateway,
+  type GatewayOptions,
+} from '../../../../gateway/index.js'
+import { launchPostgres } from '../../../../gateway/engines/postgres/launch-postgres.js'
+import { engineOn } from '../../../../gateway/engines/postgres/postgres-engine.js'
+import { until } from '../../../resilience/until.js'
+import { recordLog, type LogRecorder } from '../../upstream-gateway.js'
+import { pgSettings, withClient } from '../checks/gateway-clients.js'
+
+// Files by the thousand: a machine that does much else at once takes its time.
+jest.setTimeout(300_000)
+
+let folder: string
+let log: LogRecorder
+const gateways: Gateway[] = []
+
+beforeEach(() => {
+  // Closed to all but this user: root's server runs as another one.
+  folder = mkdtempSync(join(tmpdir(), 'pg-engine-'))
+  log = recordLog()
+})
+afterEach(async () => {
+  await Promise.all(gateways.splice(0).map((gateway) => gateway.close()))
+  rmSync(folder, { recursive: true })
+})
+
+async function start(options: GatewayOptions = {}): Promise<Gateway> {
+  const gateway = await startGateway({ engine: 'postgres', logger: log.logger, ...options })
+  gateways.push(gateway)
+  return gateway
+}
+
+const run = (gateway: Gateway, sql: string, user = 'app'): Promise<unknown[]> =>
+  withClient(gateway, async (client) => (await client.query<object>(sql)).rows, {
+    ...pgSettings(gateway, user),
+  })
+
+async function connect(gateway: Gateway): Promise<Client> {
+  const client = new Client(pgSettings(gateway))
+  // It reports the server's last message, and that the connection has ended.
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
+/** The server's own process, which is the parent of each session's. */
+async function postmasterOf(gateway: Gateway): Promise<number> {
+  return withClient(gateway, async (client) => {
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
+    return parentOf(rows[0]!.pid)
+  })
+}
+
+async function parentOf(pid: number): Promise<number> {
+  const ps = spawn('ps', ['-o', 'ppid=', '-p', String(pid)])
+  const [printed] = (await once(ps.stdout, 'data')) as [Buffer]
+  return Number(printed.toString())
+}
+
+const refusalOf = (attempt: Promise<unknown>): Promise<unknown> =>
+  attempt.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+
+describe('the data of a PostgreSQL that the gateway starts', () => {
+  it('is kept in "dataDirectory", whoever may pass through the folders above', async () => {
+    const dataDirectory = join(folder, 'below', 'data')
+    const first = await start({ dataDirectory })
+    await run(first, 'create table kept as select 42 as answer')
+    await first.close()
+    const second = await start({ dataDirectory, roles: ['app', 'late'] })
+    expect(await run(second, 'select answer from kept')).toEqual([{ answer: 42 }])
+    expect(await run(second, 'select current_user::text as who', 'late')).toEqual([{ who: 'late' }])
+  })
+
+  it('survives that the process of the gateway is killed', async () => {
+    const dataDirectory = join(folder, 'data')
+    const child = spawn(
+      process.execPath,
+      ['--require', './test/support/typescript-hook.cjs', '--eval', OWNER, dataDirectory],
+      { stdio: ['pipe', 'pipe', 'pipe'] },
+    )
+    const [printed] = (await once(child.stdout, 'data')) as [Buffer]
+    expect(printed.toString()).toBe('written\n')
+    child.kill('SIGKILL')
+    // Its supervisor has it open until the server has ended.
+    await once(child.stderr.resume(), 'close')
+    const gateway = await start({ dataDirectory })
+    expect(await run(gateway, 'select answer from kept')).toEqual([{ answer: 42 }])
+  })
+
+  it('is refused to a second server, and stays whole', async () => {
+    const dataDirectory = join(folder, 'data')
+    const first = await start({ dataDirectory })
+    await expect(start({ dataDirectory })).rejects.toMatchObject({
+      code: 'ERR_GATEWAY_ENGINE',
+      message: `"dataDirectory" ${dataDirectory} is in use by another PostgreSQL`,
+    })
+    expect(await run(first, 'select 1 as one')).toEqual([{ one: 1 }])
+  })
+
+  it('is made once where two gateways start at once, and the other is refused', async () => {
+    const dataDirectory = join(folder, 'data')
+    const both = await Promise.allSettled([start({ dataDirectory }), start({ dataDirectory })])
+    expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    const { reason } = both.find(({ status }) => status === 'rejected') as PromiseRejectedResult
+    expect(reason).toMatchObject({ code: 'ERR_GATEWAY_ENGINE', retryable: true })
+  })
+
+  it('is made again where a process died while it made it', async () => {
+    const barely = join(folder, 'barely')
+    mkdirSync(barely)
+    writeFileSync(join(barely, 'pg-iam.json'), '')
+    await start({ dataDirectory: barely })
+    const dataDirectory = join(folder, 'data')
+    mkdirSync(join(dataDirectory, 'base'), { recursive: true })
+    const dead = spawn(process.execPath, ['--eval', ''])
+    await once(dead, 'exit')
+    writeFileSync(
+      join(dataDirectory, 'pg-iam.json'),
+      JSON.stringify({ state: 'preparing', pid: dead.pid }),
+    )
+    expect(await run(await start({ dataDirectory }), 'select 1 as one')).toEqual([{ one: 1 }])
+  })
+
+  it('of something else is refused, and left as it is', async () => {
+    const places: [name: string, files: Record<string, string>, hint: RegExp][] = [
+      ['photos', { 'holiday.jpg': 'x' }, /empty or a new directory/],
+      ['pglite', { PG_VERSION: '18\n', 'postgresql.conf': '' }, /engine: "pglite"/],
+      ['own', { 'pg-iam.json': '{"engine":"pglite"}' }, /empty or a new directory/],
+      ['torn', { 'pg-iam.json': 'prepar', 'a.txt': '' }, /empty or a new directory/],
+    ]
+    for (const [name, files, hint] of places) {
+      const dataDirectory = join(folder, name)
+      mkdirSync(dataDirectory)
+      for (const [file, text] of Object.entries(files))
+        writeFileSync(join(dataDirectory, file), text)
+      const { uid, mode } = statSync(dataDirectory)
+      await expect(start({ dataDirectory })).rejects.toMatchObject({
+        code: 'ERR_OPTION_INVALID',
+        message: expect.stringContaining(`"dataDirectory" ${dataDirectory} is not empty`) as string,
+        hint: expect.stringMatching(hint) as string,
+      })
+      expect(readdirSync(dataDirectory).toSorted()).toEqual(Object.keys(files).toSorted())
+      expect(statSync(dataDirectory)).toMatchObject({ uid, mode })
+    }
+  })
+
+  it('of another version is refused, and says which', async () => {
+    const dataDirectory = join(folder, 'data')
+    await (await start({ dataDirectory })).close()
+    const marker = join(dataDirectory, 'pg-iam.json')
+    const made = JSON.parse(readFileSync(marker, 'utf8')) as object
+    writeFileSync(marker, JSON.stringify({ ...made, major: 12 }))
+    await expect(start({ dataDirectory })).rejects.toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: expect.stringMatching(
+        /was made by PostgreSQL 12, .* are PostgreSQL \d+\.\d+/,
+      ) as string,
+      hint: expect.stringContaining('PG_BINDIR') as string,
+    })
+  })
+
+  it('cannot be where a file is', async () => {
+    const dataDirectory = join(folder, 'file')
+    writeFileSync(dataDirectory, '')
+    await expect(start({ dataDirectory })).rejects.toMatchObject({ code: 'ERR_OPTION_INVALID' })
+  })
+})
+
+describe('the prepared data directory', () => {
+  it('is kept in "cacheDirectory", and made again where it was damaged', async () => {
+    const cacheDirectory = join(folder, 'cache')
+    mkdirSync(cacheDirectory)
+    const stale = join(cacheDirectory, 'postgres.00000000-0000-0000-0000-000000000000.tmp')
+    writeFileSync(stale, '')
+    utimesSync(stale, 0, 0)
+    // Two first starts at once.
+    await Promise.all([start({ cacheDirectory }), start({ cacheDirectory })])
+    const [name, ...others] = readdirSync(cacheDirectory)
+    expect(name).toMatch(/^postgres-\d+\.\d+-[0-9a-f]{12}\.cluster$/)
+    expect(others).toEqual([])
+    const file = join(cacheDirectory, name!)
+    const whole = readFileSync(file)
+    writeFileSync(file, whole.subarray(0, whole.length / 2))
+    await start({ cacheDirectory })
+    expect(statSync(file).size).toBe(whole.length)
+  })
+
+  it('is not taken from a folder that others can write into', async () => {
+    if (process.getuid === undefined) return
+    const cacheDirectory = join(folder, 'open')
+    mkdirSync(cacheDirectory)
+    chmodSync(cacheDirectory, 0o777)
+    await start({ cacheDirectory })
+    expect(readdirSync(cacheDirectory)).toEqual([])
+  })
+})
+
+describe('a PostgreSQL that dies', () => {
+  it('ends its sessions with 57P01, and is started again with what was committed', async () => {
+    const gateway = await start({ dataDirectory: join(folder, 'data') })
+    const client = await connect(gateway)
+    await client.query('create table kept as select 42 as answer')
+    const ended = once(client, 'error')
+    process.kill(await postmasterOf(gateway), 'SIGKILL')
+    const [error] = await ended
+    expect(error).toMatchObject({ code: '57P01' })
+    expect(await run(gateway, 'select answer from kept')).toEqual([{ answer: 42 }])
+    const line = await log.line('gateway: PostgreSQL has ended and is started again')
+    expect(line.level).toBe('error')
+    await log.line('gateway: PostgreSQL takes sessions again')
+  })
+
+  it('says why to each client where it does not start again', async () => {
+    const dataDirectory = join(folder, 'data')
+    const gateway = await start({ dataDirectory })
+    const postmaster = await postmasterOf(gateway)
+    rmSync(join(dataDirectory, 'global'), { recursive: true })
+    process.kill(postmaster, 'SIGKILL')
+    await log.line('gateway: PostgreSQL does not start again')
+    const refusal = await refusalOf(run(gateway, 'select 1'))
+    expect(refusal).toMatchObject({
+      code: '08006',
+      message: 'the PostgreSQL of the gateway has ended',
+      detail: expect.stringContaining('PostgreSQL did not start') as string,
+      hint: 'Start the gateway again.',
+    })
+  })
+
+  it('in one session recovers by itself, as PostgreSQL does', async () => {
+    const gateway = await start()
+    const client = await connect(gateway)
+    const ended = once(client, 'error')
+    const { processID } = client as Client & { processID: number }
+    process.kill(processID, 'SIGKILL')
+    await ended
+    await until('it to recover', () =>
+      run(gateway, 'select 1').then(
+        () => true,
+        () => false,
+      ),
+    )
+    expect(log.lines.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
+  it('ends with its supervisor, and takes its files with it', async () => {
+    const gateway = await start()
+    const postmaster = await postmasterOf(gateway)
+    const keeper = await parentOf(postmaster)
+    const supervisor = await parentOf(keeper)
+    for (const pid of [supervisor, keeper]) process.kill(pid, 'SIGKILL')
+    await log.line('gateway: the supervisor of PostgreSQL was killed, and the server is ended')
+    await until('the server to end', () => Promise.resolve(!isRunning(postmaster)))
+    expect(await refusalOf(run(gateway, 'select 1'))).toMatchObject({ code: '08006' })
+  })
+})
+
+describe('postgresEngine', () => {
+  it('is an engine for a gateway, which prepares its roles and leaves it open', async () => {
+    const engine = await postgresEngine()
+    try {
+      expect(engine.name).toBe('postgres')
+      const first = await start({ engine, roles: ['shop'], database: 'orders' })
+      expect(first.engine).toBe('postgres')
+      const sql = 'select current_user::text as who, current_database()::text as what'
+      expect(await run(first, sql, 'shop')).toEqual([{ who: 'shop', what: 'orders' }])
+      await first.close()
+      const options = { engine, roles: ['shop'], database: 'orders' }
+      const [second] = await Promise.all([start(options), start(options)])
+      expect(await run(second, sql, 'shop')).toEqual([{ who: 'shop', what: 'orders' }])
+    } finally {
+      await engine.close()
+    }
+  })
+
+  it('logs in with passwords where there are no Unix sockets, as on Windows', async () => {
+    const server = (await launchPostgres({ logger: log.logger, hasSocket: false }))!
+    const engine = engineOn(server, log.logger)
+    try {
+      const gateway = await start({ engine })
+      expect(await run(gateway, 'select current_user::text as who')).toEqual([{ who: 'app' }])
+      const { host, port } = server
+      const direct = new Client({
+        host,
+        port,
+        user: 'app',
+        database: 'postgres',
+        password: 'guess',
+      })
+      await expect(direct.connect()).rejects.toMatchObject({ code: '28P01' })
+    } finally {
+      await engine.close()
+    }
+  })
+
+  it('opens no session for its superuser', async () => {
+    const engine = await postgresEngine()
+    const request = { role: 'pgiam_superuser', database: 'postgres', parameters: new Map() }
+    await expect(engine.openSession(request)).rejects.toMatchObject({ sqlState: '28000' })
+    await engine.close()
+  })
+
+  it.each([
+    [{ roles: ['pg_monitor'] }, '"roles"'],
+    [{ roles: ['pgiam_superuser'] }, '"roles"'],
+    [{ roles: ['public'] }, '"roles"'],
+    [{ database: 'template1' }, '"database"'],
+    [{ database: 'd'.repeat(64) }, '"database"'],
+    [{ lockTimeoutMs: 5 }, '"lockTimeoutMs"'],
+  ])('refuses %j', async (options, named) => {
+    await expect(postgresEngine(options as object)).rejects.toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: expect.stringContaining(named) as string,
+    })
+  })
+})
+
+function isRunning(pid: number): boolean {
+  if (!existsSync('/proc/self')) {
+    try {
+      return process.kill(pid, 0)
+    } catch {
+      return false
+    }
+  }
+  return (
+    existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  )
+}
+
+const OWNER = `
+  const { startGateway } = require('./gateway/index.ts')
+  const { pgSettings } = require('./test/gateway/engines/checks/gateway-clients.ts')
+  const { Client } = require('pg')
+  void startGateway({ engine: 'postgres', dataDirectory: process.argv[1] }).then(async (gateway) => {
+    const client = new Client(pgSettings(gateway))
+    await client.connect()
+    await client.query('create table kept as select 42 as answer')
+    console.log('written')
+  })
+`
