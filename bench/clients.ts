@@ -4,7 +4,7 @@ import { drizzle as drizzleOnPg, type NodePgDatabase } from 'drizzle-orm/node-po
 import { drizzle as drizzleOnPostgresJs, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import knex, { type Knex } from 'knex'
 import { Pool, type PoolConfig } from 'pg'
-import postgres, { type Options, type Sql } from 'postgres'
+import postgres, { type Sql } from 'postgres'
 import { QueryTypes, Sequelize } from 'sequelize'
 import { DataSource, type DataSourceOptions } from 'typeorm'
 import type { Login } from '../core/index.js'
@@ -73,7 +73,7 @@ export const CLIENTS: Readonly<Record<string, BenchClient>> = {
       ofDrizzleOnPostgresJs(drizzleOnPostgresJs({ client: staticSql(login, size) })),
     async openOurs(build, login, size) {
       const { drizzleClient } = await build('drizzle-postgres-js')
-      return ofDrizzleOnPostgresJs(drizzleClient(login, { connection: sqlSettings(size) }))
+      return ofDrizzleOnPostgresJs(drizzleClient(login, { connection: { max: size } }))
     },
   },
   pg: pgClient,
@@ -81,7 +81,7 @@ export const CLIENTS: Readonly<Record<string, BenchClient>> = {
     openStatic: (login, size) => ofPostgresJs(staticSql(login, size)),
     async openOurs(build, login, size) {
       const { createSql } = await build('postgres-js')
-      return ofPostgresJs(createSql(login, sqlSettings(size)) as Sql)
+      return ofPostgresJs(createSql(login, { max: size }) as Sql)
     },
   },
 }
@@ -92,16 +92,12 @@ export function pgSettings(size: number): PoolConfig {
   return { max: size, idleTimeoutMillis: 0 }
 }
 
-function sqlSettings(size: number): Options<{}> {
-  return { max: size }
-}
-
 function sequelizeSettings(size: number): { logging: false; pool: { min: number; max: number } } {
   return { logging: false, pool: { min: size, max: size } }
 }
 
 export function staticSql({ ssl, ...login }: StaticLogin, size: number, options = {}): Sql {
-  return postgres({ ...login, ssl: { ...ssl }, ...sqlSettings(size), ...options }) as Sql
+  return postgres({ ...login, ssl: { ...ssl }, max: size, ...options }) as Sql
 }
 
 export function ofPg(pool: Pool): BenchPool {

@@ -9,7 +9,7 @@ import { answerOrder } from './process.js'
 
 export interface GatewayOrder {
   readonly kind: 'gateway' | 'relay'
-  /** The database of RDS that it stands for. */
+  /** The database of RDS whose tokens it takes. */
   readonly host: string
   readonly role: string
   readonly database: string

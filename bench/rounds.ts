@@ -1,8 +1,7 @@
 /**
  * Measures competitors side by side, in rounds, with a control.
  *
- * Neither mitata (1.0) nor tinybench (6.2) fits: both run one competitor to its end before the next, so that a machine that
- * is slow for ten seconds is slow for one of them; and neither compares pairs, nor opens a pool or a process for each sample.
+ * Neither mitata (1.0) nor tinybench (6.2) fits: both run one competitor to its end before the next, and compare no pairs.
  */
 
 /** What is measured: one way to do the same work. */

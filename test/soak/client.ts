@@ -205,7 +205,7 @@ const warnings: string[] = []
 process.on('warning', (warning) => {
   if (warning.name === 'MaxListenersExceededWarning') warnings.push(inspect(warning))
 })
-// Ctrl-C goes to all processes of the terminal; this one ends when it is told to.
+// Ctrl-C goes to all processes of the terminal; this one ends when the soak sends STOP.
 process.on('SIGINT', () => {})
 const orphaned = (): never => process.exit(1)
 process.once('disconnect', orphaned)

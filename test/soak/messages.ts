@@ -45,7 +45,7 @@ export const QUERY_TASKS = 2
 /** The longest pause of a task between two calls; all clients share one machine with the gateway and the database. */
 export const PAUSE_MS = 60
 
-/** A pool is closed and opened anew this often; in a short run once. */
+/** A pool is closed and opened again this often; in a short run once. */
 export const POOL_LIFE_MS = 20_000
 
 /** How often a connection has trouble besides, on average. */
@@ -73,7 +73,7 @@ export interface CallCounts {
   queries: number
   /** Transactions that were confirmed. */
   confirmed: number
-  /** Transactions that a task began anew after the connection was lost. */
+  /** Transactions that a task began again after the connection was lost. */
   repeated: number
   /** Calls of the application that failed. */
   failed: number
