@@ -12,7 +12,12 @@ const docs = join(root, 'docs')
 const folder = join(root, 'build', 'docs')
 const pages = readdirSync(docs)
   .filter((name) => name.endsWith('.md'))
-  .map((name) => ({ name, text: readFileSync(join(docs, name), 'utf8') }))
+  .map((name) => ({ name, folder: docs, text: readFileSync(join(docs, name), 'utf8') }))
+const readmes = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md'].map((name) => ({
+  name,
+  folder: root,
+  text: readFileSync(join(root, name), 'utf8'),
+}))
 
 /** As GitHub makes them of headings. */
 function anchorsIn(text: string): Set<string> {
@@ -57,10 +62,11 @@ describe('docs', () => {
     expect(stdout).toBe('')
   })
 
-  it.each(pages)('have links that lead somewhere, in $name', ({ name, text }) => {
+  it.each([...readmes, ...pages])('have links that lead somewhere, in $name', (page) => {
+    const { name, folder: place, text } = page
     const links = [...text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)]
     const dead = links.filter(([, path = '', anchor]) => {
-      const target = path === '' ? join(docs, name) : join(docs, path)
+      const target = path === '' ? join(place, name) : join(place, path)
       if (!existsSync(target)) return true
       return anchor !== undefined && !anchorsIn(readFileSync(target, 'utf8')).has(anchor)
     })
