@@ -228,8 +228,9 @@ async function readCachedCluster(settings: ClusterSettings): Promise<Buffer | un
 async function cacheName({ programs }: ClusterSettings): Promise<string> {
   const { version, directory } = programs
   const server = process.platform === 'win32' ? 'postgres.exe' : 'postgres'
-  const { size, mtimeMs } = await stat(join(directory, server))
-  const key = JSON.stringify([size, mtimeMs, process.platform, process.arch, SUPERUSER, FORMAT])
+  // Not its time: where root has the programs copied, each copy has another.
+  const { size } = await stat(join(directory, server))
+  const key = JSON.stringify([size, process.platform, process.arch, SUPERUSER, FORMAT])
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 12)
   return `postgres-${version.replaceAll(/[^\w.]/g, '_')}-${hash}.cluster`
 }

@@ -177,8 +177,8 @@ describe('a gateway with several endpoints', () => {
 
 /** Resolves once the server runs the only query that sleeps. */
 async function untilSleeping(): Promise<void> {
-  const { socketDirectory, port } = server.server()
-  const client = new Client({ host: socketDirectory, port, user: 'postgres', database: 'postgres' })
+  const { socketDirectory, port, superuser } = server.server()
+  const client = new Client({ host: socketDirectory, port, user: superuser, database: 'postgres' })
   await client.connect()
   for (let seen = 0; seen === 0;) {
     const { rowCount } = await client.query(
