@@ -33,9 +33,6 @@ export async function runFailingProvider(
 ): Promise<FailingProviderReport> {
   const report: FailingProviderReport = {}
   const { failures } = contractProvider(order.login.provider)
-  // Loads the package that makes tokens. Where that took longer than the hastened time limit, the provider would be asked when the
-  // limit has passed, and the queries that must succeed would share that call.
-  await loginOfChild(order.login).token()
   for (const failure of failures) report[failure.name] = await runFailure(failure, variant, order)
   return report
 }
@@ -50,7 +47,7 @@ async function runFailure(
   const login = loginOfChild(order.login, { tokenTimeoutMs: TOKEN_TIMEOUT_MS }, () =>
     failing ? failure.fail(original) : order.login.given,
   )
-  const restoreTimers = hastenTimers(TOKEN_TIMEOUT_MS)
+  const timers = hastenTimers(TOKEN_TIMEOUT_MS)
   const database = variant.open(login, variant.options({ poolSize: 5, log: () => {} }))
   const query = (): Promise<unknown> => database.run('SELECT 1 AS one')
 
@@ -59,10 +56,12 @@ async function runFailure(
     result.status === 'rejected' ? [result.reason as unknown] : [],
   )
   await eventually('no socket to be open', () => openSockets() === 0)
+  // A provider that never answers is asked after the token's own limit began, and later connections share that call until it ends.
+  await eventually('every time limit to be over', () => timers.pending() === 0)
 
   failing = false
   // A token that comes over the network must not be late for a limit that is short for the sake of the test.
-  restoreTimers()
+  timers.restore()
   const made = login.stats().tokensMade
   const recovered = await settleAll(query)
   const tokens = login.stats().tokensMade - made
@@ -77,15 +76,37 @@ async function runFailure(
   }
 }
 
-/** Has timers of this duration fire after a moment, until the returned function is called. */
-function hastenTimers(durationMs: number): () => void {
-  const { setTimeout: original } = globalThis
-  const hastened = (...[act, ms, ...rest]: [act: () => void, ms?: number]): NodeJS.Timeout =>
-    Reflect.apply(original, globalThis, [act, ms === durationMs ? MOMENT_MS : ms, ...rest])
+interface HastenedTimers {
+  /** How many of them have neither fired nor been cleared. */
+  pending(): number
+  restore(): void
+}
+
+/** Has timers of this duration fire after a moment. */
+function hastenTimers(durationMs: number): HastenedTimers {
+  const { setTimeout: set, clearTimeout: clear } = globalThis
+  const pending = new Set<unknown>()
+  const hastened = (...[act, ms, ...rest]: [act: () => void, ms?: number]): NodeJS.Timeout => {
+    if (ms !== durationMs) return Reflect.apply(set, globalThis, [act, ms, ...rest])
+    const timer = set(() => {
+      pending.delete(timer)
+      act()
+    }, MOMENT_MS)
+    pending.add(timer)
+    return timer
+  }
   // With what Node has put there for util.promisify.
-  globalThis.setTimeout = Object.assign(hastened, original)
-  return () => {
-    globalThis.setTimeout = original
+  globalThis.setTimeout = Object.assign(hastened, set)
+  globalThis.clearTimeout = (timer) => {
+    pending.delete(timer)
+    clear(timer)
+  }
+  return {
+    pending: () => pending.size,
+    restore() {
+      globalThis.setTimeout = set
+      globalThis.clearTimeout = clear
+    },
   }
 }
 
