@@ -1,13 +1,21 @@
-/** What stands behind the gateway: the one interface that every engine has. */
+/** What serves the sessions behind the gateway: the one interface that every engine has. */
 import type { Duplex } from 'node:stream'
 
-/** An embedded or a real PostgreSQL, ready for sessions. */
+/** A database that is ready for sessions: one that the gateway starts, one that runs elsewhere, or one of your own. */
 export interface Engine {
-  readonly name: 'pglite' | 'upstream'
+  /** `postgres`, `upstream`, `pglite`, or the name of your own. The gateway shows it as `gateway.engine`. */
+  readonly name: string
 
   /**
-   * Opens a session for a client whose login was accepted. Nothing is begun for a client before that. Rejects with a `ServerError` when
-   * the engine refuses it (no such database, too many sessions, engine lost), which the gateway then sends to the client.
+   * Makes the roles that clients log in as, and the database, where they do not exist. The gateway calls it once, before it listens.
+   * Left out by an engine whose roles are somebody else's. A rejection ends the start of the gateway.
+   */
+  prepare?(place: EnginePlace): Promise<void>
+
+  /**
+   * Opens a session for a client whose login was accepted. Nothing is begun for a client before that. Rejects when the engine
+   * refuses it (no such database, too many sessions, engine lost): the client gets the error's `message`, `detail` and `hint` where its
+   * `code` is an SQLSTATE, such as `53300`, and otherwise 58000 without its text.
    */
   openSession(request: SessionRequest): Promise<EngineSession>
 
@@ -15,8 +23,15 @@ export interface Engine {
   close(): Promise<void>
 }
 
+/** The roles and the database of a gateway. */
+export interface EnginePlace {
+  /** The roles that may log in, `admin` among them. */
+  readonly roles: readonly string[]
+  readonly database: string
+}
+
 export interface SessionRequest {
-  /** The role that the token was accepted for. */
+  /** The role that the login was accepted for. */
   readonly role: string
   readonly database: string
   /** The other parameters of the client's startup packet, such as `application_name` or `options`. */
