@@ -15,8 +15,8 @@ export default {
   setupFiles: ['<rootDir>/test/support/exit-with-parent.ts'],
   moduleFileExtensions: ['ts', 'js', 'cts', 'cjs', 'json', 'node'],
   moduleNameMapper: {
-    // A worker thread cannot run TypeScript: its file comes from the build, which `npm test` makes first.
-    '^\\./worker-file\\.cjs$': '<rootDir>/dist/cjs/gateway/engines/pglite/worker-file.cjs',
+    // A worker thread cannot run TypeScript: its file comes from the build, which `npm test` makes first. It takes PGlite from where it is.
+    '^\\./worker-file\\.cjs$': `${process.env.PG_IAM_PEERS ?? '<rootDir>'}/dist/cjs/gateway/engines/pglite/worker-file.cjs`,
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   transform: {

@@ -1,6 +1,9 @@
 /** The public surface of `pg-iam/gateway`. */
 export { startGateway } from './gateway.js'
 export type { Gateway, GatewayEndpoint } from './gateway.js'
+export { pgliteEngine } from './engines/pglite/pglite-engine.js'
+export type { PgliteEngineOptions } from './engines/pglite/pglite-engine.js'
+export type { PgliteLike } from './engines/pglite/backend.js'
 export type { GatewayCredentials, TemporaryCredentials } from './auth/aws/gateway-credentials.js'
 export type { PrincipalOptions } from './auth/aws/principals.js'
 export type { IssueOptions } from './auth/aws/temporary-credentials.js'

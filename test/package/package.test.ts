@@ -30,7 +30,7 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   './drizzle': ['drizzleClient', 'drizzleTransaction'],
   './drizzle-postgres-js': ['drizzleClient', 'drizzleTransaction'],
-  './gateway': ['postgresEngine', 'startGateway', 'upstreamEngine'],
+  './gateway': ['pgliteEngine', 'postgresEngine', 'startGateway', 'upstreamEngine'],
   './knex': ['knexConfig', 'knexConnection', 'knexTransaction'],
   './pg': ['createClient', 'createPool', 'pgConfig', 'pgTransaction'],
   './postgres-js': ['createSql', 'postgresOptions', 'sqlTransaction'],

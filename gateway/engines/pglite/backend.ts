@@ -1,115 +1,112 @@
-/** Runs frontend messages on PostgreSQL, which reads and writes as if it had a socket. */
-import { failStackCheck } from './import-hooks.js'
-import { createMessageFeed } from './message-feed.js'
-import type { PostgresProgram } from './postgres-program.js'
-
-export interface BackendClient {
-  /** Takes a piece of the reply, which may end anywhere. */
-  write(bytes: Buffer): void
-  /** Gives more messages in the middle of a COPY, when they come. */
-  read(): Uint8Array
-  /** One of the messages is done, and a transaction block is open. */
-  onStepInTransaction(): void
-}
-
-export type BackendStatus = 'I' | 'T' | 'E' | undefined
+/** PGlite's backend, of which there is one, through PGlite's public methods alone. */
+import { cString, message } from '../../wire/backend-messages.js'
+import { BackendType, FrontendType } from '../../wire/message-types.js'
+import { createReplyTracker } from '../../wire/reply-tracker.js'
+import { ServerError } from '../../wire/server-error.js'
 
 export interface Backend {
   /**
-   * Runs whole messages and returns when all are answered. Throws what PostgreSQL cannot recover from; it is of no more use
-   * then.
+   * Runs whole frontend messages, and resolves when all that they are answered with was given to `onReply`, in pieces that may end
+   * anywhere. Takes one call at a time. Rejects with a FATAL `ServerError` when PGlite is lost.
    */
-  run(messages: Uint8Array, client: BackendClient): void
-  /**
-   * What the last reply ended with: `I` outside of a transaction, `T` in one, `E` in one that failed, and `undefined` in the
-   * middle of a batch, which a Sync has yet to end.
-   */
-  readonly status: BackendStatus
+  run(messages: Buffer, onReply: (piece: Buffer) => void): Promise<void>
+  /** Says that so many bytes of the reply were taken. PGlite waits while too many were not. */
+  taken(bytes: number): void
 }
 
-export function createBackend(program: PostgresProgram): Backend {
-  const { module, memory } = program
-  let client: BackendClient | undefined
-  const input = createMessageFeed()
-  /** At least the end of what was written last. */
-  let end: Buffer = Buffer.alloc(0)
+/** What the engine uses of a PGlite. */
+export interface PgliteLike {
+  execProtocolRawStream(
+    message: Uint8Array,
+    options: { syncToFs?: boolean; onRawData: (data: Uint8Array) => void },
+  ): Promise<void>
+  runExclusive<T>(run: () => Promise<T>): Promise<T>
+  exec(sql: string): Promise<unknown>
+  isInTransaction?(): boolean
+}
 
-  // PostgreSQL takes a read of nothing for the end of the connection, and ends. So a read waits, as a socket's does.
-  const read = (address: number, length: number): number => {
-    // One message is there when PostgreSQL begins with it. Whoever reads on is a COPY.
-    if (input.isCurrentRead) {
-      if (input.isEmpty) input.add(client!.read())
-      input.nextOfCopy()
-    }
-    const piece = input.readCurrent(length)
-    memory.write(address, piece)
-    return piece.length
-  }
-  const write = (address: number, length: number): number => {
-    const bytes = memory.copy(address, length)
-    end = length >= READY_BYTES ? bytes : Buffer.concat([end.subarray(-READY_BYTES), bytes])
-    client!.write(bytes)
-    return length
-  }
-  module._pgl_set_rw_cbs(
-    module.addFunction(read as (...values: number[]) => number, 'ipi'),
-    module.addFunction(write as (...values: number[]) => number, 'ipi'),
-  )
+/**
+ * The startup packet of the backend's one client. Only after it does PGlite report settings by ParameterStatus (0.5.14 to 0.5.17); the
+ * names in it have no meaning.
+ */
+export const STARTUP_PACKET: Buffer = Buffer.from(
+  '\0\0\0\u0029\0\u0003\0\0user\0postgres\0database\0postgres\0\0',
+  'latin1',
+)
 
+/** A PGlite in this thread: nothing else runs while a statement does, and its whole reply is held. */
+export function directBackend(db: PgliteLike): Backend {
+  const run = createRunner(db)
   return {
-    run(messages, sender) {
-      client = sender
-      input.add(messages)
-      while (!input.isEmpty) {
-        input.next()
-        runOneMessage(program)
-        if (module._IsTransactionBlock() !== 0) sender.onStepInTransaction()
-      }
-      module._PostgresSendReadyForQueryIfNecessary()
-      module._pgl_pq_flush()
-    },
-    get status() {
-      return statusAtEnd(end)
-    },
+    // PGlite's memory is in use again as soon as it has given a piece.
+    run: (messages, onReply) => run(messages, (piece) => onReply(Buffer.from(piece))),
+    taken() {},
   }
 }
 
-/** A whole ReadyForQuery. Every other message that may come last ends with a NUL, a count or a format. */
-const READY_BYTES = 6
-const READY = Buffer.from('Z\0\0\0\u0005', 'latin1')
-
-function statusAtEnd(end: Buffer): BackendStatus {
-  const ready = end.subarray(-READY_BYTES)
-  if (ready.length < READY_BYTES || !ready.subarray(0, -1).equals(READY)) return undefined
-  return String.fromCharCode(ready.at(-1)!) as BackendStatus
-}
-
-/** An error of SQL that nothing caught leaves PostgreSQL's main loop as an exit with this status. */
-const MAIN_LOOP_ERROR = 100
-
-function runOneMessage(program: PostgresProgram): void {
-  const { module } = program
-  const stack = module.stackSave()
-  try {
-    module._PostgresMainLoopOnce()
-  } catch (error) {
-    module.stackRestore(stack)
-    if (error instanceof RangeError) failFlatStack(program, stack)
-    else if (!isMainLoopError(error)) throw error
-    module._PostgresMainLongJmp()
+/**
+ * Returns what runs messages on a PGlite, each in a call of its own, so that what it does not answer is seen. PGlite forgets a statement
+ * that ends JavaScript's stack, and is of no more use then (0.5.14 to 0.5.17): the call rejects.
+ */
+export function createRunner(
+  db: Pick<PgliteLike, 'execProtocolRawStream'>,
+): (messages: Buffer, onReply: (piece: Uint8Array) => void) => Promise<void> {
+  /** Whether PostgreSQL skips what comes up to the next Sync. */
+  let isSkipping = false
+  return async (messages, onReply) => {
+    if (messages[0] === 0) return db.execProtocolRawStream(messages, { onRawData: onReply })
+    const tracker = createReplyTracker()
+    for (let start = 0, end = 0; start < messages.length; start = end) {
+      const type = messages[start]!
+      end = messageEnd(messages, start)
+      // The data of a COPY goes with its query.
+      while (end < messages.length && OF_COPY.has(messages[end]!)) end = messageEnd(messages, end)
+      let last = 0
+      await db.execProtocolRawStream(messages.subarray(start, end), {
+        onRawData(piece) {
+          tracker.push(Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength))
+          last = tracker.lastType
+          onReply(piece)
+        },
+      })
+      if (type === FrontendType.sync) isSkipping = false
+      if (!isSkipping && UNFINISHED.get(type)?.(last) === true)
+        throw new Error('a statement was not answered, which ends the stack of PGlite')
+      if (last === BackendType.errorResponse) isSkipping = true
+    }
   }
 }
 
-/** Where the thread's stack ended and PostgreSQL had nothing to catch an error with but its main loop. */
-function failFlatStack(program: PostgresProgram, stack: number): void {
-  try {
-    failStackCheck(program)
-  } catch (error) {
-    program.module.stackRestore(stack)
-    if (!isMainLoopError(error)) throw error
-  }
+function messageEnd(messages: Buffer, start: number): number {
+  return start + 1 + messages.readInt32BE(start + 1)
 }
 
-function isMainLoopError(error: unknown): boolean {
-  return (error as { status?: unknown } | null)?.status === MAIN_LOOP_ERROR
+export const SYNC: Buffer = message(FrontendType.sync)
+
+/** Ends a batch, and undoes what was done in it. A Sync alone would commit that. */
+export const ABORT_BATCH: Buffer = Buffer.concat([
+  message(FrontendType.parse, cString(''), cString('no statement'), Buffer.alloc(2)),
+  SYNC,
+])
+
+export const OF_COPY: ReadonlySet<number> = new Set([
+  ...[FrontendType.copyData, FrontendType.copyDone, FrontendType.copyFail],
+])
+/** Whether an answer has broken off, by what it ends with. */
+const UNFINISHED: ReadonlyMap<number, (last: number) => boolean> = new Map([
+  ...[FrontendType.parse, FrontendType.bind, FrontendType.describe].map(
+    (type) => [type, (last: number) => last === 0] as const,
+  ),
+  [FrontendType.execute, (last) => last === 0 || ROWS.has(last)] as const,
+  ...[FrontendType.query, FrontendType.sync, FrontendType.functionCall].map(
+    (type) => [type, (last: number) => last !== BackendType.readyForQuery] as const,
+  ),
+])
+const ROWS: ReadonlySet<number> = new Set(Buffer.from('DdH'))
+
+export function engineLost(reason: string): ServerError {
+  return new ServerError('57P01', `terminating connection because PGlite was ended: ${reason}`, {
+    severity: 'FATAL',
+    hint: 'Connect again: PGlite is started again.',
+  })
 }

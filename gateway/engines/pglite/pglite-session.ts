@@ -1,225 +1,612 @@
-/** One client's session: takes its turns at the engine, and leaves to nobody else what is this session's. */
-import { errorResponse, readyForQuery } from '../../wire/backend-messages.js'
+/** One client's session: takes its turns at PGlite, and leaves nothing there that is not for others. */
+import { Duplex } from 'node:stream'
+import { HEADER_BYTES } from '../../../core/wire/message-reader.js'
+import {
+  errorResponse,
+  message,
+  parameterStatus,
+  readyForQuery,
+} from '../../wire/backend-messages.js'
+import { FrontendType } from '../../wire/message-types.js'
 import { ServerError } from '../../wire/server-error.js'
 import type { EngineSession } from '../engine.js'
-import type { BackendStatus } from './backend.js'
-import { createClientStream } from './client-stream.js'
-import type { EngineWorker, JobListener } from './engine-worker.js'
-import type { Notifications } from './notifications.js'
-import { COPY_FAIL, SYNC } from './own-messages.js'
-import { createPreparedStatements, type EngineStatements } from './prepared-statements.js'
-import { createSessionInput } from './session-input.js'
-import { createSessionLeftovers } from './session-leftovers.js'
-import { createSessionReplies } from './session-replies.js'
-import { ONE_TRANSACTION_AT_A_TIME } from './turn-queue.js'
-import type { Turn, TurnLimits, TurnQueue, TurnRequest } from './turn-queue.js'
+import { ABORT_BATCH, OF_COPY, SYNC, type Backend } from './backend.js'
+import {
+  copyFail,
+  createReplyFilter,
+  messagesOf,
+  simpleQuery,
+  textAt,
+  type ReplyHandler,
+} from './replies.js'
+import {
+  COPIES_IN,
+  createPreparedStatements,
+  NO_SQL,
+  traitsOf,
+  type Seat,
+  type SessionState,
+  type SqlTraits,
+} from './session-state.js'
+import { idleTooLong, type Turn, type TurnRequest, type Turns } from './turns.js'
 
 export interface PgliteSession {
   readonly stream: EngineSession
   /** Ends the session with a FATAL error. */
   terminate(reason: ServerError): void
-  /** Resolves when the engine has forgotten the session. Never rejects. */
+  /** Resolves when PGlite has forgotten the session. Never rejects. */
   readonly finished: Promise<void>
 }
 
 export interface PgliteSessionSettings {
   readonly id: number
-  readonly worker: EngineWorker
-  readonly turns: TurnQueue
-  readonly statements: EngineStatements
-  readonly notifications: Notifications
-  /** What the client gets first. */
-  readonly greeting: Buffer
-  /** How long a session whose client has left may go on with what it was asked for, in milliseconds. */
-  readonly lingerMs: number
+  readonly state: SessionState
+  readonly backend: Backend
+  readonly seat: Seat
+  readonly turns: Turns
+  /** What is done with the backend before others get the turn. */
+  readonly leave: () => Promise<void>
+  /** How many bytes of a COPY FROM STDIN are held until its end. */
+  readonly maxCopyBytes: number
 }
 
+/** What the last reply ended with: outside of a transaction, in one, in one that failed, or before the Sync of a batch. */
+type Status = 'I' | 'T' | 'E' | undefined
+
 export function createPgliteSession(settings: PgliteSessionSettings): PgliteSession {
-  const { id, worker, turns, notifications, statements } = settings
-  let status: BackendStatus = 'I'
+  const { state, backend, seat, turns, maxCopyBytes } = settings
+  const prepared = createPreparedStatements(seat)
+
+  // What has come from the client.
+  let queue: Buffer[] = []
+  let queuedBytes = 0
+  let taken: (() => void) | undefined
+  /** Whether the client has sent all that it will. */
+  let isEnded = false
+  /** Set while messages up to the next Sync are skipped, because their batch has failed: what its ReadyForQuery will say. */
+  let skipTo: Status
+
+  // What goes to the client.
+  let isOver = false
+  let flows = true
+  let whenFlows: (() => void) | undefined
+  let owedBytes = 0
+  const told = new Map<string, string>()
+
+  // The turn, and what runs in it.
   let request: TurnRequest | undefined
   let turn: Turn | undefined
   let isRunning = false
-  /** What the running job waits for. */
-  let awaited: 'input' | 'output' | undefined
-  let linger: NodeJS.Timeout | undefined
+  /** Whether what is answered is nobody's. */
+  let isDiscarding = false
+  /** Of the last ReadyForQuery. */
+  let lastStatus: 'I' | 'T' | 'E' = 'I'
+  let status: Status = 'I'
+  /** Whether PostgreSQL skips what comes up to the next Sync. */
+  let hasFailed = false
+  let mayHold = false
+  let deallocating: string[] = []
+  /** A COPY FROM STDIN whose data is being collected. */
+  let copy: Copy | undefined
+  const copyPortals = new Set<string>()
+  /** Set where the gateway has ended what the session had open: the reason, until the client has read it. */
+  let lost: { reason: ServerError | undefined; readonly wasInTransaction: boolean } | undefined
+  let isAwake = false
+  /** Whether notices are left out. */
+  let isQuiet = false
+  /** Whether the client has had its CopyInResponse from the gateway. */
+  let isCopyAnswered = false
 
-  const input = createSessionInput()
-  const prepared = createPreparedStatements(id, statements)
-  const leftovers = createSessionLeftovers(id, statements, notifications)
-  const client = createClientStream(input, {
-    onTaken(bytes) {
-      worker.taken(bytes)
-      if (awaited === 'output') stopWaiting()
-    },
-    onEnd() {
-      linger = setTimeout(abandon, settings.lingerMs)
-    },
-    onAbandoned: abandon,
-  })
-  const replies = createSessionReplies(prepared, {
-    reasonOfCancel: () => worker.cancelReason,
-    onComplete: (tag) => leftovers.completed(tag),
-    onError: () => leftovers.failed(),
-    onNotification: (message) => notifications.deliver(id, message),
-  })
-  client.send([settings.greeting], 0)
-  notifications.join(id, receiveNotification)
+  const replies = createReplyFilter(
+    new Map<number, ReplyHandler>([
+      [code('1'), (one) => (prepared.parseComplete() ? one : undefined)],
+      [code('3'), passing(() => prepared.closeComplete())],
+      [code('A'), () => undefined],
+      [code('C'), passing((one) => completed(textAt(one, HEADER_BYTES).text))],
+      [code('E'), passing(failed)],
+      [code('G'), (one) => (isCopyAnswered ? undefined : one)],
+      [code('N'), (one) => (isQuiet ? undefined : one)],
+      [code('S'), reported],
+      [code('Z'), passing(ready)],
+    ]),
+  )
 
-  function receiveNotification(message: Buffer): void {
-    if (client.isOver) return
-    if (client.duplex.readableLength > MAX_BACKLOG_BYTES) terminate(tooSlow())
-    else client.send([message], 0)
+  const stream = Object.assign(
+    new Duplex({
+      read: flow,
+      write(chunk: Buffer, _encoding, done) {
+        if (isOver) return done()
+        for (const one of messagesOf(chunk)) {
+          if (one[0] === FrontendType.terminate) continue
+          queue.push(one)
+          queuedBytes += one.length
+        }
+        taken = done
+        makeRoom()
+        wake()
+      },
+      final(done) {
+        isEnded = true
+        done()
+        setTimeout(abandon, LINGER_MS).unref()
+        wake()
+      },
+      destroy(_error, done) {
+        abandon()
+        close()
+        done(null)
+      },
+    }),
+    { processId: settings.id, cancel },
+  ) satisfies EngineSession
+  let finish: () => void = () => {}
+  const finished = new Promise<void>((resolve) => (finish = resolve))
+  tellSettings()
+  push(readyForQuery('I'))
+  return { stream, terminate, finished }
+
+  // ---- what PGlite answers ----
+
+  async function run(messages: readonly Buffer[]): Promise<void> {
+    const last = messages.findLast((one) => !OF_COPY.has(one[0]!))
+    if (last === undefined) return
+    isRunning = true
+    try {
+      await backend.run(Buffer.concat(messages), (piece) => {
+        for (const part of replies.push(piece)) push(part)
+        if (flows || isOver || isDiscarding) backend.taken(piece.length)
+        else owedBytes += piece.length
+        turn?.setIdle(!flows)
+      })
+    } finally {
+      isRunning = false
+    }
+    // A Query that is skipped ends nothing.
+    const ends = last[0] === FrontendType.sync || (endsBatch(last) && !hasFailed)
+    status = ends ? lastStatus : undefined
   }
-  function abandon(): void {
-    client.end()
-    input.abandon()
-    request?.withdraw(cancelled())
-    if (isRunning) worker.abandon()
+  function completed(tag: string): void {
+    if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') prepared.drop()
+    if (tag === 'DEALLOCATE') prepared.drop(deallocating.shift())
   }
-  function terminate(reason: ServerError): void {
-    client.end(replies.atBoundary ? errorResponse(reason) : undefined)
-    abandon()
+  function failed(): void {
+    hasFailed = true
+    prepared.failed()
+  }
+  function ready(one: Buffer): void {
+    lastStatus = one.toString('latin1', HEADER_BYTES) as 'I' | 'T' | 'E'
+    hasFailed = false
+    deallocating = []
+    prepared.ready()
+  }
+  function reported(one: Buffer): Buffer | undefined {
+    const [name, value] = seat.report(one)
+    if (name === 'session_authorization' && value !== '' && value !== state.role) {
+      // Dynamic SQL on a PGlite whose superuser is there. The client must not have another role in its next statement.
+      terminate(new ServerError('42501', 'permission denied to set session authorization'))
+    }
+    if (name === 'session_authorization' || told.get(name) === value) return undefined
+    state.isDirty = true
+    told.set(name, value)
+    return one
+  }
+
+  // ---- from the client ----
+
+  function makeRoom(): void {
+    if (queuedBytes >= LARGE_BATCH_BYTES) return
+    const done = taken
+    taken = undefined
+    done?.()
+  }
+  function take(count: number): Buffer[] {
+    const messages = queue.splice(0, count)
+    for (const one of messages) queuedBytes -= one.length
+    return messages
+  }
+  function putBack(messages: readonly Buffer[]): void {
+    queue.unshift(...messages)
+    for (const one of messages) queuedBytes += one.length
+  }
+  /** How many messages the first batch has, up to its Query, Sync or Flush; 0 while it has not come, unless it is too large to wait for. */
+  function batchLength(): number {
+    const due = queue.findIndex((one) => endsBatch(one) || one[0] === FrontendType.flush) + 1
+    return due === 0 && queuedBytes >= LARGE_BATCH_BYTES ? queue.length : due
   }
   function cancel(): void {
-    if (isRunning) worker.cancel()
-    else request?.withdraw(cancelled())
+    request?.withdraw(new ServerError('57014', 'canceling statement due to user request'))
+    if (copy === undefined) return
+    putBack([copyFail('canceling statement due to user request')])
+    wake()
   }
 
-  const listener: JobListener = {
-    onOutput: (bytes) => client.send(replies.push(bytes), bytes.length),
-    onWaiting(what) {
-      awaited = what
-      turn?.setIdle(true)
-      if (what === 'input') void feedCopy()
-    },
+  // ---- to the client ----
+
+  function flow(): void {
+    flows = true
+    if (owedBytes > 0) backend.taken(owedBytes)
+    owedBytes = 0
+    if (isRunning) turn?.setIdle(false)
+    whenFlows?.()
   }
-  function stopWaiting(): void {
-    awaited = undefined
+  function push(bytes: Buffer): void {
+    if (!isOver && !isDiscarding && bytes.length > 0) flows = stream.push(bytes)
+  }
+  function close(last?: Buffer): void {
+    if (isOver) return
+    if (last !== undefined) stream.push(last)
+    isOver = true
+    stream.push(null)
+    flow()
+  }
+  function tellSettings(): void {
+    for (const [name, value] of seat.reported) {
+      // DISCARD ALL leaves it empty, though the session's user stays (PostgreSQL 18 in PGlite 0.5).
+      const shown = name === 'session_authorization' ? state.role : value
+      if (told.get(name) === shown) continue
+      told.set(name, shown)
+      push(parameterStatus(name, shown))
+    }
+  }
+  /** Answers a batch that does not run, or the rest of one: now where its end has come, else at its Sync. */
+  function fail(last: Buffer | undefined, error: ServerError, then: 'I' | 'T' | 'E'): void {
+    push(errorResponse(error))
+    if (last !== undefined && endsBatch(last)) push(readyForQuery(then))
+    else skipTo = then
+  }
+  function terminate(reason: ServerError): void {
+    close(replies.atBoundary ? errorResponse(fatal(reason)) : undefined)
+    abandon()
+  }
+
+  // ---- one thing after another ----
+
+  function wake(): void {
+    if (isAwake) return
+    isAwake = true
+    work()
+      .catch((error: unknown) => terminate(asServerError(error)))
+      .finally(() => {
+        isAwake = false
+        if (hasWork()) wake()
+        else if (isEnded || isOver) cleanUp()
+      })
+  }
+  function hasWork(): boolean {
+    if (isOver) return false
+    return copy === undefined && skipTo === undefined ? batchLength() > 0 : queue.length > 0
+  }
+  async function work(): Promise<void> {
+    while (hasWork()) {
+      if (!flows) await new Promise<void>((resolve) => (whenFlows = resolve))
+      whenFlows = undefined
+      if (skipTo !== undefined) skip(skipTo)
+      else if (copy !== undefined) await takeCopyData(copy)
+      else if (lost !== undefined) await answerLost(lost)
+      else await serveBatch()
+      makeRoom()
+    }
+  }
+  function skip(then: 'I' | 'T' | 'E'): void {
+    const sync = queue.findIndex((one) => one[0] === FrontendType.sync)
+    take(sync === -1 ? queue.length : sync + 1)
+    if (sync === -1) return
+    skipTo = undefined
+    push(readyForQuery(then))
+  }
+
+  async function serveBatch(): Promise<void> {
+    const batch = take(batchLength())
+    try {
+      await getTurn()
+    } catch (error) {
+      if (!(error instanceof ServerError) || error.severity !== 'ERROR') throw error
+      fail(batch.at(-1), error, 'I')
+      return
+    }
+    if (isOver) return
+    // What has come already goes with it, unless somebody waits.
+    while (!turns.isContended && batchLength() > 0 && batch.length < MAX_MESSAGES) {
+      batch.push(...take(batchLength()))
+    }
+    await runBatch(batch)
+    await pause()
+  }
+  /** Runs messages up to one that begins a COPY FROM STDIN, whose data has yet to come. */
+  async function runBatch(batch: readonly Buffer[]): Promise<void> {
+    let messages: Buffer[] = []
+    for (const [index, one] of batch.entries()) {
+      const traits = traitsIn(one)
+      const { refusal, deallocates } = traits
+      const isQuery = one[0] === FrontendType.query
+      const asked = isQuery && refusal !== undefined ? simpleQuery(refusal) : one
+      if (isQuery && deallocates !== undefined) deallocating.push(deallocates)
+      if (startsCopy(one, traits)) {
+        await run(messages)
+        messages = []
+        if (!hasFailed && lastStatus !== 'E') {
+          copy = {
+            starter: prepared.toBackend(asked, deallocates),
+            data: [],
+            bytes: 0,
+            isQuery,
+          }
+          push(COPY_IN_RESPONSE)
+          putBack(batch.slice(index + 1))
+          return
+        }
+      }
+      messages.push(...prepared.toBackend(asked, deallocates))
+      // A COPY that waits for data would end PGlite, which takes the end of its input for the end of its client (0.5.14 to 0.5.17).
+      if (traits.namesCopy) messages.push(NO_DATA)
+    }
+    await run(messages)
+  }
+  /** What the SQL of a message asks: its own, or that of the statement that it binds. */
+  function traitsIn(one: Buffer): SqlTraits {
+    let traits = NO_SQL
+    if (one[0] === FrontendType.query) {
+      traits = traitsOf(textAt(one, HEADER_BYTES).text)
+    } else if (one[0] === FrontendType.bind) {
+      const { text: portal, end } = textAt(one, HEADER_BYTES)
+      traits = prepared.traits(textAt(one, end).text)
+      if (traits.copiesIn) copyPortals.add(portal)
+      else copyPortals.delete(portal)
+    } else if (one[0] === FrontendType.execute) {
+      return copyPortals.has(textAt(one, HEADER_BYTES).text) ? COPIES_IN : NO_SQL
+    } else if (one[0] === FrontendType.parse) {
+      const { end } = textAt(one, HEADER_BYTES)
+      seat.learn(one.toString('latin1'), traitsOf(textAt(one, end).text))
+      return NO_SQL
+    }
+    if (traits === NO_SQL) return traits
+    if (traits.changesState) state.isDirty = true
+    // The settings of the startup packet are put back at the next turn.
+    if (traits.resets) state.isReset = true
+    if (traits.mayHold) mayHold = true
+    seat.learn(one.toString('latin1'), traits)
+    return traits
+  }
+
+  // ---- COPY FROM STDIN: PGlite takes it in one call only, so its data is collected (0.5.14 to 0.5.17) ----
+
+  async function takeCopyData(open: Copy): Promise<void> {
     turn?.setIdle(false)
+    while (copy === open) {
+      const [one] = queue
+      if (one === undefined) break
+      const type = one[0]
+      if (type === FrontendType.copyData) {
+        take(1)
+        open.data.push(one)
+        open.bytes += one.length
+        if (open.bytes > maxCopyBytes) {
+          open.data = []
+          await endCopy(open, copyFail(`PGlite takes ${maxCopyBytes} bytes in one COPY`))
+        }
+      } else if (type === FrontendType.copyDone || type === FrontendType.copyFail) {
+        take(1)
+        await endCopy(open, one)
+      } else if (type === FrontendType.flush || type === FrontendType.sync) {
+        // As in PostgreSQL.
+        take(1)
+      } else {
+        await endCopy(open, copyFail('unexpected message during COPY from stdin'))
+      }
+    }
+    await pause()
   }
-  async function feedCopy(): Promise<void> {
-    const more = await input.wait('any')
-    stopWaiting()
-    const messages = input.take('all').map((message) => leftovers.see(message))
-    worker.supply(id, more ? toEngine(messages) : Buffer.concat([COPY_FAIL, SYNC]))
-  }
-  function toEngine(messages: readonly Buffer[]): Buffer {
-    return Buffer.concat(messages.flatMap((message) => prepared.toEngine(message)))
-  }
-  async function runOwn(sql: string): Promise<Buffer> {
-    statements.unnamedOwner = undefined
-    const { reply } = await worker.perform({ type: 'sql', session: id, sql })
-    return Buffer.from(reply ?? [])
+  async function endCopy(open: Copy, end: Buffer): Promise<void> {
+    copy = undefined
+    copyPortals.clear()
+    isCopyAnswered = true
+    try {
+      await run([...open.starter, ...open.data, end, NO_DATA])
+    } finally {
+      isCopyAnswered = false
+    }
   }
 
-  async function runBatches(isFirst: boolean): Promise<void> {
-    const seen = input.take(turns.isContended ? 'batch' : 'all').map((one) => leftovers.see(one))
-    if (isFirst) await leftovers.beginTurn(runOwn)
-    const job = { type: 'run', session: id, messages: toEngine(seen) } as const
-    isRunning = true
-    const { status: now, refusal } = await worker
-      .perform(job, listener)
-      .finally(() => (isRunning = false))
-    status = now
-    client.settle()
-    if (status === 'I') prepared.settled()
-    if (refusal !== undefined)
-      terminate(new ServerError(refusal.sqlState, refusal.message, { severity: 'FATAL' }))
-  }
-  /** Waits for the client while it has the turn. */
-  async function waitFor<T>(what: Promise<T>): Promise<T> {
-    turn!.setIdle(true)
-    const result = await what
-    turn!.setIdle(false)
-    return result
-  }
-  /** Whether the turn goes on. In a transaction that is for the client to say, else a matter of fairness. */
-  async function hasMore(): Promise<boolean> {
-    if (status === 'I')
-      return !turns.isContended && client.isFlowing && !leftovers.isDue && input.isDue
-    // Who does not read results gets no more of them, or they would pile up here.
-    await waitFor(client.drained())
-    return waitFor(input.wait('batch'))
-  }
-  async function ask(): Promise<void> {
-    request = turns.ask({
-      isPatient: false,
-      onOverstayed: () => terminate(overstayed(isRunning, turns.limits)),
-    })
+  // ---- the turn ----
+
+  async function getTurn(): Promise<void> {
+    if (turn !== undefined) return turn.setIdle(false)
+    request = turns.ask(overstayed)
     try {
       turn = await request.turn
     } finally {
       request = undefined
     }
-  }
-  function release(): void {
-    turn?.release()
-    turn = undefined
-  }
-
-  /** Answers a batch that did not get its turn. There is no transaction that this could fail. */
-  function refuseBatch(reason: ServerError): void {
-    client.send([errorResponse(reason)], 0)
-    input.drop(() => client.send([readyForQuery('I')], 0))
-  }
-  async function serve(): Promise<void> {
-    while (await input.wait('batch')) {
-      try {
-        await ask()
-      } catch (error) {
-        refuseBatch(error as ServerError)
-        continue
-      }
-      for (let isFirst = true; isFirst || (await hasMore()); isFirst = false)
-        await runBatches(isFirst)
-      if (status !== 'I') return
-      await leftovers.endTurn(runOwn)
-      release()
-      await client.drained()
-    }
-  }
-  async function finish(): Promise<void> {
+    if (isOver) return
     try {
-      await serve()
-      client.end()
-      turn ??= await turns.ask({ isPatient: true, onOverstayed: () => {} }).turn
-      await worker.perform({ type: 'end', session: id, statements: prepared.engineNames() })
+      await seat.enter(state)
     } catch (error) {
-      terminate(error as ServerError)
+      // The role is gone, or a setting is not allowed any more. The backend is not the session's, which must not go on.
+      throw fatal(asServerError(error))
     }
-    clearTimeout(linger)
-    notifications.leave(id)
-    release()
+    tellSettings()
+  }
+  /** Gives the turn away when there is nothing open that only this session may see. */
+  async function pause(): Promise<void> {
+    if (turn === undefined) return
+    if (copy === undefined && status === 'I' && !(await holdsSomething())) await leaveTurn()
+    else turn.setIdle(!hasWork() || !flows)
+  }
+  async function holdsSomething(): Promise<boolean> {
+    if (!mayHold) return false
+    const { rows } = await seat.query(HELD)
+    prepared.unnamedLost()
+    mayHold = rows[0]?.[0] === 't'
+    return mayHold
+  }
+  async function leaveTurn(): Promise<void> {
+    const left = turn
+    turn = undefined
+    try {
+      await settings.leave()
+    } finally {
+      left?.release()
+    }
+  }
+  /** Others have waited for too long while this session was idle. */
+  function overstayed(): void {
+    if (isRunning || whenFlows !== undefined) {
+      // It does not read its results.
+      terminate(idleTooLong(turns.limits, 'FATAL'))
+      return
+    }
+    if (isAwake) return
+    isAwake = true
+    const reason = idleTooLong(turns.limits, 'ERROR')
+    const wasInTransaction = lastStatus !== 'I'
+    const then = wasInTransaction ? 'E' : 'I'
+    const isAsked = copy !== undefined || status === undefined
+    const isQuery = copy?.isQuery === true
+    copy = undefined
+    rollBack()
+      .then(() => {
+        lost = { reason, wasInTransaction }
+        if (!isAsked) return
+        fail(isQuery ? SYNC : undefined, reason, then)
+        lost = wasInTransaction ? { reason: undefined, wasInTransaction } : undefined
+      })
+      .catch((error: unknown) => terminate(asServerError(error)))
+      .finally(() => {
+        isAwake = false
+        wake()
+      })
+  }
+  /** Undoes what is open, and gives the turn away. */
+  async function rollBack(): Promise<void> {
+    if (turn === undefined) return
+    isDiscarding = true
+    try {
+      if (status === undefined) await run([ABORT_BATCH])
+      if (status !== 'I') await run([simpleQuery('ROLLBACK')])
+      if (mayHold) await seat.query(RELEASE_HELD)
+      mayHold = false
+    } finally {
+      isDiscarding = false
+      await leaveTurn()
+    }
+  }
+  /** Answers a client whose transaction the gateway has ended, as PostgreSQL does in a transaction that has failed. */
+  async function answerLost({ reason, wasInTransaction }: NonNullable<typeof lost>): Promise<void> {
+    const batch = queue.slice(0, batchLength())
+    const ends = batch.map(endOfTransaction).find((found) => found !== undefined)
+    if (ends === 'rollback') {
+      lost = undefined
+      // PostgreSQL warns that there is no transaction.
+      isQuiet = true
+      await serveBatch()
+      isQuiet = false
+      return
+    }
+    take(batch.length)
+    const then = wasInTransaction && ends === undefined ? 'E' : 'I'
+    fail(batch.at(-1), reason ?? IN_FAILED_TRANSACTION, then)
+    lost = then === 'E' ? { reason: undefined, wasInTransaction } : undefined
   }
 
-  const finished = finish()
-  const stream: EngineSession = Object.assign(client.duplex, { processId: id, cancel })
-  return { stream, terminate, finished }
+  // ---- the end ----
+
+  /** Nobody waits for an answer any more. */
+  function abandon(): void {
+    isEnded = true
+    queue = []
+    queuedBytes = 0
+    taken?.()
+    taken = undefined
+    request?.withdraw(new ServerError('57014', 'canceling statement due to user request'))
+    whenFlows?.()
+    if (isRunning) isDiscarding = true
+    flow()
+    if (!isAwake) cleanUp()
+  }
+  function cleanUp(): void {
+    if (isAwake) return
+    isAwake = true
+    copy = undefined
+    state.isDirty = false
+    rollBack()
+      // PGlite is gone, and its transactions with it.
+      .catch(() => {})
+      .finally(() => {
+        seat.forget(state)
+        close()
+        finish()
+      })
+  }
 }
 
-/** How much a client may leave unread before it gets no more notifications, and with them no more of anything. */
-const MAX_BACKLOG_BYTES = 1_048_576
-
-function cancelled(): ServerError {
-  return new ServerError('57014', 'canceling statement due to user request')
+interface Copy {
+  /** The Query or the Execute that it begins with, as the backend gets it. */
+  readonly starter: readonly Buffer[]
+  readonly isQuery: boolean
+  data: Buffer[]
+  bytes: number
 }
 
-function overstayed(isRunning: boolean, limits: TurnLimits): ServerError {
-  const what = isRunning ? 'the engine waited for this client' : 'this client was idle in its own'
-  return new ServerError(
-    '25P03',
-    `terminating connection due to idle-in-transaction timeout: PGlite runs one transaction at a time, and ${what} for the gateway's "idleInTransactionTimeoutMs" (${limits.idleInTransactionTimeoutMs} ms) while others waited`,
-    {
-      severity: 'FATAL',
-      ...(isRunning && { detail: 'It waited for the client to take results or to send data.' }),
-      hint: ONE_TRANSACTION_AT_A_TIME,
-    },
+/** How long what a client has sent before it left may wait for its turn, in milliseconds. */
+const LINGER_MS = 1_000
+/** A batch larger than this begins before it is whole, and nothing more is read from its client meanwhile. */
+const LARGE_BATCH_BYTES = 262_144
+const MAX_MESSAGES = 1_000
+
+const NO_DATA = copyFail('PGlite takes the data of one COPY in one query')
+/** In text format, without a number of columns: only the client and its data know better, and libraries do not look. */
+const COPY_IN_RESPONSE = message(code('G'), Buffer.alloc(3))
+
+/** Whether the backend has what only this session may have. */
+const HELD = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+  OR EXISTS (SELECT FROM pg_catalog.pg_cursor() WHERE is_holdable)
+  OR EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory')`
+const RELEASE_HELD = 'CLOSE ALL; DISCARD TEMP; SELECT pg_catalog.pg_advisory_unlock_all()'
+
+const IN_FAILED_TRANSACTION = new ServerError(
+  '25P02',
+  'current transaction is aborted, commands ignored until end of transaction block',
+)
+
+function code(type: string): number {
+  return type.charCodeAt(0)
+}
+
+function passing(look: (message: Buffer) => void): ReplyHandler {
+  return (one) => {
+    look(one)
+    return one
+  }
+}
+
+function endsBatch(one: Buffer): boolean {
+  const type = one[0]
+  return (
+    type === FrontendType.sync || type === FrontendType.query || type === FrontendType.functionCall
   )
 }
 
-function tooSlow(): ServerError {
-  return new ServerError('57P05', 'terminating connection because its notifications are not read', {
+function startsCopy(one: Buffer, { copiesIn }: SqlTraits): boolean {
+  return copiesIn && (one[0] === FrontendType.query || one[0] === FrontendType.execute)
+}
+
+function endOfTransaction(one: Buffer): SqlTraits['endsTransaction'] {
+  const type = one[0]
+  if (type !== FrontendType.query && type !== FrontendType.parse) return undefined
+  const start = type === FrontendType.query ? HEADER_BYTES : textAt(one, HEADER_BYTES).end
+  return traitsOf(textAt(one, start).text).endsTransaction
+}
+
+function asServerError(error: unknown): ServerError {
+  if (error instanceof ServerError) return error
+  // A fault of ours, or of PGlite.
+  return new ServerError('XX000', 'PGlite failed', { severity: 'FATAL', cause: error })
+}
+
+function fatal({ sqlState, message: text, detail, hint }: ServerError): ServerError {
+  return new ServerError(sqlState, text, {
     severity: 'FATAL',
+    ...(detail === undefined ? {} : { detail }),
+    ...(hint === undefined ? {} : { hint }),
   })
 }

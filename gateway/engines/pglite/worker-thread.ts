@@ -1,82 +1,245 @@
-/** Starts the worker that PGlite runs in, and carries messages. */
+/** PGlite in a worker thread, so that logins, timers and other sockets of the process go on, and a statement that does not end can be ended. */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { PgIamError } from '../../../core/errors.js'
+import { peerError } from '../../../core/load-peer.js'
+import { engineLost, type Backend } from './backend.js'
 import { workerFile } from './worker-file.cjs'
-import type { InitialiseTask, ServeTask, WorkerAnswer, WorkerRequest } from './worker-messages.js'
-import { Control } from './worker-messages.js'
+import type { WorkerAnswer, WorkerRequest, WorkerTask } from './worker.js'
 
-export interface WorkerThread {
-  /** Wakes the worker, which sleeps outside of its event loop. */
-  post(request: WorkerRequest): void
-  terminate(): Promise<void>
+export interface WorkerBackend extends Backend {
+  /** Resolves with the reason as soon as PGlite is of no more use. */
+  readonly lost: Promise<string>
+  /** Resolves when the thread is gone, and another one may have its data directory. */
+  readonly ended: Promise<void>
+  /** Ends PGlite as it should be, within a few seconds, or else without. */
+  stop(isOrderly: boolean): Promise<void>
 }
 
-export interface WorkerListener {
-  onAnswer(answer: WorkerAnswer): void
-  /** The worker is gone, or cannot go on and is being ended. Called once, with `undefined` where it ended as it should. */
-  onEnd(reason: string | undefined): void
+export interface WorkerPlace {
+  readonly database: string
+  readonly dump: Uint8Array | undefined
+  readonly dataDirectory: string | undefined
+  /** How long one call of `run` may take, without the time in which PGlite waits for a client to read, in milliseconds. */
+  readonly statementTimeoutMs: number
 }
 
-export function startWorkerThread(
+/** Rejects with `ERR_GATEWAY_ENGINE` when PGlite does not start. */
+export async function startWorkerBackend({
+  database,
+  dump,
+  dataDirectory,
+  statementTimeoutMs,
+}: WorkerPlace): Promise<WorkerBackend> {
+  const shared = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT)
+  const words = new Int32Array(shared)
+  let running: Running | undefined
+  let lostReason: string | undefined
+  let whenReady: () => void = () => {}
+  let whenLost: (reason: string) => void = () => {}
+  const ready = new Promise<void>((resolve) => (whenReady = resolve))
+  const lost = new Promise<string>((resolve) => (whenLost = resolve))
+
+  const thread = startThread({
+    ...{ type: 'serve', database, dump, dataDirectory, shared },
+    maxUnreadBytes: MAX_UNREAD_BYTES,
+  })
+  thread.on('message', (answer: WorkerAnswer) => {
+    if (answer.type === 'ready') whenReady()
+    else if (answer.type === 'failed') lose(answer.reason)
+    else if (answer.type === 'reply' || answer.type === 'done') {
+      const { buffer, byteOffset, byteLength } = answer.bytes
+      const bytes = Buffer.from(buffer, byteOffset, byteLength)
+      if (bytes.length > 0) running?.onReply(bytes)
+      if (answer.type === 'done') finish()
+      else if (isBlocked()) running?.clock.pause()
+    }
+  })
+  thread.on('error', (error) => lose(`${error.name}: ${error.message}`))
+  const ended = new Promise<void>((resolve) => {
+    thread.on('exit', (code) => {
+      lose(`the worker thread exited with code ${code}`)
+      resolve()
+    })
+  })
+
+  const post = (request: WorkerRequest): void => {
+    thread.postMessage(request)
+    // The thread sleeps outside of its event loop.
+    Atomics.add(words, REQUESTS, 1)
+    Atomics.notify(words, REQUESTS)
+  }
+  const isBlocked = (): boolean => Atomics.load(words, UNREAD) > MAX_UNREAD_BYTES
+  const finish = (): void => {
+    running?.clock.stop()
+    running?.resolve()
+    running = undefined
+  }
+  const lose = (reason: string): void => {
+    if (lostReason !== undefined) return
+    lostReason = reason
+    running?.clock.stop()
+    running?.reject(engineLost(reason))
+    running = undefined
+    whenLost(reason)
+    void thread.terminate()
+  }
+
+  await Promise.race([
+    ready,
+    lost.then((reason) => {
+      throw couldNotStart(reason)
+    }),
+  ])
+  return {
+    lost,
+    ended,
+    run(messages, onReply) {
+      if (lostReason !== undefined) return Promise.reject(engineLost(lostReason))
+      return new Promise((resolve, reject) => {
+        const clock = startClock(statementTimeoutMs, () =>
+          lose(`a statement ran for longer than "statementTimeoutMs" (${statementTimeoutMs} ms)`),
+        )
+        running = { onReply, resolve, reject, clock }
+        post({ type: 'run', messages })
+      })
+    },
+    taken(bytes) {
+      const wasBlocked = isBlocked()
+      Atomics.sub(words, UNREAD, bytes)
+      if (!wasBlocked || isBlocked()) return
+      Atomics.notify(words, UNREAD)
+      running?.clock.resume()
+    },
+    async stop(isOrderly) {
+      if (isOrderly && lostReason === undefined) {
+        post({ type: 'stop' })
+        const timer = setTimeout(() => lose('it did not stop'), STOP_MS)
+        await ended
+        clearTimeout(timer)
+      } else {
+        lose('it was stopped')
+      }
+      await ended
+    },
+  }
+}
+
+interface Running {
+  onReply(bytes: Buffer): void
+  resolve(): void
+  reject(reason: unknown): void
+  readonly clock: Clock
+}
+
+interface Clock {
+  pause(): void
+  resume(): void
+  stop(): void
+}
+
+function startClock(limitMs: number, expired: () => void): Clock {
+  let leftMs = limitMs
+  let since = 0
+  let timer: NodeJS.Timeout | undefined
+  const resume = (): void => {
+    if (timer !== undefined) return
+    since = performance.now()
+    timer = setTimeout(expired, leftMs)
+  }
+  const stop = (): void => {
+    clearTimeout(timer)
+    timer = undefined
+  }
+  resume()
+  return {
+    resume,
+    stop,
+    pause() {
+      if (timer === undefined) return
+      stop()
+      leftMs = Math.max(leftMs - (performance.now() - since), 1)
+    },
+  }
+}
+
+/** Makes a fresh data directory, in a thread of its own, whose memory is given back at once. Returns a dump of it. */
+export async function createDump(database: string): Promise<Uint8Array> {
+  return (await performTask({ type: 'create', database })) ?? Buffer.alloc(0)
+}
+
+/** Writes a dump to an empty or missing directory, which PostgreSQL then leaves in order. */
+export async function fillDirectory(
   database: string,
-  task: InitialiseTask | ServeTask,
-  listener: WorkerListener,
-): WorkerThread {
-  const worker = new Worker(workerFile, {
-    workerData: { workerFile, database, task },
+  dump: Uint8Array,
+  dataDirectory: string,
+): Promise<void> {
+  await performTask({ type: 'fill', database, dump, dataDirectory })
+}
+
+function performTask(task: WorkerTask): Promise<Uint8Array | undefined> {
+  return new Promise((resolve, reject) => {
+    let bytes: Uint8Array | undefined
+    const thread = startThread(task)
+    thread.on('message', (answer: WorkerAnswer) => {
+      if (answer.type === 'dump') ({ bytes } = answer)
+      if (answer.type === 'failed') reject(couldNotStart(answer.reason))
+    })
+    thread.on('error', (error) => reject(couldNotStart(error.message)))
+    thread.on('exit', () => resolve(bytes))
+  })
+}
+
+function startThread(task: WorkerTask): Worker {
+  return new Worker(workerFile, {
+    workerData: { task },
     // What the process was started with is not for this file: loaders would slow it down, and `--input-type` fails.
     execArgv: [],
     // PostgreSQL must find its own limit before the thread does.
     resourceLimits: { stackSizeMb: STACK_MB },
   })
-  let ended = false
-  const end = (reason: string | undefined): void => {
-    if (ended) return
-    ended = true
-    listener.onEnd(reason)
-  }
-  const terminate = async (): Promise<void> => void (await worker.terminate())
-  worker.on('message', (answer: WorkerAnswer) => {
-    if (answer.type !== 'died') return listener.onAnswer(answer)
-    end(answer.reason)
-    void terminate()
-  })
-  worker.on('error', (error) => end(`${error.name}: ${error.message}`))
-  worker.on('exit', (code) => end(code === 0 ? undefined : `exit code ${code}`))
-  return {
-    post(request) {
-      worker.postMessage(request)
-      if (task.type !== 'serve') return
-      const control = new Int32Array(task.control)
-      Atomics.add(control, Control.signal, 1)
-      Atomics.notify(control, Control.signal)
-    },
-    terminate,
-  }
 }
 
+/** Where in the memory that is shared with the thread. */
+const UNREAD = 0
+const REQUESTS = 1
 const STACK_MB = 32
+const MAX_UNREAD_BYTES = 4_194_304
+const STOP_MS = 5_000
 
-/** Runs initdb in a worker of its own, whose memory is given back at once. */
-export function createDataDirectory(database: string): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    startWorkerThread(
-      database,
-      { type: 'initialise' },
-      {
-        onAnswer(answer) {
-          if (answer.type === 'dump') resolve(answer.bytes)
-        },
-        // After the dump this rejects nothing any more.
-        onEnd: (reason) => reject(engineFailed('could not make a data directory', reason)),
-      },
-    )
+function couldNotStart(reason: string): PgIamError {
+  return new PgIamError('ERR_GATEWAY_ENGINE', 'pglite: PGlite could not be started', {
+    retryable: true,
+    cause: new Error(reason),
   })
 }
 
-export function engineFailed(what: string, reason: string | undefined): PgIamError {
-  return new PgIamError('ERR_GATEWAY_ENGINE', `pglite: ${what}`, {
-    retryable: true,
-    cause: new Error(reason ?? 'the worker ended'),
-  })
+/**
+ * Returns the version that the thread will load, without loading it here.
+ *
+ * Rejects with `ERR_PEER_MISSING` when it is not installed, and with `ERR_GATEWAY_ENGINE` where the thread's file is not there, because
+ * pg-iam is in a bundle.
+ */
+export async function pgliteVersion(): Promise<string> {
+  const isBundled = !existsSync(workerFile)
+  const entry = resolvePglite(isBundled ? join(process.cwd(), 'bundle.js') : workerFile)
+  if (isBundled) {
+    throw new PgIamError('ERR_GATEWAY_ENGINE', 'pglite: it cannot be started from a bundle', {
+      hint: 'It runs in a worker thread, whose file bundlers leave out. Name pg-iam as an external package of the bundle, or give the gateway an engine: pgliteEngine(db).',
+    })
+  }
+  const manifest = await readFile(join(dirname(entry), '..', 'package.json'), 'utf8')
+  return (JSON.parse(manifest) as { version: string }).version
+}
+
+/** The path of PGlite's main module, as seen from a file. */
+function resolvePglite(from: string): string {
+  try {
+    return createRequire(from).resolve('@electric-sql/pglite')
+  } catch (error) {
+    throw peerError(error, '@electric-sql/pglite')
+  }
 }

@@ -1,54 +1,162 @@
 /** The thread that PGlite runs in. */
-import { createRequire } from 'node:module'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { createDump } from './create-dump.js'
-import { serve } from './serve.js'
-import { startPostgres } from './start-postgres.js'
-import {
-  Control,
-  type ServeTask,
-  type WorkerAnswer,
-  type WorkerRequest,
-  type WorkerStart,
-} from './worker-messages.js'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import { peerError } from '../../../core/load-peer.js'
+import { identifier } from '../../sql/sql-text.js'
+import { createRunner } from './backend.js'
+
+/** What the thread is for. */
+export type WorkerTask = {
+  readonly database: string
+} & (
+  | /** Makes a fresh data directory, and answers with a dump of it. */ {
+      readonly type: 'create'
+    } /** Writes a dump to a directory. */
+  | { readonly type: 'fill'; readonly dump: Uint8Array; readonly dataDirectory: string }
+  | {
+      readonly type: 'serve'
+      /** What the database is in memory at first; else it is in the directory. */
+      readonly dump: Uint8Array | undefined
+      readonly dataDirectory: string | undefined
+      /** Two numbers of 32 bits: the bytes of replies that were posted and have not been taken, and how many requests were posted. */
+      readonly shared: SharedArrayBuffer
+      /** While more is unread than this, PGlite waits. */
+      readonly maxUnreadBytes: number
+    }
+)
+
+export type WorkerRequest =
+  { readonly type: 'run'; readonly messages: Uint8Array } | { readonly type: 'stop' }
+
+export type WorkerAnswer =
+  | { readonly type: 'dump'; readonly bytes: Uint8Array }
+  | { readonly type: 'ready' }
+  | { readonly type: 'reply' | 'done'; readonly bytes: Uint8Array }
+  | { readonly type: 'failed'; readonly reason: string }
 
 const port = parentPort!
-const start = workerData as WorkerStart
+const task = workerData.task as WorkerTask
+
+/**
+ * What PGlite starts PostgreSQL with (0.5.14 to 0.5.17), but for `-O`, which allows changes of the system's tables, and for a search path
+ * without `"$user"`. With PostgreSQL's own limit of the stack, 2 MB, a deep recursion ends the thread's stack first, and PGlite for good.
+ */
+function startParameters(defaults: readonly string[]): string[] {
+  const kept = defaults.filter((one, index) => {
+    const setting = one === '-c' ? defaults[index + 1] : one
+    return one !== '-O' && setting !== 'search_path=public'
+  })
+  return [...kept, '-c', 'max_stack_depth=200kB']
+}
 
 function post(answer: WorkerAnswer, transfer: ArrayBuffer[] = []): void {
   port.postMessage(answer, transfer)
 }
 
-async function work(): Promise<void> {
-  if (start.task.type === 'serve') return serveSessions(start.task)
-  const bytes = await createDump(start.database)
-  post({ type: 'dump', bytes })
-}
-
-async function serveSessions({ dump, dataDirectory, roles, control }: ServeTask): Promise<void> {
-  const entry = createRequire(start.workerFile).resolve('@electric-sql/pglite')
-  const words = new Int32Array(control)
-  const { database } = start
-  const postgres = await startPostgres(entry, { database, dataDirectory, dump })
-  serve(postgres, { database, roles, control: words }, { post, receive: () => receive(words) })
-  await postgres.stop()
-}
-
-/** Sleeps until there is a request. The event loop of this thread stands still meanwhile, and nothing needs it. */
-function receive(control: Int32Array): WorkerRequest {
-  for (;;) {
-    const signal = Atomics.load(control, Control.signal)
-    const received = receiveMessageOnPort(port) as { message: WorkerRequest } | undefined
-    if (received !== undefined) return received.message
-    Atomics.wait(control, Control.signal, signal)
+async function loadPglite(): Promise<typeof import('@electric-sql/pglite').PGlite> {
+  try {
+    return (await import('@electric-sql/pglite')).PGlite
+  } catch (error) {
+    throw peerError(error, '@electric-sql/pglite')
   }
 }
 
-work().then(
-  () => port.close(),
-  (error: unknown) => {
-    const { name, message } = error as Partial<Error>
-    post({ type: 'died', reason: `${name ?? 'unknown error'}: ${message ?? ''}` })
-    port.close()
-  },
-)
+async function work(): Promise<void> {
+  const PGlite = await loadPglite()
+  const { database } = task
+  const startParams = startParameters(PGlite.defaultStartParams)
+  if (task.type === 'create') {
+    // Small segments of the log make a small dump, and a renamed database a smaller one than another beside `postgres`.
+    const db = await PGlite.create({
+      database: 'template1',
+      initDbStartParams: ['--wal-segsize=1'],
+    })
+    if (database !== 'postgres')
+      await db.exec(`ALTER DATABASE postgres RENAME TO ${identifier(database)}`)
+    await db.exec('CHECKPOINT')
+    const files = await db.dumpDataDir('none')
+    post({ type: 'dump', bytes: gzipSync(new Uint8Array(await files.arrayBuffer())) })
+    await db.close()
+    return
+  }
+  const db = await PGlite.create({
+    startParams,
+    ...(task.type === 'fill' ? {} : { database }),
+    ...(task.dataDirectory === undefined ? {} : { dataDir: task.dataDirectory }),
+    ...(task.dump === undefined
+      ? {}
+      : { loadDataDir: new Blob([new Uint8Array(gunzipSync(task.dump))]) }),
+  })
+  if (task.type === 'fill') return db.close()
+  const runner = createRunner(db)
+  const shared = new Int32Array(task.shared)
+  post({ type: 'ready' })
+  for (;;) {
+    const request = nextRequest(shared)
+    if (request.type === 'stop') break
+    await run(runner, request.messages, shared, task.maxUnreadBytes)
+  }
+  await db.close()
+}
+
+/**
+ * Sleeps until there is a request. This thread's event loop must not go on meanwhile: PGlite makes PostgreSQL's timers of JavaScript's,
+ * and where one of an idle session or transaction fires, PostgreSQL ends its backend, the only one (0.5.14 to 0.5.17).
+ */
+function nextRequest(shared: Int32Array): WorkerRequest {
+  for (;;) {
+    const requests = Atomics.load(shared, REQUESTS)
+    const received = receiveMessageOnPort(port) as { message: WorkerRequest } | undefined
+    if (received !== undefined) return received.message
+    Atomics.wait(shared, REQUESTS, requests)
+  }
+}
+
+async function run(
+  runner: ReturnType<typeof createRunner>,
+  messages: Uint8Array,
+  shared: Int32Array,
+  maxUnreadBytes: number,
+): Promise<void> {
+  let pieces: Uint8Array[] = []
+  let length = 0
+  const takePieces = (): Uint8Array<ArrayBuffer> => {
+    const bytes = new Uint8Array(length)
+    let offset = 0
+    for (const piece of pieces) {
+      bytes.set(piece, offset)
+      offset += piece.length
+    }
+    pieces = []
+    length = 0
+    Atomics.add(shared, UNREAD, bytes.length)
+    return bytes
+  }
+  const { buffer, byteOffset, byteLength } = messages
+  await runner(Buffer.from(buffer, byteOffset, byteLength), (piece) => {
+    // PGlite's memory is in use again as soon as this returns.
+    pieces.push(new Uint8Array(piece))
+    length += piece.length
+    if (length < PIECE_BYTES) return
+    const bytes = takePieces()
+    post({ type: 'reply', bytes }, [bytes.buffer])
+    for (;;) {
+      const now = Atomics.load(shared, UNREAD)
+      if (now <= maxUnreadBytes) break
+      Atomics.wait(shared, UNREAD, now)
+    }
+  })
+  const bytes = takePieces()
+  post({ type: 'done', bytes }, [bytes.buffer])
+}
+
+const PIECE_BYTES = 65_536
+const UNREAD = 0
+const REQUESTS = 1
+
+function fail(error: unknown): void {
+  post({ type: 'failed', reason: error instanceof Error ? error.message : String(error) })
+  port.close()
+}
+
+work().then(() => port.close(), fail)

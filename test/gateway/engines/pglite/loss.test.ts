@@ -4,18 +4,17 @@ import { join } from 'node:path'
 import type { Engine } from '../../../../gateway/engines/engine.js'
 import {
   startPgliteEngine,
-  type PgliteEngineOptions,
+  type StartedPgliteOptions,
 } from '../../../../gateway/engines/pglite/pglite-engine.js'
-import { frontend } from '../../wire/frontend-messages.js'
-import { connect, SYNC } from './protocol-client.js'
+import { connect, query } from './protocol-client.js'
 
-/** The listener lets no such message through; PostgreSQL ends the connection for it, and PGlite has only one. */
-const DEADLY = [frontend('z'), SYNC]
+/** Ends the stack of PGlite's JavaScript, without PostgreSQL seeing that coming. */
+const DEADLY = [query(`select repeat('[', 1000000)::json`)]
 
 describe('PGlite when it is lost', () => {
   let directory: string
   let errors: string[]
-  let options: PgliteEngineOptions
+  let options: StartedPgliteOptions
   let engine: Engine | undefined
 
   beforeEach(async () => {
@@ -24,7 +23,7 @@ describe('PGlite when it is lost', () => {
     options = {
       roles: ['app'],
       database: 'postgres',
-      cancelGraceMs: 200,
+
       logger: { debug() {}, info() {}, warn() {}, error: (message) => errors.push(message) },
     }
   })
@@ -44,10 +43,24 @@ describe('PGlite when it is lost', () => {
         code: '57P01',
       })
     }
-    expect(errors).toEqual([expect.stringContaining('all data with it')])
+    expect(errors).toEqual([expect.stringContaining('all data is lost')])
     const three = await connect(engine)
     expect((await three.query('select * from t')).errors[0]?.code).toBe('42P01')
     expect((await three.query('create table t (i int)')).errors).toEqual([])
+  })
+
+  it('ends a statement that does not end with the worker thread, and starts again', async () => {
+    engine = await startPgliteEngine({ ...options, statementTimeoutMs: 2_000 })
+    const one = await connect(engine)
+    one.send(query('do $$ begin loop end loop; end $$'))
+    expect((await one.ended()).errors).toMatchObject([
+      {
+        severity: 'FATAL',
+        code: '57P01',
+        message: expect.stringContaining('"statementTimeoutMs" (2000 ms)') as string,
+      },
+    ])
+    expect(await (await connect(engine)).value('select 1')).toBe('1')
   })
 
   it('keeps what was committed in a data directory, when it is lost and when it is closed', async () => {

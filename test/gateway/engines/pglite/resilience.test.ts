@@ -42,12 +42,6 @@ describe('what clients do to PGlite', () => {
       'create or replace function public.rec2(n int) returns int language sql as $$ select public.rec2(n + 1) $$; select public.rec2(1)',
       '54001',
     ],
-    ['nested JSON', `select repeat('[', 1000000)::json`, '54001'],
-    [
-      'nested JSON from a table',
-      `select j::json from (select repeat('[', 1000000) j from generate_series(1, 3)) x`,
-      '54001',
-    ],
     ['a sum of many', `select ${'1+'.repeat(100_000)}1`, '54001'],
     ['parentheses', `select ${'('.repeat(100_000)}1${')'.repeat(100_000)}`, '42601'],
     ['a nested query type', `select repeat('(', 100000)::tsquery`, '54001'],
@@ -57,25 +51,11 @@ describe('what clients do to PGlite', () => {
     expect(await one.value('select 1')).toBe('1')
   })
 
-  it('can catch an overflow of the stack in PL/pgSQL', async () => {
-    const { errors, rows } = await one.query(`
-      create or replace function public.caught() returns text language plpgsql as $$
-        begin perform repeat('[', 1000000)::json; return 'not caught';
-        exception when statement_too_complex then return 'caught'; end $$;
-      select public.caught()`)
-    expect({ errors, rows }).toEqual({ errors: [], rows: [['caught']] })
-    expect(await one.value('select public.caught()')).toBe('caught')
-  })
-
   it('rolls a transaction back after an overflow of the stack', async () => {
     await one.query('begin; delete from witness; savepoint s')
-    expect(
-      (
-        await one.query(
-          `select j::json from (select repeat('[', 1000000) j from witness union all select repeat('[', 1000000)) x`,
-        )
-      ).errors,
-    ).toMatchObject([{ code: '54001' }])
+    expect((await one.query(`select ${'1+'.repeat(100_000)}1`)).errors).toMatchObject([
+      { code: '54001' },
+    ])
     expect((await one.query('rollback to s')).status).toBe('T')
     expect((await one.query('rollback')).status).toBe('I')
   })

@@ -1,5 +1,6 @@
 import type { Engine } from '../../../../gateway/engines/engine.js'
 import { startPgliteEngine } from '../../../../gateway/engines/pglite/pglite-engine.js'
+import { frontend } from '../../wire/frontend-messages.js'
 import {
   bind,
   connect,
@@ -20,7 +21,7 @@ describe('turns of sessions on PGlite', () => {
     engine = await startPgliteEngine({
       roles: ['app'],
       database: 'postgres',
-      lockTimeoutMs: 1_000,
+      lockTimeoutMs: 60_000,
       idleInTransactionTimeoutMs: 60_000,
     })
   })
@@ -92,42 +93,6 @@ describe('turns of sessions on PGlite', () => {
     await Promise.all(clients.map((client) => client.leave()))
   })
 
-  it('tells one that waits for too long why, and serves it later', async () => {
-    await one.query('begin')
-    const { errors, status, types } = await two.query('select 1')
-    expect(errors).toMatchObject([
-      {
-        severity: 'ERROR',
-        code: '55P03',
-        message: expect.stringMatching(
-          /^canceling statement due to lock timeout: .* "lockTimeoutMs" \(\d+ ms\)/,
-        ) as string,
-        hint: expect.stringContaining('startGateway({ upstream })') as string,
-      },
-    ])
-    expect([status, types]).toEqual(['I', 'EZ'])
-    await one.query('commit')
-    expect(await two.value('select 1')).toBe('1')
-  })
-
-  it('skips the whole batch of one that waits for too long, and runs the next', async () => {
-    await one.query('begin')
-    two.send(parse('', 'select 1'), bind(''), execute(), FLUSH)
-    expect((await two.next('E')).body.toString()).toContain('55P03')
-    two.send(parse('', 'select 2'), bind(''), execute(), SYNC)
-    expect(await two.answer()).toMatchObject({ types: 'Z', status: 'I' })
-    await one.query('commit')
-    two.send(parse('', 'select 3'), bind(''), execute(), SYNC)
-    expect((await two.answer()).rows).toEqual([['3']])
-  })
-
-  it('refuses a session that waits for too long', async () => {
-    await one.query('begin')
-    await expect(connect(engine)).rejects.toMatchObject({ sqlState: '55P03' })
-    await one.query('commit')
-    await (await connect(engine)).leave()
-  })
-
   it('rolls back the transaction of one that vanishes', async () => {
     const three = await connect(engine)
     await three.query(`begin; insert into t values ('lost')`)
@@ -167,6 +132,97 @@ describe('turns of sessions on PGlite', () => {
     expect(await two.value('select count(*) from t')).toBe('0')
   })
 
+  it('can be waited for no longer by a cancel', async () => {
+    await one.query('begin')
+    const waiting = two.query('select 1')
+    two.session.cancel()
+    expect((await waiting).errors).toMatchObject([
+      { code: '57014', message: 'canceling statement due to user request' },
+    ])
+    two.session.cancel()
+    await one.query('commit')
+    expect(await two.value('select 1')).toBe('1')
+  })
+
+  it.each([
+    ['a temporary table', 'create temp table held (i int)', 'drop table held'],
+    ['a cursor', 'begin; declare held cursor with hold for select 1; commit', 'close held'],
+    ['an advisory lock', 'select pg_advisory_lock(7)', 'select pg_advisory_unlock(7)'],
+  ])('are kept by a session for as long as it has %s', async (_label, take, give) => {
+    expect((await one.query(take)).errors).toEqual([])
+    const waiting = two.value('select 1')
+    expect(await one.value('select 2')).toBe('2')
+    let isServed = false
+    void waiting.then(() => (isServed = true))
+    expect(await one.value('select 3')).toBe('3')
+    expect(isServed).toBe(false)
+    expect((await one.query(give)).errors).toEqual([])
+    expect(await waiting).toBe('1')
+  })
+
+  it('refuse LISTEN, with the remedy', async () => {
+    expect((await one.query('listen channel')).errors).toMatchObject([
+      { code: '0A000', hint: 'Use the engine "postgres".' },
+    ])
+  })
+})
+
+describe('the limit of waiting for a turn on PGlite', () => {
+  let engine: Engine
+  let one: ProtocolClient
+  let two: ProtocolClient
+
+  beforeAll(async () => {
+    engine = await startPgliteEngine({
+      roles: ['app'],
+      database: 'postgres',
+      lockTimeoutMs: 1_000,
+      idleInTransactionTimeoutMs: 60_000,
+    })
+    one = await connect(engine)
+    two = await connect(engine)
+  })
+  afterAll(async () => {
+    await Promise.all([one?.leave(), two?.leave()])
+    await engine?.close()
+  })
+
+  it('tells one that waits for too long why, and serves it later', async () => {
+    await one.query('begin')
+    const { errors, status, types } = await two.query('select 1')
+    expect(errors).toMatchObject([
+      {
+        severity: 'ERROR',
+        code: '55P03',
+        message: expect.stringMatching(
+          /^canceling statement due to lock timeout: .* "lockTimeoutMs" \(\d+ ms\)/,
+        ) as string,
+        hint: expect.stringContaining('use the engine "postgres"') as string,
+      },
+    ])
+    expect([status, types]).toEqual(['I', 'EZ'])
+    await one.query('commit')
+    expect(await two.value('select 1')).toBe('1')
+  })
+
+  it('skips the whole batch of one that waits for too long, and runs the next', async () => {
+    await one.query('begin')
+    two.send(parse('', 'select 1'), bind(''), execute(), FLUSH)
+    expect((await two.next('E')).body.toString()).toContain('55P03')
+    two.send(parse('', 'select 2'), bind(''), execute(), SYNC)
+    expect(await two.answer()).toMatchObject({ types: 'Z', status: 'I' })
+    await one.query('commit')
+    two.send(parse('', 'select 3'), bind(''), execute(), SYNC)
+    expect((await two.answer()).rows).toEqual([['3']])
+  })
+
+  it('refuses a session that waits for too long', async () => {
+    await one.query('begin')
+    await expect(connect(engine)).rejects.toMatchObject({ sqlState: '55P03' })
+    await one.query('commit')
+    await (await connect(engine)).leave()
+  })
+
   it('holds a failed transaction until it is rolled back', async () => {
     await one.query('begin')
     expect((await one.query('select 1/0')).status).toBe('E')
@@ -174,5 +230,120 @@ describe('turns of sessions on PGlite', () => {
     expect((await one.query('select 1')).errors[0]?.code).toBe('25P02')
     expect((await one.query('rollback')).status).toBe('I')
     expect(await two.value('select 1')).toBe('1')
+  })
+})
+
+describe('sessions that keep others waiting on PGlite', () => {
+  let engine: Engine
+  let one: ProtocolClient
+  let two: ProtocolClient
+
+  beforeAll(async () => {
+    engine = await startPgliteEngine({
+      roles: ['app'],
+      database: 'postgres',
+      lockTimeoutMs: 60_000,
+      idleInTransactionTimeoutMs: 300,
+    })
+  })
+  afterAll(() => engine?.close())
+  beforeEach(async () => {
+    one = await connect(engine)
+    two = await connect(engine)
+    await two.query('create table t (i int)')
+  })
+  afterEach(async () => {
+    await two.query('drop table t')
+    await Promise.all([one.leave(), two.leave()])
+  })
+
+  const TOO_LONG = {
+    severity: 'ERROR',
+    code: '25P03',
+    message: expect.stringMatching(
+      /idle-in-transaction timeout: .* "idleInTransactionTimeoutMs" \(\d+ ms\)/,
+    ) as string,
+    hint: expect.stringContaining('use the engine "postgres"') as string,
+  }
+
+  it('read why their transaction was ended, and are in a failed one until they end it', async () => {
+    await one.query('begin; insert into t values (1)')
+    expect(await two.value('select count(*) from t')).toBe('0')
+    const first = await one.query('select 1')
+    expect(first).toMatchObject({ errors: [TOO_LONG], status: 'E' })
+    one.send(parse('', 'select 1'), bind(''), execute(), SYNC)
+    expect(await one.answer()).toMatchObject({ errors: [{ code: '25P02' }], status: 'E' })
+    expect(await one.query('rollback to savepoint s')).toMatchObject({ status: 'E' })
+    expect(await one.query('rollback')).toMatchObject({
+      tags: ['ROLLBACK'],
+      types: 'CZ',
+      status: 'I',
+    })
+    expect(await one.value('select 1')).toBe('1')
+  })
+
+  it('read with COMMIT that nothing was committed', async () => {
+    await one.query('begin; insert into t values (1)')
+    expect(await two.value('select count(*) from t')).toBe('0')
+    expect(await one.query('commit')).toMatchObject({ errors: [TOO_LONG], status: 'I' })
+    expect(await one.value('select count(*) from t')).toBe('0')
+  })
+
+  it('can end with ROLLBACK of the extended protocol, too', async () => {
+    await one.query('begin')
+    expect(await two.value('select 1')).toBe('1')
+    one.send(parse('', 'rollback'), bind(''), execute(), SYNC)
+    expect(await one.answer()).toMatchObject({ types: '12CZ', status: 'I', errors: [] })
+  })
+
+  it('read it in the middle of a batch, and the rest of that is skipped', async () => {
+    one.send(parse('', 'insert into t values (1)'), bind(''), execute(), FLUSH)
+    await one.next('C')
+    expect(await two.value('select count(*) from t')).toBe('0')
+    expect((await one.next('E')).body.toString()).toContain('25P03')
+    one.send(bind(''), execute(), SYNC)
+    expect((await one.answer()).status).toBe('I')
+    expect(await one.value('select count(*) from t')).toBe('0')
+  })
+
+  it('read it in place of the end of a COPY for which they send no data', async () => {
+    one.send(query('copy t from stdin'))
+    await one.next('G')
+    expect(await two.value('select count(*) from t')).toBe('0')
+    expect(await one.answer()).toMatchObject({ errors: [TOO_LONG], status: 'I' })
+    one.send(frontend('d', Buffer.from('1\n')), frontend('c'))
+    expect(await one.value('select count(*) from t')).toBe('0')
+  })
+
+  it('lose their temporary tables, and read why', async () => {
+    await one.query('create temp table held (i int)')
+    expect(await two.value('select 1')).toBe('1')
+    expect(await one.query('select * from held')).toMatchObject({ errors: [TOO_LONG], status: 'I' })
+    expect((await one.query('select * from held')).errors).toMatchObject([{ code: '42P01' }])
+  })
+
+  it('are ended when they do not read their results', async () => {
+    one.session.pause()
+    one.send(query(`select repeat('x', 10000) from generate_series(1, 10000)`))
+    expect(await two.value('select 1')).toBe('1')
+    // The statement had to wait; only a little of its 100 MB is here.
+    expect(one.session.readableLength).toBeLessThan(20_000_000)
+    one.session.resume()
+    const { errors, types } = await one.ended()
+    // Where the result broke off in the middle of a row there is no place for an error.
+    expect(errors.every(({ code }) => code === '25P03')).toBe(true)
+    expect(types).not.toContain('Z')
+  })
+
+  it('stay when nobody waits, and when they go on', async () => {
+    await one.query('begin')
+    for (let turn = 0; turn < 20; turn++) {
+      const waiting = two.value('select count(*) from t')
+      await one.query('insert into t values (1)')
+      expect((await one.query('commit')).errors).toEqual([])
+      expect(await waiting).toBe(String(turn + 1))
+      await one.query('begin')
+    }
+    await one.query('commit')
   })
 })

@@ -1,0 +1,124 @@
+/** Reads what PostgreSQL answers, and writes what the engine itself asks. */
+import { createMessageReader, HEADER_BYTES } from '../../../core/wire/message-reader.js'
+import { cString, message } from '../../wire/backend-messages.js'
+import { parseErrorResponse } from '../../wire/error-fields.js'
+import { BackendType, FrontendType } from '../../wire/message-types.js'
+import type { ServerError } from '../../wire/server-error.js'
+
+export function simpleQuery(sql: string): Buffer {
+  return message(FrontendType.query, cString(sql))
+}
+
+/** Ends a COPY FROM STDIN. PostgreSQL ignores it where there is none. */
+export function copyFail(reason: string): Buffer {
+  return message(FrontendType.copyFail, cString(reason))
+}
+
+/** Takes whole messages apart, without a copy. */
+export function messagesOf(bytes: Buffer): Buffer[] {
+  const messages: Buffer[] = []
+  for (let offset = 0; offset < bytes.length;) {
+    const end = offset + 1 + bytes.readInt32BE(offset + 1)
+    messages.push(bytes.subarray(offset, end))
+    offset = end
+  }
+  return messages
+}
+
+/** The text at `offset` and where the next part of the message begins. */
+export function textAt(bytes: Buffer, offset: number): { text: string; end: number } {
+  const nul = bytes.indexOf(0, offset)
+  const end = nul === -1 ? bytes.length : nul
+  return { text: bytes.toString('utf8', offset, end), end: end + 1 }
+}
+
+/** What came for SQL of the engine's own. */
+export interface OwnReply {
+  /** The rows of all statements, each as the texts of its columns. */
+  readonly rows: readonly (string | null)[][]
+  /** The first error. */
+  readonly error: ServerError | undefined
+}
+
+export function ownReply(reply: Buffer): OwnReply {
+  const messages = createMessageReader(MAX_OWN_REPLY_BYTES).push(reply)
+  const error = messages.find(({ type }) => type === BackendType.errorResponse)
+  return {
+    rows: messages.filter(({ type }) => type === DATA_ROW).map(({ bytes }) => columnsOf(bytes)),
+    error: error && parseErrorResponse(error.bytes),
+  }
+}
+
+const MAX_OWN_REPLY_BYTES = 0x3fff_ffff
+const DATA_ROW = 'D'.charCodeAt(0)
+
+function columnsOf(row: Buffer): (string | null)[] {
+  const columns: (string | null)[] = []
+  let offset = HEADER_BYTES + 2
+  for (let left = row.readInt16BE(HEADER_BYTES); left > 0; left--) {
+    const length = row.readInt32BE(offset)
+    offset += 4
+    columns.push(length === -1 ? null : row.toString('utf8', offset, offset + length))
+    offset += Math.max(length, 0)
+  }
+  return columns
+}
+
+/** Takes a whole message. Returns what to send instead, or nothing to leave it out. */
+export type ReplyHandler = (message: Buffer) => Buffer | undefined
+
+/** Lets replies through, except for the messages that somebody wants to see. */
+export interface ReplyFilter {
+  /** Takes what PGlite wrote, which may end anywhere, and returns what is to be sent. */
+  push(chunk: Buffer): Buffer[]
+  /** Whether what was sent ends with a whole message. */
+  readonly atBoundary: boolean
+}
+
+/** @param handlers by type byte. Only messages with one are collected before they go on; rows just pass. */
+export function createReplyFilter(handlers: ReadonlyMap<number, ReplyHandler>): ReplyFilter {
+  /** What has come of a header, or of a message that has a handler. */
+  let collected: Buffer = NOTHING
+  let passingBytes = 0
+
+  return {
+    push(chunk) {
+      const bytes = collected.length === 0 ? chunk : Buffer.concat([collected, chunk])
+      collected = NOTHING
+      const sent: Buffer[] = []
+      let offset = Math.min(passingBytes, bytes.length)
+      passingBytes -= offset
+      let unsent = 0
+      const send = (end: number): void => {
+        if (end > unsent) sent.push(bytes.subarray(unsent, end))
+        unsent = end
+      }
+      while (offset < bytes.length) {
+        const isShort = bytes.length - offset < HEADER_BYTES
+        const end = isShort ? Infinity : offset + 1 + bytes.readInt32BE(offset + 1)
+        const handler = handlers.get(bytes[offset]!)
+        if (isShort || (handler !== undefined && end > bytes.length)) {
+          send(offset)
+          collected = bytes.subarray(offset)
+          return sent
+        }
+        if (handler !== undefined) {
+          send(offset)
+          const instead = handler(bytes.subarray(offset, end))
+          if (instead !== undefined) sent.push(instead)
+          unsent = end
+        } else if (end > bytes.length) {
+          passingBytes = end - bytes.length
+        }
+        offset = end
+      }
+      send(bytes.length)
+      return sent
+    },
+    get atBoundary() {
+      return passingBytes === 0
+    },
+  }
+}
+
+const NOTHING: Buffer = Buffer.alloc(0)
