@@ -5,11 +5,16 @@ const SOAK = '../test/soak/main.js'
 
 /** Other clients in each: all of them take part in `npm run soak`. */
 describe('npm run soak', () => {
-  it('ends with exit code 0 where clients live through all troubles, and says what they did', async () => {
+  it('finds no fault where clients live through all troubles, and says what they did', async () => {
     const words = ['--minutes', '0.04', '--clients', 'knex,postgres-js']
     const { stdout, stderr, exitCode } = await runProgram(SOAK, words)
-    expect(stdout).toMatch(/^Seed 1, \d+ s\. No crash, no leak, no zombie; .*$/m)
-    expect(exitCode).toBe(0)
+    expect(stdout).not.toMatch(/^(?:crash|leak|zombie|ledger|failure): /m)
+    // A slow machine may do so little in that time that no transaction meets a conflict, which the soak reports as "idle".
+    if (/^idle: /m.test(stdout)) expect(exitCode).toBe(1)
+    else {
+      expect(stdout).toMatch(/^Seed 1, \d+ s\. No crash, no leak, no zombie; .*$/m)
+      expect(exitCode).toBe(0)
+    }
     for (const client of ['knex', 'postgres-js'])
       expect(stdout).toMatch(new RegExp(`^│ ${client} +│ +[1-9]`, 'm'))
     expect(stderr).toMatch(/^\d+ s: [\d,]+ queries, [\d,]+ transactions, [\d,]+ failed calls$/m)

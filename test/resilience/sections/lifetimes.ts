@@ -31,13 +31,13 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
       await until('all connections to retire', () => login.stats().connectionsOpen === 0)
     else await pause(LIFETIME_MS)
     await occupy(client, 3)
-    await until('the old connections to be gone', () => login.stats().connectionsOpen === 3)
+    await until('the old connections to be gone', () => retirements().length >= connectionsOpened)
+    // On a slow machine the new ones may have retired meanwhile, too.
     const ages = retirements().map(({ ageMs }) => ageMs)
-    expect(ages).toHaveLength(connectionsOpened)
-    expect(new Set(ages).size).toBeGreaterThan(1)
+    expect(new Set(ages.slice(0, connectionsOpened)).size).toBeGreaterThan(1)
     // In good order: neither side broke anything off.
     expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
-    expect(login.stats()).toMatchObject({ connectionsOpened: connectionsOpened + 3 })
+    expect(login.stats().connectionsOpened).toBeGreaterThanOrEqual(connectionsOpened + 3)
   })
 
   it('lets a transaction end on the connection on which it began', async () => {
