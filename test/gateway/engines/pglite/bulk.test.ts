@@ -67,6 +67,15 @@ describe('bulk on PGlite', () => {
     expect(await two.value('select count(*) from t')).toBe('1')
   })
 
+  it('refuses a COPY for which no data can come, and goes on', async () => {
+    await one.query('set standard_conforming_strings = off; create table unseen (i int)')
+    // With this setting the COPY is no part of the text, as which it would be read otherwise.
+    const { errors } = await one.query(`select '\\''; copy unseen from stdin; select '\\''`)
+    expect(errors).toMatchObject([{ code: '57014' }])
+    expect(await one.value('select 1')).toBe('1')
+    await one.query('reset standard_conforming_strings; drop table unseen')
+  })
+
   it('gives up a COPY that the client gives up, and one with wrong data', async () => {
     one.send(query('copy t from stdin'), copyData('1\n'), copyFail('changed my mind'))
     expect((await one.answer()).errors).toMatchObject([

@@ -379,6 +379,12 @@ describe('a session on PGlite', () => {
         expect(rows).toEqual([['1']])
       })
 
+      it('keep a name taken through the turns of others', async () => {
+        await run(one, parse('s', 'select 1'))
+        await two.query('select 1')
+        expect((await run(one, parse('s', 'select 2'))).errors).toMatchObject([{ code: '42P05' }])
+      })
+
       it('can be closed and prepared anew', async () => {
         await run(one, parse('s', 'select 1'))
         await run(one, closeStatement('s'), parse('s', 'select 2'))
