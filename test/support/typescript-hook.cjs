@@ -10,7 +10,7 @@ const { dirname, resolve } = require('node:path')
 const { transformFileSync } = require('@swc/core')
 const { peerFolder } = require('../peers/resolve.cjs')
 
-require.extensions['.ts'] = (module, file) => {
+const compile = (module, file) => {
   const { code } = transformFileSync(file, {
     swcrc: false,
     sourceMaps: 'inline',
@@ -19,12 +19,14 @@ require.extensions['.ts'] = (module, file) => {
   })
   module._compile(code, file)
 }
+require.extensions['.ts'] = compile
+require.extensions['.cts'] = compile
 
-// Sources import each other by the names that the build gives them, which end in `.js`.
+// Sources import each other by the names that the build gives them, which end in `.js` or `.cjs`.
 const resolveFilename = Module._resolveFilename
 Module._resolveFilename = function (request, parent, ...rest) {
-  if (request.startsWith('.') && request.endsWith('.js') && parent?.filename !== undefined) {
-    const source = resolve(dirname(parent.filename), request.replace(/\.js$/, '.ts'))
+  if (request.startsWith('.') && /\.c?js$/.test(request) && parent?.filename !== undefined) {
+    const source = resolve(dirname(parent.filename), request.replace(/js$/, 'ts'))
     if (existsSync(source)) return source
   }
   const folder = peerFolder(request, parent?.filename ?? '')

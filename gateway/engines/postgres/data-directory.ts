@@ -147,6 +147,8 @@ async function fill(path: string, settings: ClusterSettings): Promise<void> {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw beingMade(path)
     throw error
   }
+  // A directory that the user has made is mostly readable for others. PostgreSQL refuses to start on it; initdb would change it as well.
+  await chmod(path, 0o700)
   const data = join(supervisor.directory, 'data')
   let archive = await readCachedCluster(settings)
   if (archive === undefined) {

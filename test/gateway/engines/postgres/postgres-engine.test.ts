@@ -102,8 +102,8 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
       ['--require', './test/support/typescript-hook.cjs', '--eval', OWNER, dataDirectory],
       { stdio: ['pipe', 'pipe', 'pipe'] },
     )
-    const [printed] = (await once(child.stdout, 'data')) as [Buffer]
-    expect(printed.toString()).toBe('written\n')
+    const printed = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
+    expect(String(printed[0])).toBe('written\n')
     child.kill('SIGKILL')
     // Its supervisor has it open until the server has ended.
     await once(child.stderr.resume(), 'close')
