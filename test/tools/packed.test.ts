@@ -207,7 +207,7 @@ describe('an application that has pg-iam and the signers of AWS', () => {
       const program = isBundled ? join(packed.folder(), 'bundle.cjs') : file
       if (isBundled) {
         const jobs = [{ from: file, to: program, format: 'cjs' }]
-        await runProgram(join('test/package/bundle.mjs'), 'esbuild', jobs)
+        await runProgram(join('test/tools/bundle.mjs'), 'esbuild', jobs)
       }
       expect(await runProgram(program)).toEqual([true, true])
     },
