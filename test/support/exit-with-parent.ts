@@ -9,8 +9,14 @@ const watched = realProcess as NodeJS.Process & { [WATCHED]?: boolean }
 // It runs once for each test file, and a worker has many.
 if (realProcess.connected && watched[WATCHED] !== true) {
   watched[WATCHED] = true
-  const isFirst = ['message', 'disconnect'].every((event) => realProcess.listenerCount(event) === 0)
-  realProcess.once('disconnect', () => realProcess.exit(1))
-  // To listen is not to wait: without this a process that has nothing else to do could not end.
-  if (isFirst) realProcess.channel?.unref()
+  const exit = (): never => realProcess.exit(1)
+  // A listener for either event keeps the process alive. Jest's worker (30) ends by taking its own away.
+  const leave = (): void => {
+    if (realProcess.listenerCount('message') === 0) realProcess.off('disconnect', exit)
+  }
+  realProcess.on('disconnect', exit)
+  realProcess.on('removeListener', (event) => {
+    if (event === 'message') leave()
+  })
+  leave()
 }
