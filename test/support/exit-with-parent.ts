@@ -10,13 +10,13 @@ const watched = realProcess as NodeJS.Process & { [WATCHED]?: boolean }
 if (realProcess.connected && watched[WATCHED] !== true) {
   watched[WATCHED] = true
   const exit = (): never => realProcess.exit(1)
-  // A listener for either event keeps the process alive. Jest's worker (30) ends by taking its own away.
-  const leave = (): void => {
-    if (realProcess.listenerCount('message') === 0) realProcess.off('disconnect', exit)
-  }
+  const isListening = (): boolean => realProcess.listenerCount('message') > 0
+  const isWorker = isListening()
   realProcess.on('disconnect', exit)
-  realProcess.on('removeListener', (event) => {
-    if (event === 'message') leave()
-  })
-  leave()
+  // A listener keeps the process alive, of which Jest's worker (30) takes its own away to end.
+  if (isWorker)
+    realProcess.on('removeListener', (event) => {
+      if (event === 'message' && !isListening()) realProcess.off('disconnect', exit)
+    })
+  else realProcess.channel?.unref()
 }
