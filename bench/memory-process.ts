@@ -31,7 +31,7 @@ export type Work =
   | {
       readonly kind: 'connections'
       readonly client: 'pg' | 'postgres-js'
-      /** Whose password it is: a static one of the driver's, or the token of a login of ours. */
+      /** Whether the password is static, or the token of a login of pg-iam. */
       readonly login: 'static password' | 'pg-iam'
       readonly server: StaticLogin
     }
@@ -98,7 +98,7 @@ async function connectionOpener({ client, login: whose, server }: Connections): 
   const openAndClose = client === 'pg' ? ofPg : ofPostgresJs
   return async (times) => {
     for (let left = times; left > 0; left -= BATCH) await openAndClose(Math.min(left, BATCH))
-    // Pools have said goodbye a little before their sockets are closed.
+    // A pool sends Terminate a moment before its sockets are closed.
     while (
       process.getActiveResourcesInfo().some((handle) => /^(?:TCPSocket|TLS)Wrap$/.test(handle))
     )

@@ -62,7 +62,7 @@ function amountOf({ amount }: GrowthEffort): string {
   return amount.toLocaleString('en-GB')
 }
 
-/** A process of its own in each round. Time does not count, so all of a round run at the same time. */
+/** One process for each measurement. Time is not measured, so the processes of a round run at the same time. */
 function grower(name: string, order: GrowthOrder): Competitor {
   return {
     name,

@@ -1,4 +1,4 @@
-/** Does a part of a benchmark in a process of its own, which starts with nothing of the others in its memory. */
+/** Runs one part of a benchmark in a separate process, whose memory holds nothing of the other parts. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 

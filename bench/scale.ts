@@ -43,7 +43,7 @@ async function connectionsAtOnce(context: BenchContext): Promise<void> {
   }
 }
 
-/** Each login is to a database of its own, and makes a new token each time, in turn with all others. */
+/** Each login has its own database. The logins make a new token in turn. */
 async function manyLogins({ isQuick, build, measure }: BenchContext): Promise<void> {
   const { auroraDsql, entra } = await build('core')
   const azure = {
