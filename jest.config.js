@@ -9,7 +9,7 @@ const TIERS = ['hostile', 'tools'].filter((tier) => tier !== process.env.PG_IAM_
 export default {
   testEnvironment: 'node',
   // Coverage counts only files below `roots`, so the sources are among them.
-  roots: ['core', 'adapters', 'gateway', 'test'].map((folder) => `<rootDir>/${folder}`),
+  roots: ['wire', 'core', 'adapters', 'gateway', 'test'].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/', ...TIERS.map((tier) => `<rootDir>/test/${tier}/`)],
   setupFiles: ['<rootDir>/test/support/exit-with-parent.ts'],

@@ -114,15 +114,16 @@ function requiredPeers() {
 }
 
 /**
- * All that `pg-iam` itself loads is one file, and what the clients need of the core besides it is another: each costs half a millisecond,
- * and nearly every entry needs most of it.
+ * All that `pg-iam` itself loads is one file, and what the clients need besides it is another: each file costs half a millisecond, and
+ * nearly every entry needs most of both.
  */
 function manualChunks(id, { getModuleInfo, getModuleIds }) {
-  const index = [...getModuleIds()].find((known) => known.endsWith(`${COMPILED}/core/index.js`))
+  const modules = [...getModuleIds()]
+  const index = modules.find((known) => known.endsWith(`${COMPILED}/core/index.js`))
   if (importedBy(index, getModuleInfo).has(id)) return 'core'
-  const isOfConnections = [`${COMPILED}/core/`, 'adapters/pg/drawn-lifetime'].some((path) =>
-    id.includes(path),
-  )
+  if (id.includes(`${COMPILED}/adapters/`)) return undefined
+  const adapters = modules.filter((known) => known.includes(`${COMPILED}/adapters/`))
+  const isOfConnections = adapters.some((adapter) => importedBy(adapter, getModuleInfo).has(id))
   return isOfConnections ? 'connection' : undefined
 }
 

@@ -2,14 +2,14 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { PostgresType, Sql } from 'postgres'
-import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
-import { runTransaction } from '../core/conflict/run-transaction.js'
+import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { runTransaction } from '../core/transactions/run-transaction.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
-import { loginOfFactory } from '../core/connection/stream-factory.js'
+import { loginOfFactory } from '../core/connection/login-stream.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { checkClient, invalidOption } from '../core/options/check.js'
 import { createSql, type PostgresJsOptions } from './postgres-js.js'
-import { connectionOf, retryOf } from './postgres-js/safe-begin.js'
+import { connectionOf, retryOf } from './postgres-js/transactions.js'
 
 /** What the type of a database is made of: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
 export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>

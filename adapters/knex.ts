@@ -1,24 +1,23 @@
 /** Logins for Knex. */
 import type { Knex } from 'knex'
-import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
-import { runTransaction } from '../core/conflict/run-transaction.js'
+import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
-  watchPgClient,
   type TransactionConnection,
-} from '../core/conflict/transaction-connection.js'
+  watchPgClient,
+} from '../core/transactions/transaction-connection.js'
 import { checkDriverOptions, OWNED_OF_PG } from '../core/connection/driver-options.js'
 import {
   createStreamFactory,
   isPastLifetime,
   loginOfFactory,
   markWithLogin,
-} from '../core/connection/stream-factory.js'
+} from '../core/connection/login-stream.js'
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { checkClient } from '../core/options/check.js'
+import { checkClient, describeValue } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
-import { describeValue } from '../core/redact.js'
 
 /**
  * Returns the configuration for `knex()`: every physical connection logs in with a token of its own.

@@ -2,26 +2,25 @@
 import type { Duplex } from 'node:stream'
 import {
   Client,
-  Pool,
   type ClientBase,
   type ClientConfig,
+  Pool,
   type PoolClient,
   type PoolConfig,
 } from 'pg'
-import { checkDriverOptions, OWNED_OF_PG } from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory } from '../core/connection/stream-factory.js'
-import { drawnLifetime } from './pg/drawn-lifetime.js'
 import {
-  RETRY_CHECKS,
-  splitRetryOptions,
-  type RetryOptions,
-} from '../core/conflict/retry-options.js'
-import { runTransaction } from '../core/conflict/run-transaction.js'
+  checkDriverOptions,
+  jitteredMaxLifetime,
+  OWNED_OF_PG,
+} from '../core/connection/driver-options.js'
+import { createStreamFactory, loginOfFactory } from '../core/connection/login-stream.js'
+import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
-  watchPgClient,
+  scopeToTransaction,
   type TransactionConnection,
-} from '../core/conflict/transaction-connection.js'
-import { lendToTransaction } from '../core/conflict/transaction-lease.js'
+  watchPgClient,
+} from '../core/transactions/transaction-connection.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import {
@@ -111,7 +110,7 @@ export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig
   const login = loginOf(given)
   const { onConnect } = config
   return {
-    ...drawnLifetime(login),
+    ...jitteredMaxLifetime(login),
     ...config,
     ...clientConfig(login, config),
     // A client that is checked out has no listener of the pool's: the death of its backend would end the process.
@@ -169,7 +168,7 @@ async function runOnPool<T>(
 ): Promise<T> {
   const client = await pool.connect()
   connected(watchPgClient(client))
-  const lease = lendToTransaction(client)
+  const lease = scopeToTransaction(client)
   // Of a connection on which neither BEGIN nor COMMIT nor ROLLBACK went well nobody knows what state it is in.
   let isClean = false
   try {

@@ -1,13 +1,14 @@
 /** Logins for Postgres.js. */
 import postgres, { type Options, type PostgresType, type Sql, type TransactionSql } from 'postgres'
 import {
+  insideRetry,
+  isInsideRetry,
   RETRY_CHECKS,
   retryOptions,
-  splitRetryOptions,
   type RetryOptions,
-} from '../core/conflict/retry-options.js'
-import { insideRetry, isInsideRetry } from '../core/conflict/retry-scope.js'
-import { nestedTransaction, runTransaction } from '../core/conflict/run-transaction.js'
+  splitRetryOptions,
+} from '../core/transactions/retry.js'
+import { nestedTransaction, runTransaction } from '../core/transactions/run-transaction.js'
 import {
   checkClient,
   checkOptions,
@@ -15,34 +16,34 @@ import {
   isPlainObject,
   text,
 } from '../core/options/check.js'
-import { PADDING_PARAMETER } from '../core/connection/first-packet.js'
+import { PADDING_PARAMETER } from '../core/connection/open-connection.js'
 import type { BootstrapQuery, FatalError } from '../core/connection/backend-tracker.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
 import {
   createStreamFactory,
+  jitteredLifetimeSecs,
   loginOfFactory,
+  type LoginStream,
   markWithLogin,
-} from '../core/connection/stream-factory.js'
-import { drawLifetimeSecs } from '../core/connection/lifetime.js'
-import type { LoginStream } from '../core/connection/login-stream.js'
+} from '../core/connection/login-stream.js'
 import { internalsOf, type Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { givenParameters } from '../core/options/startup-parameters.js'
-import { announceClosing } from './postgres-js/closing-stream.js'
 import {
-  RETRY,
+  announceClosing,
+  type BackendState,
   bareBegin,
+  type Begin,
   connectionOf,
   markSafe,
+  RETRY,
   retryOf,
   returned,
   safeBegin,
+  safeReserve,
   socketOf,
-  type Begin,
   type Work,
-} from './postgres-js/safe-begin.js'
-import type { BackendState } from './postgres-js/guard-sql.js'
-import { safeReserve } from './postgres-js/safe-reserve.js'
+} from './postgres-js/transactions.js'
 
 /** What `postgres()` takes, and what of its transactions is retried. */
 export type PostgresJsOptions<T extends Record<string, PostgresType> = {}> = Options<T> & {
@@ -144,7 +145,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
 /** Postgres.js draws 30 to 60 minutes of its own where the option is left out. It calls a function for each slot, which its types leave out. */
 function maxLifetime(login: Login): number | null {
   if (login.maxLifetimeSecs === undefined) return null
-  return (() => drawLifetimeSecs(login)) as unknown as number
+  return (() => jitteredLifetimeSecs(login)) as unknown as number
 }
 
 /**

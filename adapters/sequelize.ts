@@ -1,28 +1,32 @@
 /** Logins for Sequelize 6. */
+import type { Address } from '../core/connection/log-in.js'
 import type { Options, PoolOptions, Sequelize, Transaction, TransactionOptions } from 'sequelize'
-import { splitRetryOptions, type RetryOptions } from '../core/conflict/retry-options.js'
-import { runTransaction } from '../core/conflict/run-transaction.js'
-import { watchPgClient } from '../core/conflict/transaction-connection.js'
+import type { BootstrapQuery } from '../core/connection/backend-tracker.js'
 import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import { isPastLifetime, loginOfFactory, markWithLogin } from '../core/connection/stream-factory.js'
-import { PgIamError } from '../core/errors.js'
-import type { Explicit } from '../core/explicit.js'
-import { checkClient, invalidOption } from '../core/options/check.js'
-import { describeValue } from '../core/redact.js'
-import type { Login } from '../core/login.js'
-import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import {
-  connectWith,
-  connectionOf,
-  keepsTimeZone,
-  refuseMessageLevel,
-  type SequelizeConnectionConfig,
-} from './sequelize/connection.js'
-import { keepConnection } from './sequelize/keep-connection.js'
-import { loginForHost, readLogins, type SequelizeReplication } from './sequelize/replication.js'
-
-export type { SequelizeConnectionConfig } from './sequelize/connection.js'
-export type { SequelizeReplication } from './sequelize/replication.js'
+  createStreamFactory,
+  isPastLifetime,
+  loginOfFactory,
+  lossOf,
+  markWithLogin,
+} from '../core/connection/login-stream.js'
+import { PgIamError } from '../core/errors.js'
+import { loginOf, type LoginOrUrl } from '../core/login-from.js'
+import type { Login } from '../core/login.js'
+import {
+  type Check,
+  checkClient,
+  checkOptions,
+  describeValue,
+  type Explicit,
+  invalidOption,
+  oneOrMore,
+} from '../core/options/check.js'
+import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
+import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
+import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { runTransaction } from '../core/transactions/run-transaction.js'
+import { watchPgClient } from '../core/transactions/transaction-connection.js'
 
 /** What `new Sequelize()` takes, with logins where it takes the addresses of replicas. */
 export interface SequelizeLoginOptions extends Omit<Options, 'replication'> {
@@ -323,3 +327,186 @@ function refuseOtherDrivers({
     hint: 'Use the JavaScript driver, pg.',
   })
 }
+
+// What Sequelize takes for the connections to one server.
+
+/** What the hook touches of Sequelize's connection configuration. */
+export interface SequelizeConnectionConfig {
+  host?: string
+  port?: string | number
+  database?: string
+  username?: string
+  password?: string | null
+  native?: boolean
+  dialectOptions?: object
+}
+
+type ConnectionPart = 'host' | 'port' | 'database' | 'username' | 'dialectOptions'
+
+/**
+ * The options for connections of a login: those of the only server, or of each one of a replication set.
+ *
+ * Throws `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for what the login has already.
+ */
+function connectionOf(login: Login, dialectOptions: object = {}): Pick<Options, ConnectionPart> {
+  return {
+    host: login.host,
+    port: login.port,
+    database: login.database,
+    ...(login.user === undefined ? {} : { username: login.user }),
+    dialectOptions: withLogin(login, dialectOptions, 'dialectOptions.'),
+  }
+}
+
+/** Changes a configuration that Sequelize is about to connect with, so that it connects with the login. */
+function connectWith(login: Login, config: SequelizeConnectionConfig): void {
+  // Sequelize fills in a host of its own where none is given, so only what cannot be a default is compared.
+  checkDriverOptions(login, { password: config.password }, { password: 'password' })
+  const { password, ...others } = (config.dialectOptions ?? {}) as { password?: unknown }
+  // Sequelize (6.37) puts what a URL says here, with an empty password where it has none.
+  config.dialectOptions = withLogin(login, password ? { password, ...others } : others)
+  Object.assign(config, { host: login.host, port: login.port, database: login.database })
+  if (login.user !== undefined) config.username = login.user
+}
+
+/** Address and user are Sequelize's own options, which it puts in the place of any that are here. */
+const OWNED_OF_CONNECTION: Readonly<Record<string, OwnedByLogin>> = {
+  password: 'password',
+  connectionString: 'url',
+  ssl: 'tls',
+  sslmode: 'tls',
+  sslnegotiation: 'negotiation',
+  stream: 'socket',
+  target_session_attrs: 'session-attributes',
+}
+
+function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
+  const tls = checkDriverOptions(login, dialectOptions, OWNED_OF_CONNECTION, prefix)
+  const given = givenParameters(dialectOptions, PG_STARTUP_OPTIONS, prefix)
+  const { clientMinMessages } = dialectOptions as { clientMinMessages?: unknown }
+  refuseMessageLevel(login, `${prefix}clientMinMessages`, clientMinMessages)
+  // `ssl` is said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
+  return {
+    ...dialectOptions,
+    ...(setsMessageLevel(login) ? {} : { clientMinMessages: 'ignore' }),
+    ssl: false,
+    stream: createStreamFactory(login, { tls, given, bootstrapQuery }),
+  }
+}
+
+/**
+ * Sequelize (6.37) sends `SET client_min_messages` on each connection, at `warning` where nothing is given. Aurora DSQL refuses it:
+ * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/accessing.html
+ */
+function setsMessageLevel({ provider }: Login): boolean {
+  return provider !== 'aurora-dsql'
+}
+
+/** Refuses a level that cannot be set. `'ignore'`, or `false` among Sequelize's own options, sets none. */
+function refuseMessageLevel(login: Login, name: string, level: unknown): void {
+  const isNone = level === undefined || level === null || level === false || level === ''
+  const isIgnored = typeof level === 'string' && level.toLowerCase() === 'ignore'
+  if (setsMessageLevel(login) || isNone || isIgnored) return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"${name}" must not be given for Aurora DSQL, which cannot set it, got ${describeValue(level)}`,
+    { hint: 'Leave it out: Aurora DSQL refuses SET client_min_messages.' },
+  )
+}
+
+/**
+ * Whether Sequelize should leave the time zone of the session as it is. By itself it sets UTC on each connection. That is the time
+ * zone of Aurora DSQL anyway, and Redshift does not know the syntax.
+ */
+function keepsTimeZone({ provider }: Login): boolean {
+  return provider === 'aurora-dsql' || provider === 'redshift'
+}
+
+/**
+ * Sequelize (6.37) sets up the session of a new connection, and asks for ranges and enums on its first ones. It leaks a connection on
+ * which either fails.
+ */
+const bootstrapQuery: BootstrapQuery = (request) => {
+  if (request.includes('WITH ranges AS')) return 'optional'
+  return SETS_UP.some((statement) => request.includes(statement)) ? 'required' : undefined
+}
+
+const SETS_UP = [
+  'SET standard_conforming_strings=',
+  'SET client_min_messages TO ',
+  'SET TIME ZONE ',
+]
+
+// The connection of a transaction of Sequelize whose COMMIT fails.
+
+/**
+ * Has `transaction` keep its connection where the server has answered COMMIT with an error, such as a conflict: the transaction is
+ * rolled back then, and the session is as good as before. Sequelize (6.37) ends the connection of each COMMIT that fails, and
+ * writes so to the console; on Aurora DSQL, where conflicts are every day's business, each would cost a new connection.
+ */
+function keepConnection(sequelize: Sequelize, transaction: Transaction): void {
+  const inner = transaction as unknown as TransactionInternals
+  const { commit } = transaction
+  transaction.commit = async () => {
+    if (inner.finished !== undefined) return commit.call(transaction)
+    const { connection } = inner
+    try {
+      await sequelize.getQueryInterface().commitTransaction(transaction, inner.options)
+    } catch (error) {
+      if (sqlStateOf(error) !== undefined && lossOf(connection) === undefined) inner.cleanup()
+      else await inner.forceCleanup()
+      throw error
+    }
+    inner.cleanup()
+  }
+}
+
+/** What `commit()` of Sequelize itself is made of. */
+interface TransactionInternals {
+  readonly connection: unknown
+  readonly finished: string | undefined
+  readonly options: object
+  /** Gives the connection back to the pool. */
+  cleanup(): void
+  /** Ends the connection. */
+  forceCleanup(): Promise<void>
+}
+
+// The `replication` option of Sequelize, with logins in the place of addresses.
+
+/** Where Sequelize reads from; it writes to the login that is given first. */
+export interface SequelizeReplication {
+  /** The logins of the replicas, or of one reader endpoint, or their URLs: at least one. Connections are opened to each in turn. */
+  read: readonly LoginOrUrl[]
+}
+
+/** The logins of the replicas, or `undefined` without replication. Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`. */
+function readLogins(replication: unknown): readonly Login[] | undefined {
+  if (replication === undefined || replication === null || replication === false) return undefined
+  const { read } = checkOptions(replication, CHECKS, 'replication.')
+  return oneOrMore<Login>((value, name) => loginOf(value as LoginOrUrl, name))(
+    read,
+    'replication.read',
+  )
+}
+
+/** The login of the host that Sequelize is about to connect to. Throws `ERR_OPTION_CONFLICT` where there is none. */
+function loginForHost(logins: readonly Login[], { host, port }: SequelizeConnectionConfig): Login {
+  const isNamed = (place: Address | undefined): boolean =>
+    place !== undefined && place.host === host && String(place.port) === String(port)
+  const found = logins.find((login) => isNamed(login) || isNamed(login.connectTo))
+  if (found !== undefined) return found
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"replication" names ${host}:${port}, and none of the logins is for that`,
+    { hint: 'Give the hook a login for each host: sequelizeHook(writer, reader).' },
+  )
+}
+
+const write: Check<never> = (_value, name) => {
+  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given beside a login`, {
+    hint: 'Give the login of the writer first, and those of the replicas as replication: { read: [login] }.',
+  })
+}
+
+const CHECKS = { write, read: (value: unknown) => value } as const

@@ -1,18 +1,10 @@
 /** Logins for TypeORM. */
 import * as pg from 'pg'
-import type { DataSource, DataSourceOptions, EntityManager } from 'typeorm'
-import {
-  RETRY_CHECKS,
-  splitRetryOptions,
-  type RetryOptions,
-} from '../core/conflict/retry-options.js'
-import { runTransaction } from '../core/conflict/run-transaction.js'
-import {
-  watchPgClient,
-  type TransactionConnection,
-} from '../core/conflict/transaction-connection.js'
+import type { Pool, PoolConfig } from 'pg'
+import type { DataSource, DataSourceOptions, EntityManager, QueryRunner } from 'typeorm'
 import {
   checkDriverOptions,
+  jitteredMaxLifetime,
   OWNED_OF_PG,
   type OwnedByLogin,
 } from '../core/connection/driver-options.js'
@@ -20,27 +12,30 @@ import {
   createStreamFactory,
   loginOfFactory,
   markWithLogin,
-} from '../core/connection/stream-factory.js'
+} from '../core/connection/login-stream.js'
 import { PgIamError } from '../core/errors.js'
-import type { Explicit } from '../core/explicit.js'
-import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { checkClient, checkOptions, isPlainObject, oneOf } from '../core/options/check.js'
-import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
-import { describeValue } from '../core/redact.js'
-import { unverified, weakens, type VerifiedTls } from '../core/tls/verified-tls.js'
-import { answerPasswordRequest } from './typeorm/answer-password-request.js'
-import { lendRunner } from './typeorm/lend-runner.js'
+import type { Login } from '../core/login.js'
 import {
-  addressOf,
-  checkReplication,
-  poolOfLogins,
-  replicated,
-  type TypeormReplication,
-} from './typeorm/replication.js'
-import { drawnLifetime } from './pg/drawn-lifetime.js'
-
-export type { TypeormReplication } from './typeorm/replication.js'
+  type Check,
+  checkClient,
+  checkOptions,
+  describeValue,
+  type Explicit,
+  invalidOption,
+  isPlainObject,
+  oneOf,
+} from '../core/options/check.js'
+import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
+import { unverified, type VerifiedTls, weakens } from '../core/tls.js'
+import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { runTransaction } from '../core/transactions/run-transaction.js'
+import {
+  endsTransaction,
+  type TransactionConnection,
+  transactionOver,
+  watchPgClient,
+} from '../core/transactions/transaction-connection.js'
 
 /** TypeORM's options for PostgreSQL. */
 export type TypeormPostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>
@@ -122,7 +117,7 @@ export function typeormOptions(
         ? driver
         : { ...driver, Pool: poolOfLogins(driver.Pool, tlsOf, parameters) },
     extra: {
-      ...drawnLifetime(login),
+      ...jitteredMaxLifetime(login),
       ...extra,
       // `extra` beats the options above it. Both are said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they
       // are left out.
@@ -248,3 +243,193 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
 }
 
 const TLS_OWNED: Readonly<Record<string, OwnedByLogin>> = { ssl: 'tls' }
+
+// Does what pg leaves undone where its password comes from a function.
+
+/** The client that asks, and what it knows of its connection. Not all of it is in pg's types. */
+export interface PasswordRequest {
+  readonly client: unknown
+  readonly parameters: unknown
+}
+
+/**
+ * Resolves with what `password` gives, after pg was kept from showing it: pg stores it in two properties, which
+ * `util.inspect` with `showHidden` prints. Where it fails, the connection is closed: pg would leave it open until the
+ * server loses patience, which can take a minute for each.
+ */
+async function answerPasswordRequest(
+  { client, parameters }: PasswordRequest,
+  password: () => Promise<string>,
+): Promise<string> {
+  try {
+    const answer = await password()
+    hidePassword(client)
+    hidePassword(parameters)
+    return answer
+  } catch (error) {
+    // Later, because pg must hear of the error before it hears of the connection's end.
+    setImmediate(closeConnection, client)
+    throw error
+  }
+}
+
+function hidePassword(owner: unknown): void {
+  if (typeof owner !== 'object' || owner === null) return
+  let hidden: unknown
+  Object.defineProperty(owner, 'password', {
+    get: () => hidden,
+    set: (value) => {
+      hidden = value
+    },
+    configurable: true,
+    enumerable: false,
+  })
+}
+
+function closeConnection(client: unknown): void {
+  const { connection } = (client ?? {}) as { connection?: { stream?: { destroy?: () => void } } }
+  connection?.stream?.destroy?.()
+}
+
+// The query runner of a transaction of TypeORM, lent to the transaction's function and to nothing after it.
+
+/**
+ * Has `runner` refuse statements from `end()` on. TypeORM (1.1) refuses them once it has released the runner, which is when
+ * COMMIT was answered; one that comes while that is under way would run behind it, by itself.
+ */
+function lendRunner(runner: QueryRunner): { end(): void } {
+  const query: (...args: unknown[]) => Promise<unknown> = runner.query.bind(runner) as never
+  const stream: (...args: unknown[]) => Promise<unknown> = runner.stream.bind(runner) as never
+  let isOver = false
+  Object.assign(runner, {
+    query: (...args: unknown[]) =>
+      isOver && !endsTransaction(args[0]) ? Promise.reject(transactionOver()) : query(...args),
+    stream: (...args: unknown[]) => (isOver ? Promise.reject(transactionOver()) : stream(...args)),
+  })
+  return {
+    end: () => {
+      isOver = true
+    },
+  }
+}
+
+// The `replication` option of TypeORM, with logins in the place of addresses.
+
+/** Where TypeORM reads from; it writes to the login that is given first. */
+export interface TypeormReplication {
+  /** The logins of the replicas, or of one reader endpoint, or their URLs. Without any TypeORM reads from the writer, too. */
+  slaves: readonly LoginOrUrl[]
+  /** Where SELECT queries go by themselves. Default: TypeORM's, `'slave'`. */
+  defaultMode?: 'master' | 'slave'
+}
+
+/** The same, with a login for each. */
+interface CheckedReplication extends TypeormReplication {
+  slaves: readonly Login[]
+}
+
+/** Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`. */
+function checkReplication(given: unknown): CheckedReplication | undefined {
+  if (given === undefined) return undefined
+  const { slaves, defaultMode } = checkOptions(given, CHECKS, 'replication.')
+  if (slaves === undefined) throw invalidOption('replication.slaves', LOGINS, undefined)
+  return { slaves, ...(defaultMode === undefined ? {} : { defaultMode }) }
+}
+
+/** Where TypeORM finds the server of a login. */
+function addressOf(login: Login): TypeormAddress {
+  return {
+    host: login.host,
+    port: login.port,
+    database: login.database,
+    ...(login.user === undefined ? {} : { username: login.user }),
+    ssl: false,
+  }
+}
+
+export interface TypeormAddress {
+  host: string
+  port: number
+  database: string
+  username?: string
+  ssl: false
+}
+
+/** The option as TypeORM takes it, where there is to be replication. */
+function replicated(
+  writer: Login,
+  replication: CheckedReplication | undefined,
+): { replication?: ReplicationOption } {
+  if (replication === undefined) return {}
+  const { slaves, defaultMode } = replication
+  return {
+    replication: {
+      master: serverOf(writer),
+      slaves: slaves.map(serverOf),
+      ...(defaultMode === undefined ? {} : { defaultMode }),
+    },
+  }
+}
+
+interface ReplicationOption {
+  master: TypeormServer
+  slaves: TypeormServer[]
+  defaultMode?: 'master' | 'slave'
+}
+
+interface TypeormServer extends TypeormAddress {
+  password: () => Promise<string>
+}
+
+/**
+ * TypeORM gives all pools the same `extra`, and with it the same socket. So a password function, which is never called, tells
+ * {@link poolOfLogins} whose socket this one is to have.
+ */
+function serverOf(login: Login): TypeormServer {
+  return { ...addressOf(login), password: markWithLogin(() => login.password(), login) }
+}
+
+/** Returns a pool that has its connections from the login which its password function is marked with. */
+function poolOfLogins(
+  BasePool: typeof Pool,
+  tlsOf: (login: Login) => VerifiedTls,
+  given: readonly string[],
+): typeof Pool {
+  return class PoolOfLogin extends BasePool {
+    constructor(config: PoolConfig = {}) {
+      const login = loginOfFactory(config.password)
+      super(login === undefined ? config : withLogin(config, login, tlsOf(login), given))
+    }
+  }
+}
+
+function withLogin(
+  config: PoolConfig,
+  login: Login,
+  tls: VerifiedTls,
+  given: readonly string[],
+): PoolConfig {
+  const { password: _mark, maxLifetimeSeconds, ...rest } = config
+  // A number is the caller's own; what is drawn, from the login of the writer, is an object.
+  const isGiven = typeof maxLifetimeSeconds === 'number'
+  return {
+    ...rest,
+    ...(isGiven ? { maxLifetimeSeconds } : jitteredMaxLifetime(login)),
+    stream: createStreamFactory(login, { tls, given }),
+  }
+}
+
+const LOGINS = 'a list of logins, such as rds() returns'
+
+const slaves: Check<readonly Login[]> = (value, name) => {
+  if (!Array.isArray(value)) throw invalidOption(name, LOGINS, value)
+  return value.map((each, index) => loginOf(each as LoginOrUrl, `${name}[${index}]`))
+}
+
+const master: Check<never> = (_value, name) => {
+  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given beside a login`, {
+    hint: 'Give the login of the writer first, and those of the replicas as replication: { slaves: [login] }.',
+  })
+}
+
+const CHECKS = { master, slaves, defaultMode: oneOf('master', 'slave') } as const

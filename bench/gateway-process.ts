@@ -1,8 +1,8 @@
 /** The process of the gateway, or of a relay that passes bytes on and does nothing else: the load takes none of its turns. */
 import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { createCertificates } from '../gateway/certificates/gateway-certificates.js'
+import { createCertificates } from '../gateway/certificates.js'
 import type * as GatewayModule from '../gateway/index.js'
 import { CREDENTIALS } from './benchmark.js'
 import { answerOrder } from './process.js'

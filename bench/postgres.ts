@@ -8,9 +8,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
 import type { Login } from '../core/index.js'
-import { createCertificates } from '../gateway/certificates/gateway-certificates.js'
+import { createCertificates } from '../gateway/certificates.js'
 import { launchPostgres } from '../test/support/launch-postgres.js'
-import { ourOptions, RDS_HOST, type Build } from './benchmark.js'
+import { type Build, ourOptions, RDS_HOST } from './benchmark.js'
 
 export interface TlsPostgres {
   /** Logs in with the password, as an application gives it to its driver. */

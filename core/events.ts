@@ -1,6 +1,6 @@
 /** What pg-iam reports while it works, over `node:diagnostics_channel`. */
 import { channel, type Channel } from 'node:diagnostics_channel'
-import type { Logger } from './logger.js'
+import { type Check, invalidOption } from './options/check.js'
 
 /** Which login an event belongs to. */
 export interface LoginIdentity {
@@ -98,3 +98,26 @@ const CHANNELS: Readonly<Record<keyof EventsByChannel, Channel>> = {
   'pg-iam:connection.opened': channel('pg-iam:connection.opened'),
   'pg-iam:connection.retired': channel('pg-iam:connection.retired'),
 }
+
+// The logger that a caller may hand to a login or to the gateway.
+
+/** What pg-iam needs of a logger. `console`, pino (with arguments swapped by a wrapper) and winston fit. */
+export interface Logger {
+  debug(message: string, details?: object): void
+  info(message: string, details?: object): void
+  warn(message: string, details?: object): void
+  error(message: string, details?: object): void
+}
+
+/** Checks that a given value can log. */
+export const logger: Check<Logger> = (value, name) => {
+  const methods = ['debug', 'info', 'warn', 'error'] as const
+  const given = (value ?? {}) as Partial<Record<keyof Logger, unknown>>
+  if (!methods.every((method) => typeof given[method] === 'function')) {
+    throw invalidOption(name, 'an object with debug, info, warn and error functions', value)
+  }
+  return value as Logger
+}
+
+/** What is used where no logger is given. */
+export const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} }

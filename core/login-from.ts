@@ -1,17 +1,21 @@
 /** Logins from a URL or from the environment, for the provider that the host name shows. */
-import { login as checkedLogin } from './check-login.js'
 import { PgIamError } from './errors.js'
-import type { Login } from './login.js'
-import { isPlainObject, invalidOption } from './options/check.js'
-import { presentIn, type Environment } from './options/common-options.js'
+import { type Login, loginCheck, type Provider } from './login.js'
+import { type Environment, invalidOption, isPlainObject, presentIn } from './options/check.js'
 import { connectionUrlOptions } from './options/connection-url.js'
-import type { AuroraDsqlOptions } from './providers/aurora-dsql/aurora-dsql.js'
-import type { CloudSqlOptions } from './providers/cloud-sql/cloud-sql.js'
-import type { EntraOptions } from './providers/entra/entra.js'
-import { refuseInstanceName } from './providers/cloud-sql/instance.js'
-import { PROVIDERS } from './providers/providers.js'
-import type { RedshiftOptions } from './providers/redshift/redshift.js'
-import type { RdsOptions } from './providers/rds/rds.js'
+import { type AuroraDsqlOptions, createAuroraDsql, dsqlRegion } from './providers/aurora-dsql.js'
+import {
+  type CloudSqlOptions,
+  createCloudSql,
+  isCloudSqlHost,
+  refuseInstanceName,
+} from './providers/cloud-sql/cloud-sql.js'
+import { createEntra, type EntraOptions } from './providers/entra/entra.js'
+import { azureCloudOf } from './providers/entra/token.js'
+import { isGlobalWriter, rdsEndpoint } from './providers/rds/endpoint.js'
+import { createRds, type RdsOptions } from './providers/rds/rds.js'
+import { redshiftEndpoint } from './providers/redshift/passwords.js'
+import { createRedshift, type RedshiftOptions } from './providers/redshift/redshift.js'
 
 /** Options beside a URL or an environment: those of the provider that the host shows. */
 export type LoginFromOptions =
@@ -24,7 +28,7 @@ export type LoginOrUrl = Login | string | URL
 export function loginOf(given: LoginOrUrl, name = 'login'): Login {
   return typeof given === 'string' || given instanceof URL
     ? loginFromUrl(given)
-    : checkedLogin(given, name)
+    : loginCheck(given, name)
 }
 
 /**
@@ -124,3 +128,34 @@ function joined(fromUrl: object, given: unknown): unknown {
 function withoutUndefined(options: object): object {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
+
+// The providers that are recognised by their host names.
+
+const PROVIDERS: readonly Provider[] = [
+  {
+    isHost: (host) => dsqlRegion(host) !== undefined,
+    hostForm: 'Aurora DSQL: CLUSTER.dsql.REGION.on.aws',
+    create: createAuroraDsql,
+  },
+  {
+    isHost: (host) => rdsEndpoint(host) !== undefined || isGlobalWriter(host),
+    hostForm: 'RDS and Aurora: NAME.HASH.REGION.rds.amazonaws.com',
+    create: createRds,
+  },
+  {
+    isHost: (host) => azureCloudOf(host) !== undefined,
+    hostForm: 'Azure: NAME.postgres.database.azure.com',
+    create: createEntra,
+  },
+  {
+    isHost: isCloudSqlHost,
+    hostForm: 'Cloud SQL: ID.LABEL.REGION.sql.goog',
+    create: createCloudSql,
+  },
+  {
+    isHost: (host) => redshiftEndpoint(host) !== undefined,
+    hostForm:
+      'Redshift: CLUSTER.ID.REGION.redshift.amazonaws.com, WORKGROUP.ACCOUNT.REGION.redshift-serverless.amazonaws.com',
+    create: createRedshift,
+  },
+]

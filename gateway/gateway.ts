@@ -1,22 +1,25 @@
 /** A PostgreSQL endpoint that checks tokens as the cloud does. */
 import type { Login } from '../core/login.js'
-import type { GatewayCredentials, TemporaryCredentials } from './auth/aws/gateway-credentials.js'
-import { createPrincipals, randomAccessKey, type PrincipalOptions } from './auth/aws/principals.js'
-import { createPrincipalStores } from './auth/aws/principal-stores.js'
-import type { IssueOptions } from './auth/aws/temporary-credentials.js'
-import type { Endpoint } from './auth/endpoint.js'
-import { createEndpoint, type EndpointProvider } from './auth/endpoints.js'
-import { createCertificates } from './certificates/gateway-certificates.js'
+import {
+  createPrincipals,
+  type GatewayCredentials,
+  type IssueOptions,
+  type PrincipalOptions,
+  randomAccessKey,
+  type TemporaryCredentials,
+} from './auth/aws.js'
+import { createEndpoint, createPrincipalStores } from './auth/endpoints.js'
+import type { Endpoint, EndpointProvider } from './auth/endpoint.js'
+import { createCertificates } from './certificates.js'
 import type { Engine } from './engines/engine.js'
 import { startEngine } from './engines/start-engine.js'
 import { createFaults, type GatewayFaults } from './faults/faults.js'
-import { gatewayLogin, type GatewayLoginOptions } from './gateway-login.js'
-import { createStats, type GatewayStats } from './gateway-stats.js'
-import { createBufferBudget } from './listener/buffer-budget.js'
-import { createCancelKeys } from './listener/cancel-keys.js'
-import { startListeners } from './listener/listeners.js'
-import { createRoom } from './listener/room.js'
-import { gatewaySettings, type GatewayOptions, type GatewaySettings } from './options.js'
+import { gatewayLogin, type GatewayLoginOptions } from './login.js'
+import { createStats, type GatewayStats } from './stats.js'
+import { createBufferBudget, createRoom } from './listener/limits.js'
+import { createCancelKeys } from './listener/relay.js'
+import { startListeners } from './listener/listener.js'
+import { type GatewayOptions, gatewaySettings, type GatewaySettings } from './options.js'
 
 /** A running gateway. Nothing that prints it shows a secret. */
 export interface Gateway {
@@ -79,8 +82,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const { host, clock, logger } = settings
   const [first = madeUpPrincipal(settings), ...others] = settings.principals
   const shared = createPrincipals([first, ...others])
-  const surroundings = { principals: shared, clock }
-  const endpoints = settings.endpoints.map((each) => createEndpoint(each, surroundings))
+  const deps = { principals: shared, clock }
+  const endpoints = settings.endpoints.map((each) => createEndpoint(each, deps))
 
   const names = new Set([
     ...endpoints.flatMap(({ hosts }) => hosts),

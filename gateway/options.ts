@@ -1,25 +1,27 @@
 /** The options of a gateway, checked and with their defaults. */
 import { randomInt } from 'node:crypto'
 import { PgIamError } from '../core/errors.js'
-import { SILENT, logger, type Logger } from '../core/logger.js'
+import { logger, type Logger, SILENT } from '../core/events.js'
 import {
+  type Check,
+  type Checked,
   checkOptions,
   functionOf,
   integerWithin,
   invalidOption,
   isText,
   text,
-  type Check,
-  type Checked,
 } from '../core/options/check.js'
-import { clusterNames } from './auth/aurora-dsql/endpoint.js'
-import { principalList } from './auth/aws/principal-options.js'
-import type { PrincipalOptions } from './auth/aws/principals.js'
-import { endpointList, refuseAmbiguousEndpoints } from './auth/endpoint-list.js'
-import { rolesNamedIn, type EndpointOptions } from './auth/endpoints.js'
-import { roleNames } from './auth/role-names.js'
+import { clusterNames } from './auth/aurora-dsql.js'
+import { principalList, type PrincipalOptions, roleNames } from './auth/aws.js'
+import {
+  endpointList,
+  type EndpointOptions,
+  refuseAmbiguousEndpoints,
+  rolesNamedIn,
+} from './auth/endpoints.js'
 import type { Engine } from './engines/engine.js'
-import { upstreamAddress, type UpstreamOptions } from './engines/upstream/upstream-address.js'
+import { upstreamAddress, type UpstreamOptions } from './engines/upstream.js'
 
 export interface GatewayOptions {
   /** The loopback address to listen on. Default `127.0.0.1`; no other kind of address is accepted. */

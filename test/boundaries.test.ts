@@ -7,9 +7,10 @@ const ROOT = process.cwd()
 
 /** What each folder of the package may import from, besides itself. */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
-  core: [],
+  wire: [],
+  core: ['wire'],
   adapters: ['core'],
-  gateway: ['core'],
+  gateway: ['core', 'wire'],
   cli: ['gateway', 'core'],
 }
 
@@ -70,7 +71,7 @@ describe('the sources', () => {
     expect(inLayers).toEqual(
       expect.arrayContaining([
         {
-          from: 'core/create-login.ts',
+          from: 'core/login-from.ts',
           specifier: './login.js',
           to: 'core/login.js',
           isEager: true,
@@ -82,8 +83,8 @@ describe('the sources', () => {
           isEager: false,
         },
         {
-          from: 'core/tokens/token-source.ts',
-          specifier: './token.js',
+          from: 'core/login.ts',
+          specifier: './tokens/token.js',
           to: 'core/tokens/token.js',
           isEager: false,
         },
@@ -108,6 +109,47 @@ describe('the sources', () => {
       return own !== other && BUILT_ON[own] !== other
     })
     expect(wrong.map(shown)).toEqual([])
+  })
+
+  it('import each other in no cycle, types included', () => {
+    const imported = new Map<string, string[]>()
+    for (const { from, to } of inLayers) {
+      if (to === undefined) continue
+      imported.set(from, [...(imported.get(from) ?? []), to.replace(/\.([cm]?)js$/, '.$1ts')])
+    }
+    const isFree = new Set<string>()
+    const cycleFrom = (file: string, path: readonly string[]): string[] | undefined => {
+      if (path.includes(file)) return [...path.slice(path.indexOf(file)), file]
+      if (isFree.has(file)) return undefined
+      for (const next of imported.get(file) ?? []) {
+        const cycle = cycleFrom(next, [...path, file])
+        if (cycle !== undefined) return cycle
+      }
+      isFree.add(file)
+      return undefined
+    }
+    const cycles = [...imported.keys()].flatMap((file) => cycleFrom(file, [])?.join(' -> ') ?? [])
+    expect(cycles).toEqual([])
+  })
+
+  it('are read in at most twelve files from createPool to the first query, and from a socket of the gateway to its first reply', () => {
+    const contributing = readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8')
+    const [, section = ''] = contributing.split('## Two paths through the code')
+    const paths = section.split('\n## ')[0]!.split('One client of the gateway')
+    for (const path of paths) {
+      const steps = [...path.matchAll(/^\d+\. `([^`]+)`: (.*)$/gm)]
+      expect(steps.length).toBeGreaterThan(0)
+      expect(steps.length).toBeLessThanOrEqual(12)
+      for (const [, file = '', text = ''] of steps) {
+        const source = readFileSync(join(ROOT, file), 'utf8')
+        const [, name = ''] = /`(\w+)`/.exec(text) ?? []
+        expect({
+          file,
+          name,
+          isThere: new RegExp(`\\b(?:function|class) ${name}\\b`).test(source),
+        }).toEqual({ file, name, isThere: true })
+      }
+    }
   })
 
   it('name their own files, as they will be called when they are built', () => {

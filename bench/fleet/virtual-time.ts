@@ -1,5 +1,5 @@
 /** Time that passes from event to event, for callbacks and for promises. */
-import { aborted } from '../../core/pause.js'
+import { aborted } from '../../core/async.js'
 import { createEventQueue } from './event-queue.js'
 
 export interface VirtualTime {

@@ -1,25 +1,19 @@
 /** Logs in to a PostgreSQL server with a token as the password. */
 import type { TLSSocket } from 'node:tls'
-import { PgIamError, isPgIamError } from '../errors.js'
+import { bodyFlaw, headerFlaw } from '../../wire/backend-structure.js'
+import { errorFields } from '../../wire/error-response.js'
+import { ProtocolViolation } from '../../wire/framing.js'
+import { AuthenticationRequest, BackendType, HEADER_BYTES } from '../../wire/messages.js'
 import {
-  AUTHENTICATION,
-  AUTHENTICATION_OK,
-  BACKEND_KEY_DATA,
-  ERROR_RESPONSE,
-  HEADER_BYTES,
-  NEGOTIATE_PROTOCOL_VERSION,
-  NOTICE_RESPONSE,
-  PARAMETER_STATUS,
-  READY_FOR_QUERY,
-  bodyFlaw,
-  errorFields,
-  headerFlaw,
-} from '../wire/backend-structure.js'
-import { createPasswordAnswers } from './answer-password-request.js'
+  createPasswordClient,
+  ScramFailure,
+  UnsupportedMethod,
+} from '../../wire/password-client.js'
+import { isPgIamError, PgIamError } from '../errors.js'
 import { protocolError } from './backend-tracker.js'
 
 /** The part of the client's work that a driver would do, were it to hold the password. */
-export interface Authentication {
+interface Authentication {
   socket: TLSSocket
   /** The client's startup packet. */
   startup: Buffer
@@ -38,7 +32,7 @@ export interface Refusal {
   readonly user: string
 }
 
-export interface Authenticated {
+interface Authenticated {
   /** What the server sent that is for the driver to read: from `AuthenticationOk` on, or the error that it refused with. */
   received: Buffer
   /** The SQLSTATE of that error. */
@@ -64,7 +58,9 @@ export function authenticate({
   explainRefusal = () => undefined,
 }: Authentication): Promise<Authenticated> {
   return new Promise((resolve, reject) => {
-    const answers = createPasswordAnswers({ user, password, isOrdinary })
+    // A server that asks for a token by SCRAM is one that does not want a token.
+    const methods = isOrdinary ? ORDINARY_METHODS : TOKEN_METHODS
+    const client = createPasswordClient({ user, password, methods })
     const forDriver: Buffer[] = []
     let pending: Buffer = Buffer.alloc(0)
     let loginBytes = 0
@@ -96,22 +92,22 @@ export function authenticate({
       if (answer !== undefined) socket.write(answer)
     }
     const take = (type: number, message: Buffer): void => {
-      if (type === ERROR_RESPONSE) {
+      if (type === BackendType.errorResponse) {
         const fields = errorFields(message)
         refusedWith = fields.get('C') ?? '08004'
         forDriver.push(withHint(message, fields, user, explainRefusal))
       } else if (
-        type === AUTHENTICATION &&
-        message.readInt32BE(HEADER_BYTES) !== AUTHENTICATION_OK
+        type === BackendType.authentication &&
+        message.readInt32BE(HEADER_BYTES) !== AuthenticationRequest.ok
       ) {
-        const answer = answers.answer(message)
+        const answer = client.answer(message)
         if (answer instanceof Promise)
-          answer.then(send, (cause: unknown) => fail(asRejection(cause)))
+          answer.then(send, (cause: unknown) => fail(rejection(cause, user, isOrdinary)))
         else send(answer)
       } else {
-        if (type === AUTHENTICATION && !answers.isServerProven()) throw unproven()
-        isAuthenticated ||= type === AUTHENTICATION
-        isReady = type === READY_FOR_QUERY
+        if (type === BackendType.authentication && !client.mayBeAccepted()) throw unproven()
+        isAuthenticated ||= type === BackendType.authentication
+        isReady = type === BackendType.readyForQuery
         forDriver.push(message)
       }
     }
@@ -132,7 +128,7 @@ export function authenticate({
         }
         if (isReady || refusedWith !== undefined) finish()
       } catch (cause) {
-        fail(asRejection(cause))
+        fail(rejection(cause, user, isOrdinary))
       }
     }
     socket.on('data', read).on('error', fail).on('close', ended)
@@ -145,20 +141,20 @@ export function authenticate({
 const MAX_LOGIN_BYTES = 30_000
 
 /** What libpq (17) accepts before AuthenticationOk, and notices, which are for the driver. */
-const BEFORE_AUTHENTICATED: ReadonlySet<number> = new Set([
-  AUTHENTICATION,
-  ERROR_RESPONSE,
-  NEGOTIATE_PROTOCOL_VERSION,
-  NOTICE_RESPONSE,
+const BEFORE_AUTHENTICATED: ReadonlySet<number> = new Set<number>([
+  BackendType.authentication,
+  BackendType.errorResponse,
+  BackendType.negotiateProtocolVersion,
+  BackendType.noticeResponse,
 ])
 
 /** And between AuthenticationOk and the first ReadyForQuery. */
-const ONCE_AUTHENTICATED: ReadonlySet<number> = new Set([
-  BACKEND_KEY_DATA,
-  ERROR_RESPONSE,
-  NOTICE_RESPONSE,
-  PARAMETER_STATUS,
-  READY_FOR_QUERY,
+const ONCE_AUTHENTICATED: ReadonlySet<number> = new Set<number>([
+  BackendType.backendKeyData,
+  BackendType.errorResponse,
+  BackendType.noticeResponse,
+  BackendType.parameterStatus,
+  BackendType.readyForQuery,
 ])
 
 /** The length word of the message that `bytes` begin with. Throws `ERR_PROTOCOL` for a message that has no place here. */
@@ -178,11 +174,47 @@ function tooLong(): PgIamError {
   return protocolError(`the server sent more than ${MAX_LOGIN_BYTES} bytes during login`)
 }
 
-function asRejection(cause: unknown): PgIamError {
-  return isPgIamError(cause)
-    ? cause
-    : protocolError('the server sent what could not be read during login', cause)
+/** The error of the core for one of the protocol. */
+function rejection(cause: unknown, user: string, isOrdinary: boolean): PgIamError {
+  if (isPgIamError(cause)) return cause
+  if (cause instanceof ProtocolViolation) return protocolError(cause.message)
+  if (cause instanceof UnsupportedMethod) return unsupportedMethod(cause, user, isOrdinary)
+  if (cause instanceof ScramFailure) return scramFailed(cause)
+  return protocolError('the server sent what could not be read during login', cause)
 }
+
+function scramFailed({ cause }: ScramFailure): PgIamError {
+  return new PgIamError('ERR_LOGIN_REJECTED', 'the server failed in the SCRAM exchange', {
+    cause,
+    hint: 'Check host and port: this may be another server than the one that has the password.',
+  })
+}
+
+function unsupportedMethod(
+  { method }: UnsupportedMethod,
+  user: string,
+  isOrdinary: boolean,
+): PgIamError {
+  const asked = METHOD_NAMES[method] ?? `authentication method ${method}`
+  return new PgIamError(
+    'ERR_LOGIN_REJECTED',
+    `the server asked for ${asked}, not for a ${isOrdinary ? 'password' : 'token'}`,
+    {
+      hint: isOrdinary
+        ? 'Let the server ask for a password: scram-sha-256, md5 or password in pg_hba.conf.'
+        : `Allow "${user}" to log in by IAM at the database: a role that may not is asked for an ordinary password.`,
+    },
+  )
+}
+
+const METHOD_NAMES: Readonly<Record<number, string>> = {
+  [AuthenticationRequest.gss]: 'GSSAPI',
+  [AuthenticationRequest.sspi]: 'SSPI',
+  [AuthenticationRequest.sasl]: 'a SCRAM password',
+}
+
+const TOKEN_METHODS = ['cleartext', 'md5'] as const
+const ORDINARY_METHODS = ['cleartext', 'md5', 'scram-sha-256'] as const
 
 /** By SCRAM a server proves that it knows the password, too; a server that lets the client in without that is another one. */
 function unproven(): PgIamError {

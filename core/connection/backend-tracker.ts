@@ -6,33 +6,16 @@
  * the driver only when it is whole, well formed and due. Rows and data of COPY can be large, so they pass while they come in, checked
  * on the way.
  */
-import { PgIamError } from '../errors.js'
+import { bodyFlaw, headerFlaw, isStreamed, RowCheck } from '../../wire/backend-structure.js'
+import { errorFields, severityOf } from '../../wire/error-response.js'
 import {
-  AUTHENTICATION,
-  BACKEND_KEY_DATA,
-  COMMAND_COMPLETE,
-  COPY_BOTH_RESPONSE,
-  COPY_IN_RESPONSE,
-  COPY_DONE,
-  COPY_OUT_RESPONSE,
-  DATA_ROW,
-  ERROR_RESPONSE,
+  BackendType,
+  FrontendType,
   HEADER_BYTES,
-  IDLE,
-  IN_FAILED_TRANSACTION,
-  IN_TRANSACTION,
-  NEGOTIATE_PROTOCOL_VERSION,
-  NOTICE_RESPONSE,
-  NOTIFICATION_RESPONSE,
-  PARAMETER_STATUS,
-  READY_FOR_QUERY,
-  RowCheck,
-  bodyFlaw,
-  errorFields,
-  headerFlaw,
-  isStreamed,
   readyForQuery,
-} from '../wire/backend-structure.js'
+  TransactionStatus,
+} from '../../wire/messages.js'
+import { PgIamError } from '../errors.js'
 
 /** The fields of the FATAL or PANIC error with which a server ends a session, by the names that drivers give them. */
 export interface FatalError {
@@ -122,7 +105,7 @@ export class BackendTracker {
 
   /** Whether the last answer of the server ended outside of a transaction. */
   get isOutsideTransaction(): boolean {
-    return this.#status === IDLE
+    return this.#status === TransactionStatus.idle
   }
 
   /**
@@ -134,7 +117,7 @@ export class BackendTracker {
   get hasYetToAct(): boolean {
     if (this.#requestsSeen === 0) return this.#isLoggedIn || this.#hidesFatalError
     if (this.#hasBootstrapped) return true
-    const isInTransaction = this.isReady && this.#status === IN_TRANSACTION
+    const isInTransaction = this.isReady && this.#status === TransactionStatus.inTransaction
     return (
       (isInTransaction && !this.#requests.hasAsked) || (this.#hidesFatalError && this.#isCopying)
     )
@@ -142,7 +125,7 @@ export class BackendTracker {
 
   /** Whether the last message that the driver got was ReadyForQuery. */
   get isReady(): boolean {
-    return this.#lastType === READY_FOR_QUERY
+    return this.#lastType === BackendType.readyForQuery
   }
 
   /** Takes what the driver sends, before it is sent. */
@@ -227,7 +210,7 @@ export class BackendTracker {
           break
         }
         this.#bodyLeft = length - 4
-        if (type === DATA_ROW) this.#row = new RowCheck()
+        if (type === BackendType.dataRow) this.#row = new RowCheck()
         this.#lastType = type
         offset += HEADER_BYTES
         continue
@@ -237,7 +220,7 @@ export class BackendTracker {
         this.#refuse(broken)
         break
       }
-      if (type === ERROR_RESPONSE && this.#isLast(bytes.subarray(offset, end))) {
+      if (type === BackendType.errorResponse && this.#isLast(bytes.subarray(offset, end))) {
         if (this.#hidesFatalError) return offset
         if (offset === 0 || !this.hasYetToAct) return end
         this.#heldFatal = Buffer.from(bytes.subarray(offset, end))
@@ -272,7 +255,7 @@ export class BackendTracker {
 
   #placeFlaw(type: number): string | undefined {
     const isDue = this.#isLoggedIn
-      ? ANY_TIME.has(type) || type === ERROR_RESPONSE || this.#requests.awaits(type)
+      ? ANY_TIME.has(type) || type === BackendType.errorResponse || this.#requests.awaits(type)
       : DURING_LOGIN.has(type)
     return isDue ? undefined : `a message of type "${String.fromCharCode(type)}" that is not due`
   }
@@ -281,7 +264,7 @@ export class BackendTracker {
   #isLast(message: Buffer): boolean {
     this.fatalError = readFatalError(message)
     if (this.fatalError !== undefined) return true
-    if (this.#isLoggedIn && !this.#requests.awaits(ERROR_RESPONSE))
+    if (this.#isLoggedIn && !this.#requests.awaits(BackendType.errorResponse))
       this.#refuse('an ErrorResponse that is not due')
     return false
   }
@@ -289,11 +272,13 @@ export class BackendTracker {
   #note(type: number, bytes: Buffer, offset: number, end: number): void {
     if (this.#bootstrap !== undefined) this.#bootstrap.note(type, end)
     this.#requests.answered(type)
-    if (type === ERROR_RESPONSE) this.hasFailedBootstrap = this.#isRequired
+    if (type === BackendType.errorResponse) this.hasFailedBootstrap = this.#isRequired
     if (BEGINS_COPY.has(type)) this.#isCopying = true
-    else if (type === COMMAND_COMPLETE || type === ERROR_RESPONSE) this.#isCopying = false
-    if (type === BACKEND_KEY_DATA) this.backendKey = readBackendKey(bytes, offset + HEADER_BYTES)
-    if (type !== READY_FOR_QUERY) return
+    else if (type === BackendType.commandComplete || type === BackendType.errorResponse)
+      this.#isCopying = false
+    if (type === BackendType.backendKeyData)
+      this.backendKey = readBackendKey(bytes, offset + HEADER_BYTES)
+    if (type !== BackendType.readyForQuery) return
     this.#status = bytes[offset + HEADER_BYTES]!
     if (this.#isLoggedIn) this.hasAnswered = true
     this.#isLoggedIn = true
@@ -320,9 +305,9 @@ export class BackendTracker {
    * the first query of the slot's next connection with it.
    */
   #endOfError(): Buffer {
-    if (!this.#hidesFatalError || this.#lastType !== ERROR_RESPONSE) return NOTHING
-    this.#lastType = READY_FOR_QUERY
-    this.#status = IN_FAILED_TRANSACTION
+    if (!this.#hidesFatalError || this.#lastType !== BackendType.errorResponse) return NOTHING
+    this.#lastType = BackendType.readyForQuery
+    this.#status = TransactionStatus.failed
     return READY_FAILED
   }
 }
@@ -347,8 +332,7 @@ function readBackendKey(bytes: Buffer, offset: number): BackendKey {
 /** Reads an error. Returns `undefined` for one after which the session goes on. */
 function readFatalError(message: Buffer): FatalError | undefined {
   const fields = errorFields(message)
-  // `V` is the severity in English, `S` the same in the server's language.
-  const severity = fields.get('V') ?? fields.get('S')
+  const severity = severityOf(fields)
   if (severity !== 'FATAL' && severity !== 'PANIC') return undefined
   const detail = fields.get('D')
   const hint = fields.get('H')
@@ -372,8 +356,8 @@ class BootstrapReply {
 
   note(type: number, end: number): void {
     if (this.isWhole) return
-    this.#isError ||= type === ERROR_RESPONSE
-    this.isWhole = type === READY_FOR_QUERY
+    this.#isError ||= type === BackendType.errorResponse
+    this.isWhole = type === BackendType.readyForQuery
     this.#end = end
   }
 
@@ -417,10 +401,15 @@ class FrontendReader {
 
   /** Takes note of a message that is handed to the driver. */
   answered(type: number): void {
-    if (type === COPY_OUT_RESPONSE || type === COPY_BOTH_RESPONSE) this.#due |= COPY_REPLIES
-    else if (type === COPY_DONE || type === COMMAND_COMPLETE || type === ERROR_RESPONSE)
+    if (type === BackendType.copyOutResponse || type === BackendType.copyBothResponse)
+      this.#due |= COPY_REPLIES
+    else if (
+      type === BackendType.copyDone ||
+      type === BackendType.commandComplete ||
+      type === BackendType.errorResponse
+    )
       this.#due &= ~COPY_REPLIES
-    else if (type === READY_FOR_QUERY && this.#readyDue > 0) {
+    else if (type === BackendType.readyForQuery && this.#readyDue > 0) {
       this.#readyDue--
       if (this.#readyDue === 0) this.#due = 0
     }
@@ -445,7 +434,9 @@ class FrontendReader {
         const length = bytes.readInt32BE(offset + 1)
         const end = offset + 1 + length
         const rowLimit =
-          bytes[offset] === EXECUTE && length >= MIN_EXECUTE_LENGTH && end <= bytes.length
+          bytes[offset] === FrontendType.execute &&
+          length >= MIN_EXECUTE_LENGTH &&
+          end <= bytes.length
             ? bytes.readInt32BE(end - 4)
             : undefined
         this.#asked(bytes[offset]!, length, rowLimit)
@@ -462,9 +453,14 @@ class FrontendReader {
       return
     }
     this.#bodyLeft = length - 4
-    this.isTerminated ||= type === TERMINATE
-    const due = type === EXECUTE && rowLimit === 0 ? replies & ~PORTAL_SUSPENDED : replies
-    if (type !== QUERY && type !== SYNC && type !== FUNCTION_CALL) {
+    this.isTerminated ||= type === FrontendType.terminate
+    const due =
+      type === FrontendType.execute && rowLimit === 0 ? replies & ~PORTAL_SUSPENDED : replies
+    if (
+      type !== FrontendType.query &&
+      type !== FrontendType.sync &&
+      type !== FrontendType.functionCall
+    ) {
       this.#dueBeforeSync |= due
       return
     }
@@ -485,11 +481,6 @@ function bits(types: string): number {
 const COPY_REPLIES = bits('dc')
 const PORTAL_SUSPENDED = bits('s')
 
-const QUERY = 'Q'.charCodeAt(0)
-const SYNC = 'S'.charCodeAt(0)
-const EXECUTE = 'E'.charCodeAt(0)
-const FUNCTION_CALL = 'F'.charCodeAt(0)
-const TERMINATE = 'X'.charCodeAt(0)
 /** Length, an empty portal name, and the limit of rows. */
 const MIN_EXECUTE_LENGTH = 9
 
@@ -519,28 +510,28 @@ function repliesByType(replies: Readonly<Record<string, string>>): (number | und
   return byType
 }
 
-const BEGINS_COPY: ReadonlySet<number> = new Set([
-  COPY_IN_RESPONSE,
-  COPY_OUT_RESPONSE,
-  COPY_BOTH_RESPONSE,
+const BEGINS_COPY: ReadonlySet<number> = new Set<number>([
+  BackendType.copyInResponse,
+  BackendType.copyOutResponse,
+  BackendType.copyBothResponse,
 ])
 
 /** What a server may send whenever it wants to. */
-const ANY_TIME: ReadonlySet<number> = new Set([
-  NOTICE_RESPONSE,
-  NOTIFICATION_RESPONSE,
-  PARAMETER_STATUS,
+const ANY_TIME: ReadonlySet<number> = new Set<number>([
+  BackendType.noticeResponse,
+  BackendType.notificationResponse,
+  BackendType.parameterStatus,
 ])
 
 /** What comes between AuthenticationOk and the first ReadyForQuery, and the error of a login that is refused. */
-const DURING_LOGIN: ReadonlySet<number> = new Set([
-  AUTHENTICATION,
-  BACKEND_KEY_DATA,
-  ERROR_RESPONSE,
-  NEGOTIATE_PROTOCOL_VERSION,
-  NOTICE_RESPONSE,
-  PARAMETER_STATUS,
-  READY_FOR_QUERY,
+const DURING_LOGIN: ReadonlySet<number> = new Set<number>([
+  BackendType.authentication,
+  BackendType.backendKeyData,
+  BackendType.errorResponse,
+  BackendType.negotiateProtocolVersion,
+  BackendType.noticeResponse,
+  BackendType.parameterStatus,
+  BackendType.readyForQuery,
 ])
 
 /** Sequelize (6) may set up the session before it asks for types. */
@@ -548,6 +539,6 @@ const BOOTSTRAP_REQUESTS = 3
 /** A type takes about 40 bytes of the reply, so this is some 400,000 types. */
 const MAX_BOOTSTRAP_BYTES = 16 << 20
 
-export const READY_IDLE: Buffer = readyForQuery(IDLE)
-const READY_FAILED = readyForQuery(IN_FAILED_TRANSACTION)
+export const READY_IDLE: Buffer = readyForQuery('I')
+const READY_FAILED = readyForQuery('E')
 const NOTHING = Buffer.alloc(0)

@@ -1,18 +1,18 @@
 /** What a driver's options may say beside a login, which brings the address, the user, the password and TLS by itself. */
 import { PgIamError } from '../errors.js'
 import type { Login } from '../login.js'
-import { invalidOption, isPlainObject, text } from '../options/check.js'
-import { onlyHarmless } from '../options/libpq.js'
-import { certificateAuthority } from '../tls/certificate-authority.js'
+import { describeValue, invalidOption, isPlainObject, text } from '../options/check.js'
+import { onlyHarmless } from '../options/connection-url.js'
 import {
+  certificateAuthority,
   newestVersion,
   oldestVersion,
   refuseNoVersion,
   unverified,
-  weakens,
   type VerifiedTls,
-} from '../tls/verified-tls.js'
-import { describeValue } from '../redact.js'
+  weakens,
+} from '../tls.js'
+import { jitteredLifetimeSecs } from './login-stream.js'
 
 /** What an option of a driver stands for. */
 export type OwnedByLogin =
@@ -195,3 +195,26 @@ const CLIENT_CERTIFICATE: ReadonlySet<string> = new Set(['key', 'cert', 'pfx', '
 function joined(ca: unknown): unknown {
   return Array.isArray(ca) ? ca.map(String).join('\n') : ca
 }
+
+// The lifetime of the connections of a `pg.Pool`.
+
+/**
+ * The option `maxLifetimeSeconds` for the pool of a login that limits the age of connections. Its value is another number for each connection. pg-pool has no jitter, but multiplies the
+ * option anew for each connection that it makes, so it takes whatever has a `valueOf`.
+ *
+ * There are some hundreds of numbers, and not any: Node (20) keeps a list for each duration of a timer. pg-pool's timers keep no
+ * process alive, and the list of such a one stays when it is cleared, until the time would have been up: 150 bytes for each
+ * connection of up to an hour.
+ */
+export function jitteredMaxLifetime(login: Login): { maxLifetimeSeconds?: number } {
+  const { maxLifetimeSecs } = login
+  if (maxLifetimeSecs === undefined) return {}
+  const valueOf = (): number => {
+    const part = jitteredLifetimeSecs(login) / maxLifetimeSecs
+    return (maxLifetimeSecs * Math.round(part * STEPS)) / STEPS
+  }
+  return { maxLifetimeSeconds: { valueOf } as unknown as number }
+}
+
+/** Of a whole lifetime; a fifth of them is drawn from. */
+const STEPS = 2_500

@@ -1,8 +1,7 @@
 /** What drivers take for granted of a socket, besides that it is a stream. */
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { createSocketSettings, type SocketSettings } from './socket-settings.js'
-import { brokenPipe, closedBeforeOpen } from './stream-errors.js'
+import { PgIamError } from '../errors.js'
 
 export type WriteCallback = (error?: Error | null) => void
 
@@ -166,3 +165,52 @@ export function writeThrough(socket: Socket, chunk: Buffer, done: WriteCallback)
 
 const ref = (socket: Socket): void => void socket.ref()
 const unref = (socket: Socket): void => void socket.unref()
+
+// What a driver asks of its socket, which it may do before there is one.
+
+interface SocketSettings {
+  set(change: (socket: Socket) => void): void
+  /** Makes all changes so far, and later ones at once. */
+  apply(socket: Socket): void
+}
+
+function createSocketSettings(): SocketSettings {
+  const waiting: ((socket: Socket) => void)[] = []
+  let target: Socket | undefined
+  return {
+    set(change) {
+      if (target === undefined) waiting.push(change)
+      else change(target)
+    },
+    apply(socket) {
+      target = socket
+      for (const change of waiting.splice(0)) change(socket)
+    },
+  }
+}
+
+// The errors of a stream that stands for a socket, with the codes that drivers know from sockets.
+
+export function closedByServer(): Error {
+  return Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' })
+}
+
+function brokenPipe(): Error {
+  return Object.assign(new Error('the connection is closed'), { code: 'EPIPE' })
+}
+
+function closedBeforeOpen(): Error {
+  return Object.assign(new Error('the connection was closed before it was open'), {
+    code: 'ECONNABORTED',
+  })
+}
+
+export function tlsTwice(): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    'the client is set to do TLS itself, on a connection that has it already',
+    {
+      hint: 'Leave "ssl" out of the client\'s options: the login brings verified TLS.',
+    },
+  )
+}

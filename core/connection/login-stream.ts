@@ -10,26 +10,24 @@
  * dialled, TLS verified, and the password request answered.
  */
 import type { TLSSocket } from 'node:tls'
+import { HEADER_BYTES } from '../../wire/messages.js'
+import { publish } from '../events.js'
 import { internalsOf, type Login } from '../login.js'
-import type { VerifiedTls } from '../tls/verified-tls.js'
+import type { VerifiedTls } from '../tls.js'
 import {
-  BackendTracker,
-  READY_IDLE,
-  fatalErrorOf,
   type BackendKey,
+  BackendTracker,
   type BootstrapQuery,
   type FatalError,
+  fatalErrorOf,
+  READY_IDLE,
 } from './backend-tracker.js'
-import type { OpenedConnection } from './connect-pacer.js'
-import { recordConnection, type ConnectionRecord } from './connection-record.js'
-import { DriverSocket, writeThrough, type WriteCallback } from './driver-socket.js'
-import { createFirstPacket } from './first-packet.js'
-import { drawLifetimeSecs } from './lifetime.js'
-import { openerOf, type OpenConnection } from './open-connection.js'
-import { closedByServer } from './stream-errors.js'
+import type { OpenedConnection } from './connect-limiter.js'
+import { closedByServer, DriverSocket, type WriteCallback, writeThrough } from './driver-socket.js'
+import { type OpenConnection, parseFirstPacket } from './open-connection.js'
 
 /** How the stream of a connection is to behave towards its driver. */
-export interface LoginStreamOptions {
+interface LoginStreamOptions {
   /** Default: that of the login. */
   tls?: VerifiedTls
   /** The startup parameters that the driver's options give, in lower case; the login's beat all others. Default: all that it sends. */
@@ -52,7 +50,7 @@ export class LoginStream extends DriverSocket {
   readonly #options: LoginStreamOptions
   readonly #lifetimeMs: number
   readonly #abort = new AbortController()
-  readonly #firstPacket = createFirstPacket()
+  readonly #firstPacket = createFirstPacketReader()
   readonly #tracker: BackendTracker
   #isOpening = false
   #socket: TLSSocket | undefined
@@ -60,7 +58,7 @@ export class LoginStream extends DriverSocket {
   #record: ConnectionRecord | undefined
   #pace: OpenedConnection | undefined
   /** Whether the driver has ended the connection. */
-  #isLeaving = false
+  #isClosing = false
   /** Whether the server has, or the network. */
   #isLost = false
   #lossCause: Error | undefined
@@ -78,7 +76,7 @@ export class LoginStream extends DriverSocket {
       hidesFatalError: options.lossError !== undefined,
       bootstrapQuery: options.bootstrapQuery,
     })
-    this.#lifetimeMs = drawLifetimeSecs(login) * 1_000
+    this.#lifetimeMs = jitteredLifetimeSecs(login) * 1_000
     this.once('end', () => this.#finish())
   }
 
@@ -109,7 +107,7 @@ export class LoginStream extends DriverSocket {
     const { fatalError, violation } = this.#tracker
     if (violation !== undefined) return violation
     if (fatalError !== undefined) return (this.#options.lossError ?? fatalErrorOf)(fatalError)
-    if (!this.#isLost || this.#isLeaving) return undefined
+    if (!this.#isLost || this.#isClosing) return undefined
     return this.#lossCause ?? closedByServer()
   }
 
@@ -124,7 +122,7 @@ export class LoginStream extends DriverSocket {
 
   protected override writing(bytes: Buffer): void {
     this.#tracker.sent(bytes)
-    if (this.#tracker.isTerminated) this.#leave()
+    if (this.#tracker.isTerminated) this.#beginClosing()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
@@ -154,7 +152,7 @@ export class LoginStream extends DriverSocket {
   }
 
   override _final(done: WriteCallback): void {
-    if (!this.#isLost) this.#leave()
+    if (!this.#isLost) this.#beginClosing()
     // Without a socket nothing will ever come that could end the other side.
     if (this.#socket === undefined) this.destroy()
     else this.#socket.end()
@@ -170,17 +168,17 @@ export class LoginStream extends DriverSocket {
   }
 
   /** Pools of pg do not wait for the end of their connections, but the login counts none that was told to end. */
-  #leave(): void {
-    if (this.#isLeaving) return
-    this.#isLeaving = true
+  #beginClosing(): void {
+    if (this.#isClosing) return
+    this.#isClosing = true
     this.#record?.closing()
   }
 
   async #open(firstPacket: Buffer): Promise<void> {
     const startedAt = Date.now()
-    const { open, isForCancel } = openerOf(firstPacket)
+    const { open, isForCancel } = parseFirstPacket(firstPacket)
     // The server closes the connection of a cancel request without a reply.
-    this.#isLeaving ||= isForCancel
+    this.#isClosing ||= isForCancel
     const [login, { signal }] = [this.#login, this.#abort]
     const { tls = login.tls, given } = this.#options
     const connection = await open({ login, tls, given, firstPacket, signal })
@@ -188,7 +186,7 @@ export class LoginStream extends DriverSocket {
     if (!isForCancel && connection.refusedWith === undefined) {
       this.#openedAt = Date.now()
       this.#record = recordConnection(login, connection.host, startedAt)
-      this.#pace = internalsOf(login)?.pacer.opened()
+      this.#pace = internalsOf(login)?.connectLimiter.opened()
     }
     this.#attach(connection)
   }
@@ -244,7 +242,7 @@ export class LoginStream extends DriverSocket {
     this.#lossCause = error
     this.#record?.closing()
     this.stopDirect()
-    if (!this.#hasServed && !this.#isLeaving) this.#pace?.dropped()
+    if (!this.#hasServed && !this.#isClosing) this.#pace?.dropped()
     if (this.#tracker.hasYetToAct) setImmediate(() => setImmediate(() => this.#end(error)))
     else this.#end(error)
   }
@@ -278,3 +276,130 @@ export class LoginStream extends DriverSocket {
     this.destroy(this.#options.lossError === undefined ? undefined : this.loss)
   }
 }
+
+interface FirstPacketReader {
+  /** Takes what the driver wrote. Returns its first packet once that is whole. */
+  push(chunk: Buffer): Buffer | undefined
+}
+
+/**
+ * Creates the finder. What stands in front of the packet is dropped: where a connection dies while a statement waits to be
+ * written, Postgres.js (3.4) keeps the statement, and writes it in front of the startup packet of the slot's next connection.
+ * A packet without a type byte begins with the high byte of its length, which is 0, and no message does.
+ */
+export function createFirstPacketReader(): FirstPacketReader {
+  let pending: Buffer = Buffer.alloc(0)
+  return {
+    push(chunk) {
+      pending = Buffer.concat([pending, chunk])
+      while (pending.length >= HEADER_BYTES && pending[0] !== 0) {
+        const length = 1 + pending.readInt32BE(1)
+        if (length < HEADER_BYTES || pending.length < length) return undefined
+        pending = pending.subarray(length)
+      }
+      const isWhole =
+        pending.length >= SMALLEST_PACKET_BYTES && pending.length >= pending.readInt32BE(0)
+      return isWhole ? pending : undefined
+    },
+  }
+}
+
+/** Length and code. */
+const SMALLEST_PACKET_BYTES = 8
+
+// Counts and reports one physical connection.
+
+interface ConnectionRecord {
+  /** Is to be called when either side begins to close the connection: it does not count as open from then on. */
+  closing(): void
+  closed(error?: Error): void
+}
+
+/** Records that a connection of `login` to `host` logged in, which began to be opened at `startedAt`. */
+function recordConnection(login: Login, host: string, startedAt: number): ConnectionRecord {
+  const internals = internalsOf(login)
+  const { provider } = login
+  const identity = { provider, host, user: login.user, connectionId: nextConnectionId++ }
+  const openedAt = Date.now()
+  let isCounted = true
+  let isOpen = true
+  const report = internals?.report ?? publish
+  internals?.connectionOpened()
+  report('pg-iam:connection.opened', () => ({ ...identity, elapsedMs: openedAt - startedAt }))
+  const closing = (): void => {
+    if (isCounted) internals?.connectionClosed()
+    isCounted = false
+  }
+  return {
+    closing,
+    closed(error) {
+      if (!isOpen) return
+      isOpen = false
+      closing()
+      report('pg-iam:connection.retired', () => ({
+        ...identity,
+        ageMs: Date.now() - openedAt,
+        ...(error === undefined ? {} : { error }),
+      }))
+    },
+  }
+}
+
+let nextConnectionId = 1
+
+// How old a connection may become.
+
+/**
+ * Draws the age, in seconds, at which one connection is to be replaced: from four fifths of the login's `maxLifetimeSecs` up to
+ * all of it; `Infinity` without one. Connections that were opened together would otherwise be replaced together, in every process of
+ * a fleet at once.
+ */
+export function jitteredLifetimeSecs(
+  { maxLifetimeSecs = Infinity }: Login,
+  random: () => number = Math.random,
+): number {
+  return maxLifetimeSecs * (1 - LIFETIME_JITTER * random())
+}
+
+/** The part of a lifetime that is left to chance. */
+const LIFETIME_JITTER = 0.2
+
+// The function that a client calls for the socket of each physical connection.
+
+/**
+ * Returns the factory for the `stream` or `socket` option of a client. Whoever holds the client's options finds the login by it.
+ */
+export function createStreamFactory(
+  login: Login,
+  options: LoginStreamOptions = {},
+): () => LoginStream {
+  return markWithLogin(() => new LoginStream(login, options), login)
+}
+
+/** Marks a function that the caller hands to a client with the login that it is for, as factories are. */
+export function markWithLogin<T extends (...args: never[]) => unknown>(mark: T, login: Login): T {
+  return Object.defineProperty(mark, LOGIN, { value: login })
+}
+
+/** The login that a factory, or a function marked as one, is for, or `undefined` for anything else. */
+export function loginOfFactory(factory: unknown): Login | undefined {
+  return typeof factory === 'function' ? (factory as { [LOGIN]?: Login })[LOGIN] : undefined
+}
+
+/** Tells whether a `pg.Client` runs on a stream of ours that has reached its age. */
+export function isPastLifetime(client: unknown): boolean {
+  return streamOf(client).isPastLifetime === true
+}
+
+/** Why the server ended the connection of a `pg.Client` on a stream of ours, or `undefined` where it has not. */
+export function lossOf(client: unknown): Error | undefined {
+  return streamOf(client).loss
+}
+
+/** By what they have in common, because the stream may be of the package's other copy. */
+function streamOf(client: unknown): Partial<Pick<LoginStream, 'isPastLifetime' | 'loss'>> {
+  const { connection } = (client ?? {}) as { connection?: { stream?: object } }
+  return connection?.stream ?? {}
+}
+
+const LOGIN: unique symbol = Symbol.for('pg-iam.login') as never

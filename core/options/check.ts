@@ -1,15 +1,11 @@
 /** Checks of options as they are given: every refusal names the option, what it must be, and what came. */
 import { PgIamError } from '../errors.js'
-import type { NonEmpty } from '../non-empty.js'
-import { describeKind, describeValue } from '../redact.js'
-import { isIpAddress } from './ip-address.js'
-import { nearestName } from './nearest-name.js'
 
 /** Turns one given value into the value that is kept, or throws `ERR_OPTION_INVALID`. */
 export type Check<T> = (value: unknown, name: string) => T
 
 /** The checks of one options object, by key. */
-export type Checks = Readonly<Record<string, Check<unknown>>>
+type Checks = Readonly<Record<string, Check<unknown>>>
 
 /** What an options object holds once it passed its checks. */
 export type Checked<C extends Checks> = { [K in keyof C]?: C[K] extends Check<infer T> ? T : never }
@@ -200,4 +196,129 @@ const TEXT = 'a non-empty string without control characters'
 export function isText(value: unknown): value is string {
   // oxlint-disable-next-line no-control-regex
   return typeof value === 'string' && value !== '' && !/[\u0000-\u001f\u007f]/.test(value)
+}
+
+// The suggestion behind "did you mean".
+
+/** The known name closest to `name`, or `undefined` when none is close enough to be what was meant. */
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  const furthest = Math.max(1, Math.floor(name.length / 3))
+  let nearest: string | undefined
+  let least = furthest + 1
+  for (const candidate of known) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
+    if (distance < least) {
+      least = distance
+      nearest = candidate
+    }
+  }
+  return nearest
+}
+
+/** How many insertions, deletions, replacements and swaps of neighbouring characters lead from one word to the other. */
+function editDistance(from: string, to: string): number {
+  let beforePrevious: number[] = []
+  let previous = Array.from({ length: to.length + 1 }, (_, index) => index)
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= to.length; column++) {
+      const replaced = previous[column - 1]! + (from[row - 1] === to[column - 1] ? 0 : 1)
+      const areSwapped =
+        row > 1 &&
+        column > 1 &&
+        from[row - 1] === to[column - 2] &&
+        from[row - 2] === to[column - 1]
+      const swapped = areSwapped ? beforePrevious[column - 2]! + 1 : Infinity
+      current.push(Math.min(replaced, swapped, previous[column]! + 1, current[column - 1]! + 1))
+    }
+    beforePrevious = previous
+    previous = current
+  }
+  return previous[to.length]!
+}
+
+// Tells addresses from names.
+
+/**
+ * Whether a host is an IP address, of version 4 or 6.
+ *
+ * `node:net` is asked, and loaded, for what looks like one only: a login is made while a process starts, that takes milliseconds,
+ * and `isIP` takes five more for its first answer about a name.
+ */
+export function isIpAddress(host: string): boolean {
+  return LOOKS_LIKE_ONE.test(host) && process.getBuiltinModule('node:net').isIP(host) !== 0
+}
+
+const LOOKS_LIKE_ONE = /^[\d.]+$|:/
+
+// Lists with at least one value.
+
+export type NonEmpty<T> = readonly [T, ...T[]]
+
+/** As `list.map(change)`, which forgets that there is a first one. */
+export function mapNonEmpty<T, U>(
+  list: NonEmpty<T>,
+  change: (value: T, index: number) => U,
+): NonEmpty<U> {
+  const [first, ...others] = list
+  return [change(first, 0), ...others.map((value, index) => change(value, index + 1))]
+}
+
+/**
+ * `T`, which TypeScript then takes from the caller's type argument alone. It would otherwise take it from the object that is
+ * given, and with it every mistyped option, or from where the result goes, and so promise what nobody gave.
+ *
+ * TypeScript has `NoInfer` for this since 5.4; users of older ones read these types, too.
+ */
+export type Explicit<T> = [T][T extends unknown ? 0 : never]
+
+// How values that came from outside are shown in messages: short, one line, and never with a secret in them.
+
+/**
+ * Renders a value for an error message. Strings are quoted and cut at 60 characters; whatever may be a token, a key or a
+ * URL with a password is named, not shown.
+ */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string') return describeText(value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'symbol') return 'a symbol'
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'an invalid Date' : 'a Date'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return String(value)
+}
+
+/** Says of what kind a value is and nothing more: for options whose every value may be a secret. */
+export function describeKind(value: unknown): string {
+  if (value === '') return 'an empty string'
+  if (typeof value === 'string') return `a string of ${value.length} characters`
+  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
+    return `a ${typeof value}`
+  return describeValue(value)
+}
+
+const LONGEST_SHOWN = 60
+
+function describeText(value: string): string {
+  if (value.length > LONGEST_SHOWN) return describeKind(value)
+  if (SECRET_SHAPES.some((shape) => shape.test(value))) return 'a string that may hold a secret'
+  return JSON.stringify(value)
+}
+
+const SECRET_SHAPES = [
+  /X-Amz-(Signature|Security-Token|Credential)/i,
+  /^eyJ[\w-]+\./, // a JSON Web Token
+  /:.*@/s, // a URL with a password, whatever characters somebody forgot to encode in it
+  /password\s*=/i, // the key=value form of libpq
+  /[A-Za-z0-9/+]{40}/, // a secret access key of AWS
+  /PRIVATE KEY/,
+]
+
+/** The environment's variables, as `process.env` has them. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** A variable that is set. An empty one is not, as for libpq. */
+export function presentIn(env: Environment, name: string): string | undefined {
+  return env[name] === '' ? undefined : env[name]
 }

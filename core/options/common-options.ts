@@ -1,34 +1,41 @@
 /** The options that every provider has, their checks, and where they come from when they are not given. */
-import { retryOptions, type RetryOptions } from '../conflict/retry-options.js'
-import type { NonEmpty } from '../non-empty.js'
+import type { Address } from '../connection/log-in.js'
 import { PgIamError } from '../errors.js'
-import { logger, type Logger } from '../logger.js'
-import { certificateAuthority } from '../tls/certificate-authority.js'
+import { logger, type Logger } from '../events.js'
 import {
+  certificateAuthority,
   newestVersion,
   oldestVersion,
-  tlsOptions,
+  refuseNoVersion,
   type TlsNegotiation,
+  tlsOptions,
   type TlsOptions,
   type TlsVersion,
-} from '../tls/verified-tls.js'
+} from '../tls.js'
+import { createLoginCounters, type LoginCounters } from '../tokens/token-source.js'
+import { retryOptions, type RetryOptions } from '../transactions/retry.js'
 import {
+  type Check,
+  type Checked,
   checkOptions,
+  type Environment,
   hostName,
   integerWithin,
+  mapNonEmpty,
+  type NonEmpty,
   numberWithin,
   oneOf,
   oneOrMore,
   port,
+  presentIn,
   text,
-  type Check,
 } from './check.js'
-import { connectTimeoutMs, hostList, HARMLESS_VARIABLES, onlyHarmless } from './libpq.js'
+import { connectTimeoutMs, HARMLESS_VARIABLES, hostList, onlyHarmless } from './connection-url.js'
 import {
-  startupParameters,
-  startupText,
   type GivenStartupParameters,
+  startupParameters,
   type StartupParameters,
+  startupText,
 } from './startup-parameters.js'
 
 export interface CommonOptions {
@@ -77,7 +84,7 @@ export interface CommonOptions {
 }
 
 /** Where to dial instead of the host itself. */
-export interface DialAddress {
+interface DialAddress {
   host: string
   /** Default: the port of the login. */
   port?: number
@@ -128,16 +135,8 @@ export const COMMON_CHECKS: {
   logger,
 }
 
-/** The environment's variables, as `process.env` has them. */
-export type Environment = Readonly<Record<string, string | undefined>>
-
-/** A variable that is set. An empty one is not, as for libpq. */
-export function presentIn(env: Environment, name: string): string | undefined {
-  return env[name] === '' ? undefined : env[name]
-}
-
 /** Where an option was not given, the variable that libpq or the AWS SDK reads for it. */
-export interface EnvironmentDefaults {
+interface EnvironmentDefaults {
   /** One, or several. */
   host?: string | NonEmpty<string>
   port?: number
@@ -228,4 +227,136 @@ function refuseWeakMode(env: Environment): void {
       hint: 'Remove it, or set it to verify-full.',
     },
   )
+}
+
+// What the logins of all providers take from options and environment in the same way.
+
+/** What a provider has where nothing was given. */
+interface ProviderDefaults {
+  port: number
+  database: string
+  /** For how many seconds a token is shared; `Infinity` until it nears its end. */
+  reuseTokenSecs: number
+  /** The age, in seconds, up to which a pool uses a connection. Default: age does not count. */
+  maxLifetimeSecs?: number
+  /** What a missing `host` is asked for as, such as `the endpoint name of the cluster`. */
+  hostHint: string
+}
+
+/** One of the hosts that were given, and where it is dialled. */
+export interface Target {
+  host: string
+  connectTo: Address | undefined
+}
+
+export interface CommonSettings {
+  targets: NonEmpty<Target>
+  port: number
+  database: string
+  /** Given, or from the environment. */
+  user: string | undefined
+  tls: TlsOptions
+  startupParameters: StartupParameters
+  keepAlive: boolean | number | undefined
+  maxLifetimeSecs: number | undefined
+  reuseTokenSecs: number
+  tokenTimeoutMs: number
+  connectTimeoutMs: number
+  connectRate: number | undefined
+  retry: RetryOptions | undefined
+  logger: Logger | undefined
+  counters: LoginCounters
+}
+
+/** Throws `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, naming the option or the variable. */
+export function commonSettings(
+  options: Checked<typeof COMMON_CHECKS>,
+  env: Environment,
+  defaults: ProviderDefaults,
+): CommonSettings {
+  const user = oneName({ user: options.user, username: options.username }, 'user', 'username')
+  const { tls, startupParameters: given = {} } = options
+  const fromEnv = environmentDefaults(env, {
+    ...options,
+    ...tls,
+    user,
+    applicationName: given['application_name'],
+    commandLine: given['options'],
+  })
+  const serverPort = options.port ?? fromEnv.port ?? defaults.port
+  return {
+    targets: targetsOf(options, fromEnv.host, serverPort, defaults.hostHint),
+    port: serverPort,
+    database: options.database ?? fromEnv.database ?? defaults.database,
+    user: user ?? fromEnv.user,
+    tls: tlsOf(options.tls, fromEnv),
+    startupParameters: {
+      ...(fromEnv.applicationName === undefined
+        ? {}
+        : { application_name: fromEnv.applicationName }),
+      ...(fromEnv.commandLine === undefined ? {} : { options: fromEnv.commandLine }),
+      ...given,
+    },
+    keepAlive: options.keepAlive,
+    maxLifetimeSecs: options.maxLifetimeSecs ?? defaults.maxLifetimeSecs,
+    reuseTokenSecs: options.reuseTokenSecs ?? defaults.reuseTokenSecs,
+    tokenTimeoutMs: options.tokenTimeoutMs ?? 10_000,
+    connectTimeoutMs: options.connectTimeoutMs ?? fromEnv.connectTimeoutMs ?? 30_000,
+    connectRate: options.connectRate,
+    retry: options.retry,
+    logger: options.logger,
+    counters: createLoginCounters(),
+  }
+}
+
+/** The user, where neither tokens nor claims name it. Throws `ERR_OPTION_INVALID`. */
+export function requiredUser({ user }: Pick<CommonSettings, 'user'>, hint: string): string {
+  if (user !== undefined) return user
+  throw new PgIamError('ERR_OPTION_INVALID', '"user" must be given', { hint })
+}
+
+/** Node would refuse versions that exclude each other, but only when the first connection is dialled. */
+function tlsOf(given: TlsOptions | undefined, fromEnv: EnvironmentDefaults): TlsOptions {
+  const { ca, negotiation, minVersion, maxVersion } = fromEnv
+  const tls = {
+    ...(ca === undefined ? {} : { ca }),
+    ...(negotiation === undefined ? {} : { negotiation }),
+    ...(minVersion === undefined ? {} : { minVersion }),
+    ...(maxVersion === undefined ? {} : { maxVersion }),
+    ...given,
+  }
+  refuseNoVersion(tls, 'tls.')
+  return tls
+}
+
+function targetsOf(
+  { host, connectTo, tls }: Checked<typeof COMMON_CHECKS>,
+  hostOfEnvironment: EnvironmentDefaults['host'],
+  defaultPort: number,
+  hostHint: string,
+): NonEmpty<Target> {
+  const given =
+    host ??
+    (typeof hostOfEnvironment === 'string' ? ([hostOfEnvironment] as const) : hostOfEnvironment)
+  if (given === undefined) {
+    throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
+      hint: `Give ${hostHint}, or set PGHOST.`,
+    })
+  }
+  if (connectTo !== undefined && connectTo.length !== given.length) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"connectTo" must have an address for each of the ${given.length} hosts, got ${connectTo.length}`,
+    )
+  }
+  if (tls?.servername !== undefined && given.length > 1) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      '"tls.servername" must not be given for several hosts',
+    )
+  }
+  return mapNonEmpty(given, (name, index) => {
+    const address = connectTo?.[index]
+    return { host: name, connectTo: address && { port: defaultPort, ...address } }
+  })
 }

@@ -1,13 +1,11 @@
 /** Takes a PostgreSQL URL apart, so that no driver ever does: they disagree about it, and some of them turn TLS off by it. */
 import { PgIamError } from '../errors.js'
-import { describeKind } from '../redact.js'
-import { newestVersion, oldestVersion, unverified } from '../tls/verified-tls.js'
-import { invalidOption, unknownOption } from './check.js'
+import { newestVersion, oldestVersion, unverified } from '../tls.js'
+import { describeKind, invalidOption, unknownOption } from './check.js'
 import { startupText, utf8 } from './startup-parameters.js'
-import { connectTimeoutMs, hostList, HARMLESS_VARIABLES, onlyHarmless } from './libpq.js'
 
 /** What a URL says, under the names of the options. Only what it says is present. */
-export interface UrlOptions {
+interface UrlOptions {
   host?: string | readonly string[]
   port?: string
   database?: string
@@ -351,4 +349,100 @@ function decode(component: string, name: string): string {
       cause,
     })
   }
+}
+
+// What libpq's parameters mean here, whether they come in a URL or from the environment.
+
+/**
+ * Throws `ERR_OPTION_INVALID` for a value that asks for what pg-iam does not do. The values that are taken ask for what is done
+ * anyway, or for nothing.
+ *
+ * @param parameter as libpq calls it
+ * @param name for messages: the same, or the variable
+ */
+export function onlyHarmless(parameter: string, value: string, name: string): void {
+  const { taken, hint } = HARMLESS[parameter]!
+  if (value === '' || taken.includes(value)) return
+  const expected = taken.map((each) => `"${each}"`).join(' or ')
+  throw invalidOption(name, expected === '' ? 'left out' : expected, value, hint)
+}
+
+interface Harmless {
+  /** The variable that libpq reads for it. */
+  variable: string
+  taken: readonly string[]
+  hint: string
+}
+
+const HARMLESS: Readonly<Record<string, Harmless>> = {
+  channel_binding: {
+    variable: 'PGCHANNELBINDING',
+    taken: ['disable', 'prefer'],
+    hint: 'Remove it: a token is sent as a password, and only SCRAM has channel binding. TLS is always verified, which keeps anybody in between out.',
+  },
+  gssencmode: {
+    variable: 'PGGSSENCMODE',
+    taken: ['disable', 'prefer'],
+    hint: 'Remove it: a token is sent over TLS, and pg-iam does not use GSSAPI.',
+  },
+  require_auth: {
+    variable: 'PGREQUIREAUTH',
+    taken: [],
+    hint: 'Remove it: a server that asks for something that the token is no answer to is refused anyway.',
+  },
+  target_session_attrs: {
+    variable: 'PGTARGETSESSIONATTRS',
+    taken: ['any'],
+    hint: 'Remove it for now: give the endpoint that leads to the writer, or to the readers.',
+  },
+  load_balance_hosts: {
+    variable: 'PGLOADBALANCEHOSTS',
+    taken: ['disable'],
+    hint: 'Remove it: the hosts are tried in their order. A reader endpoint spreads connections.',
+  },
+  sslsni: {
+    variable: 'PGSSLSNI',
+    taken: ['1'],
+    hint: 'Remove it: the name of the host is always sent.',
+  },
+  sslcertmode: {
+    variable: 'PGSSLCERTMODE',
+    taken: ['disable', 'allow'],
+    hint: 'Remove it: the token says who logs in, and pg-iam sends no client certificate.',
+  },
+  min_protocol_version: {
+    variable: 'PGMINPROTOCOLVERSION',
+    taken: ['3.0'],
+    hint: 'Remove it: the drivers of Node speak version 3.0.',
+  },
+  max_protocol_version: {
+    variable: 'PGMAXPROTOCOLVERSION',
+    taken: ['3.0', '3.2', 'latest'],
+    hint: 'Remove it: the drivers of Node speak version 3.0.',
+  },
+}
+
+/** The variables that libpq reads for the parameters that {@link onlyHarmless} knows. */
+export const HARMLESS_VARIABLES: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(HARMLESS).map(([parameter, { variable }]) => [parameter, variable]),
+)
+
+/**
+ * libpq's `connect_timeout`, in seconds, as milliseconds. Zero and less wait for ever in libpq, and here as long as any login may: ten
+ * minutes. One second counts as two, as in libpq before version 17.
+ */
+export function connectTimeoutMs(value: string, name: string): number {
+  if (!/^\s*-?\d{1,10}\s*$/.test(value)) throw invalidOption(name, 'an integer of seconds', value)
+  const seconds = Number(value)
+  return seconds <= 0 ? LONGEST_MS : Math.min(LONGEST_MS, Math.max(2, seconds) * 1_000)
+}
+
+const LONGEST_MS = 600_000
+
+/** A list of hosts as libpq takes it, separated by commas. */
+export function hostList(value: string, name: string): readonly [string, ...string[]] {
+  const list = value.split(',')
+  if (list.some((host) => host === ''))
+    throw invalidOption(name, 'a host, or several separated by commas', value)
+  return list as [string, ...string[]]
 }

@@ -1,7 +1,6 @@
 /** Startup parameters: the run-time parameters of PostgreSQL that a session begins with, such as `application_name`. */
 import { PgIamError } from '../errors.js'
-import { describeValue } from '../redact.js'
-import { invalidOption, isPlainObject, type Check } from './check.js'
+import { type Check, describeValue, invalidOption, isPlainObject } from './check.js'
 
 /** By their names in lower case, as the server reads them. */
 export type StartupParameters = Readonly<Record<string, string>>

@@ -1,12 +1,8 @@
 /** Where a login's tokens come from: made new, or shared for a while, counted and reported. */
-import { PgIamError, isPgIamError } from '../errors.js'
-import { publish, type LoginIdentity, type Report } from '../events.js'
-import { singleFlight } from '../single-flight.js'
-import type { LoginCounters } from './login-counters.js'
-import { withinTimeout } from '../within-timeout.js'
-import { tokenTimeout } from './token-timeout.js'
-import { isTransientFailure } from './transient-failure.js'
-import type { Token } from './token.js'
+import { singleFlight, withTimeout } from '../async.js'
+import { isPgIamError, PgIamError } from '../errors.js'
+import { type LoginIdentity, publish, type Report } from '../events.js'
+import { isTransientFailure, type Token } from './token.js'
 
 export interface TokenSourceSettings {
   /** Asks the issuer for a new token. */
@@ -25,6 +21,12 @@ export interface TokenSourceSettings {
   replacements?: () => number
 }
 
+/** Credentials that a server may refuse before they have ended. */
+export interface Renewable {
+  renewAfterRefusal(): Promise<boolean>
+  replacements(): number
+}
+
 /** The current time in epoch milliseconds; a parameter so that tests can move it. */
 export type Clock = () => number
 
@@ -39,7 +41,7 @@ export function createTokenSource(
   const make = async (): Promise<Token> => {
     const startedAt = now()
     try {
-      const token = await withinTimeout(settings.issue(), settings.timeoutMs, () =>
+      const token = await withTimeout(settings.issue(), settings.timeoutMs, () =>
         timedOut(settings),
       )
       refuseExpired(token, settings, now())
@@ -116,4 +118,89 @@ function asTokenError(cause: unknown, { identity, purpose }: TokenSourceSettings
 
 function timedOut({ identity, purpose, timeoutMs }: TokenSourceSettings): PgIamError {
   return tokenTimeout(`${identity().provider}: could not ${purpose} within ${timeoutMs} ms`)
+}
+
+// Shared tokens that a server refused before they had ended.
+
+/**
+ * Has a shared token forgotten when a server refuses it: a password that was revoked would else be sent until its end. It asks for
+ * another one once a minute at the most, because a user who may not log in at all is refused each time.
+ */
+export function createTokenInvalidation(now: Clock = Date.now): Renewable {
+  let forgotten = 0
+  let forgottenAt = -Infinity
+  return {
+    renewAfterRefusal: async () => {
+      const since = now() - forgottenAt
+      // Connections that were opened together are refused together, and have not tried the new one yet.
+      if (since < TOGETHER_MS) return true
+      if (since < PAUSE_MS) return false
+      forgotten++
+      forgottenAt = now()
+      return true
+    },
+    replacements: () => forgotten,
+  }
+}
+
+const TOGETHER_MS = 5_000
+const PAUSE_MS = 60_000
+
+// What a login counts.
+
+/** Counts since the login was made. */
+export interface LoginStats {
+  /** Tokens that the issuer gave. */
+  readonly tokensMade: number
+  /** Connections that shared a token made for another one. */
+  readonly tokensReused: number
+  /** Token requests that failed. */
+  readonly tokensFailed: number
+  /** How often credentials were asked for. */
+  readonly credentialCalls: number
+  /** Conflicts after which a transaction function ran its transaction again. */
+  readonly conflictsRetried: number
+  /** Physical connections that logged in. */
+  readonly connectionsOpened: number
+  /** Those of them that are open now. One that is being closed does not count, though it takes a moment more to end. */
+  readonly connectionsOpen: number
+}
+
+export type LoginCounters = { -readonly [Name in keyof LoginStats]: LoginStats[Name] }
+
+export function createLoginCounters(): LoginCounters {
+  return {
+    tokensMade: 0,
+    tokensReused: 0,
+    tokensFailed: 0,
+    credentialCalls: 0,
+    conflictsRetried: 0,
+    connectionsOpened: 0,
+    connectionsOpen: 0,
+  }
+}
+
+// Stops work that can be stopped when the time for a token is up.
+
+/** Runs `work` with a signal that fires after `milliseconds`. What fails from then on failed for that: `ERR_TOKEN_TIMEOUT`. */
+export async function withTokenTimeout<T>(
+  milliseconds: number,
+  purpose: string,
+  work: (signal: AbortSignal) => T | Promise<T>,
+): Promise<T> {
+  const signal = AbortSignal.timeout(milliseconds)
+  try {
+    return await work(signal)
+  } catch (error) {
+    throw signal.aborted ? tokenTimeout(`${purpose} within ${milliseconds} ms`) : error
+  }
+}
+
+// The error for a token, or the credentials for it, that did not come in time.
+
+export function tokenTimeout(message: string): PgIamError {
+  return new PgIamError('ERR_TOKEN_TIMEOUT', message, {
+    retryable: true,
+    hint: 'Check what gives the credentials (profile, metadata endpoint, STS), or raise "tokenTimeoutMs".',
+  })
 }

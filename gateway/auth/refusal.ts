@@ -1,5 +1,5 @@
 /** Why the gateway refuses a login: what its own log says, and what the client gets to see. */
-import { ServerError } from '../wire/server-error.js'
+import { ServerError } from '../../wire/error-response.js'
 
 /**
  * Every reason for which a login is refused. The client sees what a client of the provider would see, which is the same
@@ -136,4 +136,35 @@ export function fatal(sqlState: string, message: string, hint?: string): ServerE
     severity: 'FATAL',
     ...(hint === undefined ? {} : { hint }),
   })
+}
+
+// What clients of an endpoint are told where the token is not the reason.
+
+/** The words of one provider. */
+export interface ProviderErrors {
+  /** To a client that began its login without TLS. */
+  tlsRequired(client: UnencryptedClient): ServerError
+  /** To a client for which there is no room. */
+  tooManyConnections(): ServerError
+}
+
+interface UnencryptedClient {
+  readonly role: string
+  readonly database: string
+  /** Its network address. */
+  readonly address: string
+}
+
+/**
+ * PostgreSQL's own words, of version 14 and later for a connection without TLS: see `ClientAuthentication` in
+ * https://github.com/postgres/postgres/blob/master/src/backend/libpq/auth.c
+ */
+export const POSTGRES_ERRORS: ProviderErrors = {
+  tlsRequired: (client) => fatal('28000', `no pg_hba.conf entry for ${unencrypted(client)}`),
+  tooManyConnections: () => fatal('53300', 'sorry, too many clients already'),
+}
+
+/** A connection without TLS as PostgreSQL describes it. */
+export function unencrypted({ role, database, address }: UnencryptedClient): string {
+  return `host "${address}", user "${role}", database "${database}", no encryption`
 }

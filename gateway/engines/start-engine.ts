@@ -1,10 +1,10 @@
 /** Starts the engine that the options ask for, or the best one that is there. */
-import { PgIamError, isPgIamError } from '../../core/errors.js'
+import { isPgIamError, PgIamError } from '../../core/errors.js'
 import type { GatewaySettings } from '../options.js'
 import type { Engine } from './engine.js'
 import type { LaunchOptions } from './postgres/launch-postgres.js'
 import { checkPlace, noPostgres, startPostgresEngine } from './postgres/postgres-engine.js'
-import { startUpstreamEngine } from './upstream/upstream-engine.js'
+import { startUpstreamEngine } from './upstream.js'
 
 /**
  * `upstream` where one is given; else a PostgreSQL that is started here, where its programs are found; else PGlite, where it is installed.

@@ -1,12 +1,12 @@
 /** The options of the faults, checked when they are given. */
 import {
+  type Check,
   checkOptions,
   integerWithin,
   invalidOption,
   numberWithin,
   oneOf,
   text,
-  type Check,
 } from '../../core/options/check.js'
 
 /** Where a connection is cut, without a word to the client. */

@@ -1,29 +1,22 @@
 /** What the gateway does wrong on purpose, so that applications can be tested against it. */
+import type { ServerError } from '../../wire/error-response.js'
 import { fatal } from '../auth/refusal.js'
-import type { ServerError } from '../wire/server-error.js'
-import { createCharges } from './charges.js'
-import { createConnectionLimiter, type ConnectionLimiter } from './connection-limiter.js'
 import {
   ageLimit,
-  conflictOptions,
-  connectionLimits,
-  cutOptions,
-  rejectOptions,
-  timesOptions,
   type ConflictCode,
+  conflictOptions,
   type ConflictOptions,
+  connectionLimits,
   type ConnectionLimits,
+  cutOptions,
   type CutOptions,
   type CutStage,
+  rejectOptions,
   type RejectOptions,
+  timesOptions,
   type TimesOptions,
 } from './fault-options.js'
 import type { FaultDecisions } from './session-faults.js'
-import {
-  createSessionRegistry,
-  type GatewaySession,
-  type SessionRegistry,
-} from './session-registry.js'
 
 /**
  * Faults on demand. Each call arms one fault more; what is armed stays so until it has happened as often as asked for, or
@@ -174,4 +167,143 @@ export function createFaults(
     },
   }
   return { faults: Object.freeze(faults), hooks }
+}
+
+// Faults that are to happen a number of times.
+
+interface Charges<Fault> {
+  /** Arms a fault for the next `times` occasions. */
+  add(fault: Fault, times: number): void
+  /** Uses up one charge of the first armed fault, if any. */
+  take(): Fault | undefined
+  readonly isEmpty: boolean
+  clear(): void
+}
+
+function createCharges<Fault>(): Charges<Fault> {
+  let armed: { fault: Fault; left: number }[] = []
+  return {
+    add: (fault, times) => void armed.push({ fault, left: times }),
+    take: () => {
+      const [first] = armed
+      if (first === undefined) return undefined
+      if (--first.left === 0) armed = armed.slice(1)
+      return first.fault
+    },
+    get isEmpty() {
+      return armed.length === 0
+    },
+    clear: () => {
+      armed = []
+    },
+  }
+}
+
+// Limits open sessions and new ones a second, as Aurora DSQL does.
+
+interface ConnectionLimiter {
+  /** Lets one more session in, or says with which error it is refused. */
+  admit(openSessions: number): ServerError | undefined
+}
+
+/**
+ * A token bucket: full at first, refilled steadily. Texts and SQLSTATEs are those of
+ * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
+ */
+export function createConnectionLimiter(
+  { max, perSecond, burst = perSecond }: ConnectionLimits,
+  now: () => number,
+): ConnectionLimiter {
+  const capacity = Math.max(1, burst ?? Infinity)
+  let level = capacity
+  let filledAt = now()
+  return {
+    admit(openSessions) {
+      if (max !== undefined && openSessions >= max) {
+        return fatal('53300', 'Unable to accept connection, too many open connections.')
+      }
+      if (perSecond === undefined) return undefined
+      const time = now()
+      level = Math.min(capacity, level + ((time - filledAt) / 1_000) * perSecond)
+      filledAt = time
+      if (level < 1) return fatal('53400', 'Unable to accept connection, rate exceeded.')
+      level--
+      return undefined
+    },
+  }
+}
+
+// The sessions that are open, and what ends them.
+
+/** A session that is open. */
+export interface GatewaySession {
+  /**
+   * As the client got it (`client.processID` in pg) and as SQL has it (`pg_backend_pid()`); on PGlite, where all sessions have one
+   * backend, a number of the session's own.
+   */
+  readonly processId: number
+  readonly role: string
+  readonly database: string
+  readonly applicationName: string | undefined
+  /** Epoch milliseconds. */
+  readonly openedAt: number
+}
+
+interface SessionRegistry {
+  /** Adds a session, which `terminate` ends with a last error to its client. Returns the function that takes it out. */
+  add(
+    session: Omit<GatewaySession, 'openedAt'>,
+    terminate: (error: ServerError) => void,
+  ): () => void
+  list(): GatewaySession[]
+  count(): number
+  /** Ends the session with this process ID; all that have it, where the upstream is several servers. Returns whether there was one. */
+  kill(processId: number): boolean
+  /** Ends every session, those that are open and those to come, at this age; with `undefined` no more. */
+  endAt(ageMs: number | undefined): void
+}
+
+function createSessionRegistry(now: () => number): SessionRegistry {
+  const sessions = new Set<Entry>()
+  let ageLimitMs: number | undefined
+
+  const expire = (entry: Entry): void => {
+    clearTimeout(entry.timer)
+    if (ageLimitMs === undefined) return
+    const left = entry.session.openedAt + ageLimitMs - now()
+    const end = (): void =>
+      entry.terminate(
+        fatal('57P01', 'terminating connection because it has reached its maximum duration'),
+      )
+    entry.timer = setTimeout(end, Math.max(0, left)).unref()
+  }
+  return {
+    add(session, terminate) {
+      const entry: Entry = { session: { ...session, openedAt: now() }, terminate }
+      sessions.add(entry)
+      expire(entry)
+      return () => {
+        clearTimeout(entry.timer)
+        sessions.delete(entry)
+      }
+    },
+    count: () => sessions.size,
+    list: () => [...sessions].map(({ session }) => ({ ...session })),
+    kill(processId) {
+      const named = [...sessions].filter(({ session }) => session.processId === processId)
+      for (const { terminate } of named)
+        terminate(fatal('57P01', 'terminating connection due to administrator command'))
+      return named.length > 0
+    },
+    endAt(ageMs) {
+      ageLimitMs = ageMs
+      for (const entry of sessions) expire(entry)
+    },
+  }
+}
+
+interface Entry {
+  readonly session: GatewaySession
+  readonly terminate: (error: ServerError) => void
+  timer?: NodeJS.Timeout
 }

@@ -1,11 +1,9 @@
 /** The faults of one session: statements and commits that meet a conflict, or that the connection does not survive. */
-import { cString, errorResponse, message } from '../wire/backend-messages.js'
-import { raising } from '../sql/sql-text.js'
-import { BackendType, FrontendType } from '../wire/message-types.js'
-import type { ReplyTracker } from '../wire/reply-tracker.js'
-import { conflictError } from './conflict-error.js'
+import { errorResponse, ServerError } from '../../wire/error-response.js'
+import type { ReplyTracker } from '../../wire/framing.js'
+import { BackendType, cString, FrontendType, encodeMessage } from '../../wire/messages.js'
+import { raising } from '../sql.js'
 import type { ConflictCode, CutStage } from './fault-options.js'
-import { createReplyRewriter, type ReplyRewriter, type Rewrite } from './reply-rewriter.js'
 import { createStatementWatch, type StatementKind } from './statement-kind.js'
 
 /** Decides, at each occasion, whether a fault happens. */
@@ -16,7 +14,7 @@ export interface FaultDecisions {
   conflict(at: 'commit' | 'statement'): ConflictCode | undefined
 }
 
-export interface SessionFaults {
+interface SessionFaults {
   /**
    * @param messages whole ones
    * @returns what the engine gets, or `undefined` where the connection is to be cut at once
@@ -66,7 +64,7 @@ export function createSessionFaults(
     if (!isExtended) return instead
     surplus++
     // The engine runs nothing more of this request: the replacement comes as one of its own, behind the client's Sync.
-    atSync = Buffer.concat([message(FrontendType.sync), instead])
+    atSync = Buffer.concat([encodeMessage(FrontendType.sync), instead])
     return NOTHING
   }
   const pass = (type: number, bytes: Buffer): Buffer | undefined => {
@@ -161,5 +159,105 @@ const PREPARES: ReadonlySet<number> = new Set([FrontendType.parse, FrontendType.
 const NOTHING = Buffer.alloc(0)
 
 function query(sql: string): Buffer {
-  return message(FrontendType.query, cString(sql))
+  return encodeMessage(FrontendType.query, cString(sql))
 }
+
+// Changes the replies to single requests of a session, and leaves all others as they are.
+
+/** What becomes of one reply: sent on, replaced (by nothing, where the buffer is empty), or the end of the connection. */
+type Verdict = 'keep' | 'cut' | Buffer
+
+interface Rewrite {
+  /** The number of the request, counted by the ReadyForQuery messages that answer them, from 0. */
+  request: number
+  /** How many ReadyForQuery messages the engine gives for it. */
+  readyCount: number
+  /** Says what becomes of the next reply, by its type. */
+  judge: (type: number) => Verdict
+}
+
+interface ReplyRewriter {
+  add(rewrite: Rewrite): void
+  /** @returns what goes to the client, or `cut` behind it */
+  push(chunk: Buffer): { bytes: Buffer; isCut: boolean }
+  readonly isIdle: boolean
+}
+
+/**
+ * Must be created where the replies are between two messages. `answered` is how many requests were answered by then. It holds back no
+ * more of a reply than its header: a row can be as long as a gigabyte.
+ */
+function createReplyRewriter(answered: number): ReplyRewriter {
+  const rewrites: Rewrite[] = []
+  let request = answered
+  let readyInRequest = 0
+  let header = NO_BYTES
+  /** Of the reply that has begun. */
+  let bodyLeft = 0
+  let isKept = true
+
+  const countReady = (): void => {
+    const [rewrite] = rewrites
+    const isRewritten = rewrite !== undefined && rewrite.request === request
+    readyInRequest++
+    if (readyInRequest < (isRewritten ? rewrite.readyCount : 1)) return
+    readyInRequest = 0
+    request++
+    if (isRewritten) rewrites.shift()
+  }
+  const judge = (type: number): Verdict => {
+    const [rewrite] = rewrites
+    return rewrite !== undefined && rewrite.request === request ? rewrite.judge(type) : 'keep'
+  }
+  return {
+    add: (rewrite) => void rewrites.push(rewrite),
+    push(chunk) {
+      const out: Buffer[] = []
+      let offset = 0
+      while (offset < chunk.length) {
+        if (bodyLeft > 0) {
+          const end = Math.min(offset + bodyLeft, chunk.length)
+          if (isKept) out.push(chunk.subarray(offset, end))
+          bodyLeft -= end - offset
+          offset = end
+          continue
+        }
+        const end = offset + HEADER_BYTES - header.length
+        header = Buffer.concat([header, chunk.subarray(offset, end)])
+        offset = end
+        if (header.length < HEADER_BYTES) break
+        const verdict = judge(header[0]!)
+        if (verdict === 'cut') return { bytes: Buffer.concat(out), isCut: true }
+        isKept = verdict === 'keep'
+        out.push(verdict === 'keep' ? header : verdict)
+        bodyLeft = header.readInt32BE(1) - (HEADER_BYTES - 1)
+        // Its body of one byte does not matter here.
+        if (header[0] === BackendType.readyForQuery) countReady()
+        header = NO_BYTES
+      }
+      return { bytes: Buffer.concat(out), isCut: false }
+    },
+    get isIdle() {
+      return rewrites.length === 0
+    },
+  }
+}
+
+const NO_BYTES: Buffer = Buffer.alloc(0)
+/** Type byte and length. */
+const HEADER_BYTES = 5
+
+// The conflicts of Aurora DSQL.
+
+/**
+ * SQLSTATE 40001 for all of them; the kind is in the text.
+ * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/working-with-concurrency-control.html
+ */
+function conflictError(code: ConflictCode): ServerError {
+  return new ServerError('40001', TEXTS[code])
+}
+
+const TEXTS = {
+  OC000: 'change conflicts with another transaction (OC000)',
+  OC001: 'schema has been updated by another transaction, please retry: (OC001)',
+} as const

@@ -1,11 +1,11 @@
 /** What a client's message does, as far as faults care. */
-import { FrontendType } from '../wire/message-types.js'
+import { FrontendType } from '../../wire/messages.js'
 
 /** `control` is what begins, marks or undoes a transaction, or belongs to a session. */
 export type StatementKind = 'commit' | 'control' | 'statement'
 
 /** Follows which prepared statements and portals of a session commit, and says what a message will run. */
-export interface StatementWatch {
+interface StatementWatch {
   /** Looks at a Parse or a Bind that goes to the engine. */
   see(type: number, message: Buffer): void
   /** @returns what the message runs, or `undefined` for one that runs nothing */

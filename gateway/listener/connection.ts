@@ -1,21 +1,21 @@
 /** One connection, from the first byte to the last. */
 import type { Socket } from 'node:net'
-import type { Logger } from '../../core/logger.js'
-import type { ProviderAnswers } from '../auth/answers.js'
-import { fatal, refusal, type Refusal } from '../auth/refusal.js'
-import type { StatsRecorder } from '../gateway-stats.js'
-import { authenticationOk, backendKeyData, errorResponse } from '../wire/backend-messages.js'
-import type { ServerError } from '../wire/server-error.js'
-import type { BufferBudget } from './buffer-budget.js'
-import type { CancelKeys } from './cancel-keys.js'
-import { readOpening } from './initial-packet.js'
-import { createDeadline } from './login-deadline.js'
-import { refusalOf, refused } from './login-refused.js'
-import { logIn, servernameOf, type LoggedIn, type LoginServices } from './login.js'
-import { closeGently, leaveSession, startRelay, type Relay } from './relay.js'
-import type { Room } from './room.js'
-import { parseStartup, type StartupRequest } from './startup-request.js'
-import type { TlsUpgrader } from './tls-upgrade.js'
+import type { Logger } from '../../core/events.js'
+import { errorResponse, type ServerError } from '../../wire/error-response.js'
+import { authenticationOk, backendKeyData } from '../../wire/messages.js'
+import { fatal, type ProviderErrors, refusal, type Refusal } from '../auth/refusal.js'
+import type { StatsRecorder } from '../stats.js'
+import type { BufferBudget, Room } from './limits.js'
+import { createDeadline, type LoggedIn, logIn, type LoginServices, servernameOf } from './login.js'
+import { type CancelKeys, closeGently, leaveSession, type Relay, startRelay } from './relay.js'
+import {
+  parseStartup,
+  readOpening,
+  refusalOf,
+  refused,
+  type StartupRequest,
+  type TlsUpgrader,
+} from './startup.js'
 
 export interface ConnectionServices extends LoginServices {
   tls: TlsUpgrader
@@ -127,9 +127,9 @@ function crowdedOut(told: ServerError | undefined): Error {
 }
 
 /** The words of the endpoint that the client means, as far as it has named one. */
-function answersFor(socket: Socket, { endpoints }: ConnectionServices): ProviderAnswers {
+function answersFor(socket: Socket, { endpoints }: ConnectionServices): ProviderErrors {
   const chosen = endpoints.choose(servernameOf(socket))
-  return ('reason' in chosen ? endpoints.first : chosen).answers
+  return ('reason' in chosen ? endpoints.first : chosen).errors
 }
 
 function tlsRequired(
@@ -137,7 +137,7 @@ function tlsRequired(
   { role, database }: StartupRequest,
   { endpoints }: ConnectionServices,
 ): Error {
-  const told = endpoints.first.answers.tlsRequired({ role, database, address: remoteAddress })
+  const told = endpoints.first.errors.tlsRequired({ role, database, address: remoteAddress })
   return refused(refusal('tls-required', 'the client began its login without TLS', told))
 }
 

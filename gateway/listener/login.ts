@@ -1,21 +1,24 @@
 /** The login of one client: startup packet, proof of who it is, verdict, session. */
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { PROTOCOL_3 } from '../../core/wire/startup-packet.js'
-import { takeClusterId } from '../auth/aurora-dsql/cluster-id.js'
+import { ServerError } from '../../wire/error-response.js'
+import { connectionClosed, createPacketReader } from '../../wire/framing.js'
+import { FrontendType, negotiateProtocolVersion } from '../../wire/messages.js'
+import { sha256 } from '../../wire/scram.js'
+import { PROTOCOL_3 } from '../../wire/startup.js'
+import { takeClusterId } from '../auth/aurora-dsql.js'
 import type { Endpoint } from '../auth/endpoint.js'
-import { missingTarget } from '../auth/existing.js'
-import { refusal } from '../auth/refusal.js'
-import type { AcceptedLogin } from '../auth/verifier.js'
+import { fatal, refusal } from '../auth/refusal.js'
+import {
+  type AcceptedLogin,
+  type ClientCertificate,
+  type LoginClient,
+  missingTarget,
+} from '../auth/verifier.js'
 import type { Engine, EngineSession, SessionRequest } from '../engines/engine.js'
 import type { FaultHooks, LoginPlace } from '../faults/faults.js'
-import { negotiateProtocolVersion } from '../wire/backend-messages.js'
-import { ServerError } from '../wire/server-error.js'
-import type { EndpointChoice } from './endpoint-choice.js'
-import { createLoginClient } from './login-client.js'
-import { refused } from './login-refused.js'
-import type { Room } from './room.js'
-import type { StartupRequest } from './startup-request.js'
+import type { Room } from './limits.js'
+import { type EndpointChoice, refused, type StartupRequest } from './startup.js'
 
 export interface LoginServices {
   endpoints: EndpointChoice
@@ -141,7 +144,120 @@ function settingRefused(told: ServerError): Error {
   return refused(refusal('setting-refused', `the startup packet: ${told.message}`, told))
 }
 
-function tooManyConnections({ answers }: Endpoint): Error {
+function tooManyConnections({ errors: answers }: Endpoint): Error {
   const explanation = '"maxConnections" are open already'
   return refused(refusal('too-many-connections', explanation, answers.tooManyConnections()))
+}
+
+// The client of a login as its method sees it: questions, answers, and the certificate of its TLS.
+
+interface ListenedClient extends LoginClient {
+  /** Settles as `work` does, or rejects when the connection ends before: nobody waits for a check that nobody needs. */
+  whileConnected<T>(work: T | Promise<T>): Promise<T>
+  /** Lets the faults happen that wait for a client's answer. Does nothing the second time. */
+  passFaults(): Promise<void>
+}
+
+/** `ask` and `passFaults` reject with a refusal (see `refusalOf`), or with the error of a connection that broke. */
+function createLoginClient(
+  socket: TLSSocket,
+  faults: Pick<FaultHooks, 'afterToken'>,
+): ListenedClient {
+  let isPassed = false
+  const passFaults = async (): Promise<void> => {
+    if (isPassed) return
+    isPassed = true
+    const { isCut } = await faults.afterToken()
+    if (isCut) throw refused(refusal('fault', 'a fault cut the connection'))
+  }
+  return {
+    async whileConnected(work) {
+      let leave: (() => void) | undefined
+      const left = new Promise<never>((_resolve, reject) => {
+        leave = () => reject(connectionClosed())
+        if (socket.destroyed) leave()
+        else socket.once('close', leave)
+      })
+      try {
+        return await Promise.race([work, left])
+      } finally {
+        if (leave !== undefined) socket.off('close', leave)
+      }
+    },
+    passFaults,
+    async ask(request) {
+      socket.write(request)
+      const answer = await readAnswer(socket)
+      await passFaults()
+      return answer
+    },
+    tell: (message) => void socket.write(message),
+    // The hash is that of the certificate's signature, which is SHA-256 for all that the gateway makes.
+    channelBinding: () => sha256(socket.getX509Certificate()?.raw ?? Buffer.alloc(0)),
+    certificate: () => certificateOf(socket),
+  }
+}
+
+/** Reads the body of one answer. Its limit is far above any token: those with session tokens have some 2 kB. */
+async function readAnswer(socket: Socket): Promise<Buffer> {
+  const reader = createPacketReader(socket)
+  const header = await reader.read(5)
+  const type = header[0]!
+  if (type !== FrontendType.password)
+    throw violation(`expected password response, got message type ${type}`)
+  const length = header.readInt32BE(1) - 4
+  if (length < 0 || length > MAX_ANSWER_BYTES) throw violation('invalid password packet size')
+  return reader.read(length)
+}
+
+const MAX_ANSWER_BYTES = 65_536
+
+function violation(explanation: string): Error {
+  return refused(refusal('protocol-violation', explanation, fatal('08P01', explanation)))
+}
+
+function certificateOf(socket: TLSSocket): ClientCertificate | undefined {
+  if (socket.getPeerX509Certificate() === undefined) return undefined
+  const name: unknown = socket.getPeerCertificate().subject.CN
+  const commonName: unknown = Array.isArray(name) ? name[0] : name
+  // In servers it is OpenSSL's name for the fault, whatever its type says.
+  const fault = socket.authorized ? undefined : String(socket.authorizationError ?? 'unknown')
+  return { commonName: typeof commonName === 'string' ? commonName : undefined, fault }
+}
+
+// The time that a client has for its whole login.
+
+interface Deadline {
+  /**
+   * Settles as `work` does, or rejects with what `timedOut` makes at the deadline, or with the reason of `cut`. A result that comes
+   * after that is handed to `late`.
+   */
+  race<T>(work: Promise<T>, timedOut: () => Error, late?: (result: T) => void): Promise<T>
+  /** Ends the time now. */
+  cut(reason: () => Error): void
+  clear(): void
+}
+
+export function createDeadline(milliseconds: number): Deadline {
+  let expired = false
+  let cutReason: (() => Error) | undefined
+  let expire: (() => void) | undefined
+  const end = (): void => {
+    expired = true
+    expire?.()
+  }
+  const timer = setTimeout(end, milliseconds)
+  return {
+    race: (work, timedOut, late) =>
+      new Promise((resolve, reject) => {
+        expire = () => reject((cutReason ?? timedOut)())
+        work.then((result) => (expired ? late?.(result) : resolve(result)), reject)
+        if (expired) expire()
+      }),
+    cut(reason) {
+      cutReason = reason
+      end()
+    },
+    clear: () => clearTimeout(timer),
+  }
 }

@@ -1,15 +1,16 @@
 /** Carries messages between a client that is logged in and its session, both ways at the pace of the slower side. */
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
-import type { EngineSession } from '../engines/engine.js'
+import { errorResponse, ServerError } from '../../wire/error-response.js'
+import { createReplyTracker } from '../../wire/framing.js'
+import { createFrontendReader, MAX_MESSAGE_BYTES } from '../../wire/frontend.js'
+import { BackendType, FrontendType, encodeMessage } from '../../wire/messages.js'
+import { PgIamError } from '../../core/errors.js'
 import type { SessionRules } from '../auth/endpoint.js'
 import { fatal } from '../auth/refusal.js'
-import { errorResponse, message } from '../wire/backend-messages.js'
+import type { EngineSession } from '../engines/engine.js'
 import { createSessionFaults, type FaultDecisions } from '../faults/session-faults.js'
-import { createFrontendReader, MAX_MESSAGE_BYTES } from '../wire/frontend-reader.js'
-import { BackendType, FrontendType } from '../wire/message-types.js'
-import { createReplyTracker } from '../wire/reply-tracker.js'
-import { ServerError } from '../wire/server-error.js'
-import type { BufferBudget } from './buffer-budget.js'
+import type { BufferBudget } from './limits.js'
 
 export interface Relay {
   /** Tells the client why, where a message may stand, and ends the session. Does nothing on one that has ended. */
@@ -18,7 +19,7 @@ export interface Relay {
   readonly ended: Promise<Error | undefined>
 }
 
-export interface RelaySettings {
+interface RelaySettings {
   /** What goes to the client in front of the session's first messages. */
   greeting: Buffer
   /** What is to fail on purpose. */
@@ -96,7 +97,10 @@ export function startRelay(
       if (passed.length > 0 && !session.write(passed)) client.pause()
     } catch (error) {
       if (error instanceof ServerError) refuse(error)
-      else terminate(fatal('08P01', (error as Error).message))
+      else {
+        reason ??= new PgIamError('ERR_GATEWAY_PROTOCOL', (error as Error).message)
+        terminate(fatal('08P01', (error as Error).message))
+      }
       return
     }
     account.hold(reader.heldBytes + session.writableLength)
@@ -191,7 +195,7 @@ function endSession(session: EngineSession): void {
   if (!session.destroyed && !session.writableEnded) session.end(TERMINATE)
 }
 
-const TERMINATE = message(FrontendType.terminate)
+const TERMINATE = encodeMessage(FrontendType.terminate)
 const NOTHING = Buffer.alloc(0)
 const LINGER_MS = 5_000
 const QUIET_MS = 250
@@ -206,4 +210,54 @@ function outOfMemory(maxBytes: number): ServerError {
 
 function connectionLost(): ServerError {
   return fatal('57P01', 'terminating connection because the server behind the gateway was lost')
+}
+
+// The keys by which clients name the session whose query they want cancelled.
+
+interface CancelKey {
+  readonly processId: number
+  readonly secretKey: number
+  /** Takes the key back when its session has ended. */
+  release(): void
+}
+
+export interface CancelKeys {
+  /** Makes a secret key beside the process ID, which other sessions may have, too, where the upstream is several servers. */
+  issue(processId: number, cancel: () => void): CancelKey
+  /** Cancels the session that has this key. Returns `false` when none has; the client is told nothing either way. */
+  cancel(processId: number, secretKey: number): boolean
+}
+
+export function createCancelKeys(): CancelKeys {
+  const sessions = new Map<number, Set<{ secretKey: number; cancel: () => void }>>()
+  return {
+    issue(processId, cancel) {
+      const session = { secretKey: randomBytes(4).readInt32BE(), cancel }
+      const sharing = sessions.get(processId) ?? new Set()
+      sessions.set(processId, sharing.add(session))
+      return {
+        processId,
+        secretKey: session.secretKey,
+        release() {
+          sharing.delete(session)
+          if (sharing.size === 0 && sessions.get(processId) === sharing) sessions.delete(processId)
+        },
+      }
+    },
+    cancel(processId, secretKey) {
+      for (const session of sessions.get(processId) ?? []) {
+        if (!isSame(session.secretKey, secretKey)) continue
+        session.cancel()
+        return true
+      }
+      return false
+    },
+  }
+}
+
+function isSame(a: number, b: number): boolean {
+  const bytes = Buffer.alloc(8)
+  bytes.writeInt32BE(a, 0)
+  bytes.writeInt32BE(b, 4)
+  return timingSafeEqual(bytes.subarray(0, 4), bytes.subarray(4))
 }

@@ -1,15 +1,15 @@
 /** Replication of Sequelize: each connection has the token of the server that it goes to. */
-import { QueryTypes, Sequelize, type Options } from 'sequelize'
+import { type Options, QueryTypes, Sequelize } from 'sequelize'
 import {
   sequelizeHook,
+  type SequelizeLoginOptions,
   sequelizeOptions,
   sequelizeTransaction,
-  type SequelizeLoginOptions,
 } from '../../adapters/sequelize.js'
 import type { Login } from '../../core/index.js'
 import { thrownBy } from '../core/support/caught.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
-import { FAR_READER, READER, WRITER, useReplicatedGateway } from '../support/replicated-gateway.js'
+import { FAR_READER, READER, useReplicatedGateway, WRITER } from '../support/replicated-gateway.js'
 
 const cluster = useReplicatedGateway()
 const opened: Sequelize[] = []

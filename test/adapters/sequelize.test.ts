@@ -1,4 +1,4 @@
-import { Sequelize, type Options } from 'sequelize'
+import { type Options, Sequelize } from 'sequelize'
 import { sequelizeHook, sequelizeOptions } from '../../adapters/sequelize.js'
 import { createPool } from '../../adapters/pg.js'
 import type { Login, PgIamErrorCode } from '../../core/index.js'

@@ -1,15 +1,15 @@
 /** Replication of TypeORM: each connection has the token of the server that it goes to. */
 import * as pg from 'pg'
-import { DataSource, EntitySchema, type DataSourceOptions } from 'typeorm'
+import { DataSource, type DataSourceOptions, EntitySchema } from 'typeorm'
 import {
+  type TypeormLoginOptions,
   typeormOptions,
   typeormPassword,
   typeormTransaction,
-  type TypeormLoginOptions,
 } from '../../adapters/typeorm.js'
 import type { Login } from '../../core/index.js'
 import { thrownBy } from '../core/support/caught.js'
-import { FAR_READER, READER, WRITER, useReplicatedGateway } from '../support/replicated-gateway.js'
+import { FAR_READER, READER, useReplicatedGateway, WRITER } from '../support/replicated-gateway.js'
 
 interface Note {
   id: number

@@ -1,8 +1,8 @@
 import { DataSource, type DataSourceOptions } from 'typeorm'
 import {
+  type TypeormLoginOptions,
   typeormOptions,
   typeormPassword,
-  type TypeormLoginOptions,
 } from '../../adapters/typeorm.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'

@@ -1,5 +1,5 @@
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { createReporter, publish, type EventsByChannel } from '../../core/events.js'
+import { createReporter, type EventsByChannel, logger, publish } from '../../core/events.js'
 import type { Logger } from '../../core/index.js'
 
 const EVENT = { provider: 'aurora-dsql', host: 'h', user: 'app', expiresAt: new Date(0) } as const
@@ -98,5 +98,41 @@ describe('createReporter', () => {
 
   it('is nothing but the channels without a logger', () => {
     expect(createReporter(undefined)).toBe(publish)
+  })
+})
+
+describe('logger', () => {
+  const silent = { debug() {}, info() {}, warn() {}, error() {} }
+  class Winston {
+    debug(): void {}
+    info(): void {}
+    warn(): void {}
+    error(): void {}
+  }
+
+  it.each([
+    ['console', console],
+    ['an object of functions', silent],
+    ['an instance of a class', new Winston()],
+    ['a function with methods', Object.assign(() => {}, silent)],
+  ])('takes %s as it is', (_label, value) => {
+    expect(logger(value, 'logger')).toBe(value)
+  })
+
+  it.each([
+    ['undefined', undefined],
+    ['null', null],
+    ['a function', () => {}],
+    ['an object without "warn"', { ...silent, warn: undefined }],
+    ['a string', 'console'],
+  ])('refuses %s', (_label, value) => {
+    expect(() => logger(value, 'logger')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OPTION_INVALID',
+        message: expect.stringMatching(
+          /^"logger" must be an object with debug, info, warn and error functions, got /,
+        ),
+      }),
+    )
   })
 })

@@ -1,23 +1,23 @@
 import { Client, type ClientConfig } from 'pg'
-import { createStreamFactory } from '../../core/connection/stream-factory.js'
+import { createStreamFactory } from '../../core/connection/login-stream.js'
 import { auroraDsql, type AuroraDsqlOptions, type Login } from '../../core/index.js'
-import { createAwsFiles, type AwsFiles } from './support/aws-files.js'
+import { type AwsFiles, createAwsFiles } from './support/aws-files.js'
 import {
   AUTHENTICATION_OK,
+  errorResponse,
   GREETING,
   SCRAM_REQUEST,
-  errorResponse,
 } from './support/backend-messages.js'
 import { createByteReader } from './support/byte-reader.js'
 import { rejectionOf } from './support/caught.js'
-import { collectEvents, type CollectedEvents } from './support/collect-events.js'
+import { type CollectedEvents, collectEvents } from './support/collect-events.js'
 import { HOST } from './support/dsql-options.js'
 import {
   acceptTls,
-  receiveLogin,
-  startStandIn,
   type Behaviour,
+  receiveLogin,
   type StandIn,
+  startStandIn,
 } from './support/postgres-stand-in.js'
 import { printed } from './support/printed.js'
 import { answeringQueries } from './support/query-server.js'

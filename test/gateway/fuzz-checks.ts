@@ -1,11 +1,11 @@
 /** Bytes without sense, in random pieces, at every stage of a connection. */
 import * as fc from 'fast-check'
 import type { Socket } from 'node:net'
-import { sslRequestPacket } from '../../core/wire/startup-packet.js'
+import { sslRequestPacket } from '../../wire/startup.js'
 import type { Gateway } from '../../gateway/index.js'
 import { withClient } from './engines/checks/gateway-clients.js'
 import { loggedIn, openPlain, openTls, password, query, startup } from './raw-client.js'
-import { anyFrontendMessage, inChunks, int32 } from './wire/frontend-messages.js'
+import { anyFrontendMessage, inChunks, int32 } from '../wire/frontend-messages.js'
 
 /** Writes the pieces one after the other, each once the one before has left, and then ends its side. */
 async function writeAll(socket: Socket, chunks: readonly Buffer[]): Promise<void> {

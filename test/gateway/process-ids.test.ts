@@ -2,13 +2,13 @@ import { once } from 'node:events'
 import knex from 'knex'
 import { Client, type Notification } from 'pg'
 import { knexConfig } from '../../adapters/knex.js'
-import { createCancelKeys } from '../../gateway/listener/cancel-keys.js'
-import { startGateway, type Gateway } from '../../gateway/index.js'
+import { createCancelKeys } from '../../gateway/listener/relay.js'
+import { type Gateway, startGateway } from '../../gateway/index.js'
 import { until } from '../resilience/until.js'
 import { pgSettings, withClient } from './engines/checks/gateway-clients.js'
 import { openPlain } from './raw-client.js'
 import { recordLog, usePostgres } from './upstream-gateway.js'
-import { int32 } from './wire/frontend-messages.js'
+import { int32 } from '../wire/frontend-messages.js'
 
 type Connected = Client & { processID: number; secretKey: number }
 

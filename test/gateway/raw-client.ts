@@ -2,9 +2,9 @@
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
-import { sslRequestPacket } from '../../core/wire/startup-packet.js'
+import { sslRequestPacket } from '../../wire/startup.js'
 import type { Gateway } from '../../gateway/index.js'
-import { frontend, text } from './wire/frontend-messages.js'
+import { frontend, text } from '../wire/frontend-messages.js'
 
 export interface Received {
   type: string

@@ -1,6 +1,6 @@
 /** A gateway in front of a real PostgreSQL for one test file, and what it logs. */
-import type { Logger } from '../../core/logger.js'
-import { startGateway, type Gateway, type GatewayOptions } from '../../gateway/index.js'
+import type { Logger } from '../../core/events.js'
+import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/index.js'
 import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
 
 export interface LogLine {

@@ -22,9 +22,9 @@ const SIGNERS = [
   'test/core/providers/aws/signer.test.ts',
   'test/core/providers/aws/presign.test.ts',
   'test/core/providers/aws/credentials-provider.test.ts',
-  'test/core/providers/aurora-dsql/token.test.ts',
+  'test/core/providers/aurora-dsql-token.test.ts',
   'test/core/providers/rds/token.test.ts',
-  'test/gateway/auth/aws/signers.test.ts',
+  'test/gateway/auth/signers.test.ts',
 ]
 
 /** By peer: what is run with it, and which other peers that depends on. */
@@ -89,16 +89,16 @@ const SUITES = {
   },
   'google-auth-library': {
     with: ['google-auth-library', 'pg'],
-    files: ['test/core/providers/cloud-sql/', 'test/gateway/auth/cloud-sql/'],
+    files: ['test/core/providers/cloud-sql/', 'test/gateway/auth/cloud-sql'],
   },
   jose: { with: ['jose', '@azure/identity', 'pg'], files: ['test/gateway/auth/entra/'] },
   '@peculiar/x509': {
     with: ['@peculiar/x509', 'reflect-metadata'],
-    files: ['test/gateway/certificates/', 'test/gateway/auth/certificate/'],
+    files: ['test/gateway/certificates.test.ts', 'test/gateway/auth/certificate.test.ts'],
   },
   'reflect-metadata': {
     with: ['@peculiar/x509', 'reflect-metadata'],
-    files: ['test/gateway/certificates/', 'test/gateway/auth/certificate/'],
+    files: ['test/gateway/certificates.test.ts', 'test/gateway/auth/certificate.test.ts'],
   },
   '@electric-sql/pglite': {
     with: ['@electric-sql/pglite'],

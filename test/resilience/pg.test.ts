@@ -5,7 +5,7 @@ import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
 import { client } from './clients/pg.js'
 import { describeResilience } from './describe-resilience.js'
-import { BLOCKED, startRig, type Rig } from './rig.js'
+import { BLOCKED, type Rig, startRig } from './rig.js'
 
 describeResilience(client)
 

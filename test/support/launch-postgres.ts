@@ -1,13 +1,13 @@
 /** A PostgreSQL server for tests, as the gateway starts it, and with what tests need besides: TCP, TLS, a superuser. */
 import { randomBytes } from 'node:crypto'
-import { SILENT } from '../../core/logger.js'
+import { SILENT } from '../../core/events.js'
 import { SUPERUSER } from '../../gateway/engines/postgres/data-directory.js'
 import {
-  launchPostgres as launch,
   type LaunchOptions,
+  launchPostgres as launch,
 } from '../../gateway/engines/postgres/launch-postgres.js'
 import { noPostgres } from '../../gateway/engines/postgres/postgres-engine.js'
-import { identifier, literal } from '../../gateway/sql/sql-text.js'
+import { identifier, literal } from '../../gateway/sql.js'
 
 export interface LaunchPostgresOptions extends Pick<
   LaunchOptions,

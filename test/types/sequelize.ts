@@ -1,5 +1,5 @@
 /** User code for Sequelize compiles without a cast. Nothing here runs. */
-import { Sequelize, type Options } from 'sequelize'
+import { type Options, Sequelize } from 'sequelize'
 import {
   Model,
   Sequelize as TypescriptSequelize,

@@ -1,5 +1,5 @@
 /** User code for TypeORM compiles without a cast. Nothing here runs. */
-import { DataSource, EntitySchema, type DataSourceOptions, type EntityManager } from 'typeorm'
+import { DataSource, type DataSourceOptions, type EntityManager, EntitySchema } from 'typeorm'
 import { typeormOptions, typeormPassword, typeormTransaction } from '../../adapters/typeorm.js'
 import { login } from './login.js'
 

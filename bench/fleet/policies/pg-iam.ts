@@ -1,14 +1,16 @@
 /** pg-iam's own code, from the pacer to the endpoints; only the login itself, the clock and chance are the simulation's. */
 import type { TLSSocket } from 'node:tls'
-import { connectAtPace } from '../../../core/connection/connect-at-pace.js'
-import { createConnectPacer } from '../../../core/connection/connect-pacer.js'
-import { createEndpointSet } from '../../../core/connection/endpoint-set.js'
-import { drawLifetimeSecs } from '../../../core/connection/lifetime.js'
+import {
+  connectWithBackoff,
+  createConnectLimiter,
+} from '../../../core/connection/connect-limiter.js'
+import { createEndpointHealth } from '../../../core/connection/endpoint-health.js'
+import { logInWithFailover } from '../../../core/connection/open-connection.js'
+import { jitteredLifetimeSecs } from '../../../core/connection/login-stream.js'
 import type { LoggedIn, LoginAttempt } from '../../../core/connection/log-in.js'
-import { tryEndpoints } from '../../../core/connection/try-endpoints.js'
 import { isPgIamError } from '../../../core/errors.js'
 import { internalsOf, type LoginInternals } from '../../../core/login.js'
-import { createAuroraDsql } from '../../../core/providers/aurora-dsql/aurora-dsql.js'
+import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
 import type { Session } from '../region.js'
 import type { Connector, Policy, World } from './policy.js'
 
@@ -29,8 +31,8 @@ function createConnector(world: World, options: NonNullable<PgIamSettings['optio
   const host = regions.map((region) => region.host)
   const login = createAuroraDsql({ ...options, host, user: 'app' }, {})
   const internals = internalsOf(login) as LoginInternals
-  const pacer = createConnectPacer(options.connectRate, { now, pause, random })
-  const endpoints = createEndpointSet(internals.endpoints.all, { now, random })
+  const limiter = createConnectLimiter(options.connectRate, { now, sleep: pause, random })
+  const endpoints = createEndpointHealth(internals.endpoints.all, { now, random })
   const attempt = {
     parameters: new Map<string, string>(),
     protocolVersion: 196_608,
@@ -44,11 +46,11 @@ function createConnector(world: World, options: NonNullable<PgIamSettings['optio
       timeoutMs: internals.connectTimeoutMs,
       signal: new AbortController().signal,
       after,
-      pacer,
+      limiter,
     }
     try {
-      const opened = await connectAtPace(request, (signal) =>
-        tryEndpoints({ ...attempt, signal }, { after, logIn: simulatedLogin(world, ended) }),
+      const opened = await connectWithBackoff(request, (signal) =>
+        logInWithFailover({ ...attempt, signal }, { after, logIn: simulatedLogin(world, ended) }),
       )
       return opened.refusedWith === undefined ? opened.socket : undefined
     } catch (error) {
@@ -61,7 +63,7 @@ function createConnector(world: World, options: NonNullable<PgIamSettings['optio
       const connect = (): void => time.follow(async () => done(await open(ended)))
       return { connect, connectAgain: connect }
     },
-    lifetimeMs: () => drawLifetimeSecs(login, random) * 1_000,
+    lifetimeMs: () => jitteredLifetimeSecs(login, random) * 1_000,
   }
 }
 

@@ -1,26 +1,32 @@
 /** The options of the providers whose tokens AWS credentials sign: who asks, and in which region. */
 import { PgIamError } from '../../errors.js'
-import type { NonEmpty } from '../../non-empty.js'
-import { matching, text, type Check, type Checked } from '../../options/check.js'
-import { presentIn, type Environment } from '../../options/common-options.js'
-import type { Logger } from '../../logger.js'
-import type { LoginCounters } from '../../tokens/login-counters.js'
-import type { Clock } from '../../tokens/token-source.js'
+import type { Logger } from '../../events.js'
 import {
-  createCredentialsSource,
-  type AwsCredentials,
-  type AwsCredentialsProvider,
-  type CredentialsSource,
-} from './credentials.js'
+  type Check,
+  type Checked,
+  matching,
+  type NonEmpty,
+  text,
+  type Environment,
+  presentIn,
+} from '../../options/check.js'
+import { cloudAuthorities, explainUntrusted } from '../../tls.js'
+import type { Clock, LoginCounters } from '../../tokens/token-source.js'
 import {
   answeringWithin,
   assumeRole,
+  type AssumeRoleOptions,
   credentials,
   credentialsProvider,
   provider,
   refuseTwoSources,
-  type AssumeRoleOptions,
 } from './credentials-provider.js'
+import {
+  type AwsCredentials,
+  type AwsCredentialsProvider,
+  createCredentialsSource,
+  type CredentialsSource,
+} from './credentials.js'
 
 export interface AwsOptions {
   /** The region of the database. Default: the one in `host`, else `AWS_REGION` or `AWS_DEFAULT_REGION`. */
@@ -51,7 +57,7 @@ export const AWS_CHECKS: {
   assumeRole,
 }
 
-export interface AwsCredentialsSettings {
+interface AwsCredentialsSettings {
   options: Checked<typeof AWS_CHECKS>
   env: Environment
   /** That of STS, for a role; `undefined` leaves it to the SDK. */
@@ -140,4 +146,17 @@ export function awsRegionFrom(env: Environment): string | undefined {
     if (region !== undefined) return regionName(region, name)
   }
   return undefined
+}
+
+// Trust in Amazon's public certificate authorities, which sign for Aurora DSQL, Redshift and RDS Proxy.
+
+/** Resolves with what to trust for their endpoints, as `cloudAuthorities` does. */
+export async function amazonAuthorities(env: Environment): Promise<string | undefined> {
+  const { AMAZON_ROOTS } = await import('./amazon-roots.js')
+  return cloudAuthorities(AMAZON_ROOTS, env)
+}
+
+/** Returns what to do about an endpoint that is not trusted, or `undefined` for another kind of error. */
+export function explainUntrustedAmazon(error: unknown, host: string): string | undefined {
+  return explainUntrusted(error, host, "Amazon's (https://www.amazontrust.com/repository/)")
 }

@@ -1,22 +1,22 @@
 /** Where AWS credentials come from: what the caller gave, else the environment or the SDK's chain; then the roles, by STS. */
 import { PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
-import type { NonEmpty } from '../../non-empty.js'
 import {
+  type Check,
   checkOptions,
   integerWithin,
   invalidOption,
   invalidSecret,
   isPlainObject,
   matching,
+  type NonEmpty,
   oneOrMore,
   secretText,
-  type Check,
+  type Environment,
 } from '../../options/check.js'
-import type { Environment } from '../../options/common-options.js'
-import { tokenTimeout } from '../../tokens/token-timeout.js'
-import { withinTimeout } from '../../within-timeout.js'
-import { isValidDate, type AwsCredentials, type AwsCredentialsProvider } from './credentials.js'
+import { tokenTimeout } from '../../tokens/token-source.js'
+import { withTimeout } from '../../async.js'
+import { type AwsCredentials, type AwsCredentialsProvider, isValidDate } from './credentials.js'
 
 export interface CredentialsProviderSettings {
   credentials: AwsCredentials | AwsCredentialsProvider | undefined
@@ -103,7 +103,7 @@ function defaultChain(
       clientConfig: region === undefined ? {} : { region },
       ...(profile === undefined ? {} : { profile }),
     }) as AwsCredentialsProvider
-    return withoutRequest(chain(options))
+    return redactSdkError(chain(options))
   }
 }
 
@@ -181,7 +181,7 @@ export function assumedRole(
         ...(role.durationSecs === undefined ? {} : { DurationSeconds: role.durationSecs }),
       },
     })
-    return withoutRequest(assume())
+    return redactSdkError(assume())
   }
 }
 
@@ -230,7 +230,7 @@ export async function loadCredentialProviders(): Promise<
 }
 
 /** Settles as `work` does. An error of the SDK leads, by the body of the response, to the request that it was for, and that holds a session token. */
-export async function withoutRequest<T>(work: T | Promise<T>): Promise<T> {
+export async function redactSdkError<T>(work: T | Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
@@ -251,7 +251,7 @@ export function answeringWithin(
   return (...options) => {
     const answer = given(...options)
     if (!('then' in Object(answer))) return answer
-    return withinTimeout(Promise.resolve(answer), milliseconds, () =>
+    return withTimeout(Promise.resolve(answer), milliseconds, () =>
       tokenTimeout(`could not get AWS credentials within ${milliseconds} ms`),
     )
   }

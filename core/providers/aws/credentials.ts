@@ -1,11 +1,9 @@
 /** AWS credentials: one provider per login, asked rarely, never remembered when it failed. */
 import { isDate } from 'node:util/types'
-import { PgIamError, isPgIamError } from '../../errors.js'
-import { singleFlight } from '../../single-flight.js'
-import type { LoginCounters } from '../../tokens/login-counters.js'
-import type { Clock } from '../../tokens/token-source.js'
-import { isTransientFailure } from '../../tokens/transient-failure.js'
-import { withinTimeout } from '../../within-timeout.js'
+import { isPgIamError, PgIamError } from '../../errors.js'
+import { singleFlight, withTimeout } from '../../async.js'
+import type { Clock, LoginCounters } from '../../tokens/token-source.js'
+import { isTransientFailure } from '../../tokens/token.js'
 
 /** What the AWS SDK calls an identity. */
 export interface AwsCredentials {
@@ -79,7 +77,7 @@ export function createCredentialsSource(
     try {
       return await (renewalTimeoutMs === undefined
         ? renew()
-        : withinTimeout(renew(), renewalTimeoutMs, () => STALLED))
+        : withTimeout(renew(), renewalTimeoutMs, () => STALLED))
     } catch (error) {
       const left = lifeLeft(before, now())
       // There is nothing else to use by now.

@@ -1,8 +1,7 @@
 /** Who signs tokens: the packages of AWS, or pg-iam itself. */
-import { PgIamError, isPgIamError } from '../../errors.js'
+import { isPgIamError, PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
-import { isText, oneOf, type Check } from '../../options/check.js'
-import { describeKind } from '../../redact.js'
+import { type Check, describeKind, isText, oneOf } from '../../options/check.js'
 import { createToken, type Token } from '../../tokens/token.js'
 import type { AwsCredentials } from './credentials.js'
 

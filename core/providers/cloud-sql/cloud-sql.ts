@@ -1,29 +1,80 @@
-/** Logins to Google Cloud SQL for PostgreSQL with IAM. */
-import { createLogin } from '../../create-login.js'
+/** Logins for Cloud SQL. */
+import { createLogin, type Login } from '../../login.js'
 import { PgIamError } from '../../errors.js'
-import type { Login } from '../../login.js'
-import { mapNonEmpty } from '../../non-empty.js'
-import { checkOptions, hostName, oneOrMore, type Checked } from '../../options/check.js'
+import {
+  type Check,
+  type Checked,
+  checkOptions,
+  type Environment,
+  hostName,
+  invalidOption,
+  isIpAddress,
+  mapNonEmpty,
+  oneOrMore,
+} from '../../options/check.js'
 import {
   COMMON_CHECKS,
   type CommonOptions,
-  type Environment,
+  commonSettings,
+  type CommonSettings,
 } from '../../options/common-options.js'
-import { isIpAddress } from '../../options/ip-address.js'
-import { createRefusedTokens } from '../../tokens/refused-tokens.js'
-import type { Clock } from '../../tokens/token-source.js'
-import type { TlsOptions } from '../../tls/verified-tls.js'
-import { commonSettings, type CommonSettings } from '../common-settings.js'
+import type { TlsOptions } from '../../tls.js'
+import { type Clock, createTokenInvalidation } from '../../tokens/token-source.js'
 import {
   applicationDefaultCredentials,
+  cloudSqlTokenIssuer,
+  databaseUser,
+  explainRefusal,
+  explainUntrusted,
   googleCredentials,
   type GoogleCredentials,
   type GoogleCredentialsProvider,
-} from './credential.js'
-import { explainRefusal, explainUntrusted } from './explain.js'
-import { instanceName, refuseInstanceName } from './instance.js'
-import { cloudSqlTokenIssuer } from './token.js'
-import { databaseUser } from './user-name.js'
+} from './token.js'
+
+/**
+ * Tells whether a name is one that Cloud SQL gives an instance: `ID.LABEL.REGION.sql.goog`, and `….sql-psa.goog` for private
+ * services access. Instances without one are known by their IP addresses, which are nobody's in particular.
+ * See https://cloud.google.com/sql/docs/postgres/configure-dns
+ */
+export function isCloudSqlHost(host: string): boolean {
+  return /^([a-z0-9-]+\.)+sql(-psa)?\.goog$/.test(host)
+}
+
+// The connection name of a Cloud SQL instance, as far as TLS has to do with it.
+
+/**
+ * Checks `PROJECT:REGION:INSTANCE` (a project may be `DOMAIN:PROJECT`) and returns `PROJECT:INSTANCE`: the common name in the
+ * server certificate of an instance with a certificate authority of its own, which holds no host name. Google's connectors
+ * verify the same:
+ * https://github.com/GoogleCloudPlatform/cloud-sql-nodejs-connector/blob/main/src/socket.ts
+ */
+const instanceName: Check<string> = (value, name) => {
+  const [, project, instance] = typeof value === 'string' ? (CONNECTION_NAME.exec(value) ?? []) : []
+  if (project === undefined || instance === undefined)
+    throw invalidOption(name, 'a connection name, PROJECT:REGION:INSTANCE', value)
+  return `${project}:${instance}`
+}
+
+const CONNECTION_NAME = /^((?:[a-z0-9.-]+:)?[a-z][a-z0-9-]*):[a-z0-9-]+:([a-z][a-z0-9-]*)$/
+
+/**
+ * Refuses what is the name of an instance in the place of its address, also as the path of the socket that Google's runtimes and its
+ * Auth Proxy make for it. Throws `ERR_OPTION_INVALID`.
+ */
+export function refuseInstanceName(host: unknown, name: string): void {
+  if (typeof host !== 'string') return
+  const connectionName = host.replace(/^\/cloudsql\//, '')
+  if (!CONNECTION_NAME.test(connectionName)) return
+  throw new PgIamError(
+    'ERR_OPTION_INVALID',
+    `"${name}" must be the IP address or the DNS name of the instance, got its connection name`,
+    {
+      hint: `Give cloudSql() the connection name as "instance", and the address as "host": { host: "10.0.0.3", instance: "${connectionName}" }. A Unix-domain socket has no TLS, so no token is sent over one.`,
+    },
+  )
+}
+
+// Logins to Google Cloud SQL for PostgreSQL with IAM.
 
 export interface CloudSqlOptions extends CommonOptions {
   /**
@@ -60,7 +111,7 @@ export function cloudSql(options: CloudSqlOptions = {}): Login {
   return createCloudSql(options, process.env)
 }
 
-/** The same with its surroundings as parameters. */
+/** The same with environment and clock as parameters. */
 export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
   if (options.host === undefined) refuseInstanceName(env['PGHOST'], 'PGHOST')
@@ -86,13 +137,13 @@ export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?:
     {
       ...common,
       provider: 'cloud-sql',
-      hosts: mapNonEmpty(common.places, (place) => ({ ...place, issueToken })),
+      hosts: mapNonEmpty(common.targets, (target) => ({ ...target, issueToken })),
       user,
       tls: tlsOf(options, common),
-      tokensAre: 'got',
+      tokenVerb: 'get',
       explainRefusal,
       explainFailure: explainUntrusted,
-      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
+      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )
@@ -109,15 +160,15 @@ const CHECKS = {
 } as const
 
 /** An IP address is in no certificate of Cloud SQL; whoever knows better names it as `tls.servername`. */
-function tlsOf({ instance }: Checked<typeof CHECKS>, { tls, places }: CommonSettings): TlsOptions {
-  if (instance !== undefined && (tls.servername !== undefined || places.length > 1)) {
+function tlsOf({ instance }: Checked<typeof CHECKS>, { tls, targets }: CommonSettings): TlsOptions {
+  if (instance !== undefined && (tls.servername !== undefined || targets.length > 1)) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
       `"instance" must not be given ${tls.servername === undefined ? 'for several hosts' : 'together with "tls.servername"'}`,
     )
   }
   if (instance !== undefined) return { ...tls, servername: instance }
-  if (tls.servername === undefined && places.some(({ host }) => isIpAddress(host))) {
+  if (tls.servername === undefined && targets.some(({ host }) => isIpAddress(host))) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
       '"instance" or "tls.servername" must be given where "host" is an IP address',

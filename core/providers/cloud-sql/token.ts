@@ -1,19 +1,14 @@
 /** Access tokens of Google Cloud, and the database user that they are for. */
-import { PgIamError, isPgIamError } from '../../errors.js'
-import { describeKind } from '../../redact.js'
-import type { LoginCounters } from '../../tokens/login-counters.js'
-import { invalidToken, receivedToken } from '../../tokens/received-token.js'
-import { createToken, type Token } from '../../tokens/token.js'
-import {
-  CREDENTIALS,
-  hasFunction,
-  isGoogleCredentials,
-  type GoogleAuthClient,
-  type GoogleCredentials,
-} from './credential.js'
-import { databaseUser } from './user-name.js'
+import type { Refusal } from '../../connection/authenticate.js'
+import { isAuthRejected } from '../../connection/endpoint-health.js'
+import { isPgIamError, PgIamError } from '../../errors.js'
+import { peerError } from '../../load-peer.js'
+import { type Check, describeKind, invalidSecret } from '../../options/check.js'
+import { isUntrustedCertificate, isWrongCertificate } from '../../tls.js'
+import type { LoginCounters } from '../../tokens/token-source.js'
+import { createToken, invalidToken, receivedToken, type Token } from '../../tokens/token.js'
 
-export interface CloudSqlTokenSettings {
+interface CloudSqlTokenSettings {
   /** Gives the credentials; asked once, and again where that failed. */
   credentials: () => GoogleCredentials | Promise<GoogleCredentials>
   /** The database user, where it was given. */
@@ -110,4 +105,101 @@ function unnamed(host: string): PgIamError {
       hint: 'Give "user": the e-mail address, for a service account without ".gserviceaccount.com".',
     },
   )
+}
+
+// Where access tokens of Google Cloud come from: any client of Google's authentication library.
+
+/** What Google's library calls an auth client: `Compute`, `JWT`, `Impersonated`, `UserRefreshClient` and all the others. */
+export interface GoogleAuthClient {
+  getAccessToken(): Promise<{ token?: string | null }>
+  /** `expiry_date`: when the token ends, in epoch milliseconds. */
+  readonly credentials: { expiry_date?: number | null }
+}
+
+/** What Google's library calls `GoogleAuth`: it finds a client. */
+export interface GoogleAuthSource {
+  getClient(): Promise<GoogleAuthClient>
+}
+
+export type GoogleCredentials = GoogleAuthClient | GoogleAuthSource
+
+/** A function that gives credentials; it is called before the first token. */
+export type GoogleCredentialsProvider = () => GoogleCredentials | Promise<GoogleCredentials>
+
+/** The `credentials` option. */
+export const googleCredentials: Check<GoogleCredentials | GoogleCredentialsProvider> = (
+  value,
+  name,
+) => {
+  if (typeof value === 'function') return value as GoogleCredentialsProvider
+  if (isGoogleCredentials(value)) return value
+  throw invalidSecret(name, `${CREDENTIALS}, or a function that returns one`, value)
+}
+
+function isGoogleCredentials(value: unknown): value is GoogleCredentials {
+  return hasFunction(value, 'getClient') || hasFunction(value, 'getAccessToken')
+}
+
+const CREDENTIALS = 'a GoogleAuth or an auth client of google-auth-library'
+
+/**
+ * The credentials of a login that was given none: those that Google calls application default credentials. Nothing is loaded
+ * before it is called.
+ */
+export async function applicationDefaultCredentials(): Promise<GoogleAuthSource> {
+  const { GoogleAuth } = await loadGoogleAuth()
+  return new GoogleAuth({ scopes: [LOGIN_SCOPE] })
+}
+
+async function loadGoogleAuth(): Promise<typeof import('google-auth-library')> {
+  try {
+    return await import('google-auth-library')
+  } catch (error) {
+    throw peerError(error, 'google-auth-library')
+  }
+}
+
+/**
+ * All that a token needs to log in to a database, and no more: it is worth nothing elsewhere.
+ * See https://cloud.google.com/sql/docs/postgres/iam-logins
+ */
+export const LOGIN_SCOPE = 'https://www.googleapis.com/auth/sqlservice.login'
+
+/** Tells whether an object of the library has a method that not all of its kind have. */
+function hasFunction<Name extends string>(
+  value: unknown,
+  name: Name,
+): value is Record<Name, (...given: unknown[]) => unknown> {
+  return typeof (value as Record<string, unknown> | null | undefined)?.[name] === 'function'
+}
+
+// The database user of an account of Google Cloud.
+
+/**
+ * The name under which an account logs in to PostgreSQL: its e-mail address, for a service account without
+ * `.gserviceaccount.com`, because PostgreSQL's names end after 63 bytes.
+ * See https://cloud.google.com/sql/docs/postgres/iam-logins and
+ * https://cloud.google.com/sql/docs/postgres/add-manage-iam-users
+ */
+export function databaseUser(email: string): string {
+  return email.replace(/\.gserviceaccount\.com$/, '')
+}
+
+// What to do about an instance that refuses a login, or that is not trusted.
+
+/** Returns what the server's own error does not say: that says who was refused, and nothing more. */
+export function explainRefusal({ sqlState, message, user }: Refusal): string | undefined {
+  if (!isAuthRejected(sqlState)) return undefined
+  if (message.includes('client certificate'))
+    return "This instance wants client certificates, which only Google's connectors and Auth Proxy can get. Connect with those, or set its SSL mode to ENCRYPTED_ONLY."
+  return `The token must be one of "${user}" (a service account without ".gserviceaccount.com"), who must be a user of the instance and have the role roles/cloudsql.instanceUser, and the flag cloudsql.iam_authentication must be on.`
+}
+
+/** Returns where the authority of an instance is to be had, and what its certificate holds. */
+export function explainUntrusted(error: unknown, host: string): string | undefined {
+  if (isUntrustedCertificate(error))
+    return `Who signed the certificate of ${host} is not trusted here, and Node knows no authority of Cloud SQL. Download it (gcloud sql ssl server-ca-certs list --instance=INSTANCE --format="value(cert)" > server-ca.pem) and give it as tls: { ca: 'server-ca.pem' }.`
+  if (isWrongCertificate(error))
+    return 'Give what the certificate of the instance holds: its connection name as instance: "PROJECT:REGION:INSTANCE", or its DNS name as "host" or tls: { servername }.'
+  return undefined
 }

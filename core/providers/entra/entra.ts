@@ -1,29 +1,29 @@
 /** Logins to Azure Database for PostgreSQL with Microsoft Entra ID. */
 import type { Refusal } from '../../connection/authenticate.js'
-import { isDenied } from '../../connection/refusal-codes.js'
-import { createLogin } from '../../create-login.js'
-import type { Login } from '../../login.js'
-import { mapNonEmpty } from '../../non-empty.js'
-import { checkOptions, oneOf, text } from '../../options/check.js'
+import { isAuthRejected } from '../../connection/endpoint-health.js'
+import { createLogin, type Login } from '../../login.js'
 import {
-  COMMON_CHECKS,
-  presentIn,
-  type CommonOptions,
+  checkOptions,
   type Environment,
-} from '../../options/common-options.js'
-import { createRefusedTokens } from '../../tokens/refused-tokens.js'
-import type { Clock } from '../../tokens/token-source.js'
-import { commonSettings } from '../common-settings.js'
-import { azureAuthorities, explainUntrustedAzure } from './authorities.js'
-import { CLOUDS, azureCloudOf, type AzureCloud } from './cloud.js'
+  mapNonEmpty,
+  oneOf,
+  presentIn,
+  text,
+} from '../../options/check.js'
+import { COMMON_CHECKS, type CommonOptions, commonSettings } from '../../options/common-options.js'
+import { cloudAuthorities, explainUntrusted } from '../../tls.js'
+import { type Clock, createTokenInvalidation } from '../../tokens/token-source.js'
 import {
-  azureCredentials,
-  defaultAzureCredential,
+  type AzureCloud,
+  azureCloudOf,
   type AzureCredentialProvider,
+  azureCredentials,
   type AzureTokenCredential,
-} from './credential.js'
-import { entraTokenIssuer } from './token.js'
-import type { NamedUser } from './user-name.js'
+  CLOUDS,
+  defaultAzureCredential,
+  entraTokenIssuer,
+  type NamedUser,
+} from './token.js'
 
 export interface EntraOptions extends CommonOptions {
   /**
@@ -59,7 +59,7 @@ export function entra(options: EntraOptions = {}): Login {
   return createEntra(options, process.env)
 }
 
-/** The same with its surroundings as parameters. */
+/** The same with environment and clock as parameters. */
 export function createEntra(given: EntraOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
   const common = commonSettings(options, env, {
@@ -68,7 +68,7 @@ export function createEntra(given: EntraOptions, env: Environment, clock?: Clock
     reuseTokenSecs: Infinity,
     hostHint: 'the name of the server, NAME.postgres.database.azure.com',
   })
-  const cloud = options.cloud ?? azureCloudOf(common.places[0].host) ?? 'public'
+  const cloud = options.cloud ?? azureCloudOf(common.targets[0].host) ?? 'public'
   const { scope, managementScope, authorityHost } = CLOUDS[cloud]
   let named: NamedUser | undefined
   const issueToken = entraTokenIssuer({
@@ -91,12 +91,12 @@ export function createEntra(given: EntraOptions, env: Environment, clock?: Clock
     {
       ...common,
       provider: 'entra',
-      hosts: mapNonEmpty(common.places, (place) => ({ ...place, issueToken })),
-      tokensAre: 'got',
+      hosts: mapNonEmpty(common.targets, (target) => ({ ...target, issueToken })),
+      tokenVerb: 'get',
       loadAuthorities: () => azureAuthorities(env),
       explainRefusal: (refusal) => explain(refusal, named),
       explainFailure: explainUntrustedAzure,
-      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
+      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )
@@ -120,8 +120,25 @@ function credentialOf(
 
 /** The server's own errors do not say that it was asked for a name that nobody gave. */
 function explain({ sqlState, user }: Refusal, named: NamedUser | undefined): string | undefined {
-  if (!isDenied(sqlState)) return undefined
+  if (!isAuthRejected(sqlState)) return undefined
   if (named === undefined)
     return `"${user}" must be a role of the database that was made for this identity (pgaadauth_create_principal), spelt as it is there.`
   return `The user "${user}" is what the token says of its owner, in the claim ${named.claim}. Give "user" where the role has another name, or make the role: SELECT * FROM pgaadauth_create_principal('${user.replaceAll("'", "''")}', false, false).`
+}
+
+// Trust in the public certificate authorities that sign for Azure Database for PostgreSQL.
+
+/** Resolves with what to trust for its servers, as `cloudAuthorities` does. */
+async function azureAuthorities(env: Environment): Promise<string | undefined> {
+  const { AZURE_ROOTS } = await import('./azure-roots.js')
+  return cloudAuthorities(AZURE_ROOTS, env)
+}
+
+/** Returns what to do about a server that is not trusted, or `undefined` for another kind of error. */
+function explainUntrustedAzure(error: unknown, host: string): string | undefined {
+  return explainUntrusted(
+    error,
+    host,
+    "Azure's (https://learn.microsoft.com/azure/postgresql/security/security-tls)",
+  )
 }

@@ -1,19 +1,11 @@
 /** Tokens of Microsoft Entra ID, and the database user that they are for. */
-import { PgIamError, isPgIamError } from '../../errors.js'
-import { describeKind } from '../../redact.js'
-import type { LoginCounters } from '../../tokens/login-counters.js'
-import { invalidToken, receivedToken } from '../../tokens/received-token.js'
-import { createToken, type Token } from '../../tokens/token.js'
-import { untilTokenTimeout } from '../../tokens/until-token-timeout.js'
-import {
-  CREDENTIAL,
-  isAzureTokenCredential,
-  type AzureAccessToken,
-  type AzureTokenCredential,
-} from './credential.js'
-import { applicationFromClaims, claimsOf, userFromClaims, type NamedUser } from './user-name.js'
+import { isPgIamError, PgIamError } from '../../errors.js'
+import { peerError } from '../../load-peer.js'
+import { type Check, describeKind, invalidSecret, isText } from '../../options/check.js'
+import { type LoginCounters, withTokenTimeout } from '../../tokens/token-source.js'
+import { createToken, invalidToken, receivedToken, type Token } from '../../tokens/token.js'
 
-export interface EntraTokenSettings {
+interface EntraTokenSettings {
   /** Gives the credential; asked once, and again where that failed. */
   credential: () => AzureTokenCredential | Promise<AzureTokenCredential>
   scope: string
@@ -35,19 +27,15 @@ export function entraTokenIssuer(settings: EntraTokenSettings): (host: string) =
   let credential: AzureTokenCredential | undefined
 
   const get = (wanted: string, host: string): Promise<Token> =>
-    untilTokenTimeout(
-      tokenTimeoutMs,
-      `entra: could not get a token for ${host}`,
-      async (signal) => {
-        counters.credentialCalls++
-        try {
-          credential ??= checkedCredential(await settings.credential())
-          return checkedToken(await credential.getToken(wanted, { abortSignal: signal }), host)
-        } catch (cause) {
-          throw unavailable(cause)
-        }
-      },
-    )
+    withTokenTimeout(tokenTimeoutMs, `entra: could not get a token for ${host}`, async (signal) => {
+      counters.credentialCalls++
+      try {
+        credential ??= checkedCredential(await settings.credential())
+        return checkedToken(await credential.getToken(wanted, { abortSignal: signal }), host)
+      } catch (cause) {
+        throw unavailable(cause)
+      }
+    })
   const userOfManagementToken = async (host: string): Promise<NamedUser | { error: unknown }> => {
     try {
       const { value } = await get(managementScope, host)
@@ -117,3 +105,188 @@ function unnamed(host: string, claims: object, cause: unknown): PgIamError {
     },
   )
 }
+
+// Where tokens of Microsoft Entra ID come from: any credential of the Azure SDK.
+
+/** What the Azure SDK calls a `TokenCredential`: `DefaultAzureCredential`, `ManagedIdentityCredential` and all the others. */
+export interface AzureTokenCredential {
+  getToken(
+    scopes: string | string[],
+    options?: { abortSignal?: AbortSignal },
+  ): Promise<AzureAccessToken | null>
+}
+
+export interface AzureAccessToken {
+  readonly token: string
+  /** Epoch milliseconds. */
+  readonly expiresOnTimestamp: number
+}
+
+/** A function that gives a credential; it is called before the first token. */
+export type AzureCredentialProvider = () => AzureTokenCredential | Promise<AzureTokenCredential>
+
+/** The `credentials` option. */
+export const azureCredentials: Check<AzureTokenCredential | AzureCredentialProvider> = (
+  value,
+  name,
+) => {
+  if (typeof value === 'function') return value as AzureCredentialProvider
+  if (isAzureTokenCredential(value)) return value
+  throw invalidSecret(name, `${CREDENTIAL}, or a function that returns one`, value)
+}
+
+function isAzureTokenCredential(value: unknown): value is AzureTokenCredential {
+  return typeof (value as { getToken?: unknown } | null | undefined)?.getToken === 'function'
+}
+
+const CREDENTIAL = 'a TokenCredential of the Azure SDK'
+
+/**
+ * The credential of a login that was given none: `DefaultAzureCredential`, for the cloud of the server. Nothing is loaded before
+ * it is called.
+ *
+ * @param authorityHost where identities log in; the SDK's own variable, AZURE_AUTHORITY_HOST, beats it
+ */
+export async function defaultAzureCredential(
+  authorityHost: string | undefined,
+): Promise<AzureTokenCredential> {
+  const { DefaultAzureCredential } = await loadIdentity()
+  return new DefaultAzureCredential(authorityHost === undefined ? {} : { authorityHost })
+}
+
+async function loadIdentity(): Promise<typeof import('@azure/identity')> {
+  try {
+    return await import('@azure/identity')
+  } catch (error) {
+    throw peerError(error, '@azure/identity')
+  }
+}
+
+// The clouds of Microsoft in which there are Azure Databases for PostgreSQL.
+
+/** `public` is Azure itself; the others are those of the United States government and of China. */
+export type AzureCloud = 'public' | 'us-government' | 'china'
+
+interface CloudFacts {
+  /** What the names of its servers end in. */
+  readonly domain: string
+  /** What a token for its databases is asked for with. */
+  readonly scope: string
+  /** The same for its resource manager, whose tokens say more of a managed identity. */
+  readonly managementScope: string
+  /** Where its identities log in. */
+  readonly authorityHost: string
+}
+
+/**
+ * Domains: https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure and
+ * https://learn.microsoft.com/azure/china/resources-developer-guide
+ *
+ * Scopes: the resource IDs that the Azure CLI knows as `ossrdbmsResourceId` and `resourceManager`
+ * (https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/cloud.py); `az cloud show` prints them.
+ */
+export const CLOUDS: Readonly<Record<AzureCloud, CloudFacts>> = {
+  public: {
+    domain: 'postgres.database.azure.com',
+    scope: 'https://ossrdbms-aad.database.windows.net/.default',
+    managementScope: 'https://management.azure.com/.default',
+    authorityHost: 'https://login.microsoftonline.com',
+  },
+  'us-government': {
+    domain: 'postgres.database.usgovcloudapi.net',
+    scope: 'https://ossrdbms-aad.database.usgovcloudapi.net/.default',
+    managementScope: 'https://management.usgovcloudapi.net/.default',
+    authorityHost: 'https://login.microsoftonline.us',
+  },
+  china: {
+    domain: 'postgres.database.chinacloudapi.cn',
+    scope: 'https://ossrdbms-aad.database.chinacloudapi.cn/.default',
+    managementScope: 'https://management.chinacloudapi.cn/.default',
+    authorityHost: 'https://login.chinacloudapi.cn',
+  },
+}
+
+/**
+ * The cloud that the name of a server is of, or `undefined` for a name of another kind. Private names have more labels:
+ * `NAME.privatelink.postgres.database.azure.com`, `NAME.private.postgres.database.azure.com`.
+ */
+export function azureCloudOf(host: string): AzureCloud | undefined {
+  const clouds = Object.keys(CLOUDS) as AzureCloud[]
+  return clouds.find((cloud) => {
+    const name = host.endsWith(`.${CLOUDS[cloud].domain}`)
+      ? host.slice(0, -CLOUDS[cloud].domain.length - 1)
+      : ''
+    return /^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(name)
+  })
+}
+
+// The database user that a token of Microsoft Entra ID is for, by what it says of its owner.
+
+/** A user, and the claim that it is from. */
+export interface NamedUser {
+  readonly user: string
+  readonly claim: string
+}
+
+/**
+ * Reads the claims of a token without verifying it: that is the server's business. Returns `undefined` for what is no JSON Web
+ * Token.
+ */
+export function claimsOf(token: string): Readonly<Record<string, unknown>> | undefined {
+  const [, payload, ...rest] = token.split('.')
+  if (payload === undefined || rest.length !== 1) return undefined
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'))
+    return typeof claims === 'object' && claims !== null && !Array.isArray(claims)
+      ? (claims as Record<string, unknown>)
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The user by the first claim that names one, in the order of Microsoft's own libraries: the name of a user-assigned managed
+ * identity (`xms_mirid`), then `upn`, `preferred_username`, `unique_name`.
+ *
+ * Those libraries know no name for the identity that a resource itself has. Its role is named after the resource, which is what
+ * `xms_mirid` holds then, so it comes last.
+ *
+ * Order: https://learn.microsoft.com/python/api/azure-postgresql-auth/azure_postgresql_auth.core and
+ * https://learn.microsoft.com/dotnet/api/overview/azure/Microsoft.Azure.PostgreSQL.Auth-readme. The resource's name:
+ * https://learn.microsoft.com/azure/postgresql/security/security-connect-with-managed-identity, and for slots
+ * https://learn.microsoft.com/azure/app-service/overview-managed-identity
+ */
+export function userFromClaims(claims: Readonly<Record<string, unknown>>): NamedUser | undefined {
+  const resource = splitResourceId(claims['xms_mirid'])
+  const candidates: readonly [claim: string, user: unknown][] = [
+    ['xms_mirid', resource?.type === USER_ASSIGNED ? resource.name : undefined],
+    ['upn', claims['upn']],
+    ['preferred_username', claims['preferred_username']],
+    ['unique_name', claims['unique_name']],
+    ['xms_mirid', resource?.type === USER_ASSIGNED ? undefined : resource?.name],
+  ]
+  for (const [claim, user] of candidates) if (isText(user)) return { user, claim }
+  return undefined
+}
+
+/**
+ * The application ID of a service principal, whose token has no name: Microsoft's library for JavaScript takes `appid` for the user
+ * (`@azure/postgresql-auth` 1.0.0-beta.1). The role must have been made under that name.
+ *
+ * The token of a person has an `appid`, too, of the program that asked for it, such as the Azure CLI; it has the claim `scp` besides:
+ * https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+ */
+function applicationFromClaims(claims: Readonly<Record<string, unknown>>): NamedUser | undefined {
+  const { appid, scp } = claims
+  return isText(appid) && scp === undefined ? { user: appid, claim: 'appid' } : undefined
+}
+
+/** Type and name of `/subscriptions/ID/resourcegroups/GROUP/providers/TYPE/NAME`; a name may have parts: `shop/slots/staging`. */
+function splitResourceId(id: unknown): { type: string; name: string } | undefined {
+  if (typeof id !== 'string') return undefined
+  const [, type, name] = /\/providers\/([^/]+\/[^/]+)\/([^/].*)$/i.exec(id) ?? []
+  return type === undefined || name === undefined ? undefined : { type: type.toLowerCase(), name }
+}
+
+const USER_ASSIGNED = 'microsoft.managedidentity/userassignedidentities'

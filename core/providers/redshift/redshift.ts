@@ -1,33 +1,31 @@
 /** Logins to Amazon Redshift, provisioned and serverless. */
 import type { Refusal } from '../../connection/authenticate.js'
-import { isDenied } from '../../connection/refusal-codes.js'
-import { createLogin } from '../../create-login.js'
+import { isAuthRejected } from '../../connection/endpoint-health.js'
+import { createLogin, type Login } from '../../login.js'
 import { PgIamError } from '../../errors.js'
-import type { Login } from '../../login.js'
-import { mapNonEmpty } from '../../non-empty.js'
 import {
   boolean,
+  type Check,
+  type Checked,
   checkOptions,
+  type Environment,
   integerWithin,
+  mapNonEmpty,
   matching,
   oneOf,
   oneOrMore,
-  type Check,
-  type Checked,
 } from '../../options/check.js'
+import { COMMON_CHECKS, type CommonOptions, commonSettings } from '../../options/common-options.js'
+import { type Clock, createTokenInvalidation } from '../../tokens/token-source.js'
 import {
-  COMMON_CHECKS,
-  type CommonOptions,
-  type Environment,
-} from '../../options/common-options.js'
-import { createRefusedTokens } from '../../tokens/refused-tokens.js'
-import type { Clock } from '../../tokens/token-source.js'
-import { amazonAuthorities, explainUntrustedAmazon } from '../aws/authorities.js'
-import { AWS_CHECKS, awsCredentials, awsRegion, type AwsOptions } from '../aws/aws-options.js'
-import { commonSettings } from '../common-settings.js'
-import type { ChosenUser } from './password-api.js'
-import { redshiftPasswordIssuer } from './password.js'
-import { redshiftTarget } from './target.js'
+  amazonAuthorities,
+  AWS_CHECKS,
+  awsCredentials,
+  type AwsOptions,
+  awsRegion,
+  explainUntrustedAmazon,
+} from '../aws/aws-options.js'
+import { type ChosenUser, redshiftPasswordIssuer, redshiftTarget } from './passwords.js'
 
 export interface RedshiftOptions extends CommonOptions, AwsOptions {
   /** Not to be given: Redshift names the user together with the password. Whom to ask for is `dbUser`. */
@@ -76,7 +74,7 @@ export function redshift(options: RedshiftOptions = {}): Login {
   return createRedshift(options, process.env)
 }
 
-/** The same with its surroundings as parameters. */
+/** The same with environment and clock as parameters. */
 export function createRedshift(given: RedshiftOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
   // Nobody who sets PGUSER for other programs means a user of Redshift.
@@ -90,21 +88,21 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       hostHint: 'the endpoint name of the cluster or workgroup',
     },
   )
-  const places = mapNonEmpty(common.places, (place) => {
+  const targets = mapNonEmpty(common.targets, (place) => {
     const target = redshiftTarget(place.host, options)
     return { ...place, ...target, region: awsRegion(target.region, options.region, env) }
   })
-  refuseOneNameForSeveral(options, places.length)
+  refuseOneNameForSeveral(options, targets.length)
   const chosen = chosenUser(
     options,
-    places.some(({ kind }) => kind === 'workgroup'),
+    targets.some(({ kind }) => kind === 'workgroup'),
   )
   const credentials = awsCredentials(
-    { ...common, options, env, region: places[0].region, tokenDurationMs: REQUEST_MS },
+    { ...common, options, env, region: targets[0].region, tokenDurationMs: REQUEST_MS },
     clock,
   )
   const durationSecs = options.tokenDurationSecs ?? 900
-  const hosts = mapNonEmpty(places, ({ host, region, connectTo, kind, name }) => ({
+  const hosts = mapNonEmpty(targets, ({ host, region, connectTo, kind, name }) => ({
     host,
     region,
     connectTo,
@@ -124,11 +122,11 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       ...common,
       provider: 'redshift',
       hosts,
-      tokensAre: 'got',
+      tokenVerb: 'get',
       loadAuthorities: () => amazonAuthorities(env),
       explainRefusal,
       explainFailure: explainUntrustedAmazon,
-      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createRefusedTokens(clock) }),
+      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )
@@ -207,7 +205,7 @@ function refuseOneNameForSeveral(
 }
 
 function explainRefusal({ sqlState, user }: Refusal): string | undefined {
-  if (!isDenied(sqlState)) return undefined
+  if (!isAuthRejected(sqlState)) return undefined
   if (user.startsWith('IAM:'))
     return `The password of IAM for "${user}" was refused. Where "dbUser" is given: that user must exist in the database, or "autoCreate" be true; and check "host" and "clusterIdentifier".`
   return `The password of IAM for "${user}" was refused. It is good for the cluster or workgroup that it was asked for: check "host", and "clusterIdentifier" or "workgroupName".`

@@ -1,27 +1,40 @@
-/** Endpoints of Azure Database for PostgreSQL with Microsoft Entra ID: their options, and their logins. */
+/** Endpoints of Azure: options, the key sets of their issuers, and the logins that are made for them. */
 import { randomUUID } from 'node:crypto'
+import type { CryptoKey } from 'jose'
 import { PgIamError } from '../../../core/errors.js'
 import {
+  type Check,
+  type Checked,
   checkOptions,
   integerWithin,
   invalidOption,
   matching,
   oneOf,
   text,
-  type Check,
-  type Checked,
 } from '../../../core/options/check.js'
-import { CLOUDS, azureCloudOf } from '../../../core/providers/entra/cloud.js'
-import { POSTGRES_ANSWERS } from '../answers.js'
-import { cleartextToken } from '../cleartext-token.js'
-import type { CommonEndpointOptions, EndpointDefinition } from '../endpoint.js'
-import { COMMON_ENDPOINT_CHECKS, requiredOption } from '../endpoint-options.js'
-import { roleNames } from '../role-names.js'
-import { trustworthyUrl } from '../trustworthy-url.js'
-import { loadJose } from './load-jose.js'
-import { createOwnIssuer } from './own-issuer.js'
-import { createPublishedKeys, type KeySource, type PublishedKeySet } from './published-keys.js'
-import { createEntraVerifier, type EntraPrincipal } from './verifier.js'
+import {
+  azureCloudOf,
+  type AzureTokenCredential,
+  CLOUDS,
+} from '../../../core/providers/entra/token.js'
+import { roleNames } from '../aws.js'
+import {
+  COMMON_ENDPOINT_CHECKS,
+  type CommonEndpointOptions,
+  type EndpointDefinition,
+  requiredOption,
+  secureUrl,
+} from '../endpoint.js'
+import { POSTGRES_ERRORS } from '../refusal.js'
+import { cleartextToken } from '../verifier.js'
+import {
+  createEntraVerifier,
+  createPublishedKeys,
+  type EntraPrincipal,
+  type KeySource,
+  loadJose,
+  type PublishedKeySet,
+} from './verifier.js'
 
 export interface EntraEndpoint extends CommonEndpointOptions {
   provider: 'entra'
@@ -86,7 +99,7 @@ export const entraEndpoint: EndpointDefinition<EntraEndpoint> = {
     })
     return {
       method: cleartextToken(verifier),
-      answers: POSTGRES_ANSWERS,
+      errors: POSTGRES_ERRORS,
       prepare: loadJose,
       roles: principals.flatMap(({ roles }) => roles),
       loginOptions: foreignKeys === undefined ? { credentials: own.credential } : {},
@@ -131,9 +144,9 @@ const CHECKS = {
   principals,
   tenantId: uuid,
   audience: text,
-  issuer: trustworthyUrl,
+  issuer: secureUrl,
   jwks: keySet,
-  jwksUri: trustworthyUrl,
+  jwksUri: secureUrl,
   jwksMaxAgeSecs: integerWithin(0, 86_400, 'seconds'),
 } as const
 
@@ -169,4 +182,62 @@ function issuersOf(
   const version1 = `https://sts.${cloud === 'china' ? 'chinacloudapi.cn' : 'windows.net'}/${tenantId}/`
   const version2 = `${CLOUDS[cloud].authorityHost}/${tenantId}/v2.0`
   return issuer === undefined || issuer === version2 ? [version1, version2] : [issuer]
+}
+
+// The gateway as its own issuer of tokens, where it is told of no other: for development without Azure.
+
+interface OwnIssuer {
+  readonly keys: () => Promise<PublishedKeySet>
+  /** Gives tokens of the one principal that it was made for. */
+  readonly credential: AzureTokenCredential
+}
+
+interface OwnIssuerSettings {
+  tenantId: string
+  issuer: string
+  /** The object ID of the principal. */
+  objectId: string
+  /** Epoch milliseconds. */
+  clock: () => number
+}
+
+/** The key is made with the first token, and is never anywhere but in memory. */
+function createOwnIssuer({ tenantId, issuer, objectId, clock }: OwnIssuerSettings): OwnIssuer {
+  let pair: Promise<KeyPair> | undefined
+  const keyPair = (): Promise<KeyPair> => (pair ??= makeKeyPair())
+  return {
+    keys: async () => (await keyPair()).published,
+    credential: {
+      async getToken(scopes) {
+        const [{ SignJWT }, { privateKey }] = await Promise.all([loadJose(), keyPair()])
+        const scope = typeof scopes === 'string' ? scopes : (scopes[0] ?? '')
+        const issuedAt = Math.floor(clock() / 1_000)
+        const expiresAt = issuedAt + LIFE_SECS
+        const token = await new SignJWT({ oid: objectId, sub: objectId, tid: tenantId, ver: '1.0' })
+          .setProtectedHeader({ alg: 'RS256', typ: 'JWT', kid: KEY_ID })
+          .setIssuer(issuer)
+          .setAudience(scope.replace(/\/\.default$/, ''))
+          .setIssuedAt(issuedAt)
+          .setNotBefore(issuedAt)
+          .setExpirationTime(expiresAt)
+          .sign(privateKey)
+        return { token, expiresOnTimestamp: expiresAt * 1_000 }
+      },
+    },
+  }
+}
+
+interface KeyPair {
+  readonly privateKey: CryptoKey
+  readonly published: PublishedKeySet
+}
+
+const LIFE_SECS = 3_600
+const KEY_ID = 'gateway'
+
+async function makeKeyPair(): Promise<KeyPair> {
+  const { exportJWK, generateKeyPair } = await loadJose()
+  const { privateKey, publicKey } = await generateKeyPair('RS256')
+  const key = { ...(await exportJWK(publicKey)), kid: KEY_ID, use: 'sig', alg: 'RS256' }
+  return { privateKey, published: { keys: [key] } }
 }

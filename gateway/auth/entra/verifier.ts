@@ -1,12 +1,12 @@
 /** Checks a login's token as Azure Database for PostgreSQL would. */
-import type { CryptoKey, JWTPayload } from 'jose'
+import type { CryptoKey, FlattenedJWSInput, JSONWebKeySet, JWTPayload } from 'jose'
 import { isPgIamError } from '../../../core/errors.js'
-import { describeValue } from '../../../core/redact.js'
-import type { RefusalReason } from '../refusal.js'
+import { peerError } from '../../../core/load-peer.js'
+import { describeValue } from '../../../core/options/check.js'
+import type { ServerError } from '../../../wire/error-response.js'
+import { isSecureUrl } from '../endpoint.js'
+import { fatal, type RefusalReason } from '../refusal.js'
 import { accepted, denied, type Denied, type Verifier } from '../verifier.js'
-import { roleRefused, tokenRefused } from './answers.js'
-import { loadJose } from './load-jose.js'
-import type { PublishedKeys } from './published-keys.js'
 
 /** Who may log in as whom. */
 export interface EntraPrincipal {
@@ -185,4 +185,152 @@ function signatureOf(token: string): Buffer {
 function timeOf(seconds: number | undefined): string {
   const date = new Date((seconds ?? Number.NaN) * 1_000)
   return Number.isNaN(date.getTime()) ? 'no time at all' : date.toISOString()
+}
+
+// What Azure Database for PostgreSQL tells the clients whose tokens it does not take.
+
+/**
+ * The texts are those of public reports, such as https://github.com/microsoft/azuredatastudio-postgresql/issues/505 (audience),
+ * https://github.com/darold/ora2pg/issues/1851 (expiry), https://github.com/microsoft/vscode-pgsql/issues/183 (object ID),
+ * https://github.com/cyrilgdn/terraform-provider-postgresql/issues/60 (anything else). They show no SQLSTATE; it is the one that
+ * PostgreSQL has for such a refusal.
+ *
+ * @param resource what a token must be for
+ */
+function tokenRefused(
+  reason: RefusalReason,
+  resource: string,
+  claim: string | undefined,
+): ServerError {
+  if (reason === 'audience-wrong')
+    return invalid(
+      `The access token does not have a valid audience claim. Please acquire a new token for the resource "${resource}".`,
+    )
+  if (reason === 'token-expired')
+    return invalid('The access token has expired. Please acquire a new token and retry.')
+  if (reason === 'claim-missing' && claim === 'oid')
+    return invalid(
+      "The access token doesn't have a valid oid claim. Acquire a new token and try again",
+    )
+  return invalid(
+    'An error occurred while validating the access token. Please acquire a new token and retry.',
+  )
+}
+
+/** As in https://github.com/microsoft/azuredatastudio-postgresql/issues/246, where the user name was that of somebody else. */
+function roleRefused(role: string): ServerError {
+  return fatal('28P01', `password authentication failed for user "${role}"`)
+}
+
+function invalid(message: string): ServerError {
+  return fatal('28000', message)
+}
+
+// The keys that an issuer of tokens publishes, and those that it has taken back.
+
+/** A JSON Web Key Set, as issuers publish them. */
+export interface PublishedKeySet {
+  readonly keys: readonly object[]
+}
+
+/** Where the keys are read. */
+export type KeySource =
+  /** Anew for each login. */
+  | { readonly read: () => PublishedKeySet | Promise<PublishedKeySet> }
+  /** From a URL, or from the one that the metadata of `issuer` names; kept for a while. */
+  | { readonly url: string; readonly maxAgeMs: number }
+  | { readonly issuer: string; readonly maxAgeMs: number }
+
+/** Said in words of our own, so that our types need no jose. */
+type FindKey = (header: { alg: string; kid?: string }, token: object) => Promise<object>
+
+interface PublishedKeys {
+  /** Finds the key that a token says it is signed with, as `jwtVerify` of jose wants it. */
+  readonly find: FindKey
+  /** Tells whether a key was published at an earlier login. */
+  wasPublished(keyId: string): boolean
+}
+
+export function createPublishedKeys(source: KeySource): PublishedKeys {
+  const seen = new Set<string>()
+  const remember = (set: JSONWebKeySet | undefined): void => {
+    for (const { kid } of set?.keys ?? []) if (kid !== undefined) seen.add(kid)
+  }
+  return {
+    find: 'read' in source ? readEachTime(source, remember) : keptForAWhile(source, remember),
+    wasPublished: (keyId) => seen.has(keyId),
+  }
+}
+
+type Remember = (set: JSONWebKeySet | undefined) => void
+
+function readEachTime(
+  { read }: Extract<KeySource, { read: unknown }>,
+  remember: Remember,
+): FindKey {
+  let known: { text: string; keys: ReturnType<typeof import('jose').createLocalJWKSet> } | undefined
+  return async (header, token) => {
+    const { createLocalJWKSet } = await loadJose()
+    const set = (await read()) as JSONWebKeySet
+    remember(set)
+    // jose keeps what it has made of a key as long as its set, which takes as long as to check a token. Whoever gives a set may
+    // also change it, so what counts is what is in it.
+    const text = JSON.stringify(set)
+    if (known === undefined || known.text !== text) known = { text, keys: createLocalJWKSet(set) }
+    return known.keys(header, token as FlattenedJWSInput)
+  }
+}
+
+function keptForAWhile(source: Exclude<KeySource, { read: unknown }>, remember: Remember): FindKey {
+  const { maxAgeMs } = source
+  let keys: ReturnType<typeof import('jose').createRemoteJWKSet> | undefined
+  return async (header, token) => {
+    const { createRemoteJWKSet } = await loadJose()
+    // Metadata that could not be read are asked for again with the next login.
+    keys ??= createRemoteJWKSet(new URL(await urlOf(source)), {
+      cacheMaxAge: maxAgeMs,
+      cooldownDuration: Math.min(maxAgeMs, 30_000),
+    })
+    try {
+      return await keys(header, token as FlattenedJWSInput)
+    } finally {
+      remember(keys.jwks())
+    }
+  }
+}
+
+async function urlOf(source: Exclude<KeySource, { read: unknown }>): Promise<string> {
+  return 'url' in source ? source.url : discoverKeys(source.issuer)
+}
+
+// The metadata of an OpenID Connect issuer, as far as its keys are concerned.
+
+/**
+ * Returns the address of the keys of `issuer`. Rejects where its metadata cannot be read or are another issuer's.
+ * See https://openid.net/specs/openid-connect-discovery-1_0.html, sections 4 and 4.3
+ */
+async function discoverKeys(issuer: string): Promise<string> {
+  const response = await fetch(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, {
+    redirect: 'error',
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  })
+  if (!response.ok)
+    throw new Error(`the metadata of the issuer came with status ${response.status}`)
+  const { issuer: named, jwks_uri: url } = (await response.json()) as Record<string, unknown>
+  if (named !== issuer) throw new Error(`the metadata are those of ${describeValue(named)}`)
+  if (typeof url !== 'string' || !isSecureUrl(url))
+    throw new Error('the metadata name no keys at an https address')
+  return url
+}
+
+const TIMEOUT_MS = 5_000
+
+// The library that verifies and signs JSON Web Tokens.
+
+export async function loadJose(): Promise<typeof import('jose')> {
+  try {
+    return await import('jose')
+  } catch (error) {
+    throw peerError(error, 'jose')
+  }
 }

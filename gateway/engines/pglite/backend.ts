@@ -1,8 +1,7 @@
 /** PGlite's backend, of which there is one, through PGlite's public methods alone. */
-import { cString, message } from '../../wire/backend-messages.js'
-import { BackendType, FrontendType } from '../../wire/message-types.js'
-import { createReplyTracker } from '../../wire/reply-tracker.js'
-import { ServerError } from '../../wire/server-error.js'
+import { BackendType, cString, FrontendType, encodeMessage } from '../../../wire/messages.js'
+import { createReplyTracker } from '../../../wire/framing.js'
+import { ServerError } from '../../../wire/error-response.js'
 
 export interface Backend {
   /**
@@ -81,11 +80,11 @@ function messageEnd(messages: Buffer, start: number): number {
   return start + 1 + messages.readInt32BE(start + 1)
 }
 
-export const SYNC: Buffer = message(FrontendType.sync)
+export const SYNC: Buffer = encodeMessage(FrontendType.sync)
 
 /** Ends a batch, and undoes what was done in it. A Sync alone would commit that. */
 export const ABORT_BATCH: Buffer = Buffer.concat([
-  message(FrontendType.parse, cString(''), cString('no statement'), Buffer.alloc(2)),
+  encodeMessage(FrontendType.parse, cString(''), cString('no statement'), Buffer.alloc(2)),
   SYNC,
 ])
 

@@ -1,16 +1,15 @@
 /** The engine that is PGlite: PostgreSQL in WebAssembly, with one backend for all clients. */
 import { resolve as resolvePath } from 'node:path'
-import type { Logger } from '../../../core/logger.js'
-import { logger as loggerCheck } from '../../../core/logger.js'
+import { type Logger, logger as loggerCheck } from '../../../core/events.js'
 import { checkOptions, integerWithin, invalidOption } from '../../../core/options/check.js'
-import { singleFlight } from '../../../core/single-flight.js'
-import { identifier } from '../../sql/sql-text.js'
-import { ServerError } from '../../wire/server-error.js'
+import { singleFlight } from '../../../core/async.js'
+import { identifier } from '../../sql.js'
+import { ServerError } from '../../../wire/error-response.js'
 import type { Engine, EngineSession, SessionRequest } from '../engine.js'
-import { directBackend, engineLost, type Backend, type PgliteLike } from './backend.js'
+import { type Backend, directBackend, engineLost, type PgliteLike } from './backend.js'
 import { createDumpSource, ensureDataDirectory, lockDataDirectory } from './data-directory.js'
 import { createPgliteSession, type PgliteSession } from './pglite-session.js'
-import { createRoles, lockRoles, type Authority } from './roles.js'
+import { type Authority, createRoles, lockRoles } from './roles.js'
 import {
   CLEAN_ALL,
   CLEAN_SHARED,
@@ -18,9 +17,9 @@ import {
   DEADLY_SHARED,
   loginSql,
   newState,
-  startupSettings,
   type Seat,
   type Setting,
+  startupSettings,
 } from './session-state.js'
 import { createTurns, type Turns } from './turns.js'
 import { pgliteVersion, startWorkerBackend } from './worker-thread.js'

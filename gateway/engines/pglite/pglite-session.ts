@@ -1,32 +1,31 @@
 /** One client's session: takes its turns at PGlite, and leaves nothing there that is not for others. */
 import { Duplex } from 'node:stream'
-import { HEADER_BYTES } from '../../../core/wire/message-reader.js'
 import {
-  errorResponse,
-  message,
+  HEADER_BYTES,
+  FrontendType,
+  encodeMessage,
   parameterStatus,
   readyForQuery,
-} from '../../wire/backend-messages.js'
-import { FrontendType } from '../../wire/message-types.js'
-import { ServerError } from '../../wire/server-error.js'
+} from '../../../wire/messages.js'
+import { errorResponse, ServerError } from '../../../wire/error-response.js'
 import type { EngineSession } from '../engine.js'
-import { ABORT_BATCH, OF_COPY, SYNC, type Backend } from './backend.js'
+import { ABORT_BATCH, type Backend, OF_COPY, SYNC } from './backend.js'
 import {
   copyFail,
   createReplyFilter,
   messagesOf,
+  type ReplyHandler,
   simpleQuery,
   textAt,
-  type ReplyHandler,
 } from './replies.js'
 import {
   COPIES_IN,
   createPreparedStatements,
   NO_SQL,
-  traitsOf,
   type Seat,
   type SessionState,
   type SqlTraits,
+  traitsOf,
 } from './session-state.js'
 import { idleTooLong, type Turn, type TurnRequest, type Turns } from './turns.js'
 
@@ -555,7 +554,7 @@ const MAX_MESSAGES = 1_000
 
 const NO_DATA = copyFail('PGlite takes the data of one COPY in one query')
 /** In text format, without a number of columns: only the client and its data know better, and libraries do not look. */
-const COPY_IN_RESPONSE = message(code('G'), Buffer.alloc(3))
+const COPY_IN_RESPONSE = encodeMessage(code('G'), Buffer.alloc(3))
 
 /** Whether the backend has what only this session may have. */
 const HELD = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())

@@ -1,17 +1,21 @@
 /** Reads what PostgreSQL answers, and writes what the engine itself asks. */
-import { createMessageReader, HEADER_BYTES } from '../../../core/wire/message-reader.js'
-import { cString, message } from '../../wire/backend-messages.js'
-import { parseErrorResponse } from '../../wire/error-fields.js'
-import { BackendType, FrontendType } from '../../wire/message-types.js'
-import type { ServerError } from '../../wire/server-error.js'
+import { createMessageReader } from '../../../wire/framing.js'
+import {
+  HEADER_BYTES,
+  BackendType,
+  cString,
+  FrontendType,
+  encodeMessage,
+} from '../../../wire/messages.js'
+import { parseErrorResponse, type ServerError } from '../../../wire/error-response.js'
 
 export function simpleQuery(sql: string): Buffer {
-  return message(FrontendType.query, cString(sql))
+  return encodeMessage(FrontendType.query, cString(sql))
 }
 
 /** Ends a COPY FROM STDIN. PostgreSQL ignores it where there is none. */
 export function copyFail(reason: string): Buffer {
-  return message(FrontendType.copyFail, cString(reason))
+  return encodeMessage(FrontendType.copyFail, cString(reason))
 }
 
 /** Takes whole messages apart, without a copy. */

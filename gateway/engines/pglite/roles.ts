@@ -8,7 +8,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { PgIamError } from '../../../core/errors.js'
-import { catalogQuery, identifier, literal } from '../../sql/sql-text.js'
+import { catalogQuery, identifier, literal } from '../../sql.js'
 import type { OwnReply } from './replies.js'
 
 /** Runs SQL of the engine's own. */

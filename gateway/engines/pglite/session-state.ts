@@ -1,12 +1,9 @@
 /** What belongs to a session, kept while another one has PGlite's only backend: role, settings, prepared statements. */
-import { HEADER_BYTES } from '../../../core/wire/message-reader.js'
-import { nameOf, statementsOf } from '../../sql/sql-statements.js'
-import { catalogQuery, literal, raising } from '../../sql/sql-text.js'
-import { cString, message } from '../../wire/backend-messages.js'
-import { FrontendType } from '../../wire/message-types.js'
-import { ServerError } from '../../wire/server-error.js'
-import { STARTUP_PACKET, type Backend } from './backend.js'
-import { ownReply, simpleQuery, textAt, type OwnReply } from './replies.js'
+import { catalogQuery, literal, nameOf, raising, statementsOf } from '../../sql.js'
+import { HEADER_BYTES, cString, FrontendType, encodeMessage } from '../../../wire/messages.js'
+import { ServerError } from '../../../wire/error-response.js'
+import { type Backend, STARTUP_PACKET } from './backend.js'
+import { ownReply, type OwnReply, simpleQuery, textAt } from './replies.js'
 import type { Authority } from './roles.js'
 
 export type Setting = readonly [name: string, value: string]
@@ -432,7 +429,12 @@ export function createPreparedStatements(seat: Pick<Seat, 'generation'>): Prepar
           const parse =
             refusal === undefined
               ? bytes
-              : message(FrontendType.parse, cString(name), cString(refusal), bytes.subarray(types))
+              : encodeMessage(
+                  FrontendType.parse,
+                  cString(name),
+                  cString(refusal),
+                  bytes.subarray(types),
+                )
           // A name that is taken is refused only where the backend has the statement.
           const before = name === '' ? [] : repeat(name)
           const statement = { parse, traits, generation: seat.generation }

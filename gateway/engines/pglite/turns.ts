@@ -1,5 +1,5 @@
 /** Lets one session at a time have PGlite, in the order in which they asked. */
-import { ServerError } from '../../wire/server-error.js'
+import { ServerError } from '../../../wire/error-response.js'
 
 export interface Turns {
   readonly limits: TurnLimits

@@ -6,8 +6,8 @@ import {
   lchown,
   mkdir,
   open,
-  readFile,
   readdir,
+  readFile,
   rename,
   rm,
   stat,
@@ -15,7 +15,7 @@ import {
 } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PgIamError } from '../../../core/errors.js'
-import type { Logger } from '../../../core/logger.js'
+import type { Logger } from '../../../core/events.js'
 import { cacheFolders, readCached, writeCached } from '../cache-folder.js'
 import { asUnsigned, type PostgresPrograms, type ServerUser } from './postgres-programs.js'
 import type { Supervisor } from './supervisor.js'

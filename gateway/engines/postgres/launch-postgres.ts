@@ -4,28 +4,26 @@ import { readFile, rm } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { PgIamError, isPgIamError } from '../../../core/errors.js'
-import type { Logger } from '../../../core/logger.js'
-import { cString, message } from '../../wire/backend-messages.js'
-import { BackendType, FrontendType } from '../../wire/message-types.js'
-import { createPacketReader } from '../../wire/packet-reader.js'
-import { ServerError } from '../../wire/server-error.js'
-import { dialUpstream } from '../upstream/dial-upstream.js'
-import { logInUpstream, readMessage } from '../upstream/upstream-login.js'
+import { isPgIamError, PgIamError } from '../../../core/errors.js'
+import type { Logger } from '../../../core/events.js'
+import { BackendType, cString, FrontendType, encodeMessage } from '../../../wire/messages.js'
+import { createPacketReader } from '../../../wire/framing.js'
+import { ServerError } from '../../../wire/error-response.js'
+import { dialUpstream, logInUpstream, readMessage } from '../upstream.js'
 import {
-  SUPERUSER,
+  type Cluster,
   keptCluster,
+  type KeptDirectory,
   openKeptDirectory,
+  SUPERUSER,
   temporaryCluster,
   writeForServer,
-  type Cluster,
-  type KeptDirectory,
 } from './data-directory.js'
 import {
   findPostgres,
-  serverUser,
   type FindPostgresOptions,
   type PostgresPrograms,
+  serverUser,
   type ServerUser,
 } from './postgres-programs.js'
 import { startSupervisor, type Supervisor, type SupervisorOptions } from './supervisor.js'
@@ -441,7 +439,7 @@ async function logInAsSuperuser(
 
 async function quit(socket: Socket): Promise<void> {
   const closed = once(socket, 'close')
-  socket.end(message(FrontendType.terminate))
+  socket.end(encodeMessage(FrontendType.terminate))
   socket.resume()
   await closed
 }
@@ -449,7 +447,7 @@ async function quit(socket: Socket): Promise<void> {
 /** Runs a simple query and reads it to its end. */
 async function runSql(socket: Socket, sql: string): Promise<(string | null)[][]> {
   const reader = createPacketReader(socket)
-  socket.write(message(FrontendType.query, cString(sql)))
+  socket.write(encodeMessage(FrontendType.query, cString(sql)))
   const rows: (string | null)[][] = []
   let failure: unknown
   for (;;) {

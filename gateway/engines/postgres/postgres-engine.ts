@@ -1,15 +1,15 @@
 /** The engine that is a real PostgreSQL, started by the gateway and gone with it. */
 import { randomBytes } from 'node:crypto'
 import { PgIamError } from '../../../core/errors.js'
-import { logger, SILENT, type Logger } from '../../../core/logger.js'
+import { logger, type Logger, SILENT } from '../../../core/events.js'
 import { checkOptions, invalidOption, text } from '../../../core/options/check.js'
-import { roleNames } from '../../auth/role-names.js'
-import { identifier, literal } from '../../sql/sql-text.js'
-import { ServerError } from '../../wire/server-error.js'
+import { roleNames } from '../../auth/aws.js'
+import { identifier, literal } from '../../sql.js'
+import { ServerError } from '../../../wire/error-response.js'
 import type { Engine, EnginePlace } from '../engine.js'
-import { upstreamSessions } from '../upstream/upstream-engine.js'
+import { upstreamSessions } from '../upstream.js'
 import { SUPERUSER } from './data-directory.js'
-import { launchPostgres, type LaunchOptions, type LaunchedPostgres } from './launch-postgres.js'
+import { type LaunchedPostgres, type LaunchOptions, launchPostgres } from './launch-postgres.js'
 import { OLDEST_MAJOR } from './postgres-programs.js'
 
 export interface PostgresEngineOptions {

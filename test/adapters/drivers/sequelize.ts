@@ -1,10 +1,10 @@
 /** Drives Sequelize 6 for the contract. */
 import {
   DataTypes,
-  Sequelize,
-  type ModelStatic,
   type Model,
+  type ModelStatic,
   type Options,
+  Sequelize,
   type Transaction,
 } from 'sequelize'
 import { sequelizeHook, sequelizeOptions } from '../../../adapters/sequelize.js'

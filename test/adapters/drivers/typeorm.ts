@@ -1,5 +1,5 @@
 /** Drives TypeORM for the contract. */
-import { DataSource, EntitySchema, type EntityManager, type LogLevel, type Logger } from 'typeorm'
+import { DataSource, type EntityManager, EntitySchema, type Logger, type LogLevel } from 'typeorm'
 import type { Pool } from 'pg'
 import {
   typeormOptions,

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
-import { Client, Query, type ClientConfig } from 'pg'
+import { Client, type ClientConfig, Query } from 'pg'
 import postgres from 'postgres'
-import { createStreamFactory } from '../../../core/connection/stream-factory.js'
-import { AUTHENTICATION_OK, GREETING, READY, errorResponse } from '../support/backend-messages.js'
+import { createStreamFactory } from '../../../core/connection/login-stream.js'
+import { AUTHENTICATION_OK, errorResponse, GREETING, READY } from '../support/backend-messages.js'
 import { createByteReader } from '../support/byte-reader.js'
 import { rejectionOf } from '../support/caught.js'
-import { acceptTls, startStandIn, type StandIn } from '../support/postgres-stand-in.js'
+import { acceptTls, type StandIn, startStandIn } from '../support/postgres-stand-in.js'
 
 let standIn: StandIn | undefined
 afterEach(async () => {

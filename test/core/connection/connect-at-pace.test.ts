@@ -1,11 +1,15 @@
 import { createSeededRandom } from '../../support/seeded-random.js'
 import { createVirtualTime, type VirtualTime } from '../../../bench/fleet/virtual-time.js'
-import { connectAtPace, type Attempted } from '../../../core/connection/connect-at-pace.js'
-import { createConnectPacer, type ConnectPacer } from '../../../core/connection/connect-pacer.js'
+import {
+  type ConnectAttempt,
+  connectWithBackoff,
+  type ConnectLimiter,
+  createConnectLimiter,
+} from '../../../core/connection/connect-limiter.js'
 import { PgIamError } from '../../../core/errors.js'
 
 let time: VirtualTime
-let pacer: ConnectPacer
+let pacer: ConnectLimiter
 let attempts: number[]
 let caller: AbortController
 beforeEach(() => {
@@ -15,17 +19,17 @@ beforeEach(() => {
   caller = new AbortController()
 })
 
-const pacerOf = (connectRate?: number): ConnectPacer =>
-  createConnectPacer(connectRate, {
+const pacerOf = (connectRate?: number): ConnectLimiter =>
+  createConnectLimiter(connectRate, {
     now: time.now,
-    pause: time.pause,
+    sleep: time.pause,
     random: createSeededRandom(1),
   })
 
 /** A login that takes 50 ms, and comes to what `answer` says. */
 const login =
   (answer: () => string | undefined | Error) =>
-  async (signal: AbortSignal): Promise<Attempted> => {
+  async (signal: AbortSignal): Promise<ConnectAttempt> => {
     attempts.push(time.now())
     await time.pause(50, signal)
     const refusedWith = answer()
@@ -33,26 +37,26 @@ const login =
     return { socket: { destroy: () => undefined }, ...(refusedWith && { refusedWith }) }
   }
 
-const open = (answer: () => string | undefined | Error): Promise<Attempted> =>
-  connectAtPace(
+const open = (answer: () => string | undefined | Error): Promise<ConnectAttempt> =>
+  connectWithBackoff(
     {
       what: 'could not connect',
       timeoutMs: 30_000,
       signal: caller.signal,
       after: time.after,
-      pacer,
+      limiter: pacer,
     },
     login(answer),
   )
 
 interface Ended {
   at: number
-  attempted?: Attempted
+  attempted?: ConnectAttempt
   error?: unknown
 }
 
 /** What became of the call, when time has passed. */
-const run = async (...calls: Promise<Attempted>[]): Promise<Ended[]> => {
+const run = async (...calls: Promise<ConnectAttempt>[]): Promise<Ended[]> => {
   const ended = calls.map(async (call): Promise<Ended> => {
     try {
       const attempted = await call
@@ -65,7 +69,7 @@ const run = async (...calls: Promise<Attempted>[]): Promise<Ended[]> => {
   return Promise.all(ended)
 }
 
-describe('connectAtPace', () => {
+describe('connectWithBackoff', () => {
   it.each(['53300', '53400'])('asks again after %s, until the server has a place', async (code) => {
     const [ended] = await run(open(() => (attempts.length < 5 ? code : undefined)))
     expect(ended?.attempted).not.toHaveProperty('refusedWith')

@@ -1,8 +1,8 @@
-import { dial } from '../../../core/connection/dial.js'
-import { verifiedTls } from '../../../core/tls/verified-tls.js'
+import { dial } from '../../../core/connection/log-in.js'
+import { verifiedTls } from '../../../core/tls.js'
 import { rejectionOf } from '../support/caught.js'
 import { createByteReader } from '../support/byte-reader.js'
-import { startStandIn, type Behaviour, type StandIn } from '../support/postgres-stand-in.js'
+import { type Behaviour, type StandIn, startStandIn } from '../support/postgres-stand-in.js'
 
 let standIn: StandIn | undefined
 

@@ -1,22 +1,22 @@
 import { Client, type ClientConfig } from 'pg'
 import postgres, { type Sql } from 'postgres'
-import { createStreamFactory } from '../../../core/connection/stream-factory.js'
+import { createStreamFactory } from '../../../core/connection/login-stream.js'
 import type { AwsCredentials, Login } from '../../../core/index.js'
 import {
   AUTHENTICATION_OK,
   CLEARTEXT_REQUEST,
-  SCRAM_REQUEST,
   errorResponse,
+  SCRAM_REQUEST,
 } from '../support/backend-messages.js'
 import { createByteReader } from '../support/byte-reader.js'
 import { rejectionOf } from '../support/caught.js'
 import { CREDENTIALS } from '../support/dsql-options.js'
 import {
   acceptTls,
-  receiveLogin,
-  startStandIn,
   type Behaviour,
+  receiveLogin,
   type StandIn,
+  startStandIn,
 } from '../support/postgres-stand-in.js'
 import { answeringQueries } from '../support/query-server.js'
 

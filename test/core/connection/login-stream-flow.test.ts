@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { LoginStream } from '../../../core/connection/login-stream.js'
-import { GREETING, READY, message, textRow } from '../support/backend-messages.js'
+import { GREETING, message, READY, textRow } from '../support/backend-messages.js'
 import { createByteReader } from '../support/byte-reader.js'
 import { collectEvents } from '../support/collect-events.js'
-import { acceptLogin, acceptTls, startStandIn, type StandIn } from '../support/postgres-stand-in.js'
+import { acceptLogin, acceptTls, type StandIn, startStandIn } from '../support/postgres-stand-in.js'
 import { startRawClient, startup } from '../support/raw-client.js'
 
 const MEGABYTE = 1 << 20

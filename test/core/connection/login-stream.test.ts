@@ -1,22 +1,33 @@
 import { once } from 'node:events'
-import { LoginStream } from '../../../core/connection/login-stream.js'
+import * as fc from 'fast-check'
+import {
+  createFirstPacketReader,
+  createStreamFactory,
+  isPastLifetime,
+  jitteredLifetimeSecs,
+  loginOfFactory,
+  LoginStream,
+  lossOf,
+  markWithLogin,
+} from '../../../core/connection/login-stream.js'
+import { auroraDsql, cloudSql, customLogin, entra, rds, redshift } from '../../../core/index.js'
 import {
   AUTHENTICATION_OK,
-  GREETING,
   errorResponse,
+  GREETING,
   message,
   textRow,
 } from '../support/backend-messages.js'
 import { createByteReader } from '../support/byte-reader.js'
-import { collectEvents, type CollectedEvents } from '../support/collect-events.js'
-import { CREDENTIALS, HOST } from '../support/dsql-options.js'
+import { type CollectedEvents, collectEvents } from '../support/collect-events.js'
+import { CREDENTIALS, HOST, OPTIONS } from '../support/dsql-options.js'
 import {
   acceptLogin,
   acceptTls,
-  receiveLogin,
-  startStandIn,
   type LoginTranscript,
+  receiveLogin,
   type StandIn,
+  startStandIn,
 } from '../support/postgres-stand-in.js'
 import { presigned } from '../support/presigned.js'
 import { parametersOf, startRawClient, startup } from '../support/raw-client.js'
@@ -238,5 +249,109 @@ describe('a stream of a login', () => {
     const stream = new LoginStream(login)
     expect([stream.host, stream.port]).toEqual([login.host, login.port])
     stream.destroy()
+  })
+})
+
+const PACKET = startup({ user: 'app', database: 'shop' })
+const leftover = fc
+  .tuple(fc.constantFrom('Q', 'P', 'B', 'X'), fc.uint8Array({ maxLength: 30 }))
+  .map(([type, body]) => message(type, Buffer.from(body)))
+
+describe('createFirstPacketReader', () => {
+  it('finds the packet once it is whole, however it was cut, and drops messages in front of it', () => {
+    fc.assert(
+      fc.property(fc.array(leftover), fc.array(fc.nat()), (messages, cuts) => {
+        const bytes = Buffer.concat([...messages, PACKET])
+        const places = [...cuts.map((cut) => cut % bytes.length), bytes.length].toSorted(
+          (a, b) => a - b,
+        )
+        const finder = createFirstPacketReader()
+        let from = 0
+        for (const [index, to] of places.entries()) {
+          const found = finder.push(bytes.subarray(from, to))
+          from = to
+          if (index < places.length - 1 && to < bytes.length) expect(found).toBeUndefined()
+          if (to === bytes.length) {
+            expect(found?.equals(PACKET)).toBe(true)
+            return
+          }
+        }
+      }),
+    )
+  })
+
+  it('waits for more than a header', () => {
+    const finder = createFirstPacketReader()
+    expect(finder.push(PACKET.subarray(0, 7))).toBeUndefined()
+    expect(finder.push(PACKET.subarray(7))?.equals(PACKET)).toBe(true)
+  })
+})
+
+describe('jitteredLifetimeSecs', () => {
+  it('is between four fifths of the lifetime and all of it', () => {
+    const login = auroraDsql({ ...OPTIONS, maxLifetimeSecs: 1_000 })
+    expect([0, 0.5, 1].map((chance) => jitteredLifetimeSecs(login, () => chance))).toEqual([
+      1_000, 900, 800,
+    ])
+    expect(
+      new Set(Array.from({ length: 20 }, () => jitteredLifetimeSecs(login))).size,
+    ).toBeGreaterThan(10)
+  })
+
+  it('has no end where the provider ends no session because of its age', () => {
+    const host = 'db.example.com'
+    const user = 'app'
+    const getToken = (): Promise<string> => Promise.resolve('token')
+    const logins = [
+      rds({ host: 'db.c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com', user }),
+      redshift({ host: 'shop.c1a2b3c4d5e6.eu-west-1.redshift.amazonaws.com' }),
+      entra({ host: 'shop.postgres.database.azure.com', user }),
+      cloudSql({ host: '10.0.0.5', instance: 'shop:europe-west1:db', user }),
+      customLogin({ host, user, getToken }),
+    ]
+    for (const login of logins) {
+      expect(login).not.toHaveProperty('maxLifetimeSecs')
+      expect(jitteredLifetimeSecs(login)).toBe(Infinity)
+    }
+    expect(customLogin({ host, user, getToken, maxLifetimeSecs: 60 }).maxLifetimeSecs).toBe(60)
+  })
+})
+
+describe('createStreamFactory', () => {
+  const login = auroraDsql(OPTIONS)
+
+  it('makes a stream for each connection, and is known by its login', () => {
+    const factory = createStreamFactory(login)
+    const [one, other] = [factory(), factory()]
+    expect(one).toBeInstanceOf(LoginStream)
+    expect(one).not.toBe(other)
+    expect(loginOfFactory(factory)).toBe(login)
+    expect(Object.keys(factory)).toEqual([])
+  })
+
+  it('knows no login of anything else', () => {
+    for (const value of [undefined, null, {}, () => {}, 'x'])
+      expect(loginOfFactory(value)).toBeUndefined()
+    const mark = markWithLogin(() => 1, login)
+    expect([mark(), loginOfFactory(mark)]).toEqual([1, login])
+  })
+
+  it('says of clients of any kind whether their stream is past its age, and why it was lost', async () => {
+    const stream = createStreamFactory(login)()
+    expect([
+      isPastLifetime({ connection: { stream } }),
+      lossOf({ connection: { stream } }),
+    ]).toEqual([false, undefined])
+    for (const client of [
+      undefined,
+      null,
+      {},
+      { connection: {} },
+      { connection: { stream: {} } },
+    ]) {
+      expect([isPastLifetime(client), lossOf(client)]).toEqual([false, undefined])
+    }
+    stream.destroy()
+    await once(stream, 'close')
   })
 })

@@ -1,11 +1,11 @@
 /** Authorities of a provider that cannot be loaded: whom that concerns, and whom it does not. */
 import { createClient } from '../../../adapters/pg.js'
-import { createLogin } from '../../../core/create-login.js'
+import { createLogin } from '../../../core/login.js'
 import type { Login } from '../../../core/index.js'
-import { commonSettings } from '../../../core/providers/common-settings.js'
+import { commonSettings } from '../../../core/options/common-options.js'
 import { createToken } from '../../../core/tokens/token.js'
 import { HOST } from '../support/dsql-options.js'
-import { startStandIn, type StandIn } from '../support/postgres-stand-in.js'
+import { type StandIn, startStandIn } from '../support/postgres-stand-in.js'
 import { answeringQueries } from '../support/query-server.js'
 import { startRawClient } from '../support/raw-client.js'
 
@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => server.close())
 
 function loginWithout(): Login {
-  const { places, ...common } = commonSettings(
+  const { targets, ...common } = commonSettings(
     { host: [HOST], connectTo: [{ host: '127.0.0.1', port: server.port }], user: 'app' },
     {},
     { port: 5432, database: 'shop', reuseTokenSecs: 0, hostHint: 'a host' },
@@ -27,7 +27,7 @@ function loginWithout(): Login {
   return createLogin({
     ...common,
     provider: 'custom',
-    hosts: [{ ...places[0], issueToken }],
+    hosts: [{ ...targets[0], issueToken }],
     loadAuthorities: () => Promise.reject(failure),
   })
 }

@@ -1,14 +1,24 @@
-import type { AwsCredentials } from '../../../core/index.js'
-import { GREETING, errorResponse } from '../support/backend-messages.js'
+import { createPool } from '../../../adapters/pg.js'
+import { createEndpointHealth } from '../../../core/connection/endpoint-health.js'
+import { type Endpoint, logIn } from '../../../core/connection/log-in.js'
+import {
+  type FailoverAttempt,
+  logInWithFailover,
+} from '../../../core/connection/open-connection.js'
+import { type AwsCredentials, PgIamError } from '../../../core/index.js'
+import { internalsOf } from '../../../core/login.js'
+import { type Gateway, startGateway } from '../../../gateway/index.js'
+import { errorResponse, GREETING } from '../support/backend-messages.js'
 import { createByteReader } from '../support/byte-reader.js'
+import { rejectionOf } from '../support/caught.js'
 import { CREDENTIALS } from '../support/dsql-options.js'
 import {
   acceptLogin,
   acceptTls,
-  receiveLogin,
-  startStandIn,
   type Behaviour,
+  receiveLogin,
   type StandIn,
+  startStandIn,
 } from '../support/postgres-stand-in.js'
 import { startRawClient } from '../support/raw-client.js'
 
@@ -66,6 +76,36 @@ describe('the time that a connection may take', () => {
   })
 })
 
+describe('a startup parameter', () => {
+  it.each([
+    ['application_name', 'web\0options\0-c x=y', 'application_name'],
+    ['x\0user', 'admin', 'x'],
+  ])(
+    'with a NUL (%j: %j) is never sent: the server would read another parameter behind it',
+    async (name, value, shown) => {
+      let received = 0
+      standIn = await startStandIn(async (socket, keys) => {
+        const secured = await acceptTls(socket, keys)
+        secured.on('data', (chunk: Buffer) => (received += chunk.length))
+      })
+      const [endpoint] = internalsOf(standIn.login())!.endpoints.all
+      const attempt = logIn({
+        endpoint: endpoint!,
+        parameters: new Map([[name, value]]),
+        protocolVersion: 196_608,
+        user: 'app',
+        signal: new AbortController().signal,
+      })
+      await expect(attempt).rejects.toMatchObject({
+        code: 'ERR_OPTION_INVALID',
+        message: `"${shown}" must not contain a NUL`,
+      })
+      await standIn.idle()
+      expect(received).toBe(0)
+    },
+  )
+})
+
 describe('a server that refuses', () => {
   it('because of too many connections is asked again, with a new token, until it accepts', async () => {
     let attempts = 0
@@ -103,23 +143,222 @@ describe('a server that refuses', () => {
     expect(standIn.accepted()).toBe(1)
   })
 
-  it('is not asked again when the driver has left meanwhile', async () => {
-    jest.useFakeTimers({
-      doNotFake: ['Date', 'nextTick', 'setImmediate', 'queueMicrotask', 'performance'],
-    })
-    try {
-      standIn = await startStandIn(refusing(TOO_MANY))
-      const client = startRawClient(standIn.login())
-      while (standIn.accepted() === 0) await new Promise((resolve) => setImmediate(resolve))
-      await standIn.idle()
-      // The limit of the whole connection, and the pause before the next attempt.
-      while (jest.getTimerCount() < 2) await new Promise((resolve) => setImmediate(resolve))
-      client.stream.destroy()
-      expect(await client.closed).toBeUndefined()
-      await new Promise((resolve) => setImmediate(resolve))
-      expect([jest.getTimerCount(), standIn.accepted()]).toEqual([0, 1])
-    } finally {
-      jest.useRealTimers()
+  it('is not asked again for a driver that has left meanwhile: the next connection takes its turn', async () => {
+    let isRefusing = true
+    standIn = await startStandIn((socket, keys) =>
+      isRefusing ? refusing(TOO_MANY)(socket, keys) : acceptLogin(socket, keys).then(() => {}),
+    )
+    const login = standIn.login()
+    const first = startRawClient(login)
+    while (standIn.accepted() === 0) await new Promise((resolve) => setImmediate(resolve))
+    await standIn.idle()
+    first.stream.destroy()
+    expect(await first.closed).toBeUndefined()
+    isRefusing = false
+    const second = startRawClient(login)
+    await second.receive(GREETING.length)
+    expect(standIn.accepted()).toBe(2)
+    second.stream.destroy()
+  })
+})
+
+const SECOND = 1_000
+const named = (host: string): Endpoint => ({ host }) as Endpoint
+const [A, B, C] = [named('a'), named('b'), named('c')]
+const hosts = (endpoints: readonly Endpoint[]): string => endpoints.map(({ host }) => host).join('')
+
+describe('createEndpointHealth', () => {
+  function endpointSet(): {
+    set: ReturnType<typeof createEndpointHealth>
+    pass: (ms: number) => void
+  } {
+    let now = 1_000_000
+    const set = createEndpointHealth([A, B, C], { now: () => now, random: () => 1 })
+    return { set, pass: (ms) => (now += ms) }
+  }
+
+  it('keeps the order in which they were given, but for those that did not answer', () => {
+    const { set } = endpointSet()
+    expect(hosts(set.inOrder())).toBe('abc')
+    set.markFailed(A)
+    expect([hosts(set.inOrder()), hosts(set.coolingDown()), hosts(set.all)]).toEqual([
+      'bca',
+      'a',
+      'abc',
+    ])
+    set.markReachable(A)
+    expect([hosts(set.inOrder()), hosts(set.coolingDown())]).toEqual(['abc', ''])
+  })
+
+  it('leaves one that does not answer alone twice as long each time, and lets one connection try it then', () => {
+    const { set, pass } = endpointSet()
+    for (const seconds of [1, 2, 4, 8, 16, 32, 60, 60]) {
+      set.markFailed(A)
+      pass(seconds * SECOND - 1)
+      expect(hosts(set.inOrder())).toBe('bca')
+      pass(1)
+      expect(hosts(set.inOrder())).toBe('abc')
+      // The others leave it to that one.
+      expect(hosts(set.inOrder())).toBe('bca')
     }
+  })
+
+  it('takes the failures of one outage for one', () => {
+    const { set, pass } = endpointSet()
+    for (let connection = 0; connection < 50; connection++) set.markFailed(A)
+    pass(SECOND)
+    expect(hosts(set.inOrder())).toBe('abc')
+  })
+})
+
+describe('logInWithFailover', () => {
+  type Answer = Error | string
+  /** Tries endpoints that answer so, in turn: let in, refuse with a SQLSTATE, or fail. */
+  function attempt(answers: Record<string, Answer>, endpoints = [A, B, C]) {
+    const tried: string[] = []
+    const destroyed: string[] = []
+    const set = createEndpointHealth(endpoints)
+    const controller = new AbortController()
+    const request = {
+      endpoints: set,
+      provider: 'aurora-dsql',
+      signal: controller.signal,
+      parameters: new Map(),
+      protocolVersion: 0,
+      user: 'app',
+    } satisfies FailoverAttempt
+    const run = (): ReturnType<typeof logInWithFailover> =>
+      logInWithFailover(request, {
+        logIn: async ({ endpoint: { host } }) => {
+          tried.push(host)
+          const answer = answers[host] ?? 'in'
+          if (answer instanceof Error) throw answer
+          const socket = { destroy: () => destroyed.push(host) } as never
+          return {
+            socket,
+            received: Buffer.alloc(0),
+            ...(answer === 'in' ? {} : { refusedWith: answer }),
+          }
+        },
+      })
+    return { run, tried, destroyed, set, abort: () => controller.abort() }
+  }
+
+  it('takes the first one that answers', async () => {
+    const { run, tried } = attempt({})
+    expect((await run()).host).toBe('a')
+    expect(tried).toEqual(['a'])
+  })
+
+  it.each<Answer>([new Error('ECONNREFUSED'), '57P01', '57P03', '53300', '53200'])(
+    'goes to the next one after %s',
+    async (answer) => {
+      const { run, tried, destroyed } = attempt({ a: answer })
+      expect((await run()).host).toBe('b')
+      expect(tried).toEqual(['a', 'b'])
+      expect(destroyed).toEqual(typeof answer === 'string' ? ['a'] : [])
+    },
+  )
+
+  it.each(['28000', '28P01', '3D000'])('takes a refusal with %s for an answer', async (code) => {
+    const { run, tried, set } = attempt({ a: code })
+    expect(await run()).toMatchObject({ host: 'a', refusedWith: code })
+    expect([tried, set.coolingDown()]).toEqual([['a'], []])
+  })
+
+  it('goes on to those that answered lately, the next time', async () => {
+    const { run, tried } = attempt({ a: new Error('x') })
+    await run()
+    await run()
+    expect(tried).toEqual(['a', 'b', 'b'])
+  })
+
+  it('does not leave one alone because it has too many connections', async () => {
+    const { run, tried } = attempt({ a: '53300' })
+    await run()
+    await run()
+    expect(tried).toEqual(['a', 'b', 'a', 'b'])
+  })
+
+  it('gives the last refusal to the driver when all are refused or dead', async () => {
+    const { run, destroyed } = attempt({ a: '57P03', b: '53300', c: new Error('x') })
+    expect(await run()).toMatchObject({ host: 'b', refusedWith: '53300' })
+    expect(destroyed).toEqual(['a'])
+  })
+
+  it('fails with the error of a single one as it is, and with all of them else', async () => {
+    const [one, two] = [new Error('one'), new Error('two')]
+    expect(await rejectionOf(attempt({ a: one }, [A]).run())).toBe(one)
+    const error = await rejectionOf(attempt({ a: one, b: two }, [A, B]).run())
+    expect(error).toMatchObject({
+      code: 'ERR_CONNECT_FAILED',
+      message: 'aurora-dsql: could not connect to any of a, b',
+      retryable: true,
+    })
+    expect(((error as PgIamError).cause as AggregateError).errors).toEqual([one, two])
+  })
+
+  it('ends where the token fails, which is no fault of an endpoint', async () => {
+    const failure = new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'x')
+    const { run, tried, set, destroyed } = attempt({ a: '57P03', b: failure })
+    expect(await rejectionOf(run())).toBe(failure)
+    expect([tried, hosts(set.coolingDown()), destroyed]).toEqual([['a', 'b'], 'a', ['a']])
+  })
+
+  it('ends where it was given up', async () => {
+    const failure = new Error('aborted')
+    const { run, tried, abort } = attempt({ a: failure })
+    abort()
+    expect(await rejectionOf(run())).toBe(failure)
+    expect(tried).toEqual(['a'])
+  })
+})
+
+// Keys that are taken back before they end: nothing announces it but the server's refusal.
+
+describe('a login whose key was revoked', () => {
+  let gateway: Gateway
+  beforeAll(async () => {
+    gateway = await startGateway()
+  })
+  afterAll(() => gateway?.close())
+
+  /** A key without an end, as the server sees it: nothing of it says when it will be taken back. */
+  const issue = (): AwsCredentials => {
+    const { accessKeyId, secretAccessKey, sessionToken } = gateway.issueCredentials()
+    return { accessKeyId, secretAccessKey, sessionToken }
+  }
+
+  it.each([
+    ['a token for each connection', 0],
+    ['a shared token', 60],
+  ])('logs in with the new key that the provider has, with %s', async (_label, reuseTokenSecs) => {
+    let current = issue()
+    const login = gateway.login({ credentials: () => current, reuseTokenSecs })
+    const pool = createPool(login, { max: 1, maxUses: 1 })
+    await pool.query('SELECT 1')
+
+    gateway.revokeCredentials(current.accessKeyId)
+    current = issue()
+    expect((await pool.query('SELECT 2 AS two')).rows).toEqual([{ two: 2 }])
+    expect((await pool.query('SELECT 3 AS three')).rows).toEqual([{ three: 3 }])
+    expect(login.stats()).toMatchObject({ credentialCalls: 2, connectionsOpened: 3 })
+    await pool.end()
+  })
+
+  it('passes the refusal on where the provider has no other, and does not ask for each connection', async () => {
+    const credentials = issue()
+    const login = gateway.login({ credentials: () => credentials })
+    const pool = createPool(login)
+    await pool.query('SELECT 1')
+    await pool.end()
+
+    gateway.revokeCredentials(credentials.accessKeyId)
+    const refused = createPool(login)
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      await expect(refused.query('SELECT 2')).rejects.toMatchObject({ code: '08006' })
+    }
+    expect(login.stats().credentialCalls).toBe(2)
+    await refused.end()
   })
 })

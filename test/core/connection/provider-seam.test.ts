@@ -1,18 +1,18 @@
 /** What a provider can say of its hosts, its authorities, its users and its refusals, beside its tokens. */
-import { createLogin, type LoginSettings } from '../../../core/create-login.js'
+import { createLogin, type LoginSettings } from '../../../core/login.js'
 import type { Login } from '../../../core/index.js'
-import { commonSettings } from '../../../core/providers/common-settings.js'
+import { commonSettings } from '../../../core/options/common-options.js'
 import { createToken } from '../../../core/tokens/token.js'
-import { startupParameters } from '../../../core/wire/startup-packet.js'
-import { AUTHENTICATION_OK, GREETING, errorResponse } from '../support/backend-messages.js'
-import { createAuthority, type Authority } from '../support/certificates.js'
+import { startupParameters } from '../../../wire/startup.js'
+import { AUTHENTICATION_OK, errorResponse, GREETING } from '../support/backend-messages.js'
+import { type Authority, createAuthority } from '../support/certificates.js'
 import {
-  receiveLogin,
-  startStandIn,
   type LoginTranscript,
+  receiveLogin,
   type StandIn,
+  startStandIn,
 } from '../support/postgres-stand-in.js'
-import { startRawClient, type RawClient } from '../support/raw-client.js'
+import { type RawClient, startRawClient } from '../support/raw-client.js'
 
 const ALIAS = 'db.shop.example'
 const OWN = 'real.cloud.example'
@@ -34,7 +34,11 @@ afterEach(async () => {
 /** Starts a server with a certificate for `name` and returns a login to it; `refusal` is its answer to each token. */
 async function loginTo(
   name: string,
-  { issueToken, findOwnName, ...own }: Partial<LoginSettings & LoginSettings['hosts'][0]> = {},
+  {
+    issueToken,
+    resolveHost: findOwnName,
+    ...own
+  }: Partial<LoginSettings & LoginSettings['hosts'][0]> = {},
   refusal?: Buffer,
 ): Promise<Login> {
   server = await startStandIn(
@@ -45,7 +49,7 @@ async function loginTo(
     },
     await authority.issue(name),
   )
-  const { places, ...common } = commonSettings(
+  const { targets, ...common } = commonSettings(
     { host: [ALIAS], connectTo: [{ host: '127.0.0.1', port: server.port }], user: 'app' },
     {},
     DEFAULTS,
@@ -56,9 +60,9 @@ async function loginTo(
     provider: 'custom',
     hosts: [
       {
-        ...places[0],
+        ...targets[0],
         issueToken: issueToken ?? (async (host) => createToken(`token for ${host}`, inAnHour())),
-        ...(findOwnName === undefined ? {} : { findOwnName }),
+        ...(findOwnName === undefined ? {} : { resolveHost: findOwnName }),
       },
     ],
     ...own,
@@ -76,14 +80,14 @@ async function open(login: Login, firstPacket?: Buffer): Promise<Buffer> {
 
 describe('a host that is another name for one', () => {
   it('has the tokens of that one, and its TLS', async () => {
-    const login = await loginTo(OWN, { findOwnName: () => Promise.resolve(OWN) })
+    const login = await loginTo(OWN, { resolveHost: () => Promise.resolve(OWN) })
     await open(login)
     expect(received).toMatchObject([{ password: `token for ${OWN}`, socket: { servername: OWN } }])
     expect((await login.token()).value).toBe(`token for ${OWN}`)
   })
 
   it('is not trusted where it has only a certificate for the name that was given', async () => {
-    const login = await loginTo(ALIAS, { findOwnName: () => Promise.resolve(OWN) })
+    const login = await loginTo(ALIAS, { resolveHost: () => Promise.resolve(OWN) })
     const client = startRawClient(login)
     expect(await client.closed).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
     expect(received).toEqual([])
@@ -92,7 +96,7 @@ describe('a host that is another name for one', () => {
   it('is looked up for each connection, and shares tokens by what was found', async () => {
     const names = [OWN, ALIAS, OWN, OWN]
     const login = await loginTo(OWN, {
-      findOwnName: () => Promise.resolve(names.shift()!),
+      resolveHost: () => Promise.resolve(names.shift()!),
       reuseTokenSecs: 60,
     })
     await open(login)
@@ -107,7 +111,7 @@ describe('a host that is another name for one', () => {
 
   it('fails the connection with the error of the look-up, before anything is dialled', async () => {
     const failure = new Error('no such name')
-    const login = await loginTo(OWN, { findOwnName: () => Promise.reject(failure) })
+    const login = await loginTo(OWN, { resolveHost: () => Promise.reject(failure) })
     expect(await startRawClient(login).closed).toBe(failure)
     await expect(login.token()).rejects.toBe(failure)
     expect(server?.accepted()).toBe(0)

@@ -1,15 +1,24 @@
+import { isIP } from 'node:net'
 import * as fc from 'fast-check'
+import { isPgIamError, type PgIamError } from '../../../core/index.js'
 import {
   boolean,
+  checkOptions,
+  describeKind,
+  describeValue,
   functionOf,
   hostName,
   integerWithin,
+  isIpAddress,
+  nearestName,
   numberWithin,
   oneOf,
   port,
   text,
+  unknownOption,
 } from '../../../core/options/check.js'
-import { isPgIamError } from '../../../core/index.js'
+import { thrownBy } from '../support/caught.js'
+import { CREDENTIALS } from '../support/dsql-options.js'
 
 describe('text', () => {
   it.each(['app', 'a b', 'größe', '日本語', "o'brien", 'x'.repeat(1_000)])('takes %j', (value) => {
@@ -173,5 +182,198 @@ describe('oneOf, boolean and functionOf', () => {
   ])('take and refuse', (check, right, wrong, message) => {
     expect(check(right, 'x')).toBe(right)
     expect(() => check(wrong, 'x')).toThrow(message)
+  })
+})
+
+describe('checkOptions', () => {
+  const checks = { user: text, port }
+
+  it('keeps what passes, and leaves out keys that hold undefined', () => {
+    const checked = checkOptions({ user: 'app', port: undefined }, checks)
+    expect(Object.entries(checked)).toEqual([['user', 'app']])
+  })
+
+  it('reads each key once', () => {
+    let reads = 0
+    const given = {
+      get user() {
+        return `app${++reads}`
+      },
+    }
+    expect(checkOptions(given, checks)).toEqual({ user: 'app1' })
+  })
+
+  it('leaves the given object as it was', () => {
+    const given = Object.freeze({ user: 'app', port: '5432' })
+    expect(checkOptions(given, checks)).toEqual({ user: 'app', port: 5432 })
+    expect(given).toEqual({ user: 'app', port: '5432' })
+  })
+
+  it('takes an object without a prototype, and an instance of a class', () => {
+    class Settings {
+      user = 'app'
+    }
+    expect(checkOptions(Object.assign(Object.create(null), { user: 'app' }), checks)).toEqual({
+      user: 'app',
+    })
+    expect(checkOptions(new Settings(), checks)).toEqual({ user: 'app' })
+  })
+
+  it.each([
+    ['null', null],
+    ['a string', 'user=app'],
+    ['an array', [{ user: 'app' }]],
+    ['a function', () => ({ user: 'app' })],
+    ['a Map', new Map([['user', 'app']])],
+    ['a Date', new Date()],
+    ['a promise', Promise.resolve({ user: 'app' })],
+  ])('refuses %s in the place of the options', (_label, given) => {
+    expect(() => checkOptions(given, checks)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OPTION_INVALID',
+        message: expect.stringMatching(/^"options" must be an object, got /),
+      }),
+    )
+  })
+
+  it('refuses an unknown key even when it holds undefined', () => {
+    expect(() => checkOptions({ usr: undefined }, checks)).toThrow('"usr" is not a known option')
+  })
+
+  it.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
+    'refuses the key %s, which every object seems to know',
+    (key) => {
+      const given = JSON.parse(`{"${key}": 1}`) as object
+      expect(() => checkOptions(given, checks)).toThrow(`"${key}" is not a known option`)
+    },
+  )
+
+  it('puts the prefix before the name and before the suggestion', () => {
+    const error = thrownBy(() => checkOptions({ prot: 1 }, checks, 'connectTo.')) as PgIamError
+    expect(error.message).toBe('"connectTo.prot" is not a known option')
+    expect(error.hint).toBe('Did you mean "connectTo.port"?')
+  })
+})
+
+describe('unknownOption', () => {
+  it('lists what is known where nothing is near', () => {
+    expect(unknownOption('zzzzzz', ['user', 'port']).hint).toBe('Known are: user, port.')
+  })
+})
+
+describe('isIpAddress', () => {
+  it('says what Node says, whatever comes', () => {
+    const almost = fc.string({ unit: fc.constantFrom('1', '255', '.', ':', 'f', '%', 'lo', 'z') })
+    const text = fc.oneof(fc.ipV4(), fc.ipV6(), fc.ipV4Extended(), fc.domain(), almost, fc.string())
+    fc.assert(
+      fc.property(text, (host) => {
+        expect(isIpAddress(host)).toBe(isIP(host) !== 0)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+})
+
+describe('nearestName', () => {
+  const known = ['host', 'port', 'user', 'username', 'tokenDurationSecs', 'reuseTokenSecs']
+
+  it.each([
+    ['hots', 'host'],
+    ['hst', 'host'],
+    ['Host', 'host'],
+    ['prot', 'port'],
+    ['usr', 'user'],
+    ['userName', 'username'],
+    ['tokenDuration', 'tokenDurationSecs'],
+    ['reuseTokenSeconds', 'reuseTokenSecs'],
+    ['sett', undefined],
+    ['password', undefined],
+    ['', undefined],
+  ])('finds for %j: %j', (name, nearest) => {
+    expect(nearestName(name, known)).toBe(nearest)
+  })
+
+  it('finds every known name for itself', () => {
+    for (const name of known) expect(nearestName(name, known)).toBe(name)
+  })
+
+  it('finds a name of four letters or more when one letter is missing', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...known), fc.nat(), (name, at) => {
+        const cut = at % name.length
+        expect(nearestName(name.slice(0, cut) + name.slice(cut + 1), [name])).toBe(name)
+      }),
+    )
+  })
+})
+
+describe('describeValue', () => {
+  it.each([
+    ['text', '"text"'],
+    ['', '""'],
+    ['a\n"b"', '"a\\n\\"b\\""'],
+    ['x '.repeat(30), `"${'x '.repeat(30)}"`],
+    ['x '.repeat(30) + 'x', 'a string of 61 characters'],
+    ['postgres://user:secret@'.repeat(50_000), 'a string of 1150000 characters'],
+    [1.5, '1.5'],
+    [NaN, 'NaN'],
+    [-0, '0'],
+    [12n, '12n'],
+    [true, 'true'],
+    [null, 'null'],
+    [undefined, 'undefined'],
+    [Symbol('secret'), 'a symbol'],
+    [() => 'secret', 'a function'],
+    [['secret'], 'an array of 1'],
+    [{ secret: 'secret' }, 'an object'],
+    [new Date(0), 'a Date'],
+    [new Date(NaN), 'an invalid Date'],
+    [Buffer.from('secret'), 'an object'],
+    [new Error('secret'), 'an object'],
+    [Object('secret'), 'an object'],
+  ])('shows %p as %s', (value, text) => {
+    expect(describeValue(value)).toBe(text)
+  })
+
+  it.each([
+    'x?Action=DbConnect&X-Amz-Signature=abc',
+    'x&x-amz-security-token=abc',
+    'eyJhbGciOi.eyJzdWIi.c2ln',
+    'postgres://user:secret@host/db',
+    'postgres://user:se/cr?et@host/db',
+    'postgres://user:se@cret@host/db',
+    'postgres://secret@host/db',
+    'user:secret@host',
+    'host=db user=app password=secret',
+    'Password = secret',
+    '-----BEGIN PRIVATE KEY-----',
+    CREDENTIALS.secretAccessKey,
+    `${CREDENTIALS.secretAccessKey}\n`,
+  ])('does not show %j', (value) => {
+    expect(describeValue(value)).toBe('a string that may hold a secret')
+  })
+
+  it('gives one short line for anything', () => {
+    fc.assert(
+      fc.property(fc.anything({ withDate: true, withBigInt: true, withMap: true }), (value) => {
+        fc.pre(typeof value !== 'bigint' && typeof value !== 'number')
+        const text = describeValue(value)
+        return text.length <= 6 * 60 + 2 && !/[\n\r\0]/.test(text)
+      }),
+    )
+  })
+})
+
+describe('describeKind', () => {
+  it.each([
+    ['secret', 'a string of 6 characters'],
+    ['', 'an empty string'],
+    [undefined, 'undefined'],
+    [5, 'a number'],
+    [5n, 'a bigint'],
+    [true, 'a boolean'],
+    [{ secret: 1 }, 'an object'],
+  ])('says of %p only that it is %s', (value, text) => {
+    expect(describeKind(value)).toBe(text)
   })
 })

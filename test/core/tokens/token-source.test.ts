@@ -1,9 +1,14 @@
-import { createLoginCounters, type LoginCounters } from '../../../core/tokens/login-counters.js'
-import { createToken, type Token } from '../../../core/tokens/token.js'
-import { createTokenSource, type TokenSourceSettings } from '../../../core/tokens/token-source.js'
 import { PgIamError } from '../../../core/index.js'
+import {
+  createLoginCounters,
+  createTokenInvalidation,
+  createTokenSource,
+  type LoginCounters,
+  type TokenSourceSettings,
+} from '../../../core/tokens/token-source.js'
+import { createToken, type Token } from '../../../core/tokens/token.js'
 import { rejectionOf } from '../support/caught.js'
-import { collectEvents, type CollectedEvents } from '../support/collect-events.js'
+import { type CollectedEvents, collectEvents } from '../support/collect-events.js'
 import { printed } from '../support/printed.js'
 
 const SECOND = 1_000
@@ -216,5 +221,39 @@ describe('createTokenSource with reuse', () => {
     })
     await token()
     await expect(token()).resolves.toMatchObject({ value: 'y' })
+  })
+})
+
+const START = 1_700_000_000_000
+
+describe('createTokenInvalidation', () => {
+  it('has a shared token forgotten, and another one asked for', async () => {
+    const refused = createTokenInvalidation(() => START)
+    expect(refused.replacements()).toBe(0)
+    await expect(refused.renewAfterRefusal()).resolves.toBe(true)
+    expect(refused.replacements()).toBe(1)
+  })
+
+  it('lets connections that were refused together try the new one, and forgets it for none of them', async () => {
+    let now = START
+    const refused = createTokenInvalidation(() => now)
+    await refused.renewAfterRefusal()
+    now += 4_999
+    await expect(refused.renewAfterRefusal()).resolves.toBe(true)
+    expect(refused.replacements()).toBe(1)
+  })
+
+  it('asks for another one once a minute at the most', async () => {
+    let now = START
+    const refused = createTokenInvalidation(() => now)
+    await refused.renewAfterRefusal()
+    now += 5_000
+    await expect(refused.renewAfterRefusal()).resolves.toBe(false)
+    now = START + 59_999
+    await expect(refused.renewAfterRefusal()).resolves.toBe(false)
+    expect(refused.replacements()).toBe(1)
+    now = START + 60_000
+    await expect(refused.renewAfterRefusal()).resolves.toBe(true)
+    expect(refused.replacements()).toBe(2)
   })
 })

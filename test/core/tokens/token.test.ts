@@ -1,5 +1,10 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
-import { createToken } from '../../../core/tokens/token.js'
+import { PgIamError } from '../../../core/index.js'
+import { createToken, isTransientFailure } from '../../../core/tokens/token.js'
+import { rejectionOf } from '../support/caught.js'
 import { printed } from '../support/printed.js'
 
 describe('createToken', () => {
@@ -34,5 +39,66 @@ describe('createToken', () => {
     given.setTime(5_000)
     made.expiresAt.setTime(9_000)
     expect(made.expiresAt.getTime()).toBe(1_000)
+  })
+})
+
+const failure = (properties: object): Error => Object.assign(new Error('x'), properties)
+
+describe('isTransientFailure', () => {
+  it.each([
+    ['a refused connection', failure({ code: 'ECONNREFUSED' })],
+    ['a connection that was cut', failure({ code: 'ECONNRESET' })],
+    ['a name that cannot be looked up now', failure({ code: 'EAI_AGAIN' })],
+    ['a timeout of fetch', failure({ code: 'UND_ERR_HEADERS_TIMEOUT' })],
+    ['an AbortSignal.timeout()', new DOMException('x', 'TimeoutError')],
+    ['throttling by AWS', failure({ name: 'Throttling', $metadata: { httpStatusCode: 400 } })],
+    ['a 503 of AWS', failure({ name: 'x', $metadata: { httpStatusCode: 503 } })],
+    ['a 429 of Azure', failure({ statusCode: 429 })],
+    ['a 500 of Google', failure({ response: { status: 500 } })],
+    ['a cause of that kind', failure({ cause: failure({ code: 'ETIMEDOUT' }) })],
+    ['one of several attempts', new AggregateError([new Error('x'), failure({ code: 'EPIPE' })])],
+    [
+      'an error of ours that may pass',
+      new PgIamError('ERR_TOKEN_TIMEOUT', 'x', { retryable: true }),
+    ],
+  ])('is true for %s', (_label, error) => {
+    expect(isTransientFailure(error)).toBe(true)
+  })
+
+  it.each([
+    ['no permission', failure({ name: 'AccessDenied', $metadata: { httpStatusCode: 403 } })],
+    ['a wrong request', failure({ statusCode: 400 })],
+    [
+      'an answer, whatever is below it',
+      failure({ status: 404, cause: failure({ code: 'ECONNRESET' }) }),
+    ],
+    ['a certificate that is not trusted', failure({ code: 'SELF_SIGNED_CERT_IN_CHAIN' })],
+    ['a missing file', failure({ code: 'ENOENT' })],
+    [
+      'an error of ours that stays, whatever is below it',
+      new PgIamError('ERR_PEER_MISSING', 'x', { cause: failure({ code: 'ECONNRESET' }) }),
+    ],
+    ['a plain error', new Error('x')],
+    ['a string', 'ECONNRESET'],
+    ['nothing', undefined],
+    ['null', null],
+  ])('is false for %s', (_label, error) => {
+    expect(isTransientFailure(error)).toBe(false)
+  })
+
+  it('ends where an error is its own cause', () => {
+    const error = new Error('x')
+    error.cause = error
+    expect(isTransientFailure(error)).toBe(false)
+  })
+
+  it('knows what fetch itself makes of a server that is not there', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    server.close()
+    await once(server, 'close')
+    const error = await rejectionOf(fetch(`http://127.0.0.1:${port}`))
+    expect(isTransientFailure(error)).toBe(true)
   })
 })

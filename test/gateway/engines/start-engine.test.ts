@@ -169,7 +169,7 @@ const WITHOUT_PGLITE = `
     throw Object.assign(new Error("Cannot find module '" + name + "'"), { code: 'MODULE_NOT_FOUND' })
   }
   const { startEngine } = require('./gateway/engines/start-engine.ts')
-  const { SILENT } = require('./core/logger.ts')
+  const { SILENT } = require('./core/events.ts')
   const settings = { engine: { kind: 'any', options: {} }, roles: [], database: 'postgres', logger: SILENT }
   startEngine(settings, { package: undefined, system: [] }).catch(({ code, hint }) =>
     console.log(JSON.stringify({ code, hint })))

@@ -10,11 +10,11 @@ import {
   openTls,
   password,
   query,
+  type RawClient,
   startup,
 } from '../raw-client.js'
-import type { RawClient } from '../raw-client.js'
 import { recordLog, usePostgres } from '../upstream-gateway.js'
-import { frontend, int32, text } from '../wire/frontend-messages.js'
+import { frontend, int32, text } from '../../wire/frontend-messages.js'
 
 const APP = { user: 'app', database: 'postgres' }
 const MEGABYTE = 1_048_576

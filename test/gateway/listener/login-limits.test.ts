@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { Client } from 'pg'
-import { sslRequestPacket } from '../../../core/wire/startup-packet.js'
+import { sslRequestPacket } from '../../../wire/startup.js'
 import { until } from '../../resilience/until.js'
 import {
   errorFields,

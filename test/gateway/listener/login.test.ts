@@ -1,8 +1,8 @@
 import type { Gateway, RefusalReason } from '../../../gateway/index.js'
-import { sdkToken } from '../auth/aurora-dsql/verifier-setting.js'
+import { sdkToken } from '../auth/dsql-setting.js'
 import { errorFields, openTls, password, query, startup } from '../raw-client.js'
 import { recordLog, usePostgres } from '../upstream-gateway.js'
-import { frontend, int32, text } from '../wire/frontend-messages.js'
+import { frontend, int32, text } from '../../wire/frontend-messages.js'
 
 const postgres = usePostgres()
 const CLUSTERS = [

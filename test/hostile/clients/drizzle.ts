@@ -5,10 +5,10 @@ import type { Pool } from 'pg'
 import { drizzleClient, drizzleTransaction } from '../../../adapters/drizzle.js'
 import {
   COPY_TEXT,
-  simpleText,
-  valueOf,
   type HostileClient,
   type OpenHostileClient,
+  simpleText,
+  valueOf,
 } from './hostile-client.js'
 import { barePool } from './pg.js'
 

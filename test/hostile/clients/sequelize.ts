@@ -1,13 +1,13 @@
 /** Opens Sequelize 6 for the hostile servers. */
-import { Sequelize, type Options, type Transaction } from 'sequelize'
+import { type Options, Sequelize, type Transaction } from 'sequelize'
 import { sequelizeOptions, sequelizeTransaction } from '../../../adapters/sequelize.js'
 import {
   COPY_TEXT,
   EXTENDED_TEXT,
-  simpleText,
-  valueOf,
   type HostileClient,
   type OpenHostileClient,
+  simpleText,
+  valueOf,
 } from './hostile-client.js'
 import { bareConfig } from './pg.js'
 

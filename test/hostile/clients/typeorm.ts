@@ -4,10 +4,10 @@ import { typeormOptions, typeormTransaction } from '../../../adapters/typeorm.js
 import {
   COPY_TEXT,
   EXTENDED_TEXT,
-  simpleText,
-  valueOf,
   type HostileClient,
   type OpenHostileClient,
+  simpleText,
+  valueOf,
 } from './hostile-client.js'
 import { bareConfig } from './pg.js'
 

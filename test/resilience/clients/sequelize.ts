@@ -2,11 +2,11 @@
 import type { ClientBase } from 'pg'
 import {
   DataTypes,
-  Sequelize,
-  Transaction,
   type Model,
   type ModelStatic,
   type Options,
+  Sequelize,
+  Transaction,
 } from 'sequelize'
 import {
   sequelizeHook,

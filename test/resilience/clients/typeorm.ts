@@ -1,5 +1,5 @@
 /** Opens TypeORM for the resilience tests. */
-import { DataSource, EntitySchema, type EntityManager } from 'typeorm'
+import { DataSource, type EntityManager, EntitySchema } from 'typeorm'
 import { typeormOptions, typeormPassword, typeormTransaction } from '../../../adapters/typeorm.js'
 import type { Login } from '../../../core/index.js'
 import type {

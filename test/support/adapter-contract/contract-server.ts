@@ -1,17 +1,17 @@
 /** The gateway that the contract runs against, on each of its engines. */
 import { createPool } from '../../../adapters/pg.js'
 import type { AuroraDsqlOptions, CommonOptions, Login } from '../../../core/index.js'
-import { SILENT } from '../../../core/logger.js'
+import { SILENT } from '../../../core/events.js'
 import {
-  launchPostgres,
   type LaunchedPostgres,
+  launchPostgres,
 } from '../../../gateway/engines/postgres/launch-postgres.js'
 import { engineOn, noPostgres } from '../../../gateway/engines/postgres/postgres-engine.js'
-import { startGateway, type Gateway } from '../../../gateway/index.js'
+import { type Gateway, startGateway } from '../../../gateway/index.js'
 import { TEST_SETTINGS } from '../launch-postgres.js'
 import type { ContractProvider, ProviderStand, Request } from './contract-provider.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
-import { startRelay, type Relay } from './relay.js'
+import { type Relay, startRelay } from './relay.js'
 
 export const ENGINES = ['PostgreSQL', 'PGlite'] as const
 export type EngineName = (typeof ENGINES)[number]

@@ -1,8 +1,8 @@
 /** A server that pretends to be PostgreSQL, takes any password, and keeps every byte that it is sent. */
 import { once } from 'node:events'
-import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import type { GatewayCertificates } from '../../../gateway/certificates/gateway-certificates.js'
+import type { GatewayCertificates } from '../../../gateway/certificates.js'
 
 export interface RecordingServer {
   readonly port: number

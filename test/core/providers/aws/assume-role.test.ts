@@ -4,12 +4,12 @@ import {
   type AwsCredentials,
   type Login,
 } from '../../../../core/index.js'
-import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
-import { createAwsFiles, type AwsFiles } from '../../support/aws-files.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql.js'
+import { type AwsFiles, createAwsFiles } from '../../support/aws-files.js'
 import { rejectionOf } from '../../support/caught.js'
 import { CREDENTIALS, HOST } from '../../support/dsql-options.js'
 import { presigned } from '../../support/presigned.js'
-import { startSts, type RoleCredentials, type StsStandIn } from '../../../support/aws/sts.js'
+import { type RoleCredentials, startSts, type StsStandIn } from '../../../support/aws/sts.js'
 
 const ROLE = 'arn:aws:iam::123456789012:role/app/reader'
 const HOUR = 3_600_000

@@ -1,6 +1,6 @@
 import { auroraDsql, type AuroraDsqlOptions } from '../../../../core/index.js'
-import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
-import { createAwsFiles, type AwsFiles } from '../../support/aws-files.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql.js'
+import { type AwsFiles, createAwsFiles } from '../../support/aws-files.js'
 import { rejectionOf } from '../../support/caught.js'
 import { CREDENTIALS, HOST } from '../../support/dsql-options.js'
 import { presigned } from '../../support/presigned.js'

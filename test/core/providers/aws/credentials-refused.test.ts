@@ -3,10 +3,10 @@ import {
   createCredentialsSource,
   type CredentialsSource,
 } from '../../../../core/providers/aws/credentials.js'
-import { createLoginCounters } from '../../../../core/tokens/login-counters.js'
-import { AUTHENTICATION_OK, GREETING, errorResponse } from '../../support/backend-messages.js'
+import { createLoginCounters } from '../../../../core/tokens/token-source.js'
+import { AUTHENTICATION_OK, errorResponse, GREETING } from '../../support/backend-messages.js'
 import { CREDENTIALS } from '../../support/dsql-options.js'
-import { receiveLogin, startStandIn, type StandIn } from '../../support/postgres-stand-in.js'
+import { receiveLogin, type StandIn, startStandIn } from '../../support/postgres-stand-in.js'
 import { presigned } from '../../support/presigned.js'
 import { startRawClient } from '../../support/raw-client.js'
 

@@ -1,11 +1,11 @@
 import * as fc from 'fast-check'
 import {
-  PgIamError,
   type AwsCredentials,
   type AwsCredentialsProvider,
+  PgIamError,
 } from '../../../../core/index.js'
 import { createCredentialsSource } from '../../../../core/providers/aws/credentials.js'
-import { createLoginCounters, type LoginCounters } from '../../../../core/tokens/login-counters.js'
+import { createLoginCounters, type LoginCounters } from '../../../../core/tokens/token-source.js'
 import { rejectionOf } from '../../support/caught.js'
 import { CREDENTIALS } from '../../support/dsql-options.js'
 

@@ -1,11 +1,11 @@
 /** Credentials that are due, and cannot be renewed. */
 import type { AwsCredentials } from '../../../../core/index.js'
-import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql.js'
 import {
   createCredentialsSource,
   type CredentialsSource,
 } from '../../../../core/providers/aws/credentials.js'
-import { createLoginCounters } from '../../../../core/tokens/login-counters.js'
+import { createLoginCounters } from '../../../../core/tokens/token-source.js'
 import { rejectionOf } from '../../support/caught.js'
 import { CREDENTIALS, HOST } from '../../support/dsql-options.js'
 import { presigned } from '../../support/presigned.js'

@@ -3,16 +3,16 @@ import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Signer } from '@aws-sdk/rds-signer'
 import {
   auroraDsql,
+  type AwsCredentials,
+  type AwsCredentialsProvider,
   entra,
+  type Login,
   loginFromEnv,
   loginFromUrl,
   rds,
   redshift,
-  type AwsCredentials,
-  type AwsCredentialsProvider,
-  type Login,
 } from '../../../../core/index.js'
-import { createAuroraDsql } from '../../../../core/providers/aurora-dsql/aurora-dsql.js'
+import { createAuroraDsql } from '../../../../core/providers/aurora-dsql.js'
 import { createRds } from '../../../../core/providers/rds/rds.js'
 import { rejectionOf, thrownBy } from '../../support/caught.js'
 import { CREDENTIALS, HOST, OPTIONS } from '../../support/dsql-options.js'

@@ -1,7 +1,4 @@
-import {
-  parsePresignedToken,
-  type PresignedToken,
-} from '../../../../gateway/auth/aws/presigned-token.js'
+import { parsePresignedToken, type PresignedToken } from '../../../../gateway/auth/presigned.js'
 import { canonicalQuery, createSigner } from '../../../../core/providers/aws/sigv4.js'
 
 const SCOPE = 'AKIDEXAMPLE%2F20150830%2Fus-east-1%2Fservice%2Faws4_request'

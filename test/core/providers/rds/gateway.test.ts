@@ -1,11 +1,11 @@
 /** Logins to RDS through the gateway, which checks host, port, region, user and principal as RDS does. */
 import type { DatabaseError } from 'pg'
 import { createPool } from '../../../../adapters/pg.js'
-import { loginFromUrl, type Login, type RdsOptions } from '../../../../core/index.js'
+import { type Login, loginFromUrl, type RdsOptions } from '../../../../core/index.js'
 import { createRds } from '../../../../core/providers/rds/rds.js'
-import { startGateway, type Gateway } from '../../../../gateway/index.js'
+import { type Gateway, startGateway } from '../../../../gateway/index.js'
 import { rejectionOf } from '../../support/caught.js'
-import { startDnsServer, type DnsServer } from '../../support/dns-server.js'
+import { type DnsServer, startDnsServer } from '../../support/dns-server.js'
 
 const CLUSTER = 'shop.cluster-c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com'
 const READER = 'shop.cluster-ro-c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com'

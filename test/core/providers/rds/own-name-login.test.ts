@@ -4,14 +4,14 @@ import type { Login, RdsOptions } from '../../../../core/index.js'
 import { createRds } from '../../../../core/providers/rds/rds.js'
 import { AUTHENTICATION_OK, GREETING } from '../../support/backend-messages.js'
 import { rejectionOf } from '../../support/caught.js'
-import { createAuthority, type Authority } from '../../support/certificates.js'
-import { startDnsServer, type DnsServer } from '../../support/dns-server.js'
+import { type Authority, createAuthority } from '../../support/certificates.js'
+import { type DnsServer, startDnsServer } from '../../support/dns-server.js'
 import { presigned } from '../../support/presigned.js'
 import {
-  receiveLogin,
-  startStandIn,
   type LoginTranscript,
+  receiveLogin,
   type StandIn,
+  startStandIn,
 } from '../../support/postgres-stand-in.js'
 import { startRawClient } from '../../support/raw-client.js'
 import { RDS_OPTIONS } from '../../support/rds-options.js'
@@ -97,7 +97,7 @@ describe('a connection by a name of the user’s own', () => {
   })
 
   it('is dialled at the very endpoint that was found, as records with weights may say another next time', async () => {
-    const find = (made: Login) => internalsOf(made)!.endpoints.all[0]!.find()
+    const find = (made: Login) => internalsOf(made)!.endpoints.all[0]!.resolve()
     expect((await find(login({ port: 5433 }))).address).toEqual({ host: WEST, port: 5433 })
     const elsewhere = login({ connectTo: { host: 'bastion.example', port: 1 } })
     expect(await find(elsewhere)).not.toHaveProperty('address')

@@ -1,6 +1,6 @@
-import { endpointBehind } from '../../../../core/providers/rds/own-name.js'
+import { resolveEndpoint } from '../../../../core/providers/rds/endpoint.js'
 import { rejectionOf } from '../../support/caught.js'
-import { startDnsServer, type DnsServer, type Zone } from '../../support/dns-server.js'
+import { type DnsServer, startDnsServer, type Zone } from '../../support/dns-server.js'
 
 const ENDPOINT = 'shop.cluster-c1a2b3c4d5e6.eu-central-1.rds.amazonaws.com'
 const INSTANCE = 'shop-1.c1a2b3c4d5e6.eu-central-1.rds.amazonaws.com'
@@ -15,7 +15,7 @@ afterAll(() => dns.close())
 
 function follow(zone: Zone, name = OWN): Promise<string> {
   dns.serve(zone)
-  return endpointBehind(name, (each) => dns.resolver.resolveCname(each))
+  return resolveEndpoint(name, (each) => dns.resolver.resolveCname(each))
 }
 
 describe('a name of the user’s own', () => {
@@ -109,7 +109,7 @@ describe('a name of the user’s own', () => {
 
   it('fails where the server of DNS does not answer', async () => {
     const timeout = Object.assign(new Error('queryCname ETIMEOUT'), { code: 'ETIMEOUT' })
-    expect(await rejectionOf(endpointBehind(OWN, () => Promise.reject(timeout)))).toMatchObject({
+    expect(await rejectionOf(resolveEndpoint(OWN, () => Promise.reject(timeout)))).toMatchObject({
       code: 'ERR_CONNECT_FAILED',
       retryable: true,
       cause: timeout,

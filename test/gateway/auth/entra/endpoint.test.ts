@@ -1,7 +1,11 @@
+import type { EntraOptions } from '../../../../core/index.js'
 import { endpointOptions, type EndpointOptions } from '../../../../gateway/auth/endpoints.js'
 import { entraEndpoint } from '../../../../gateway/auth/entra/endpoint.js'
+import type { EntraEndpoint } from '../../../../gateway/index.js'
 import { thrownBy } from '../../../core/support/caught.js'
 import { OBJECT_ID, OTHER_OBJECT_ID, TENANT } from '../../../support/issuers/entra-claims.js'
+import { usePostgres } from '../../upstream-gateway.js'
+import { currentUser } from '../current-user.js'
 
 const ENTRY = {
   provider: 'entra',
@@ -125,5 +129,55 @@ describe('the tokens of an endpoint that is its own issuer', () => {
     )
     const other = 'https://ossrdbms-aad.database.example.com/.default'
     expect(await verdictFor([host], other)).toBe('audience-wrong')
+  })
+})
+
+const HOST = 'shop.postgres.database.azure.com'
+const postgres = usePostgres(['app'])
+
+describe('a gateway that is its own issuer', () => {
+  const options: EntraEndpoint = {
+    provider: 'entra',
+    hosts: [HOST],
+    principals: [{ objectId: OBJECT_ID, roles: ['app'] }],
+  }
+
+  it('gives logins with tokens of its first principal', async () => {
+    const gateway = await postgres.start({ endpoints: [options], roles: ['app'] })
+    const login = gateway.login()
+    expect(login).toMatchObject({ provider: 'entra', host: HOST, user: 'app' })
+    expect(await currentUser(login)).toEqual({ me: 'app' })
+    expect(gateway.stats()).toMatchObject({ loginsAccepted: 1, distinctTokens: 1 })
+  })
+
+  it('refuses its own tokens for something else', async () => {
+    const gateway = await postgres.start({ endpoints: [options], roles: ['app'] })
+    const scope = 'https://management.azure.com/.default'
+    const login = gateway.login({ scope, reuseTokenSecs: 0 } as EntraOptions)
+    await expect(currentUser(login)).rejects.toThrow('does not have a valid audience claim')
+    expect(gateway.stats().refusals).toEqual({ 'audience-wrong': 1 })
+  })
+
+  it('refuses its own tokens when they have ended, and the login gets another one', async () => {
+    let now = Date.now()
+    const clock = () => now
+    const gateway = await postgres.start({ endpoints: [options], roles: ['app'], clock })
+    const login = gateway.login()
+    expect(await currentUser(login)).toEqual({ me: 'app' })
+    now += 3_601_000
+    expect(await currentUser(login)).toEqual({ me: 'app' })
+    expect(gateway.stats().refusals).toEqual({ 'token-expired': 1 })
+    expect(login.stats().tokensMade).toBe(2)
+  })
+
+  it('does not take the tokens of another gateway', async () => {
+    const [one, other] = await Promise.all([
+      postgres.start({ endpoints: [options], roles: ['app'] }),
+      postgres.start({ endpoints: [options], roles: ['app'] }),
+    ])
+    const { host, port, ca } = other
+    const login = one.login({ connectTo: { host, port }, tls: { ca }, reuseTokenSecs: 0 })
+    await expect(currentUser(login)).rejects.toMatchObject({ code: '28000' })
+    expect(other.stats().refusals).toEqual({ 'signature-wrong': 1 })
   })
 })

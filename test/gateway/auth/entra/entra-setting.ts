@@ -1,20 +1,18 @@
 /** A verifier of Entra ID's tokens with known keys and principals. */
 import {
-  createPublishedKeys,
-  type KeySource,
-} from '../../../../gateway/auth/entra/published-keys.js'
-import {
   createEntraVerifier,
+  createPublishedKeys,
   type EntraVerifierSettings,
+  type KeySource,
 } from '../../../../gateway/auth/entra/verifier.js'
 import type { Refusal } from '../../../../gateway/auth/refusal.js'
 import type { Verdict } from '../../../../gateway/auth/verifier.js'
 import {
   AUDIENCE,
-  OBJECT_ID,
-  TENANT,
   entraClaims,
   type EntraClaims,
+  OBJECT_ID,
+  TENANT,
 } from '../../../support/issuers/entra-claims.js'
 import type { SigningKeys, SigningOptions } from '../../../support/issuers/signing-keys.js'
 

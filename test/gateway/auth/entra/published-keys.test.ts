@@ -1,9 +1,6 @@
-import {
-  createPublishedKeys,
-  type KeySource,
-} from '../../../../gateway/auth/entra/published-keys.js'
+import { createPublishedKeys, type KeySource } from '../../../../gateway/auth/entra/verifier.js'
 import { rejectionOf } from '../../../core/support/caught.js'
-import { startEntraIssuer, type EntraIssuer } from '../../../support/issuers/entra-issuer.js'
+import { type EntraIssuer, startEntraIssuer } from '../../../support/issuers/entra-issuer.js'
 import { createSigningKeys, type SigningKeys } from '../../../support/issuers/signing-keys.js'
 import { entraSetting } from './entra-setting.js'
 

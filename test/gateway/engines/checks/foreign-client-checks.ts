@@ -8,7 +8,7 @@ import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { Client } from 'pg'
 import type { Gateway } from '../../../../gateway/index.js'
-import { sdkToken } from '../../auth/aurora-dsql/verifier-setting.js'
+import { sdkToken } from '../../auth/dsql-setting.js'
 
 export function describeForeignClients(gatewayOf: () => Gateway): void {
   let directory: string
@@ -46,8 +46,7 @@ export function describeForeignClients(gatewayOf: () => Gateway): void {
 
   it('does not let psql log in where it does not know the authority', async () => {
     const other = join(directory, 'other.pem')
-    const { createCertificates } =
-      await import('../../../../gateway/certificates/gateway-certificates.js')
+    const { createCertificates } = await import('../../../../gateway/certificates.js')
     await writeFile(other, (await createCertificates(['localhost'])).ca)
     const attempt = asLibpq('localhost', 'app', await tokenFor('localhost'))
     await expect(libpqAnswer({ ...attempt, caFile: other })).rejects.toThrow(/certificate/)

@@ -2,15 +2,15 @@ import { once } from 'node:events'
 import * as fc from 'fast-check'
 import type { Engine } from '../../../../gateway/engines/engine.js'
 import { startPgliteEngine } from '../../../../gateway/engines/pglite/pglite-engine.js'
-import { frontend, text } from '../../wire/frontend-messages.js'
+import { frontend, text } from '../../../wire/frontend-messages.js'
 import {
   bind,
   connect,
   execute,
   parse,
+  type ProtocolClient,
   query,
   SYNC,
-  type ProtocolClient,
 } from './protocol-client.js'
 
 const copyData = (data: string | Buffer): Buffer => frontend('d', Buffer.from(data))

@@ -6,7 +6,7 @@ import { createPool, pgTransaction } from '../../../../adapters/pg.js'
 import { createSql } from '../../../../adapters/postgres-js.js'
 import { sequelizeOptions } from '../../../../adapters/sequelize.js'
 import { typeormOptions } from '../../../../adapters/typeorm.js'
-import { startGateway, type Gateway } from '../../../../gateway/index.js'
+import { type Gateway, startGateway } from '../../../../gateway/index.js'
 
 /** What an application reads that forgets the transaction's own connection, which PGlite cannot serve. */
 describe('an application that runs a query beside its own transaction on PGlite', () => {

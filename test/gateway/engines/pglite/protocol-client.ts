@@ -1,7 +1,7 @@
 /** A client that speaks the protocol to a session of an engine, without a gateway in between. */
 import type { Engine, EngineSession } from '../../../../gateway/engines/engine.js'
-import { createMessageReader } from '../../../../core/wire/message-reader.js'
-import { frontend, int16, int32, text } from '../../wire/frontend-messages.js'
+import { createMessageReader } from '../../../../wire/framing.js'
+import { frontend, int16, int32, text } from '../../../wire/frontend-messages.js'
 
 export interface Reply {
   type: string

@@ -1,15 +1,15 @@
 import * as fc from 'fast-check'
 import type { Engine } from '../../../../gateway/engines/engine.js'
 import { startPgliteEngine } from '../../../../gateway/engines/pglite/pglite-engine.js'
-import { anyFrontendMessage, frontend } from '../../wire/frontend-messages.js'
+import { anyFrontendMessage, frontend } from '../../../wire/frontend-messages.js'
 import {
   bind,
   connect,
   execute,
   parse,
+  type ProtocolClient,
   query,
   SYNC,
-  type ProtocolClient,
 } from './protocol-client.js'
 
 describe('what clients do to PGlite', () => {

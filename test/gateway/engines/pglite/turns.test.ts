@@ -1,15 +1,15 @@
 import type { Engine } from '../../../../gateway/engines/engine.js'
 import { startPgliteEngine } from '../../../../gateway/engines/pglite/pglite-engine.js'
-import { frontend } from '../../wire/frontend-messages.js'
+import { frontend } from '../../../wire/frontend-messages.js'
 import {
   bind,
   connect,
   execute,
   FLUSH,
   parse,
+  type ProtocolClient,
   query,
   SYNC,
-  type ProtocolClient,
 } from './protocol-client.js'
 
 describe('turns of sessions on PGlite', () => {

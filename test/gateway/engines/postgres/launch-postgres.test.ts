@@ -1,11 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
   mkdtempSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   watch,
@@ -15,8 +15,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { Client, type ClientConfig } from 'pg'
-import { SILENT } from '../../../../core/logger.js'
-import { createCertificates } from '../../../../gateway/certificates/gateway-certificates.js'
+import { SILENT } from '../../../../core/events.js'
+import { createCertificates } from '../../../../gateway/certificates.js'
 import { launchPostgres as launchBare } from '../../../../gateway/engines/postgres/launch-postgres.js'
 import {
   launchPostgres,

@@ -5,8 +5,8 @@ import {
   linkSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -14,14 +14,14 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isPgIamError } from '../../../../core/index.js'
-import { SILENT } from '../../../../core/logger.js'
+import { SILENT } from '../../../../core/events.js'
 import {
   asUnsigned,
   findPostgres,
-  packageDirectory,
-  serverUser,
   type FindPostgresOptions,
+  packageDirectory,
   type PostgresPrograms,
+  serverUser,
   type ServerUser,
 } from '../../../../gateway/engines/postgres/postgres-programs.js'
 import { recordLog } from '../../upstream-gateway.js'

@@ -1,13 +1,13 @@
 /** What the roles of a PostgreSQL that the gateway starts may do, and what not, on each version that is there. */
 import type { Client } from 'pg'
-import { SILENT } from '../../../../core/logger.js'
+import { SILENT } from '../../../../core/events.js'
 import {
   findPostgres,
   packageDirectory,
   serverUser,
   systemDirectories,
 } from '../../../../gateway/engines/postgres/postgres-programs.js'
-import { startGateway, type Gateway } from '../../../../gateway/index.js'
+import { type Gateway, startGateway } from '../../../../gateway/index.js'
 import { until } from '../../../resilience/until.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
 

@@ -1,9 +1,9 @@
 /** What contradicts the login is refused, and the caller's options stay as they are. */
-import { createCertificates } from '../../../../gateway/certificates/gateway-certificates.js'
+import { createCertificates } from '../../../../gateway/certificates.js'
 import type { ContractContext } from '../contract-context.js'
 import { deepFreeze, snapshot } from '../caller-objects.js'
 import { errorChain, rejectionOf } from '../error-chain.js'
-import { startRecordingServer, type RecordingServer } from '../recording-server.js'
+import { type RecordingServer, startRecordingServer } from '../recording-server.js'
 
 export function describeRefusals(context: ContractContext): void {
   const { variant } = context

@@ -1,9 +1,9 @@
 /** No token goes over a connection that is not encrypted and verified, whatever server or environment ask for it. */
-import { createCertificates } from '../../../../gateway/certificates/gateway-certificates.js'
+import { createCertificates } from '../../../../gateway/certificates.js'
 import { childLogin, runChild } from '../child-run.js'
 import type { Attempt } from '../child/hostile-server.js'
 import type { ContractContext } from '../contract-context.js'
-import { SSL_REQUEST, startRecordingServer, type RecordingServer } from '../recording-server.js'
+import { type RecordingServer, SSL_REQUEST, startRecordingServer } from '../recording-server.js'
 
 export function describeVerifiedTls(context: ContractContext): void {
   const servers: RecordingServer[] = []

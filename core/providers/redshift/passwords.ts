@@ -1,0 +1,338 @@
+/** The host names of Amazon Redshift. */
+import { PgIamError } from '../../errors.js'
+import { peerError } from '../../load-peer.js'
+import { withTokenTimeout } from '../../tokens/token-source.js'
+import {
+  isTransientFailure,
+  type PartNames,
+  type Received,
+  receivedToken,
+  type Token,
+} from '../../tokens/token.js'
+import { redactSdkError } from '../aws/credentials-provider.js'
+import type { AwsCredentials, CredentialsSource } from '../aws/credentials.js'
+
+interface RedshiftEndpoint {
+  kind: 'cluster' | 'workgroup'
+  /** The cluster identifier, or the name of the workgroup. */
+  name: string
+  region: string
+}
+
+/**
+ * What an endpoint name says, or `undefined` for a name of another kind: `CLUSTER.ID.REGION.redshift.amazonaws.com` for provisioned
+ * clusters, `WORKGROUP.ACCOUNT.REGION.redshift-serverless.amazonaws.com` for serverless workgroups; in China with `.cn` behind it.
+ * See https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html and
+ * https://docs.aws.amazon.com/redshift/latest/mgmt/serverless-connecting.html
+ */
+export function redshiftEndpoint(host: string): RedshiftEndpoint | undefined {
+  const match =
+    /^([a-z0-9-]+)\.[a-z0-9]+\.([a-z]{2,}(?:-[a-z0-9]+)+)\.redshift(-serverless)?\.amazonaws\.com(?:\.cn)?$/.exec(
+      host,
+    )
+  if (match === null) return undefined
+  const [, name = '', region = '', serverless] = match
+  return { kind: serverless === undefined ? 'cluster' : 'workgroup', name, region }
+}
+
+// What of Redshift a password is for: a cluster, a workgroup, or the one behind a custom domain name.
+
+interface RedshiftTarget {
+  kind: RedshiftEndpoint['kind']
+  /** The cluster identifier, or the name of the workgroup; `undefined` where the host is a custom domain name. */
+  name: string | undefined
+  /** Where the host names it. */
+  region: string | undefined
+}
+
+interface TargetOptions {
+  clusterIdentifier?: string
+  workgroupName?: string
+  customDomain?: RedshiftEndpoint['kind']
+}
+
+/** Throws `ERR_OPTION_INVALID` where neither the host nor an option says it, `ERR_OPTION_CONFLICT` where they disagree. */
+export function redshiftTarget(host: string, options: TargetOptions): RedshiftTarget {
+  const endpoint = redshiftEndpoint(host)
+  const [option, ...others] = (
+    ['clusterIdentifier', 'workgroupName', 'customDomain'] as const
+  ).filter((name) => options[name] !== undefined)
+  if (others[0] !== undefined) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"${option}" and "${others[0]}" must not be given together`,
+    )
+  }
+  if (option === undefined) {
+    if (endpoint !== undefined) return endpoint
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      '"clusterIdentifier", "workgroupName" or "customDomain" must be given where "host" is no endpoint name of Redshift',
+      {
+        hint: 'Give customDomain: "cluster" or "workgroup" where "host" is a custom domain name of one; for a tunnel give the endpoint name as "host", and the tunnel as "connectTo".',
+      },
+    )
+  }
+  const kind = options.customDomain ?? (option === 'clusterIdentifier' ? 'cluster' : 'workgroup')
+  // Redshift's own VPC endpoints have such names, too, which do not say which cluster or workgroup they are of.
+  if (endpoint !== undefined && (endpoint.kind !== kind || option === 'customDomain')) {
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"${option}" must not be given where "host" is an endpoint name of a ${endpoint.kind}`,
+    )
+  }
+  return {
+    kind,
+    name: options.clusterIdentifier ?? options.workgroupName,
+    region: endpoint?.region,
+  }
+}
+
+// Temporary passwords for Redshift, which come together with the database user.
+
+interface PasswordSettings {
+  host: string
+  region: string
+  kind: RedshiftEndpoint['kind']
+  /** The cluster identifier, or the name of the workgroup; `undefined` where the host is a custom domain name. */
+  name: string | undefined
+  database: string
+  /** The user to be, where it is one of the caller's choice. */
+  chosen: ChosenUser | undefined
+  durationSecs: number
+  tokenTimeoutMs: number
+  credentials: CredentialsSource
+}
+
+/** Creates the function that asks for a password. The SDK is loaded for the first one. */
+export function redshiftPasswordIssuer(settings: PasswordSettings): () => Promise<Token> {
+  const { host, credentials, tokenTimeoutMs } = settings
+  const { ask, names, explain } = apiFor(settings)
+  const purpose = `redshift: could not get a token for ${host}`
+  const askOnce = async (signal: AbortSignal): Promise<Token> => {
+    const answer = await ask({ ...settings, credentials: await credentials(), signal })
+    return receivedToken(answer, `redshift: the password for ${host}`, names)
+  }
+  return () =>
+    withTokenTimeout(tokenTimeoutMs, purpose, async (signal) => {
+      try {
+        return await askOnce(signal)
+      } catch (error) {
+        if (!isIdentityRefused(error) || !(await credentials.renewAfterRefusal()))
+          throw asRequestError(error, purpose, explain(error, settings))
+      }
+      try {
+        return await askOnce(signal)
+      } catch (error) {
+        throw asRequestError(error, purpose, explain(error, settings))
+      }
+    })
+}
+
+function apiFor({ kind, chosen }: PasswordSettings): PasswordApi {
+  if (kind === 'workgroup') return workgroupPassword
+  return chosen === undefined ? clusterPassword : chosenUserPassword
+}
+
+/** Keys are also taken back, or rotated, before they end: https://docs.aws.amazon.com/redshift/latest/APIReference/CommonErrors.html */
+function isIdentityRefused(error: unknown): boolean {
+  const { name } = (error ?? {}) as { name?: unknown }
+  return REFUSED_IDENTITIES.some((known) => known === name)
+}
+
+const REFUSED_IDENTITIES = [
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'InvalidClientTokenId',
+  'UnrecognizedClientException',
+]
+
+/** Only what the service says is explained; what is already ours passes. */
+function asRequestError(cause: unknown, purpose: string, hint: string | undefined): unknown {
+  if (hint === undefined) return cause
+  return new PgIamError('ERR_TOKEN_REQUEST_FAILED', purpose, {
+    cause,
+    hint,
+    retryable: isTransientFailure(cause),
+  })
+}
+
+// What the two APIs of Redshift that give passwords have in common.
+
+interface PasswordRequest {
+  host: string
+  region: string
+  /** `undefined` where the host is a custom domain name. */
+  name: string | undefined
+  database: string
+  /** The user to be, where it is one of the caller's choice. */
+  chosen: ChosenUser | undefined
+  durationSecs: number
+  credentials: AwsCredentials
+  signal: AbortSignal
+}
+
+/** A database user of a provisioned cluster. */
+export interface ChosenUser {
+  user: string
+  groups: readonly string[] | undefined
+  /** Whether it is made where it does not exist. */
+  create: boolean
+}
+
+interface PasswordApi {
+  ask(request: PasswordRequest): Promise<Received>
+  /** How the API calls the parts of its answer. */
+  readonly names: PartNames
+  /** What to do about an error of the service, or `undefined` for one that says enough. */
+  explain(
+    error: unknown,
+    place: Pick<PasswordRequest, 'name' | 'database' | 'region' | 'chosen'>,
+  ): string | undefined
+}
+
+/** Tells errors of the AWS SDK by their names, of which the services have several for one thing. */
+function isNamed(error: unknown, ...names: readonly string[]): boolean {
+  const { name } = (error ?? {}) as { name?: unknown }
+  return names.some((known) => known === name)
+}
+
+const ACCESS_DENIED = ['AccessDenied', 'AccessDeniedException', 'UnauthorizedOperation'] as const
+
+// Passwords for provisioned clusters, by `GetClusterCredentialsWithIAM`.
+
+/** See https://docs.aws.amazon.com/redshift/latest/APIReference/API_GetClusterCredentialsWithIAM.html */
+const clusterPassword: PasswordApi = {
+  names: { value: 'DbPassword', expiresAt: 'Expiration', user: 'DbUser' },
+
+  async ask({ host, region, name, database, durationSecs, credentials, signal }) {
+    const { RedshiftClient, GetClusterCredentialsWithIAMCommand } = await loadSdk()
+    const client = new RedshiftClient({ region, credentials })
+    const command = new GetClusterCredentialsWithIAMCommand({
+      DbName: database,
+      DurationSeconds: durationSecs,
+      ...(name === undefined ? { CustomDomainName: host } : { ClusterIdentifier: name }),
+    })
+    try {
+      const answer = await redactSdkError(client.send(command, { abortSignal: signal }))
+      // A user who is not named is none, here.
+      return {
+        value: answer.DbPassword,
+        expiresAt: answer.Expiration,
+        user: answer.DbUser ?? null,
+      }
+    } finally {
+      client.destroy()
+    }
+  },
+
+  explain(error, { name = 'CLUSTER', database, region }) {
+    if (isNamed(error, ...ACCESS_DENIED))
+      return `Allow redshift:GetClusterCredentialsWithIAM on arn:aws:redshift:${region}:ACCOUNT:dbname:${name}/${database}.`
+    if (isNamed(error, 'ClusterNotFound', 'ClusterNotFoundFault'))
+      return 'Check the cluster identifier, the region, and the account of the credentials; a VPC endpoint needs "clusterIdentifier".'
+    return undefined
+  },
+}
+
+async function loadSdk(): Promise<typeof import('@aws-sdk/client-redshift')> {
+  try {
+    return await import('@aws-sdk/client-redshift')
+  } catch (error) {
+    throw peerError(error, '@aws-sdk/client-redshift')
+  }
+}
+
+// Passwords for serverless workgroups, by `GetCredentials`.
+
+/** See https://docs.aws.amazon.com/redshift-serverless/latest/APIReference/API_GetCredentials.html */
+const workgroupPassword: PasswordApi = {
+  names: { value: 'dbPassword', expiresAt: 'expiration', user: 'dbUser' },
+
+  async ask({ host, region, name, database, durationSecs, credentials, signal }) {
+    const { RedshiftServerlessClient, GetCredentialsCommand } = await loadServerlessSdk()
+    const client = new RedshiftServerlessClient({ region, credentials })
+    const command = new GetCredentialsCommand({
+      dbName: database,
+      durationSeconds: durationSecs,
+      ...(name === undefined ? { customDomainName: host } : { workgroupName: name }),
+    })
+    try {
+      const answer = await redactSdkError(client.send(command, { abortSignal: signal }))
+      // A user who is not named is none, here.
+      return {
+        value: answer.dbPassword,
+        expiresAt: answer.expiration,
+        user: answer.dbUser ?? null,
+      }
+    } finally {
+      client.destroy()
+    }
+  },
+
+  explain(error) {
+    if (isNamed(error, ...ACCESS_DENIED))
+      return 'Allow redshift-serverless:GetCredentials on the ARN of the workgroup, which ends in its ID, not in its name.'
+    if (isNamed(error, 'ResourceNotFoundException'))
+      return 'Check the name of the workgroup, the region, and the account of the credentials; a VPC endpoint needs "workgroupName".'
+    return undefined
+  },
+}
+
+async function loadServerlessSdk(): Promise<typeof import('@aws-sdk/client-redshift-serverless')> {
+  try {
+    return await import('@aws-sdk/client-redshift-serverless')
+  } catch (error) {
+    throw peerError(error, '@aws-sdk/client-redshift-serverless')
+  }
+}
+
+// Passwords for a user of the caller's choice of a provisioned cluster, by `GetClusterCredentials`.
+
+/** See https://docs.aws.amazon.com/redshift/latest/APIReference/API_GetClusterCredentials.html */
+const chosenUserPassword: PasswordApi = {
+  // The user comes back as `IAM:NAME`, or as `IAMA:NAME` with `AutoCreate`, and that is to be logged in as.
+  names: clusterPassword.names,
+
+  async ask({ host, region, name, database, chosen, durationSecs, credentials, signal }) {
+    const { RedshiftClient, GetClusterCredentialsCommand } = await loadSdk()
+    const client = new RedshiftClient({ region, credentials })
+    const { user, groups, create } = chosen!
+    const command = new GetClusterCredentialsCommand({
+      DbUser: user,
+      DbName: database,
+      DurationSeconds: durationSecs,
+      ...(create ? { AutoCreate: true } : {}),
+      ...(groups === undefined ? {} : { DbGroups: [...groups] }),
+      ...(name === undefined ? { CustomDomainName: host } : { ClusterIdentifier: name }),
+    })
+    try {
+      const answer = await redactSdkError(client.send(command, { abortSignal: signal }))
+      // A user who is not named is none, here.
+      return {
+        value: answer.DbPassword,
+        expiresAt: answer.Expiration,
+        user: answer.DbUser ?? null,
+      }
+    } finally {
+      client.destroy()
+    }
+  },
+
+  explain(error, place) {
+    if (!isNamed(error, ...ACCESS_DENIED)) return clusterPassword.explain(error, place)
+    const { name = 'CLUSTER', database, region, chosen } = place
+    const arn = (kind: string, of: string): string =>
+      `arn:aws:redshift:${region}:ACCOUNT:${kind}:${name}/${of}`
+    const { user, groups = [], create } = chosen!
+    return [
+      `Allow redshift:GetClusterCredentials on ${arn('dbuser', user)} and ${arn('dbname', database)}`,
+      ...(create ? [`redshift:CreateClusterUser on ${arn('dbuser', user)}`] : []),
+      ...(groups.length === 0
+        ? []
+        : [`redshift:JoinGroup on ${groups.map((group) => arn('dbgroup', group)).join(', ')}`]),
+    ]
+      .join('; ')
+      .concat('.')
+  },
+}

@@ -1,0 +1,113 @@
+/** The one isolation level of Aurora DSQL, REPEATABLE READ, which sessions have without asking and cannot leave. */
+import { ServerError } from '../../wire/error-response.js'
+import { FrontendType, encodeMessage } from '../../wire/messages.js'
+import { nameOf, raising, type Statement, statementsIn } from '../sql.js'
+import type { SessionRules } from './endpoint.js'
+import { fatal } from './refusal.js'
+
+/**
+ * The texts are those of real clusters, read in September 2026: `BEGIN ISOLATION LEVEL SERIALIZABLE` and `SET TRANSACTION ISOLATION
+ * LEVEL SERIALIZABLE` say "Unsupported isolation level: SERIALIZABLE", and `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ` says
+ * "setting configuration parameter "TRANSACTION" not supported". The settings are among those that AWS names as not to be set, see
+ * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/accessing.html
+ */
+export const REPEATABLE_READ_ONLY: SessionRules = {
+  startup(parameters) {
+    const asked = settingAskedFor(parameters)
+    if (asked !== undefined) return fatal('0A000', notSupported(asked))
+    // PostgreSQL takes it after those of `options`, and RESET goes back to it.
+    return new Map([...parameters, [DEFAULT_LEVEL, 'repeatable read']])
+  },
+  statements(messages) {
+    /** What has been passed so far, once that is not what came. */
+    let changed: Buffer[] | undefined
+    for (let start = 0, end = 0; start < messages.length; start = end) {
+      end = start + 1 + messages.readInt32BE(start + 1)
+      const type = messages[start]!
+      const bytes = messages.subarray(start, end)
+      const isSql = type === FrontendType.query || type === FrontendType.parse
+      const passed = isSql ? refusing(type, bytes) : bytes
+      if (passed !== bytes) changed ??= [messages.subarray(0, start)]
+      changed?.push(passed)
+    }
+    return changed === undefined ? messages : Buffer.concat(changed)
+  },
+}
+
+const DEFAULT_LEVEL = 'default_transaction_isolation'
+const SETTINGS: ReadonlySet<string> = new Set([DEFAULT_LEVEL, 'transaction_isolation'])
+
+function notSupported(name: string): string {
+  return `setting configuration parameter "${name}" not supported`
+}
+
+function settingAskedFor(parameters: ReadonlyMap<string, string>): string | undefined {
+  const named = [...parameters.keys()].find((name) => SETTINGS.has(name.toLowerCase()))
+  const options = parameters.get('options')?.replace(/\\(.)/gs, '$1') ?? ''
+  return (named ?? IN_OPTIONS.exec(options)?.[1])?.toLowerCase().replaceAll('-', '_')
+}
+
+/** `-c name=value` or `--name=value`, where dashes may stand for the underscores. */
+const IN_OPTIONS = /(?<!\S)(?:-c\s*|--)((?:default[-_])?transaction[-_]isolation)\s*=/i
+
+/** @returns the Query or Parse, with a statement that fails in place of each that asks for another level */
+function refusing(type: number, bytes: Buffer): Buffer {
+  const body = bytes.toString('latin1', HEADER_BYTES)
+  // Nearly all SQL ends here.
+  if (!/isolation/i.test(body)) return bytes
+  // In these bytes it goes to the engine, whatever the encoding of the client is.
+  const name = type === FrontendType.parse ? body.slice(0, body.indexOf('\0') + 1) : ''
+  const end = body.indexOf('\0', name.length)
+  const sql = body.slice(name.length, end)
+  let rewritten = ''
+  let done = 0
+  for (const statement of statementsIn(sql, MAX_TOKENS)) {
+    const refusal = refusalOf(statement)
+    if (refusal === undefined) continue
+    rewritten += sql.slice(done, statement.start) + raising(new ServerError('0A000', refusal))
+    done = statement.end
+  }
+  if (done === 0) return bytes
+  const text = Buffer.from(`${name}${rewritten}${sql.slice(done)}${body.slice(end)}`, 'latin1')
+  return encodeMessage(type, text)
+}
+
+const HEADER_BYTES = 5
+/** SET SESSION CHARACTERISTICS AS TRANSACTION, and all modes that a transaction can have, some of them twice. */
+const MAX_TOKENS = 40
+
+function refusalOf({ tokens, text }: Statement): string | undefined {
+  const [first] = tokens
+  const level = otherLevelIn(tokens)
+  if (first === 'BEGIN' || first === 'START') return level && unsupported(level)
+  if (first === 'SET') {
+    const [what = '', next] = tokens.slice(1).filter((token) => !SCOPES.has(token))
+    if (what === 'CHARACTERISTICS') return level && unsupported(level)
+    if (what === 'TRANSACTION' && next !== '=' && next !== 'TO')
+      return level === undefined ? notSupported('TRANSACTION') : unsupported(level)
+    return SETTINGS.has(nameOf(what)) ? notSupported(nameOf(what)) : undefined
+  }
+  const called = SET_CONFIG.exec(text)?.[1]
+  if (called !== undefined) return notSupported(called.toLowerCase())
+  const isView = first === 'UPDATE' && tokens.some((token) => nameOf(token) === 'pg_settings')
+  return isView ? notSupported(DEFAULT_LEVEL) : undefined
+}
+
+const SCOPES: ReadonlySet<string> = new Set(['SESSION', 'LOCAL'])
+const SET_CONFIG = /set_config"?\s*\(\s*e?'((?:default_)?transaction_isolation)'/i
+
+function unsupported(level: string): string {
+  return `Unsupported isolation level: ${level}`
+}
+
+/** The first ISOLATION LEVEL that is one of PostgreSQL's, and not of Aurora DSQL's. */
+function otherLevelIn(tokens: readonly string[]): string | undefined {
+  const clauses = tokens.flatMap((token, index) =>
+    token === 'ISOLATION' && tokens[index + 1] === 'LEVEL'
+      ? [tokens.slice(index + 2, index + 4).join(' ')]
+      : [],
+  )
+  return clauses.flatMap((clause) => OTHER_LEVELS.exec(clause)?.[0] ?? [])[0]
+}
+
+const OTHER_LEVELS = /^(?:READ COMMITTED|READ UNCOMMITTED|SERIALIZABLE)/

@@ -1,0 +1,257 @@
+/** Endpoints where clients log in with passwords: a plain PostgreSQL, or a cloud that hands out passwords, as Redshift does. */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import {
+  type Check,
+  checkOptions,
+  invalidSecret,
+  isPlainObject,
+  oneOf,
+} from '../../core/options/check.js'
+import type { TokenContext } from '../../core/providers/custom.js'
+import {
+  authenticationCleartextPassword,
+  authenticationMd5Password,
+  authenticationSasl,
+  authenticationSaslContinue,
+  authenticationSaslFinal,
+} from '../../wire/messages.js'
+import {
+  SCRAM,
+  SCRAM_PLUS,
+  type ScramFault,
+  scramHmac,
+  scramKeys,
+  sha256,
+  startScram,
+} from '../../wire/scram.js'
+import { roleName } from './aws.js'
+import {
+  COMMON_ENDPOINT_CHECKS,
+  type CommonEndpointOptions,
+  type EndpointDefinition,
+  requiredOption,
+} from './endpoint.js'
+import { fatal, POSTGRES_ERRORS } from './refusal.js'
+import {
+  accepted,
+  checkFailed,
+  denied,
+  type Denied,
+  type LoginMethod,
+  malformedAnswer,
+  passwordIn,
+} from './verifier.js'
+
+export interface PasswordEndpoint extends CommonEndpointOptions {
+  provider: 'password'
+  /** The passwords by role; or a function that gives a role's password, asked at each login, with `undefined` for none. */
+  users: Readonly<Record<string, string>> | PasswordLookup
+  /** How clients send them. Default `scram-sha-256`, as in PostgreSQL. */
+  method?: 'cleartext' | 'md5' | 'scram-sha-256'
+}
+
+export const passwordEndpoint: EndpointDefinition<PasswordEndpoint> = {
+  check(value, name) {
+    const given = checkOptions(value, CHECKS, `${name}.`)
+    return {
+      ...given,
+      provider: 'password',
+      hosts: requiredOption(given.hosts, `${name}.hosts`),
+      users: requiredOption(given.users, `${name}.users`),
+    }
+  },
+  roles: ({ users }) => rolesIn(users),
+  create({ users, method = 'scram-sha-256' }) {
+    const lookUp: PasswordLookup = typeof users === 'function' ? users : (role) => users[role]
+    return {
+      method: METHODS[method](lookUp),
+      errors: POSTGRES_ERRORS,
+      roles: rolesIn(users),
+      loginOptions: { getToken: ({ user }: TokenContext) => lookUp(user ?? '') },
+    }
+  },
+}
+
+const METHODS = {
+  cleartext: cleartextPassword,
+  md5: md5Password,
+  'scram-sha-256': scramPassword,
+} as const
+
+function rolesIn(users: PasswordEndpoint['users']): string[] {
+  return typeof users === 'function' ? [] : Object.keys(users)
+}
+
+const passwords: Check<PasswordEndpoint['users']> = (value, name) => {
+  if (typeof value === 'function') return value as PasswordLookup
+  if (!isPlainObject(value))
+    throw invalidSecret(name, 'an object of passwords by role, or a function', value)
+  return Object.fromEntries(
+    Object.entries(value).map(([role, password]) => [
+      roleName(role, name),
+      passwordText(password, `${name}.${role}`),
+    ]),
+  )
+}
+
+const passwordText: Check<string> = (value, name) => {
+  if (typeof value !== 'string' || value === '' || value.includes('\0'))
+    throw invalidSecret(name, 'a non-empty string without NUL', value)
+  return value
+}
+
+const CHECKS = {
+  ...COMMON_ENDPOINT_CHECKS,
+  provider: oneOf('password'),
+  users: passwords,
+  method: oneOf('cleartext', 'md5', 'scram-sha-256'),
+} as const
+
+// The passwords of an endpoint, and what is said of wrong ones.
+
+/** Gives the password of a role, or `undefined` for a role that has none. */
+export type PasswordLookup = (role: string) => string | undefined | PromiseLike<string | undefined>
+
+/** The password of one role, and whether there is one. */
+interface Expected {
+  /** Made up where there is none, so that all roles cost a client the same time. */
+  readonly password: string
+  readonly isKnown: boolean
+}
+
+/** Returns a refusal where the look-up itself fails. */
+async function expectedPassword(lookUp: PasswordLookup, role: string): Promise<Expected | Denied> {
+  let password: unknown
+  try {
+    password = await lookUp(role)
+  } catch (error) {
+    return checkFailed(error)
+  }
+  // A clear-text password is a text of at least one character in PostgreSQL's protocol.
+  if (typeof password === 'string' && password !== '') return { password, isKnown: true }
+  return { password: randomBytes(32).toString('base64'), isKnown: false }
+}
+
+/** The verdict on a wrong password, or on any password of a role that has none: the client cannot tell which. */
+function wrongPassword(role: string, { isKnown }: Expected): Denied {
+  const told = fatal('28P01', `password authentication failed for user "${role}"`)
+  return isKnown
+    ? denied('password-wrong', 'the password is not that of the role', told)
+    : denied('password-unknown', 'the role has no password at this endpoint', told)
+}
+
+/** Compares in a time that does not depend on where the texts differ, or on how long they are. */
+function isSameText(expected: string, given: string): boolean {
+  return timingSafeEqual(sha256(Buffer.from(expected)), sha256(Buffer.from(given)))
+}
+
+// Passwords that are sent as they are, within TLS.
+
+function cleartextPassword(lookUp: PasswordLookup): LoginMethod {
+  return {
+    async authenticate({ role }, client) {
+      const given = passwordIn(await client.ask(authenticationCleartextPassword()))
+      if (typeof given !== 'string') return given
+      if (given === '')
+        return denied(
+          'password-missing',
+          'the password is empty',
+          fatal('28P01', 'empty password returned by client'),
+        )
+      const expected = await expectedPassword(lookUp, role)
+      if ('refused' in expected) return expected
+      const isRight = isSameText(expected.password, given) && expected.isKnown
+      return isRight ? accepted(role) : wrongPassword(role, expected)
+    },
+  }
+}
+
+// Passwords that are sent as an MD5 hash with a salt: PostgreSQL's way before SCRAM, and that of clients of Redshift.
+
+function md5Password(lookUp: PasswordLookup): LoginMethod {
+  return {
+    async authenticate({ role }, client) {
+      const salt = randomBytes(4)
+      const given = passwordIn(await client.ask(authenticationMd5Password(salt)))
+      if (typeof given !== 'string') return given
+      const expected = await expectedPassword(lookUp, role)
+      if ('refused' in expected) return expected
+      const isRight = isSameText(md5Answer(expected.password, role, salt), given)
+      return isRight && expected.isKnown ? accepted(role) : wrongPassword(role, expected)
+    },
+  }
+}
+
+/** See "MD5 password" in https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP */
+function md5Answer(password: string, role: string, salt: Buffer): string {
+  return `md5${md5(Buffer.concat([Buffer.from(md5(Buffer.from(password + role))), salt]))}`
+}
+
+function md5(bytes: Buffer): string {
+  return createHash('md5').update(bytes).digest('hex')
+}
+
+// Passwords that never leave the client: SCRAM-SHA-256, PostgreSQL's default, with or without channel binding.
+
+function scramPassword(lookUp: PasswordLookup): LoginMethod {
+  // The salt of a role is always the same, whether it exists or not, so that nobody can find out by asking twice.
+  const secret = randomBytes(32)
+  return {
+    async authenticate({ role }, client) {
+      const offered = authenticationSasl([SCRAM_PLUS, SCRAM])
+      const chosen = initialResponse(await client.ask(offered))
+      if (chosen === undefined) return malformedAnswer('malformed SASL response')
+      const { mechanism, clientFirst } = chosen
+      if (mechanism !== SCRAM && mechanism !== SCRAM_PLUS)
+        return malformedAnswer('client selected an invalid SASL authentication mechanism')
+      const expected = await expectedPassword(lookUp, role)
+      if ('refused' in expected) return expected
+      const salt = scramHmac(secret, role).subarray(0, 16)
+      const exchange = startScram(mechanism, clientFirst, {
+        keys: await scramKeys(expected.password, salt, ITERATIONS),
+        salt,
+        iterations: ITERATIONS,
+        channelBinding: client.channelBinding(),
+      })
+      if (typeof exchange === 'string') return faulty(exchange)
+      const clientFinal = await client.ask(authenticationSaslContinue(exchange.serverFirst))
+      const answer = exchange.answer(clientFinal.toString())
+      if (typeof answer === 'string') return faulty(answer)
+      if (answer.serverFinal === undefined || !expected.isKnown)
+        return wrongPassword(role, expected)
+      client.tell(authenticationSaslFinal(answer.serverFinal))
+      return accepted(role)
+    },
+  }
+}
+
+/** PostgreSQL's default. */
+const ITERATIONS = 4_096
+
+/** SASLInitialResponse: a mechanism, and a text of which the length is told. */
+function initialResponse(body: Buffer): { mechanism: string; clientFirst: string } | undefined {
+  const end = body.indexOf(0)
+  if (end === -1 || body.length < end + 5) return undefined
+  const clientFirst = body.subarray(end + 5)
+  if (body.readInt32BE(end + 1) !== clientFirst.length) return undefined
+  return { mechanism: body.toString('latin1', 0, end), clientFirst: clientFirst.toString() }
+}
+
+function faulty(fault: ScramFault): Denied {
+  switch (fault) {
+    case 'malformed':
+      return malformedAnswer('malformed SCRAM message')
+    case 'binding-unused':
+      return denied(
+        'channel-binding-wrong',
+        'the client believes that there is no channel binding, and was offered it',
+        fatal('28000', 'SCRAM channel binding negotiation error'),
+      )
+    case 'binding-wrong':
+      return denied(
+        'channel-binding-wrong',
+        'the client is bound to the TLS certificate of another server',
+        fatal('28000', 'SCRAM channel binding check failed'),
+      )
+  }
+}

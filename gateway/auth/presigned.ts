@@ -1,0 +1,269 @@
+/** What Aurora DSQL and RDS check of a token alike: who signed it, with which credentials, and for how long. */
+import { timingSafeEqual } from 'node:crypto'
+import {
+  basicTime,
+  canonicalQuery,
+  type CredentialScope,
+  type PresignedRequest,
+} from '../../core/providers/aws/sigv4.js'
+import type { Principal, Principals } from './aws.js'
+import type { RefusalReason } from './refusal.js'
+import type { AcceptedToken } from './verifier.js'
+
+interface PresignedSettings {
+  readonly principals: Principals
+  readonly hostForm: HostForm
+  /** The longest life of a token that the service takes, in seconds. */
+  readonly maxDurationSecs: number
+  /** Epoch milliseconds. */
+  readonly now: number
+}
+
+/** A token by a known principal, which has neither ended nor not begun yet. What it is for was not looked at. */
+interface CheckedToken {
+  readonly token: PresignedToken
+  readonly principal: Principal
+  readonly accepted: AcceptedToken
+}
+
+/** Why a token is not taken; each provider has its own words for the client. */
+export interface TokenFault {
+  readonly fault: RefusalReason
+  /** One sentence for the log, without any of the token. */
+  readonly explanation: string
+}
+
+/**
+ * Checks the signature first and the claims after it, so that a client that holds no secret learns nothing from the log's
+ * reasons but that.
+ */
+export function checkPresigned(
+  text: string,
+  settings: PresignedSettings,
+): CheckedToken | TokenFault {
+  if (text === '') return fault('token-missing', 'the password is empty')
+  const token = parsePresignedToken(text, settings.hostForm)
+  if (typeof token === 'string') return fault('token-malformed', `the token is malformed: ${token}`)
+  const principal = settings.principals.find(token.accessKeyId)
+  if (principal === undefined) return unknownKey(token, settings)
+  const wrong =
+    checkSignature(token, principal) ??
+    checkSession(token, principal, settings.now) ??
+    checkTime(token, settings)
+  if (wrong !== undefined) return wrong
+  return {
+    token,
+    principal,
+    accepted: { fingerprint: token.signature, expiresAt: endOf(token) },
+  }
+}
+
+export function fault(reason: RefusalReason, explanation: string): TokenFault {
+  return { fault: reason, explanation }
+}
+
+/** When a token ends by its own words, in epoch milliseconds. */
+function endOf({ signedAt, durationSecs }: PresignedToken): number {
+  return signedAt + durationSecs * 1_000
+}
+
+function unknownKey(
+  { accessKeyId }: PresignedToken,
+  { principals }: PresignedSettings,
+): TokenFault {
+  return principals.wasRevoked(accessKeyId)
+    ? fault('access-key-revoked', 'the access key was revoked')
+    : fault('access-key-unknown', 'no principal of this endpoint has the access key')
+}
+
+function checkSignature(token: PresignedToken, principal: Principal): TokenFault | undefined {
+  if (timingSafeEqual(token.signature, principal.sign(token.request))) return undefined
+  return fault('signature-wrong', 'the signature is not the one that the secret access key gives')
+}
+
+function checkSession(
+  token: PresignedToken,
+  principal: Principal,
+  now: number,
+): TokenFault | undefined {
+  const expected = principal.sessionToken()
+  if (expected !== undefined && token.sessionToken === undefined)
+    return fault(
+      'session-token-missing',
+      'the credentials are temporary and the token names no session',
+    )
+  if (expected === undefined && token.sessionToken !== undefined)
+    return fault(
+      'session-token-unexpected',
+      'the credentials are permanent and the token names a session',
+    )
+  if (expected !== undefined && !isSame(expected, token.sessionToken ?? ''))
+    return fault('session-token-wrong', 'the token names another session')
+  if (principal.expiresAt !== undefined && now >= principal.expiresAt)
+    return fault('credentials-expired', `the credentials ended at ${isoTime(principal.expiresAt)}`)
+  return undefined
+}
+
+function isSame(expected: string, given: string): boolean {
+  const [a, b] = [Buffer.from(expected), Buffer.from(given)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}
+
+function checkTime(
+  token: PresignedToken,
+  { now, maxDurationSecs }: PresignedSettings,
+): TokenFault | undefined {
+  const { signedAt, durationSecs, scope } = token
+  if (scope.date !== basicTime(signedAt).slice(0, 8))
+    return fault('date-inconsistent', 'the date of the signing key is not the date of the token')
+  if (durationSecs < 1 || durationSecs > maxDurationSecs)
+    return fault(
+      'duration-invalid',
+      `the token is made to last ${durationSecs} s, not 1 to ${maxDurationSecs} s`,
+    )
+  const end = endOf(token)
+  if (now >= end)
+    return fault(
+      'token-expired',
+      `Signature expired: ${basicTime(end)} is now earlier than ${basicTime(now)}`,
+    )
+  if (signedAt > now + MAX_AHEAD_MS)
+    return fault(
+      'token-from-future',
+      `the token is dated ${isoTime(signedAt)}, more than five minutes ahead`,
+    )
+  return undefined
+}
+
+/** What AWS allows a signer's clock to be ahead. */
+const MAX_AHEAD_MS = 5 * 60_000
+
+/** As the log writes times. */
+function isoTime(epochMs: number): string {
+  return new Date(epochMs).toISOString()
+}
+
+// Takes apart a token that is a presigned request without its scheme, as those of Aurora DSQL and RDS are.
+
+export interface PresignedToken {
+  readonly accessKeyId: string
+  /** Without a port. */
+  readonly host: string
+  /** Given where the form of the host has one. */
+  readonly port: number | undefined
+  readonly action: string | undefined
+  /** RDS: the role that it lets in as. */
+  readonly dbUser: string | undefined
+  readonly sessionToken: string | undefined
+  readonly scope: CredentialScope
+  /** When it was signed, in epoch milliseconds. */
+  readonly signedAt: number
+  /** How long it is made to last, in seconds. */
+  readonly durationSecs: number
+  readonly signature: Buffer
+  /** What the signature must have been made of. */
+  readonly request: PresignedRequest
+}
+
+/** What stands in front of the parameters: Aurora DSQL signs for a host, RDS for one of its ports. */
+type HostForm = 'host' | 'host:port'
+
+/** Returns the parts of the token, or says in one sentence, without showing any of it, what is wrong with it. */
+export function parsePresignedToken(token: string, form: HostForm): PresignedToken | string {
+  const separator = token.indexOf('/?')
+  if (separator <= 0) return 'it is not a host name, "/?" and parameters'
+  const authority = token.slice(0, separator)
+  const target = parseAuthority(authority, form)
+  if (target === undefined) return `what it is for is not of the form ${form.toUpperCase()}`
+  const parameters = parseQuery(token.slice(separator + 2))
+  if (typeof parameters === 'string') return parameters
+
+  const take = (name: string): string => parameters.get(name) ?? ''
+  const missing = REQUIRED.find((name) => take(name) === '')
+  if (missing !== undefined) return `it has no ${missing}`
+  if (take('X-Amz-Algorithm') !== 'AWS4-HMAC-SHA256') return 'its algorithm is not AWS4-HMAC-SHA256'
+  if (take('X-Amz-SignedHeaders') !== 'host') return 'its signed headers are not "host" alone'
+  const [accessKeyId, date, region, service, terminator, ...more] =
+    take('X-Amz-Credential').split('/')
+  if (!accessKeyId || !date || !region || !service || terminator !== 'aws4_request' || more.length)
+    return 'its credential is not KEY/DATE/REGION/SERVICE/aws4_request'
+  const timestamp = take('X-Amz-Date')
+  const signedAt = parseTimestamp(timestamp)
+  if (signedAt === undefined) return 'its date is none'
+  const duration = take('X-Amz-Expires')
+  if (!/^-?\d{1,15}$/.test(duration)) return 'its duration is not a number of seconds'
+  if (!/^[0-9a-f]{64}$/.test(take('X-Amz-Signature')))
+    return 'its signature is not 64 lower-case hexadecimal digits'
+
+  const scope = { date, region, service }
+  const signed = new Map(parameters)
+  signed.delete('X-Amz-Signature')
+  return {
+    accessKeyId,
+    ...target,
+    action: parameters.get('Action'),
+    dbUser: parameters.get('DBUser'),
+    sessionToken: parameters.get('X-Amz-Security-Token'),
+    scope,
+    signedAt,
+    durationSecs: Number(duration),
+    signature: Buffer.from(take('X-Amz-Signature'), 'hex'),
+    request: { host: authority, query: canonicalQuery(signed), timestamp, scope },
+  }
+}
+
+function parseAuthority(
+  authority: string,
+  form: HostForm,
+): Pick<PresignedToken, 'host' | 'port'> | undefined {
+  const [, host, digits] = /^([A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(authority) ?? []
+  if (host === undefined || (form === 'host:port') !== (digits !== undefined)) return undefined
+  return { host, port: digits === undefined ? undefined : Number(digits) }
+}
+
+const REQUIRED = [
+  'X-Amz-Algorithm',
+  'X-Amz-Credential',
+  'X-Amz-Date',
+  'X-Amz-Expires',
+  'X-Amz-SignedHeaders',
+  'X-Amz-Signature',
+]
+
+/** More than any signer sends; each of them costs an encoding and a place in a sort. */
+const MAX_PARAMETERS = 32
+
+function parseQuery(query: string): Map<string, string> | string {
+  const pairs = query.split('&')
+  if (pairs.length > MAX_PARAMETERS) return 'it has too many parameters'
+  const parameters = new Map<string, string>()
+  for (const pair of pairs) {
+    const equals = pair.indexOf('=')
+    if (equals <= 0) return 'it has a parameter without a name or a value'
+    const name = decode(pair.slice(0, equals))
+    const value = decode(pair.slice(equals + 1))
+    if (name === undefined || value === undefined) return 'it has a wrong percent-encoding'
+    // Which of two would count is what signer and service might disagree on.
+    if (parameters.has(name)) return 'it has a parameter twice'
+    parameters.set(name, value)
+  }
+  return parameters
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+function parseTimestamp(timestamp: string): number | undefined {
+  const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(timestamp)
+  if (parts === null) return undefined
+  const [, year, month, day, hour, minute, second] = parts
+  const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`
+  const time = Date.parse(iso)
+  // `Date.parse` takes 30 February for 2 March.
+  return Number.isNaN(time) || new Date(time).toISOString() !== iso ? undefined : time
+}

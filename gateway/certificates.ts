@@ -1,0 +1,107 @@
+/** The gateway's own certificate authority and server certificate, made at its start and held in memory only. */
+import { webcrypto } from 'node:crypto'
+import { isIP } from 'node:net'
+import { peerError } from '../core/load-peer.js'
+
+export interface GatewayCertificates {
+  /** PEM text of the authority's certificate, for clients to trust. */
+  readonly ca: string
+  /** PEM text of the server's certificate. */
+  readonly certificate: string
+  /** PEM text of the server's private key. */
+  readonly privateKey: string
+}
+
+/**
+ * Makes a certificate authority and a certificate for the given DNS names and IP addresses. The authority's private key is
+ * dropped at once, so nothing else can ever be signed with it.
+ *
+ * Rejects with `ERR_PEER_MISSING` where `@peculiar/x509` or `reflect-metadata`, which that needs, is not installed.
+ */
+export async function createCertificates(names: readonly string[]): Promise<GatewayCertificates> {
+  const x509 = await loadX509()
+  const [authorityKeys, serverKeys] = await Promise.all([generateKeys(), generateKeys()])
+  const validity = {
+    // Clocks of containers and virtual machines are often behind by some minutes.
+    notBefore: new Date(Date.now() - DAY_MS),
+    notAfter: new Date(Date.now() + 365 * DAY_MS),
+  }
+  const usage = x509.KeyUsageFlags
+  const authority = await x509.X509CertificateGenerator.createSelfSigned(
+    {
+      name: 'CN=pg-iam gateway CA',
+      serialNumber: randomSerial(),
+      ...validity,
+      keys: authorityKeys,
+      signingAlgorithm: SIGNING,
+      extensions: [
+        new x509.BasicConstraintsExtension(true, 0, true),
+        new x509.KeyUsagesExtension(usage.keyCertSign | usage.cRLSign, true),
+        await x509.SubjectKeyIdentifierExtension.create(authorityKeys.publicKey, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  )
+  const server = await x509.X509CertificateGenerator.create(
+    {
+      // The common name is for people; clients look at the alternative names, and a host name can be too long for it.
+      subject: 'CN=pg-iam gateway',
+      issuer: authority.subject,
+      serialNumber: randomSerial(),
+      ...validity,
+      publicKey: serverKeys.publicKey,
+      signingKey: authorityKeys.privateKey,
+      signingAlgorithm: SIGNING,
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(usage.digitalSignature, true),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+        new x509.SubjectAlternativeNameExtension(
+          names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
+        ),
+        await x509.SubjectKeyIdentifierExtension.create(serverKeys.publicKey, false, webcrypto),
+        await x509.AuthorityKeyIdentifierExtension.create(authority, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  )
+  return {
+    ca: authority.toString('pem'),
+    certificate: server.toString('pem'),
+    privateKey: await exportPrivateKey(serverKeys.privateKey),
+  }
+}
+
+const DAY_MS = 86_400_000
+const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const
+
+async function loadX509(): Promise<typeof import('@peculiar/x509')> {
+  // The library asks for this polyfill in the moment in which it is loaded.
+  try {
+    await import('reflect-metadata')
+    return await import('@peculiar/x509')
+  } catch (error) {
+    throw peerError(error, 'reflect-metadata', '@peculiar/x509')
+  }
+}
+
+/** P-256 costs a tenth of what RSA does in each handshake, and every client's TLS knows it. */
+function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
+    'sign',
+    'verify',
+  ])
+}
+
+async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string> {
+  const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key))
+  const lines = der.toString('base64').match(/.{1,64}/g) ?? []
+  return `-----BEGIN PRIVATE KEY-----\n${lines.join('\n')}\n-----END PRIVATE KEY-----\n`
+}
+
+/** Positive, and at most 20 bytes: RFC 5280, section 4.1.2.2 */
+function randomSerial(): string {
+  const bytes = webcrypto.getRandomValues(Buffer.alloc(16))
+  bytes[0] = (bytes[0]! & 0x7f) | 0x40
+  return bytes.toString('hex')
+}

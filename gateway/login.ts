@@ -1,0 +1,87 @@
+/** Logins to a running gateway. */
+import { PgIamError } from '../core/errors.js'
+import type { Login } from '../core/login.js'
+import { isPlainObject } from '../core/options/check.js'
+import { auroraDsql, type AuroraDsqlOptions } from '../core/providers/aurora-dsql.js'
+import { cloudSql, type CloudSqlOptions } from '../core/providers/cloud-sql/cloud-sql.js'
+import { customLogin, type CustomLoginOptions } from '../core/providers/custom.js'
+import { entra, type EntraOptions } from '../core/providers/entra/entra.js'
+import { rds, type RdsOptions } from '../core/providers/rds/rds.js'
+import type { Endpoint, EndpointProvider } from './auth/endpoint.js'
+
+/** The options of the login function of the endpoint's provider. */
+export type GatewayLoginOptions =
+  AuroraDsqlOptions | RdsOptions | EntraOptions | CloudSqlOptions | Partial<CustomLoginOptions>
+
+interface GatewayLoginSettings {
+  endpoints: readonly Endpoint[]
+  roles: readonly string[]
+  database: string
+  ca: string
+  addressOf: (endpoint: Endpoint) => { readonly host: string; readonly port: number }
+}
+
+/** The login function of each provider that has one. */
+const LOGIN_FUNCTIONS: { readonly [P in EndpointProvider]?: (options: never) => Login } = {
+  'aurora-dsql': auroraDsql,
+  rds,
+  entra,
+  'cloud-sql': cloudSql,
+  password: customLogin,
+}
+
+/** Returns a login to the gateway; what the caller gives beats what the gateway would choose. */
+export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOptions): Login {
+  const isObject = isPlainObject(own)
+  const given: Record<string, unknown> = isObject ? withoutUndefined(own) : {}
+  const endpoint = chosenEndpoint(settings, given['host'])
+  const logIn = LOGIN_FUNCTIONS[endpoint.provider] as ((options: unknown) => Login) | undefined
+  if (logIn === undefined) throw noLogin(endpoint)
+  // Let the one place that checks these options refuse what is none.
+  if (!isObject) return logIn(own)
+  const names = (...keys: string[]): boolean => keys.some((key) => key in given)
+  const { credentials, ...others } = endpoint.loginOptions
+  const namesCredentials = names('credentials', 'customCredentialsProvider', 'profile')
+  const { tls } = given
+  return logIn({
+    ...others,
+    ...(credentials === undefined || namesCredentials ? {} : { credentials }),
+    host: endpoint.hosts[0],
+    database: settings.database,
+    connectTo: settings.addressOf(endpoint),
+    ...(names('user', 'username') ? {} : { user: defaultRole(endpoint, settings) }),
+    ...given,
+    tls: tls === undefined || isPlainObject(tls) ? { ca: settings.ca, ...tls } : tls,
+  })
+}
+
+/** The endpoint that a host belongs to. For any other host, and for none, the first that logins can be made for. */
+function chosenEndpoint({ endpoints }: GatewayLoginSettings, host: unknown): Endpoint {
+  const name: unknown = Array.isArray(host) ? host[0] : host
+  const wanted = typeof name === 'string' ? name.toLowerCase().replace(/\.$/, '') : undefined
+  return (
+    endpoints.find(({ hosts }) => wanted !== undefined && hosts.includes(wanted)) ??
+    endpoints.find(({ provider }) => LOGIN_FUNCTIONS[provider] !== undefined) ??
+    endpoints[0]!
+  )
+}
+
+function noLogin({ provider, hosts }: Endpoint): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_INVALID',
+    `no login can be made for ${hosts[0]}: clients log in to an endpoint "${provider}" without a token`,
+    { hint: 'Give the client its host, its port (gateway.endpoints) and the gateway.ca yourself.' },
+  )
+}
+
+/** The gateway is for applications, which do not log in as the administrator. */
+function defaultRole(endpoint: Endpoint, { roles }: GatewayLoginSettings): string {
+  const usable = endpoint.roles.filter((role) => roles.includes(role))
+  const candidates = usable.length > 0 ? usable : roles
+  if (candidates.includes('app')) return 'app'
+  return candidates.find((role) => role !== 'admin') ?? 'admin'
+}
+
+function withoutUndefined(options: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}

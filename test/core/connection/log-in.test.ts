@@ -1,0 +1,260 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { dial, mergeStartupParameters } from '../../../core/connection/log-in.js'
+import { verifiedTls } from '../../../core/tls.js'
+import { createByteReader } from '../support/byte-reader.js'
+import { rejectionOf } from '../support/caught.js'
+import { type Authority, createAuthority, type KeyPair } from '../support/certificates.js'
+import {
+  acceptTls,
+  type Behaviour,
+  handshake,
+  type StandIn,
+  startStandIn,
+} from '../support/postgres-stand-in.js'
+
+const given = new Map([
+  ['application_name', 'shop'],
+  ['options', '-c search_path=shop'],
+])
+
+describe('mergeStartupParameters', () => {
+  it('puts options behind those of the driver', () => {
+    expect(mergeStartupParameters(given, { options: '-c cluster=one' }).get('options')).toBe(
+      '-c search_path=shop -c cluster=one',
+    )
+  })
+
+  it('puts options where the driver has none', () => {
+    expect([...mergeStartupParameters(new Map(), { options: '-c cluster=one' })]).toEqual([
+      ['options', '-c cluster=one'],
+    ])
+  })
+
+  it('beats the driver with every other parameter', () => {
+    expect(mergeStartupParameters(given, { application_name: 'own' }).get('application_name')).toBe(
+      'own',
+    )
+  })
+
+  it('changes nothing where nothing is added, and never what it was given', () => {
+    expect(mergeStartupParameters(given)).toEqual(given)
+    mergeStartupParameters(given, { options: 'x' })
+    expect(given.get('options')).toBe('-c search_path=shop')
+  })
+})
+
+const NAME = 'db.example.com'
+let authority: Authority
+let keys: KeyPair
+let standIn: StandIn | undefined
+
+beforeAll(async () => {
+  authority = await createAuthority()
+  keys = await authority.issue(NAME, '127.0.0.1')
+})
+afterEach(async () => {
+  await standIn?.close()
+  standIn = undefined
+})
+
+interface Attempt {
+  behaviour: Behaviour
+  name?: string
+  ca?: string | undefined
+  negotiation?: 'postgres' | 'direct'
+  signal?: AbortSignal
+  keys?: KeyPair
+}
+
+async function attempt(options: Attempt): Promise<TLSSocket> {
+  const {
+    behaviour,
+    name = NAME,
+    negotiation = 'postgres',
+    signal = new AbortController().signal,
+  } = options
+  const ca = 'ca' in options ? options.ca : authority.ca
+  standIn = await startStandIn(behaviour, options.keys ?? keys)
+  const tls = verifiedTls(name, ca === undefined ? {} : { ca })
+  return dial({ address: { host: '127.0.0.1', port: standIn.port }, tls, negotiation, signal })
+}
+
+/** The rejection of an attempt, after which no connection is left at the server. */
+async function refusal(options: Attempt): Promise<unknown> {
+  const error = await rejectionOf(attempt(options))
+  await standIn?.idle()
+  return error
+}
+
+const answering = (answer: string | Buffer): Behaviour => {
+  return async (socket) => {
+    await createByteReader(socket).packet()
+    socket.write(answer)
+  }
+}
+const accepting: Behaviour = async (socket, pair) => {
+  const secured = await acceptTls(socket, pair)
+  secured.pipe(secured)
+}
+
+describe('dial', () => {
+  it('gives a connection that is encrypted and verified', async () => {
+    let names: unknown[] = []
+    const socket = await attempt({
+      behaviour: async (tcp, pair) => {
+        const secured = await acceptTls(tcp, pair)
+        names = [secured.servername, secured.alpnProtocol]
+        secured.pipe(secured)
+      },
+    })
+    expect([socket.encrypted, socket.authorized, socket.getProtocol()]).toEqual([
+      true,
+      true,
+      'TLSv1.3',
+    ])
+    socket.write('hello')
+    expect(String((await once(socket, 'data'))[0])).toBe('hello')
+    expect(names).toEqual([NAME, false])
+    socket.destroy()
+    await standIn?.idle()
+  })
+
+  it('asks for TLS in the words of PostgreSQL, and says nothing else before it', async () => {
+    let request = Buffer.alloc(0)
+    await refusal({
+      behaviour: async (socket) => {
+        request = Buffer.from(await createByteReader(socket).read(8))
+        socket.end('N')
+      },
+    })
+    expect(request.toString('hex')).toBe('0000000804d2162f')
+  })
+
+  it('is given up where a server takes direct TLS without agreeing to the protocol name of PostgreSQL', async () => {
+    const error = await refusal({
+      negotiation: 'direct',
+      behaviour: async (tcp, pair) => {
+        const secured = new TLSSocket(tcp, { ...pair, isServer: true })
+        secured.on('error', () => {}).resume()
+      },
+    })
+    expect(error).toMatchObject({
+      code: 'ERR_PROTOCOL',
+      message: expect.stringContaining('did not agree to the protocol "postgresql"'),
+      hint: expect.stringContaining('tls.negotiation'),
+    })
+    await standIn?.idle()
+  })
+
+  it('begins with TLS itself, under the protocol name of PostgreSQL, where negotiation is direct', async () => {
+    let protocol: unknown
+    const socket = await attempt({
+      negotiation: 'direct',
+      behaviour: async (tcp, pair) => {
+        const secured = await handshake(tcp, pair)
+        protocol = secured.alpnProtocol
+      },
+    })
+    await once(socket, 'session')
+    expect([socket.authorized, protocol]).toEqual([true, 'postgresql'])
+    socket.destroy()
+  })
+
+  it('verifies an IP address as such, and sends no server name for it', async () => {
+    let name: unknown
+    const socket = await attempt({
+      name: '127.0.0.1',
+      behaviour: async (tcp, pair) => {
+        name = (await acceptTls(tcp, pair)).servername
+      },
+    })
+    expect(socket.authorized).toBe(true)
+    await once(socket, 'session')
+    expect(name).toBe(false)
+    socket.destroy()
+  })
+
+  it.each([
+    ['another name', 'other.example.com'],
+    ['a name below it', 'a.db.example.com'],
+    ['another IP address', '127.0.0.2'],
+    ['localhost', 'localhost'],
+  ])('refuses a certificate when it wants %s', async (_label, name) => {
+    expect(await refusal({ behaviour: accepting, name })).toMatchObject({
+      code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    })
+  })
+
+  it('refuses an authority that it was not told to trust', async () => {
+    const other = await createAuthority('Another')
+    expect(await refusal({ behaviour: accepting, ca: other.ca })).toMatchObject({
+      code: expect.stringMatching(/^(UNABLE_TO_|SELF_SIGNED|CERT_)/),
+    })
+    await standIn?.close()
+    expect(await refusal({ behaviour: accepting, ca: undefined })).toMatchObject({
+      code: expect.stringMatching(/^(UNABLE_TO_|SELF_SIGNED|CERT_)/),
+    })
+  })
+
+  it('refuses an authority of the same name with another key', async () => {
+    const impostor = await (await createAuthority()).issue(NAME)
+    expect(await refusal({ behaviour: accepting, keys: impostor })).toMatchObject({
+      code: expect.any(String),
+    })
+  })
+
+  it.each([
+    ['has no TLS', 'N', 'offers no TLS'],
+    ['answers with an error', 'E', 'did not answer the request for TLS as PostgreSQL does'],
+    [
+      'is another kind of server',
+      'HTTP/1.1 400 Bad Request\r\n\r\n',
+      'did not answer the request for TLS as PostgreSQL does',
+    ],
+    [
+      'has something stuffed behind its yes',
+      'Sx',
+      'did not answer the request for TLS as PostgreSQL does',
+    ],
+    ['has something stuffed behind its no', 'Nx', 'offers no TLS'],
+  ])('refuses a server that %s', async (_label, answer, words) => {
+    expect(await refusal({ behaviour: answering(answer) })).toMatchObject({
+      code: 'ERR_TLS_UNVERIFIED',
+      message: `the server at 127.0.0.1:${standIn?.port} ${words}`,
+      hint: expect.stringContaining('verified TLS'),
+    })
+  })
+
+  it('refuses plain text that comes a little later than the yes', async () => {
+    const error = await refusal({
+      behaviour: async (socket) => {
+        const reader = createByteReader(socket)
+        await reader.packet()
+        socket.write('S')
+        // The first bytes of the handshake show that the yes was read.
+        await reader.read(1)
+        socket.write('R\0\0\0\x08\0\0\0\x03')
+      },
+    })
+    expect(error).toMatchObject({ code: expect.stringMatching(/^ERR_SSL_/) })
+  })
+
+  it('rejects with the error of the network', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    server.close()
+    await once(server, 'close')
+    const signal = new AbortController().signal
+    const tls = verifiedTls(NAME, {})
+    const address = { host: '127.0.0.1', port }
+    expect(
+      await rejectionOf(dial({ address, tls, negotiation: 'postgres', signal })),
+    ).toMatchObject({
+      code: 'ECONNREFUSED',
+      port,
+    })
+  })
+})

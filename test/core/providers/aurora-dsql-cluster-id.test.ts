@@ -1,0 +1,131 @@
+import type { Login } from '../../../core/index.js'
+import { internalsOf } from '../../../core/login.js'
+import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
+import { thrownBy } from '../support/caught.js'
+import { CLUSTER_ID, CREDENTIALS, HOST } from '../support/dsql-options.js'
+import { acceptLogin, type StandIn, startStandIn } from '../support/postgres-stand-in.js'
+import { presigned } from '../support/presigned.js'
+import { parametersOf, startRawClient, startup } from '../support/raw-client.js'
+
+const OTHER_ID = CLUSTER_ID.replace('a', 'b')
+const VPC_ENDPOINT = 'vpce-04037adb76c111221-d849uc2p.dsql-fnh4.us-east-1.vpce.amazonaws.com'
+const CUSTOM = { host: 'db.shop.example', region: 'us-east-1' }
+
+const create = (options: object): Login =>
+  createAuroraDsql({ host: HOST, user: 'app', credentials: CREDENTIALS, ...options }, {})
+
+/** What would be sent to each host: a VPC endpoint is nothing that a test could dial. */
+const parametersOfEndpoints = (login: Login): unknown =>
+  internalsOf(login)?.endpoints.all.map(({ startupParameters }) => startupParameters)
+
+let server: StandIn | undefined
+afterEach(async () => {
+  await server?.close()
+  server = undefined
+})
+
+/** What a server gets from a connection with these options. */
+async function received(
+  own: object,
+  driver: Record<string, string> = {},
+): Promise<{ options: string | undefined; servername: unknown; signedFor: string }> {
+  const seen: Awaited<ReturnType<typeof received>>[] = []
+  server = await startStandIn(async (socket, keys) => {
+    const { startup: packet, password, socket: secured } = await acceptLogin(socket, keys)
+    const { servername } = secured as { servername?: unknown }
+    const { options } = parametersOf(packet)
+    seen.push({ options, servername, signedFor: presigned(password).host })
+  })
+  const client = startRawClient(server.login(own), startup({ user: 'app', ...driver }))
+  await client.receive(1)
+  client.stream.destroy()
+  return seen[0]!
+}
+
+describe('clusterId', () => {
+  it.each([
+    ['the one of the host', true],
+    ['the one that was given', CLUSTER_ID],
+  ])('is sent as amzn-cluster-id: %s', async (_label, clusterId) => {
+    expect(await received({ clusterId })).toEqual({
+      options: `-c amzn-cluster-id=${CLUSTER_ID}`,
+      // What is dialled is another matter: TLS and tokens are for the cluster.
+      servername: HOST,
+      signedFor: HOST,
+    })
+  })
+
+  it('is sent behind the options of the driver', async () => {
+    expect(await received({ clusterId: true }, { options: '-c search_path=shop' })).toMatchObject({
+      options: `-c search_path=shop -c amzn-cluster-id=${CLUSTER_ID}`,
+    })
+  })
+
+  it.each([
+    ['by default', {}],
+    ['where it must not', { clusterId: false }],
+  ])('is not sent %s', async (_label, own) => {
+    expect(await received(own)).toMatchObject({ options: undefined })
+  })
+
+  it('is sent for each host as its own', () => {
+    const login = create({ host: [HOST, `${OTHER_ID}.dsql.us-west-2.on.aws`], clusterId: true })
+    expect(parametersOfEndpoints(login)).toEqual([
+      { options: `-c amzn-cluster-id=${CLUSTER_ID}` },
+      { options: `-c amzn-cluster-id=${OTHER_ID}` },
+    ])
+  })
+
+  it.each([VPC_ENDPOINT, `${VPC_ENDPOINT}.cn`])('is sent where %s is dialled', (host) => {
+    expect(parametersOfEndpoints(create({ connectTo: { host } }))).toEqual([
+      { options: `-c amzn-cluster-id=${CLUSTER_ID}` },
+    ])
+    expect(parametersOfEndpoints(create({ connectTo: { host }, clusterId: false }))).toEqual([{}])
+  })
+
+  it('is sent with the name of a host in a private DNS, too', () => {
+    const host = `${CLUSTER_ID}.dsql-fnh4.us-east-1.on.aws`
+    expect(parametersOfEndpoints(create({ host, clusterId: true }))).toEqual([
+      { options: `-c amzn-cluster-id=${CLUSTER_ID}` },
+    ])
+  })
+
+  it.each<[string, object, string, string]>([
+    [
+      'of another cluster than the host’s',
+      { clusterId: OTHER_ID },
+      'ERR_OPTION_CONFLICT',
+      `"clusterId" must be "${CLUSTER_ID}", as "host" says, got "${OTHER_ID}"`,
+    ],
+    [
+      'that nothing names',
+      { ...CUSTOM, clusterId: true },
+      'ERR_OPTION_INVALID',
+      '"clusterId" must be the ID of the cluster where "host" does not name it',
+    ],
+    [
+      'that nothing names, at a VPC endpoint',
+      { ...CUSTOM, connectTo: { host: VPC_ENDPOINT } },
+      'ERR_OPTION_INVALID',
+      '"clusterId" must be the ID of the cluster where "host" does not name it',
+    ],
+    [
+      'that is none',
+      { clusterId: 'shop' },
+      'ERR_OPTION_INVALID',
+      '"clusterId" must be a cluster ID of 26 letters and digits, true or false, got "shop"',
+    ],
+    [
+      'that is no text',
+      { clusterId: 1 },
+      'ERR_OPTION_INVALID',
+      '"clusterId" must be a cluster ID of 26 letters and digits, true or false, got 1',
+    ],
+  ])('is refused: one %s', (_label, options, code, message) => {
+    expect(thrownBy(() => create(options))).toMatchObject({ code, message })
+  })
+
+  it('may be given where the host is a name of the own', () => {
+    expect(create({ ...CUSTOM, clusterId: CLUSTER_ID }).host).toBe(CUSTOM.host)
+  })
+})

@@ -1,0 +1,277 @@
+import {
+  customLogin,
+  type CustomLoginOptions,
+  PgIamError,
+  type TokenContext,
+} from '../../../core/index.js'
+import { createCustomLogin } from '../../../core/providers/custom.js'
+import { rejectionOf, thrownBy } from '../support/caught.js'
+import { printed } from '../support/printed.js'
+import { counted, endingAt, HOST, START } from './counted-login.js'
+
+const SECOND = 1_000
+
+describe('customLogin', () => {
+  it('asks for nothing before a token is needed', () => {
+    const { login, calls } = counted(() => 'token')
+    expect(login).toMatchObject({
+      provider: 'custom',
+      host: HOST,
+      port: 5432,
+      database: 'postgres',
+      user: 'app',
+    })
+    expect(calls()).toBe(0)
+  })
+
+  it('says what the token is for', async () => {
+    const asked: TokenContext[] = []
+    const login = customLogin({
+      host: HOST,
+      port: 6432,
+      database: 'shop',
+      user: 'app',
+      getToken: (context) => {
+        asked.push(context)
+        return 'token'
+      },
+    })
+    await login.token()
+    expect(asked).toEqual([
+      { host: HOST, port: 6432, database: 'shop', user: 'app', signal: expect.any(AbortSignal) },
+    ])
+    expect(asked[0]?.signal.aborted).toBe(false)
+  })
+
+  it.each<[string, () => unknown]>([
+    ['a string', () => 'token'],
+    ['a promise of one', async () => 'token'],
+    ['an object', () => ({ value: 'token' })],
+    ['an object with all there is', () => ({ ...endingAt(START + SECOND), user: 'app' })],
+  ])('takes %s', async (_label, give) => {
+    await expect(counted(give).login.password()).resolves.toBe('token')
+  })
+
+  it('shares a token until it nears its end', async () => {
+    const { login, calls, pass } = counted((call, now) =>
+      endingAt(now + 600 * SECOND, `token ${call}`),
+    )
+    await Promise.all(Array.from({ length: 50 }, () => login.token()))
+    pass(540 * SECOND - 1)
+    expect(await login.password()).toBe('token 1')
+    pass(1)
+    expect(await login.password()).toBe('token 2')
+    expect(calls()).toBe(2)
+    expect(login.stats()).toMatchObject({ tokensMade: 2, tokensReused: 50 })
+  })
+
+  it.each([
+    [60, undefined],
+    [600, 600],
+  ])(
+    'takes a token that comes without an end for good for %d seconds',
+    async (secs, tokenDurationSecs) => {
+      const options = tokenDurationSecs === undefined ? {} : { tokenDurationSecs }
+      const { login, calls, pass } = counted((call) => `token ${call}`, options)
+      expect((await login.token()).expiresAt).toEqual(new Date(START + secs * SECOND))
+      pass(secs * 900 - 1)
+      await login.token()
+      expect(calls()).toBe(1)
+      pass(1)
+      await login.token()
+      expect(calls()).toBe(2)
+    },
+  )
+
+  it('asks for each connection where nothing is to be shared', async () => {
+    const { login, calls } = counted((call) => `token ${call}`, { reuseTokenSecs: 0 })
+    const tokens = await Promise.all(Array.from({ length: 3 }, () => login.password()))
+    expect(tokens).toEqual(['token 1', 'token 2', 'token 3'])
+    expect(calls()).toBe(3)
+  })
+
+  it('asks for each host', async () => {
+    const hosts: string[] = []
+    const login = customLogin({
+      host: [HOST, 'other.shop.example'],
+      user: 'app',
+      getToken: ({ host }) => {
+        hosts.push(host)
+        return 'token'
+      },
+    })
+    expect(login.hosts).toEqual([HOST, 'other.shop.example'])
+    await login.token()
+    expect(hosts).toEqual([HOST])
+  })
+})
+
+describe('the user of customLogin', () => {
+  it('is what the token says, where none was given', async () => {
+    const { login } = counted((call) => ({ value: 'token', user: `v-app-${call}` }), {
+      user: undefined,
+      reuseTokenSecs: 0,
+    } as object)
+    expect(login.user).toBeUndefined()
+    expect((await login.token()).user).toBe('v-app-1')
+    expect(login.user).toBe('v-app-1')
+    await login.token()
+    expect(login.user).toBe('v-app-2')
+  })
+
+  it('may be that of the environment, which a token beats', async () => {
+    const env = { PGUSER: 'postgres' }
+    const options = { user: undefined } as object
+    const { login } = counted(() => 'token', options, env)
+    await login.token()
+    expect(login.user).toBe('postgres')
+    const named = counted(() => ({ value: 'token', user: 'v-app' }), options, env)
+    await named.login.token()
+    expect(named.login.user).toBe('v-app')
+  })
+
+  it('must be known', async () => {
+    const { login } = counted(() => 'CANARY', { user: undefined } as object)
+    const error = await rejectionOf(login.token())
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: `custom: the token for ${HOST} came without a user, and none was given`,
+    })
+    expect(printed(error)).not.toContain('CANARY')
+  })
+
+  it('must be the one that was given', async () => {
+    const { login } = counted(() => ({ value: 'CANARY', user: 'other' }))
+    const error = await rejectionOf(login.token())
+    expect(error).toMatchObject({
+      code: 'ERR_TOKEN_INVALID',
+      message: `custom: the token for ${HOST} came for the user "other", not for "app"`,
+    })
+    expect(printed(error)).not.toContain('CANARY')
+  })
+})
+
+describe('the options of customLogin', () => {
+  it.each<[object, string, string]>([
+    [{}, 'ERR_OPTION_INVALID', '"getToken" must be a function, got undefined'],
+    [
+      { getToken: 'CANARY' },
+      'ERR_OPTION_INVALID',
+      '"getToken" must be a function, got a string of 6 characters',
+    ],
+    [{ getToken: () => 'x', host: undefined }, 'ERR_OPTION_INVALID', '"host" must be given'],
+    [
+      { getToken: () => 'x', tokenDurationSecs: 0 },
+      'ERR_OPTION_INVALID',
+      '"tokenDurationSecs" must be an integer of seconds from 1 to 604800, got 0',
+    ],
+    [
+      { getToken: () => 'x', credentials: {} },
+      'ERR_OPTION_INVALID',
+      '"credentials" is not a known option',
+    ],
+  ])('are checked at once: %p', (options, code, message) => {
+    const given = { host: HOST, user: 'app', ...options } as unknown as CustomLoginOptions
+    expect(thrownBy(() => createCustomLogin(given, {}))).toMatchObject({ code, message })
+  })
+})
+
+describe('what getToken must not give', () => {
+  const wholly = `custom: "getToken" must give a string or { value, expiresAt, user } for ${HOST}, got`
+  const partly = `custom: the token for ${HOST} came with`
+  const text = 'a non-empty string without control characters'
+
+  it.each<[unknown, string]>([
+    [undefined, `${wholly} undefined`],
+    [null, `${wholly} null`],
+    [5, `${wholly} a number`],
+    [['CANARY'], `${wholly} an array of 1`],
+    [new Map([['value', 'CANARY']]), `${wholly} an object`],
+    [() => 'CANARY', `${wholly} a function`],
+    ['', `${partly} a "value" that must be ${text}, got an empty string`],
+    ['CANARY\n', `${partly} a "value" that must be ${text}, got a string of 7 characters`],
+    ['CANARY\0', `${partly} a "value" that must be ${text}, got a string of 7 characters`],
+    [{}, `${partly} a "value" that must be ${text}, got undefined`],
+    [{ value: 5 }, `${partly} a "value" that must be ${text}, got a number`],
+    [
+      { value: 'CANARY', expiresAt: 1_900_000_000 },
+      `${partly} a "expiresAt" that must be a valid Date, got a number`,
+    ],
+    [
+      { value: 'CANARY', expiresAt: new Date(NaN) },
+      `${partly} a "expiresAt" that must be a valid Date, got an invalid Date`,
+    ],
+    [{ value: 'CANARY', user: '' }, `${partly} a "user" that must be ${text}, got an empty string`],
+    [{ value: 'CANARY', expiresat: 1 }, `${partly} "expiresat", which is not known`],
+    [{ password: 'CANARY' }, `${partly} "password", which is not known`],
+    [endingAt(START, 'CANARY'), `custom: the token for ${HOST} came already expired`],
+  ])('is no. %#', async (given, message) => {
+    const { login, calls } = counted((call) => (call === 1 ? given : 'token'))
+    const error = await rejectionOf(login.token())
+    expect(error).toMatchObject({ code: 'ERR_TOKEN_INVALID', message, retryable: false })
+    expect(printed(error)).not.toContain('CANARY')
+    // It is forgotten.
+    await expect(login.password()).resolves.toBe('token')
+    expect(calls()).toBe(2)
+  })
+
+  it('is named with what was probably meant', async () => {
+    const { login } = counted(() => ({ value: 'token', expiresat: 1 }))
+    expect(await rejectionOf(login.token())).toMatchObject({ hint: 'Did you mean "expiresAt"?' })
+  })
+})
+
+describe('a getToken that fails', () => {
+  const sealed = new Error('vault is sealed')
+
+  it.each<[string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw sealed
+      },
+    ],
+    ['rejects', () => Promise.reject(sealed)],
+  ])('by what it %s is the cause, and is asked again', async (_label, fail) => {
+    const { login } = counted((call) => (call === 1 ? fail() : 'token'))
+    const failures = await Promise.all([rejectionOf(login.token()), rejectionOf(login.token())])
+    expect(failures[0]).toMatchObject({
+      code: 'ERR_TOKEN_REQUEST_FAILED',
+      message: `custom: could not get a token for ${HOST}`,
+      cause: sealed,
+      retryable: false,
+    })
+    await expect(login.password()).resolves.toBe('token')
+  })
+
+  it('tells where it may be worth to try again', async () => {
+    const down = Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNREFUSED' } })
+    expect(await rejectionOf(counted(() => Promise.reject(down)).login.token())).toMatchObject({
+      retryable: true,
+      cause: down,
+    })
+  })
+
+  it('passes an error of ours unchanged', async () => {
+    const error = new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'x')
+    expect(await rejectionOf(counted(() => Promise.reject(error)).login.token())).toBe(error)
+  })
+
+  it.each<[string, (context: TokenContext) => Promise<string>]>([
+    ['never answers', () => new Promise(() => {})],
+    [
+      'gives up with its signal',
+      ({ signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason as Error))
+        }),
+    ],
+  ])('since it %s fails in time', async (_label, getToken) => {
+    const login = customLogin({ host: HOST, user: 'app', getToken, tokenTimeoutMs: 50 })
+    expect(await rejectionOf(login.token())).toMatchObject({
+      code: 'ERR_TOKEN_TIMEOUT',
+      message: `custom: could not get a token for ${HOST} within 50 ms`,
+      retryable: true,
+    })
+  })
+})

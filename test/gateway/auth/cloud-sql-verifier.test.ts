@@ -1,0 +1,185 @@
+import * as fc from 'fast-check'
+import {
+  type CloudSqlVerifierSettings,
+  createCloudSqlVerifier,
+  remoteTokenInfo,
+} from '../../../gateway/auth/cloud-sql.js'
+import type { Verdict } from '../../../gateway/auth/verifier.js'
+import {
+  type GoogleTokenInfo,
+  startGoogleTokenInfo,
+} from '../../support/issuers/google-token-info.js'
+import {
+  createGoogleTokens,
+  EMAIL_SCOPE,
+  type GoogleTokens,
+  LOGIN_SCOPE,
+} from '../../support/issuers/google-tokens.js'
+import type { LoopbackAnswer } from '../../support/issuers/loopback-server.js'
+
+const APP = 'app@shop.iam.gserviceaccount.com'
+const JANE = 'jane@example.com'
+
+let now: number
+let tokens: GoogleTokens
+let google: GoogleTokenInfo
+beforeAll(async () => {
+  now = Date.UTC(2026, 0, 31, 12)
+  tokens = createGoogleTokens(() => now)
+  google = await startGoogleTokenInfo(tokens, () => now)
+})
+afterAll(() => google?.close())
+beforeEach(() => google.intercept(() => undefined))
+
+async function verdict(
+  token: string,
+  role = 'app@shop.iam',
+  own: Partial<CloudSqlVerifierSettings> = {},
+): Promise<Verdict> {
+  const verifier = createCloudSqlVerifier({
+    info: remoteTokenInfo(google.url),
+    principals: [APP, JANE],
+    clock: () => now,
+    ...own,
+  })
+  return verifier.verify({ token, role, database: 'postgres', servername: undefined })
+}
+
+async function reason(...given: Parameters<typeof verdict>): Promise<string> {
+  const answer = await verdict(...given)
+  return 'refused' in answer ? answer.refused.reason : 'accepted'
+}
+
+describe('an access token of Google Cloud', () => {
+  it('is accepted for the user that its account is', async () => {
+    const { value, expiresAt } = tokens.issue(APP)
+    expect(await verdict(value)).toEqual({
+      accepted: { identity: APP, token: { fingerprint: expect.any(Buffer), expiresAt } },
+    })
+    expect(await reason(tokens.issue(JANE).value, JANE)).toBe('accepted')
+  })
+
+  it('tells itself apart from others without being kept', async () => {
+    const [one, other] = [tokens.issue(APP).value, tokens.issue(APP).value]
+    const fingerprints = await Promise.all(
+      [one, one, other].map(async (value) => {
+        const answer = await verdict(value)
+        return 'accepted' in answer ? String(answer.accepted.token?.fingerprint) : ''
+      }),
+    )
+    expect(fingerprints[0]).toBe(fingerprints[1])
+    expect(fingerprints[0]).not.toBe(fingerprints[2])
+    expect(fingerprints[0]).not.toContain(one)
+  })
+
+  it.each(['sqlservice.admin', 'cloud-platform'])('is accepted for the scope %s', async (scope) => {
+    const scopes = [`https://www.googleapis.com/auth/${scope}`, EMAIL_SCOPE]
+    expect(await reason(tokens.issue(APP, { scopes }).value)).toBe('accepted')
+  })
+
+  it.each<[string, string, () => string, string?]>([
+    ['that is none', 'token-missing', () => ''],
+    ['with a line break', 'token-malformed', () => `${tokens.issue(APP).value}\r\nx: y`],
+    ['that nobody has issued', 'token-unknown', () => 'ya29.c.unknown'],
+    ['for other scopes', 'scope-wrong', () => tokens.issue(APP, { scopes: [EMAIL_SCOPE] }).value],
+    [
+      'for a scope that only begins as the right one',
+      'scope-wrong',
+      () => tokens.issue(APP, { scopes: [`${LOGIN_SCOPE}.more`] }).value,
+    ],
+    ['of somebody else', 'principal-unknown', () => tokens.issue('eve@example.com').value],
+    ['of another user', 'user-wrong', () => tokens.issue(JANE).value],
+    ['for the whole address of an account', 'user-wrong', () => tokens.issue(APP).value, APP],
+    [
+      'for the user in other letters',
+      'user-wrong',
+      () => tokens.issue(JANE).value,
+      'Jane@example.com',
+    ],
+  ])('%s is refused: %s', async (_title, expected, make, role = 'app@shop.iam') => {
+    expect(await reason(make(), role)).toBe(expected)
+  })
+
+  it('is refused when it was revoked', async () => {
+    const { value } = tokens.issue(APP)
+    expect(await reason(value)).toBe('accepted')
+    tokens.revoke(value)
+    expect(await reason(value)).toBe('token-unknown')
+  })
+
+  it('is refused when it has ended, by Google or by the clock of the gateway', async () => {
+    const { value } = tokens.issue(APP, { lifeSecs: 60 })
+    expect(await reason(value, undefined, { clock: () => now + 59_999 })).toBe('accepted')
+    expect(await reason(value, undefined, { clock: () => now + 60_000 })).toBe('token-expired')
+    const before = now
+    now += 60_000
+    expect(await reason(value)).toBe('token-unknown')
+    now = before
+  })
+
+  it.each<[string, LoopbackAnswer]>([
+    ['fails', { status: 503, body: 'later' }],
+    ['is no JSON', { body: 'hello' }],
+    ['names nobody', { body: { scope: LOGIN_SCOPE, exp: '9999999999' } }],
+    [
+      'names an address that was not verified',
+      { body: { email: APP, email_verified: 'false', scope: LOGIN_SCOPE, exp: '9999999999' } },
+    ],
+    ['names no scope', { body: { email: APP, exp: '9999999999' } }],
+    ['names no end', { body: { email: APP, scope: LOGIN_SCOPE } }],
+  ])('is refused where what Google says of it %s', async (_title, answer) => {
+    google.intercept(() => answer)
+    expect(await reason(tokens.issue(APP).value)).toBe('verifier-failed')
+  })
+
+  it('is not sent on to where an answer points', async () => {
+    let asked = 0
+    google.intercept(() =>
+      ++asked === 1 ? { status: 307, headers: { location: google.url }, body: '' } : undefined,
+    )
+    expect(await reason(tokens.issue(APP).value)).toBe('verifier-failed')
+    expect(asked).toBe(1)
+  })
+
+  it('is sent where no log of addresses has it', async () => {
+    const before = google.requests.length
+    await reason(tokens.issue(APP).value)
+    expect(google.requests.slice(before)).toEqual(['POST /tokeninfo'])
+  })
+
+  it('is refused with a reason and never an exception, whatever text came', () =>
+    fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'binary', minLength: 1 }), async (text) => {
+        const found = await reason(text, undefined, {
+          info: async () => Promise.resolve(undefined),
+        })
+        expect(['token-malformed', 'token-unknown']).toContain(found)
+      }),
+    ))
+})
+
+describe('a client', () => {
+  it.each([
+    ['app@shop.iam', 'service account'],
+    ['123-compute@developer', 'service account'],
+    ['jane@example.com', 'user'],
+    ['app', 'user'],
+  ])(
+    'that logs in as %s is told what Cloud SQL tells a %s, whatever is wrong',
+    async (role, kind) => {
+      for (const token of ['', 'CANARY', tokens.issue('eve@example.com').value]) {
+        const answer = await verdict(token, role)
+        expect(answer).toMatchObject({
+          refused: {
+            told: {
+              severity: 'FATAL',
+              sqlState: '28000',
+              message: `Cloud SQL IAM ${kind} authentication failed for user "${role}"`,
+            },
+          },
+        })
+        if (token !== '') expect(JSON.stringify(answer)).not.toContain(token)
+      }
+    },
+  )
+})

@@ -1,0 +1,82 @@
+import * as fc from 'fast-check'
+import { frontend, inChunks } from '../../wire/frontend-messages.js'
+import { password } from '../raw-client.js'
+import {
+  currentUser,
+  METHODS,
+  PASSWORD,
+  refusalOf,
+  usePasswordGateway,
+} from './password-gateway.js'
+import { sasl } from './sasl.js'
+
+const use = usePasswordGateway()
+
+describe('a password that is no answer', () => {
+  it('is refused in clear text where it is empty, in the words of PostgreSQL', async () => {
+    const { client } = await use.asked('cleartext')
+    client.send(password(''))
+    expect(await refusalOf(client)).toMatchObject({
+      C: '28P01',
+      M: 'empty password returned by client',
+    })
+    await use.log.refusal('password-missing')
+  })
+
+  it.each([
+    ['the password itself', PASSWORD],
+    ['nothing', ''],
+    ['the hash of another salt', `md5${'0'.repeat(32)}`],
+  ])('is refused as an MD5 hash that is %s', async (_what, given) => {
+    const { client } = await use.asked('md5')
+    client.send(password(given))
+    expect(await refusalOf(client)).toMatchObject({ C: '28P01' })
+    await use.log.refusal('password-wrong')
+  })
+
+  it('is asked for with another salt each time', async () => {
+    const requests = await Promise.all([use.asked('md5'), use.asked('md5')])
+    const [one, two] = requests.map(({ client, request }) => {
+      client.socket.destroy()
+      return request.subarray(4).toString('hex')
+    })
+    expect(one).toMatch(/^[0-9a-f]{8}$/)
+    expect(one).not.toBe(two)
+  })
+
+  it.each(['cleartext', 'md5'])('is refused (%s) without its end', async (method) => {
+    const { client } = await use.asked(method)
+    client.send(frontend('p', Buffer.from('secret')))
+    expect(await refusalOf(client)).toMatchObject({ C: '08P01' })
+    await use.log.refusal('protocol-violation')
+  })
+})
+
+describe('bytes without sense', () => {
+  const noise = fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes))
+  const cuts = fc.array(fc.nat(), { maxLength: 4 })
+  const answer = fc.oneof(
+    noise,
+    noise.map((bytes) => frontend('p', bytes)),
+    noise.map((bytes) => sasl('SCRAM-SHA-256', `n,,n=,r=${bytes.toString('latin1')}`)),
+    fc.constant(sasl('SCRAM-SHA-256', 'n,,n=,r=abc')),
+  )
+
+  it.each(METHODS)('in place of an answer (%s) keep nobody else out', async (method) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(answer, { maxLength: 3 }), cuts, async (answers, places) => {
+        const { client } = await use.asked(method)
+        for (const chunk of inChunks(Buffer.concat(answers), places)) client.send(chunk)
+        client.socket.end()
+        await client.ended()
+      }),
+      { numRuns: 60 },
+    )
+    expect(await currentUser(use.client(method))).toBe('app')
+    // Errors of the gateway itself would be among those of connections that broke.
+    const left = use.log.lines.filter(({ message }) => message.endsWith('left during its login'))
+    const codes = left.map(({ details }) => (details['error'] as { code?: string }).code)
+    expect(codes.filter((code) => code !== 'ECONNRESET' && code !== 'EPIPE')).toEqual([])
+    expect(use.log.lines.filter(({ level }) => level === 'error')).toEqual([])
+  })
+})

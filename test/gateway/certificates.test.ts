@@ -1,0 +1,52 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createCertificates, type GatewayCertificates } from '../../gateway/certificates.js'
+
+const NAMES = ['abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws', 'localhost', '127.0.0.1', '::1']
+
+describe('createCertificates', () => {
+  let made: GatewayCertificates
+  let authority: X509Certificate
+  let server: X509Certificate
+  beforeAll(async () => {
+    made = await createCertificates(NAMES)
+    authority = new X509Certificate(made.ca)
+    server = new X509Certificate(made.certificate)
+  })
+
+  it('makes an authority that signs the server’s certificate, and nothing that signs anything else', () => {
+    expect(authority.ca).toBe(true)
+    expect(authority.verify(authority.publicKey)).toBe(true)
+    expect(server.ca).toBe(false)
+    expect(server.checkIssued(authority)).toBe(true)
+    expect(server.verify(authority.publicKey)).toBe(true)
+    expect(server.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1'])
+  })
+
+  it('names every host and address, and no other', () => {
+    expect(server.checkHost(NAMES[0]!)).toBe(NAMES[0])
+    expect(server.checkHost('localhost')).toBe('localhost')
+    expect(server.checkIP('127.0.0.1')).toBe('127.0.0.1')
+    expect(server.checkIP('::1')).toBe('::1')
+    expect(server.checkHost('example.com')).toBeUndefined()
+    expect(server.checkIP('127.0.0.2')).toBeUndefined()
+  })
+
+  it('is valid a day ago and for most of a year', () => {
+    const ends = Date.parse(server.validTo) - Date.now()
+    expect(Date.parse(server.validFrom)).toBeLessThan(Date.now() - 86_000_000)
+    expect(ends).toBeGreaterThan(300 * 86_400_000)
+    expect(ends).toBeLessThan(398 * 86_400_000)
+  })
+
+  it('gives the private key of the server, and not the authority’s', () => {
+    const key = createPrivateKey(made.privateKey)
+    expect(server.checkPrivateKey(key)).toBe(true)
+    expect(authority.checkPrivateKey(key)).toBe(false)
+  })
+
+  it('makes others each time', async () => {
+    const other = await createCertificates(['localhost'])
+    expect(other.ca).not.toBe(made.ca)
+    expect(new X509Certificate(other.certificate).verify(authority.publicKey)).toBe(false)
+  })
+})

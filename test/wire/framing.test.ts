@@ -1,0 +1,168 @@
+import * as fc from 'fast-check'
+import { errorResponse, ServerError } from '../../wire/error-response.js'
+import {
+  createMessageReader,
+  createReplyTracker,
+  type Message,
+  ProtocolViolation,
+} from '../../wire/framing.js'
+import { parameterStatus, readyForQuery } from '../../wire/messages.js'
+import { message } from '../core/support/backend-messages.js'
+import { thrownBy } from '../core/support/caught.js'
+import { frontend, inChunks } from './frontend-messages.js'
+
+const MOST = 1_000
+
+/** A message of any type and content within the limit. */
+const anyMessage = fc
+  .tuple(fc.integer({ min: 0, max: 255 }), fc.uint8Array({ maxLength: 60 }))
+  .map(([type, body]) => message(String.fromCharCode(type), Buffer.from(body)))
+
+/** Cuts `bytes` at `cuts`, which may repeat and so make empty pieces. */
+function cutAt(bytes: Buffer, cuts: readonly number[]): Buffer[] {
+  const places = [
+    0,
+    ...cuts.map((cut) => cut % (bytes.length + 1)).toSorted((a, b) => a - b),
+    bytes.length,
+  ]
+  return places.slice(1).map((end, index) => bytes.subarray(places[index], end))
+}
+
+/** Copies, because what `push` gives are views. */
+const copies = (messages: Message[]): [number, string][] =>
+  messages.map(({ type, bytes }) => [type, bytes.toString('hex')])
+
+describe('createMessageReader', () => {
+  it('gives the same messages however the bytes were cut', () => {
+    fc.assert(
+      fc.property(fc.array(anyMessage), fc.array(fc.nat()), (messages, cuts) => {
+        const reader = createMessageReader(MOST)
+        const read = cutAt(Buffer.concat(messages), cuts).flatMap((piece) =>
+          copies(reader.push(piece)),
+        )
+        expect(read).toEqual(messages.map((bytes) => [bytes[0], bytes.toString('hex')]))
+      }),
+    )
+  })
+
+  it('gives each message with the piece that completes it', () => {
+    fc.assert(
+      fc.property(fc.array(anyMessage, { minLength: 1 }), fc.nat(), (messages, at) => {
+        const all = Buffer.concat(messages)
+        const cut = at % (all.length + 1)
+        const reader = createMessageReader(MOST)
+        let whole = 0
+        const due = messages.filter((bytes) => (whole += bytes.length) <= cut)
+        expect(reader.push(all.subarray(0, cut))).toHaveLength(due.length)
+        expect(reader.push(all.subarray(cut))).toHaveLength(messages.length - due.length)
+      }),
+    )
+  })
+
+  it('takes messages up to the limit, type byte and length included', () => {
+    const largest = message('d', Buffer.alloc(MOST - 5))
+    expect(createMessageReader(MOST).push(largest)).toHaveLength(1)
+    const reader = createMessageReader(MOST)
+    // The header tells already, so that nobody waits for, or keeps, what is refused.
+    expect(
+      thrownBy(() => reader.push(message('d', Buffer.alloc(MOST - 4)).subarray(0, 5))),
+    ).toMatchObject({
+      name: 'ProtocolViolation',
+      message: 'invalid message length 1000',
+    })
+  })
+
+  it.each([0, 1, 2, 3, -1, -2_147_483_648, 2_147_483_647])('refuses the length %d', (length) => {
+    const header = Buffer.from('Q\0\0\0\0')
+    header.writeInt32BE(length, 1)
+    expect(thrownBy(() => createMessageReader(MOST).push(header))).toMatchObject({
+      name: 'ProtocolViolation',
+      message: `invalid message length ${length}`,
+    })
+  })
+
+  it('gives nothing for nothing', () => {
+    const reader = createMessageReader(MOST)
+    expect(reader.push(Buffer.alloc(0))).toEqual([])
+    expect(reader.push(Buffer.from('Z\0\0\0'))).toEqual([])
+    expect(reader.push(Buffer.alloc(0))).toEqual([])
+    expect(copies(reader.push(Buffer.from('\x05I')))).toEqual([
+      [0x5a, message('Z', 'I').toString('hex')],
+    ])
+  })
+
+  it('refuses bytes that are no message with a ProtocolViolation, and gives no others than it got', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 40 })), (pieces) => {
+        const reader = createMessageReader(MOST)
+        const all = Buffer.concat(pieces)
+        let read = 0
+        try {
+          for (const piece of pieces) {
+            for (const { bytes } of reader.push(Buffer.from(piece))) {
+              expect(bytes.equals(all.subarray(read, read + bytes.length))).toBe(true)
+              read += bytes.length
+            }
+          }
+        } catch (error) {
+          expect(error).toBeInstanceOf(ProtocolViolation)
+        }
+      }),
+    )
+  })
+
+  it('copies a large message in small pieces once, not once for each piece', () => {
+    const concat = jest.spyOn(Buffer, 'concat')
+    const reader = createMessageReader(10_000_000)
+    const large = message('d', Buffer.alloc(1_000_000))
+    concat.mockClear()
+    let messages = 0
+    for (let at = 0; at < large.length; at += 1_000)
+      messages += reader.push(large.subarray(at, at + 1_000)).length
+    expect(messages).toBe(1)
+    expect(concat.mock.calls.length).toBeLessThan(5)
+  })
+})
+
+describe('createReplyTracker', () => {
+  it('knows where messages end, whatever the chunks', () => {
+    const anyMessage = fc
+      .tuple(fc.constantFrom('D', 'T', 'C', 'Z'), fc.uint8Array({ maxLength: 30 }))
+      .map(([type, body]) => frontend(type, Buffer.from(body)))
+    fc.assert(
+      fc.property(
+        fc.array(anyMessage, { minLength: 1, maxLength: 15 }),
+        fc.array(fc.nat(), { maxLength: 30 }),
+        (messages, cuts) => {
+          const bytes = Buffer.concat(messages)
+          const ends = new Set([0])
+          messages.reduce((end, message) => {
+            ends.add(end + message.length)
+            return end + message.length
+          }, 0)
+          const tracker = createReplyTracker()
+          let seen = 0
+          for (const chunk of inChunks(bytes, cuts)) {
+            tracker.push(chunk)
+            seen += chunk.length
+            expect(tracker.atBoundary).toBe(ends.has(seen))
+          }
+          expect(tracker.lastType).toBe(messages.at(-1)![0])
+          expect(tracker.readyCount).toBe(messages.filter(([type]) => type === 0x5a).length)
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+
+  it('names the last message that began', () => {
+    const tracker = createReplyTracker()
+    tracker.push(Buffer.concat([parameterStatus('a', 'b'), readyForQuery('I')]))
+    expect(tracker).toMatchObject({ lastType: 0x5a, readyCount: 1, atBoundary: true })
+    const error = errorResponse(new ServerError('57P01', 'bye', { severity: 'FATAL' }))
+    tracker.push(error.subarray(0, 8))
+    expect(tracker).toMatchObject({ lastType: 0x45, atBoundary: false })
+    tracker.push(error.subarray(8))
+    expect(tracker).toMatchObject({ lastType: 0x45, atBoundary: true })
+  })
+})

@@ -1,0 +1,73 @@
+/** Errors as a PostgreSQL server reports them, and the writer and the reader of ErrorResponse. */
+import { BackendType, cString, HEADER_BYTES, encodeMessage } from './messages.js'
+
+interface ServerErrorOptions {
+  severity?: 'ERROR' | 'FATAL' | 'PANIC'
+  detail?: string
+  hint?: string
+  cause?: unknown
+}
+
+/** What the gateway or an engine tells a client in an ErrorResponse. Its texts must hold nothing secret. */
+export class ServerError extends Error {
+  override readonly name = 'ServerError'
+  /** Five characters, see https://www.postgresql.org/docs/current/errcodes-appendix.html */
+  readonly sqlState: string
+  readonly severity: 'ERROR' | 'FATAL' | 'PANIC'
+  readonly detail: string | undefined
+  readonly hint: string | undefined
+
+  constructor(sqlState: string, message: string, options: ServerErrorOptions = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined)
+    this.sqlState = sqlState
+    this.severity = options.severity ?? 'ERROR'
+    this.detail = options.detail
+    this.hint = options.hint
+  }
+}
+
+/** Writes an ErrorResponse. */
+export function errorResponse(error: ServerError): Buffer {
+  const fields: [code: string, value: string | undefined][] = [
+    ['S', error.severity],
+    // Not translated by anybody, unlike `S`; sent since PostgreSQL 9.6.
+    ['V', error.severity],
+    ['C', error.sqlState],
+    ['M', error.message],
+    ['D', error.detail],
+    ['H', error.hint],
+  ]
+  const present = fields.flatMap(([code, value]) =>
+    value === undefined ? [] : [cString(code + value)],
+  )
+  return encodeMessage(BackendType.errorResponse, ...present, Buffer.alloc(1))
+}
+
+/**
+ * The fields of a whole ErrorResponse or NoticeResponse by their letters, see
+ * https://www.postgresql.org/docs/current/protocol-error-fields.html. What is malformed is left out.
+ */
+export function errorFields(response: Buffer): ReadonlyMap<string, string> {
+  const fields = response.toString('utf8', HEADER_BYTES).split('\0')
+  // The last field ends with a NUL, as every other one, and another NUL ends the message.
+  const whole = fields.slice(0, -1).filter((field) => field !== '')
+  return new Map(whole.map((field) => [field[0]!, field.slice(1)]))
+}
+
+/** Turns a whole ErrorResponse into the error that it reports. Missing fields get PostgreSQL's defaults. */
+export function parseErrorResponse(response: Buffer): ServerError {
+  const fields = errorFields(response)
+  const detail = fields.get('D')
+  const hint = fields.get('H')
+  const severity = severityOf(fields)
+  return new ServerError(fields.get('C') ?? 'XX000', fields.get('M') ?? 'unknown error', {
+    severity: severity === 'FATAL' || severity === 'PANIC' ? severity : 'ERROR',
+    ...(detail === undefined ? {} : { detail }),
+    ...(hint === undefined ? {} : { hint }),
+  })
+}
+
+/** `V` is the severity in English, since PostgreSQL 9.6; `S` is the same in the server's language. */
+export function severityOf(fields: ReadonlyMap<string, string>): string | undefined {
+  return fields.get('V') ?? fields.get('S')
+}

@@ -1,0 +1,246 @@
+/** Cuts what a client sends after its login into whole messages, each checked before anything is done with it. */
+import { ServerError } from './error-response.js'
+import { ProtocolViolation } from './framing.js'
+import { FrontendType, HEADER_BYTES } from './messages.js'
+
+interface FrontendReader {
+  /**
+   * Takes what the network gave. Returns the bytes of the messages that it completed, several of them in one buffer, or
+   * `undefined` where none is complete. After a Terminate nothing more is returned.
+   *
+   * Throws a `ProtocolViolation` for whatever is not the PostgreSQL protocol, and a `ServerError` for a message that is longer than
+   * what may be held; the reader is unusable after it.
+   */
+  push(chunk: Buffer): Buffer | undefined
+  /** Forgets the message that has not come whole, and all that still comes. */
+  discard(): void
+  /** How many bytes of memory hold a message that has not come whole. */
+  readonly heldBytes: number
+  /** Whether the client has said that it is done. */
+  readonly terminated: boolean
+}
+
+/** As PostgreSQL limits messages that hold a query or data: one byte below its largest allocation. */
+export const MAX_MESSAGE_BYTES = 0x3fff_ffff
+
+/**
+ * @param maxMessageBytes the protocol's limit for messages that hold a query or data; all others may have 10,000 bytes
+ * @param maxBufferedBytes the option of this name, a limit for messages of all types
+ */
+export function createFrontendReader(
+  maxMessageBytes: number = MAX_MESSAGE_BYTES,
+  maxBufferedBytes: number = Infinity,
+): FrontendReader {
+  /** Begins with a message that has not come whole, and may have room for more of it. */
+  let store: Buffer = NOTHING
+  let stored = 0
+  /** How many bytes there must be before looking again is worth it. */
+  let needed = HEADER_BYTES
+  let terminated = false
+
+  // What comes is copied: a chunk of one byte costs a hundred, and the last byte of a large chunk would keep all of it. Room is doubled,
+  // since a client that announces a gigabyte has not sent it.
+  const keep = (bytes: Buffer): void => {
+    const end = stored + bytes.length
+    if (end > store.length) {
+      const room = Math.min(needed, Math.max(2 * store.length, FIRST_ROOM_BYTES))
+      const larger = Buffer.allocUnsafeSlow(Math.max(end, room))
+      store.copy(larger, 0, 0, stored)
+      store = larger
+    }
+    bytes.copy(store, stored)
+    stored = end
+  }
+  const forget = (): void => {
+    store = NOTHING
+    stored = 0
+  }
+
+  return {
+    get heldBytes() {
+      return store.length
+    },
+    get terminated() {
+      return terminated
+    },
+    discard() {
+      terminated = true
+      forget()
+    },
+    push(chunk) {
+      if (terminated) return undefined
+      let bytes = chunk
+      if (stored > 0) {
+        keep(chunk)
+        if (stored < needed) return undefined
+        bytes = store.subarray(0, stored)
+        forget()
+      }
+      let offset = 0
+      needed = HEADER_BYTES
+      while (bytes.length - offset >= HEADER_BYTES) {
+        const length = messageLength(bytes, offset, maxMessageBytes)
+        if (length > maxBufferedBytes) throw tooLong(length, maxBufferedBytes)
+        if (bytes.length - offset < length) {
+          needed = length
+          break
+        }
+        const fault = structuralFault(bytes, offset, offset + length)
+        if (fault !== undefined) throw new ProtocolViolation(fault)
+        if (bytes[offset] === FrontendType.terminate) {
+          terminated = true
+          break
+        }
+        offset += length
+      }
+      if (!terminated && offset < bytes.length) keep(bytes.subarray(offset))
+      if (offset === 0) return undefined
+      return offset === bytes.length ? bytes : bytes.subarray(0, offset)
+    },
+  }
+}
+
+const NOTHING: Buffer = Buffer.alloc(0)
+/** What two reads of a socket bring. */
+const FIRST_ROOM_BYTES = 131_072
+const MAX_SMALL_MESSAGE_BYTES = 10_000
+
+/** The types that PostgreSQL allows to be large. The type is checked here already: a wrong one may announce any length. */
+const LARGE = new Set<number>([
+  FrontendType.query,
+  FrontendType.parse,
+  FrontendType.bind,
+  FrontendType.copyData,
+  FrontendType.functionCall,
+])
+const KNOWN = new Set<number>(Object.values(FrontendType))
+
+function messageLength(bytes: Buffer, offset: number, maxMessageBytes: number): number {
+  const type = bytes[offset]!
+  if (!KNOWN.has(type)) throw new ProtocolViolation(`invalid frontend message type ${type}`)
+  const length = bytes.readInt32BE(offset + 1) + 1
+  const most = LARGE.has(type) ? maxMessageBytes : MAX_SMALL_MESSAGE_BYTES
+  if (length < HEADER_BYTES || length > most)
+    throw new ProtocolViolation(`invalid message length ${length - 1}`)
+  return length
+}
+
+function tooLong(length: number, most: number): ServerError {
+  return new ServerError(
+    '54000',
+    `a message of ${length} bytes is longer than "maxBufferedBytes"`,
+    {
+      severity: 'FATAL',
+      detail: `The gateway holds messages of ${most} bytes at the most, until they have come whole.`,
+      hint: 'Raise the option "maxBufferedBytes" of the gateway, or send the data in smaller parts, with COPY for example.',
+    },
+  )
+}
+
+// Checks that a client's message is built as the protocol says, so that no engine ever sees one that is not.
+
+/**
+ * Tells what is wrong with the structure of one whole frontend message, or `undefined` when nothing is.
+ *
+ * PostgreSQL would answer such a message with an error of its own; PGlite runs into an endless loop, and a proxy that
+ * passes it on may end up with another idea of where the next message starts.
+ *
+ * @param bytes holds the message from `start` (its type byte) to `end`
+ */
+function structuralFault(bytes: Buffer, start: number, end: number): string | undefined {
+  const body = start + HEADER_BYTES
+  const type: number = bytes[start]!
+  switch (type) {
+    case FrontendType.query:
+    case FrontendType.copyFail:
+      return isExactly(afterText(bytes, body, end), end)
+    case FrontendType.parse:
+      return isExactly(afterParse(bytes, body, end), end)
+    case FrontendType.bind:
+      return isExactly(afterBind(bytes, body, end), end)
+    case FrontendType.describe:
+    case FrontendType.close:
+      return isExactly(afterTarget(bytes, body, end), end)
+    case FrontendType.execute:
+      return isExactly(after(4, afterText(bytes, body, end), end), end)
+    case FrontendType.functionCall:
+      return isExactly(afterFunctionCall(bytes, body, end), end)
+    case FrontendType.copyData:
+      return undefined
+    case FrontendType.sync:
+    case FrontendType.flush:
+    case FrontendType.copyDone:
+    case FrontendType.terminate:
+      return isExactly(body, end)
+    case FrontendType.password:
+      return 'a password message after the login'
+    default:
+      return `invalid frontend message type ${type}`
+  }
+}
+
+/** What the readers below return once the message has ended too early. */
+const NOWHERE = -1
+
+function isExactly(offset: number, end: number): string | undefined {
+  return offset === end ? undefined : 'invalid message format'
+}
+
+function after(length: number, offset: number, end: number): number {
+  return offset === NOWHERE || offset + length > end ? NOWHERE : offset + length
+}
+
+function afterText(bytes: Buffer, offset: number, end: number): number {
+  if (offset === NOWHERE) return NOWHERE
+  const nul = bytes.indexOf(0, offset)
+  return nul === -1 || nul >= end ? NOWHERE : nul + 1
+}
+
+/** A count of 16 bits, and as many items of a fixed size. */
+function afterItems(size: number, bytes: Buffer, offset: number, end: number): number {
+  const items = after(2, offset, end)
+  if (items === NOWHERE) return NOWHERE
+  return after(bytes.readUInt16BE(offset) * size, items, end)
+}
+
+/** A count of 16 bits, and as many values, each with its length in front; -1 stands for NULL. */
+function afterValues(bytes: Buffer, offset: number, end: number): number {
+  let next = after(2, offset, end)
+  if (next === NOWHERE) return NOWHERE
+  for (let left = bytes.readUInt16BE(offset); left > 0; left--) {
+    const value = after(4, next, end)
+    if (value === NOWHERE) return NOWHERE
+    const length = bytes.readInt32BE(next)
+    if (length < -1) return NOWHERE
+    next = after(Math.max(length, 0), value, end)
+    if (next === NOWHERE) return NOWHERE
+  }
+  return next
+}
+
+/** Statement name, query, parameter types. */
+function afterParse(bytes: Buffer, offset: number, end: number): number {
+  return afterItems(4, bytes, afterText(bytes, afterText(bytes, offset, end), end), end)
+}
+
+/** Portal, statement name, parameter formats, parameters, result formats. */
+function afterBind(bytes: Buffer, offset: number, end: number): number {
+  const formats = afterItems(2, bytes, afterText(bytes, afterText(bytes, offset, end), end), end)
+  return afterItems(2, bytes, afterValues(bytes, formats, end), end)
+}
+
+/** `S` or `P`, and the name of a statement or portal. */
+function afterTarget(bytes: Buffer, offset: number, end: number): number {
+  const kind = bytes[offset]
+  if (offset >= end || (kind !== STATEMENT && kind !== PORTAL)) return NOWHERE
+  return afterText(bytes, offset + 1, end)
+}
+
+const STATEMENT = 'S'.charCodeAt(0)
+const PORTAL = 'P'.charCodeAt(0)
+
+/** Function, argument formats, arguments, result format. */
+function afterFunctionCall(bytes: Buffer, offset: number, end: number): number {
+  const formats = afterItems(2, bytes, after(4, offset, end), end)
+  return after(2, afterValues(bytes, formats, end), end)
+}

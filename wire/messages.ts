@@ -1,0 +1,153 @@
+/** The messages of the PostgreSQL protocol 3: their type bytes, and writers for those that a server sends. */
+
+/** What a client sends after its startup packet. */
+export const FrontendType = {
+  bind: 0x42, // B
+  close: 0x43, // C
+  copyData: 0x64, // d
+  copyDone: 0x63, // c
+  copyFail: 0x66, // f
+  describe: 0x44, // D
+  execute: 0x45, // E
+  flush: 0x48, // H
+  functionCall: 0x46, // F
+  parse: 0x50, // P
+  /** A password, or what SASL sends. */
+  password: 0x70, // p
+  query: 0x51, // Q
+  sync: 0x53, // S
+  terminate: 0x58, // X
+} as const
+
+/** What a server sends. */
+export const BackendType = {
+  authentication: 0x52, // R
+  backendKeyData: 0x4b, // K
+  commandComplete: 0x43, // C
+  copyBothResponse: 0x57, // W
+  copyData: 0x64, // d
+  copyDone: 0x63, // c
+  copyInResponse: 0x47, // G
+  copyOutResponse: 0x48, // H
+  dataRow: 0x44, // D
+  errorResponse: 0x45, // E
+  negotiateProtocolVersion: 0x76, // v
+  noticeResponse: 0x4e, // N
+  notificationResponse: 0x41, // A
+  parameterStatus: 0x53, // S
+  readyForQuery: 0x5a, // Z
+} as const
+
+/** What an authentication request asks for. */
+export const AuthenticationRequest = {
+  ok: 0,
+  cleartextPassword: 3,
+  md5Password: 5,
+  gss: 7,
+  gssContinue: 8,
+  sspi: 9,
+  sasl: 10,
+  saslContinue: 11,
+  saslFinal: 12,
+} as const
+
+/** The transaction status in ReadyForQuery. */
+export const TransactionStatus = {
+  idle: 0x49, // I
+  inTransaction: 0x54, // T
+  failed: 0x45, // E
+} as const
+
+/** Type byte and length word. */
+export const HEADER_BYTES = 5
+
+/** Asks the client for its password as it is, which is how IAM tokens travel. */
+export function authenticationCleartextPassword(): Buffer {
+  return encodeMessage(BackendType.authentication, int32(AuthenticationRequest.cleartextPassword))
+}
+
+/** Asks the client for the MD5 hash of its password and this salt of four bytes. */
+export function authenticationMd5Password(salt: Buffer): Buffer {
+  return encodeMessage(BackendType.authentication, int32(AuthenticationRequest.md5Password), salt)
+}
+
+/** Offers the client SASL mechanisms, the preferred one first. */
+export function authenticationSasl(mechanisms: readonly string[]): Buffer {
+  return encodeMessage(
+    BackendType.authentication,
+    int32(AuthenticationRequest.sasl),
+    ...mechanisms.map(cString),
+    Buffer.alloc(1),
+  )
+}
+
+export function authenticationSaslContinue(data: string): Buffer {
+  return encodeMessage(
+    BackendType.authentication,
+    int32(AuthenticationRequest.saslContinue),
+    Buffer.from(data),
+  )
+}
+
+export function authenticationSaslFinal(data: string): Buffer {
+  return encodeMessage(
+    BackendType.authentication,
+    int32(AuthenticationRequest.saslFinal),
+    Buffer.from(data),
+  )
+}
+
+export function authenticationOk(): Buffer {
+  return encodeMessage(BackendType.authentication, int32(AuthenticationRequest.ok))
+}
+
+/** The key that a later cancel request must name. */
+export function backendKeyData(processId: number, secretKey: number): Buffer {
+  return encodeMessage(BackendType.backendKeyData, int32(processId), int32(secretKey))
+}
+
+/**
+ * Tells a client that asked for a newer minor version, or for protocol options, what it can have instead.
+ *
+ * @param version the newest supported version, major and minor: libpq refuses a minor number alone
+ */
+export function negotiateProtocolVersion(
+  version: number,
+  unknownOptions: readonly string[],
+): Buffer {
+  return encodeMessage(
+    BackendType.negotiateProtocolVersion,
+    int32(version),
+    int32(unknownOptions.length),
+    ...unknownOptions.map(cString),
+  )
+}
+
+export function parameterStatus(name: string, value: string): Buffer {
+  return encodeMessage(BackendType.parameterStatus, cString(name), cString(value))
+}
+
+/** @param status `I` outside a transaction, `T` in one, `E` in one that failed */
+export function readyForQuery(status: 'I' | 'T' | 'E'): Buffer {
+  return encodeMessage(BackendType.readyForQuery, Buffer.from(status, 'latin1'))
+}
+
+/** Puts a type byte and a length in front of a body. */
+export function encodeMessage(type: number, ...body: readonly Buffer[]): Buffer {
+  const length = body.reduce((sum, part) => sum + part.length, 4)
+  const header = Buffer.alloc(HEADER_BYTES)
+  header[0] = type
+  header.writeInt32BE(length, 1)
+  return Buffer.concat([header, ...body], length + 1)
+}
+
+/** A text as the protocol has it, NUL at its end. A NUL within would end it early, so it becomes a blank. */
+export function cString(text: string): Buffer {
+  return Buffer.from(`${text.replaceAll('\0', ' ')}\0`, 'utf8')
+}
+
+export function int32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}

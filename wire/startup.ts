@@ -1,0 +1,48 @@
+/** The packets with which a PostgreSQL connection begins, which have no type byte: startup, TLS request, cancel request. */
+
+export const PROTOCOL_3 = 0x0003_0000
+export const CANCEL_REQUEST = 80_877_102
+export const SSL_REQUEST = 80_877_103
+export const GSSENC_REQUEST = 80_877_104
+
+/** The packet that asks a server to continue in TLS. */
+export function sslRequestPacket(): Buffer {
+  const packet = Buffer.alloc(8)
+  packet.writeInt32BE(8, 0)
+  packet.writeInt32BE(SSL_REQUEST, 4)
+  return packet
+}
+
+/** Writes a startup packet. Names and values must not contain a NUL: it would begin a parameter that nobody has given. */
+export function startupPacket(
+  parameters: ReadonlyMap<string, string>,
+  version: number = PROTOCOL_3,
+): Buffer {
+  const body = [...parameters].map(([name, value]) => `${name}\0${value}\0`).join('') + '\0'
+  const packet = Buffer.alloc(8 + Buffer.byteLength(body))
+  packet.writeInt32BE(packet.length, 0)
+  packet.writeInt32BE(version, 4)
+  packet.write(body, 8)
+  return packet
+}
+
+/**
+ * Reads the parameters of a whole startup packet. Returns `undefined` where the packet is not well formed: text without a
+ * final NUL, a name without a value, bytes behind the final NUL.
+ */
+export function startupParameters(packet: Buffer): Map<string, string> | undefined {
+  const parameters = new Map<string, string>()
+  let offset = 8
+  for (;;) {
+    const nameEnd = packet.indexOf(0, offset)
+    if (nameEnd === -1) return undefined
+    if (nameEnd === offset) return nameEnd === packet.length - 1 ? parameters : undefined
+    const valueEnd = packet.indexOf(0, nameEnd + 1)
+    if (valueEnd === -1) return undefined
+    parameters.set(
+      packet.toString('utf8', offset, nameEnd),
+      packet.toString('utf8', nameEnd + 1, valueEnd),
+    )
+    offset = valueEnd + 1
+  }
+}
