@@ -34,7 +34,8 @@ export default {
   },
   transformIgnorePatterns: [`/node_modules/(?!${ESM_PACKAGES}/)`],
   reporters: ['default', '<rootDir>/test/support/reporter.cjs'],
-  testTimeout: 60_000,
+  // Ends what hangs. It is no measure of speed: a loaded machine takes a minute for what else takes two seconds.
+  testTimeout: 300_000,
   maxWorkers: 2,
   collectCoverageFrom: ['{core,adapters,gateway}/**/*.ts', '!**/index.ts'],
   restoreMocks: true,

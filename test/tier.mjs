@@ -1,13 +1,13 @@
 /**
  * `npm run test:hostile`, `npm run test:tools`: runs the tests of one folder that `npm test` leaves out, and says how long they took.
- * Further parameters are jest's.
+ * `npm run test:contract`: the same for the adapters, with each client on every provider and engine. Further parameters are jest's.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 const [tier, ...parameters] = process.argv.slice(2)
-const folder = join('test', tier ?? '')
+const folder = join('test', tier === 'contract' ? 'adapters' : (tier ?? ''))
 if (tier === undefined || !existsSync(folder)) {
   process.stderr.write('Usage: node test/tier.mjs FOLDER_OF_TEST [jest parameters]\n')
   process.exit(2)

@@ -29,6 +29,9 @@ describe('sleep', () => {
 })
 
 describe('withTimeout', () => {
+  beforeEach(() => jest.useFakeTimers())
+  afterEach(() => jest.useRealTimers())
+
   it('settles as the work does, and leaves no timer', async () => {
     const failure = new Error('x')
     await expect(withTimeout(Promise.resolve(1), 100, () => new Error('late'))).resolves.toBe(1)

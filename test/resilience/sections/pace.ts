@@ -25,7 +25,7 @@ export function describePace({ connect, rig }: SectionContext): void {
   })
 
   it('reports the words of the server when there is no place in time', async () => {
-    const { client } = connect({ connectTimeoutMs: 300 })
+    const { client } = connect({ connectTimeoutMs: 2_000 })
     rig().gateway.faults.limitConnections({ max: 0 })
     const error = await rejectionOf(client.run('SELECT 1'))
     expect(errorChain(error)).toContainEqual(
@@ -51,8 +51,8 @@ export function describePace({ connect, rig }: SectionContext): void {
   })
 
   it('keeps to the rate of the login', async () => {
-    // One at once, and the next one ten seconds later, which is more than there is time for.
-    const { client } = connect({ connectRate: 0.1, connectTimeoutMs: 500 }, 2)
+    // One at once, and the next one a hundred seconds later, which is more than there is time for.
+    const { client } = connect({ connectRate: 0.01, connectTimeoutMs: 2_000 }, 2)
     const { loginsAccepted } = rig().gateway.stats()
     await client.transaction(async (statements) => {
       await statements.run('SELECT 1')

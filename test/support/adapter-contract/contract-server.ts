@@ -7,7 +7,7 @@ import {
   launchPostgres,
 } from '../../../gateway/engines/postgres/launch-postgres.js'
 import { engineOn, noPostgres } from '../../../gateway/engines/postgres/postgres-engine.js'
-import { type Gateway, startGateway } from '../../../gateway/index.js'
+import { type Gateway, type GatewayOptions, startGateway } from '../../../gateway/index.js'
 import { TEST_SETTINGS } from '../launch-postgres.js'
 import type { ContractProvider, ProviderStand, Request } from './contract-provider.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
@@ -39,24 +39,34 @@ export async function startContractServer(
   engine: EngineName,
   provider: ContractProvider = auroraDsqlContract,
 ): Promise<ContractServer> {
+  const [server] = await startContractServers(engine, [provider])
+  return server!
+}
+
+/** One gateway with an endpoint for each provider. Closing one of the servers closes all. */
+export async function startContractServers(
+  engine: EngineName,
+  providers: readonly ContractProvider[],
+): Promise<ContractServer[]> {
   const started: { close(): Promise<void> }[] = []
-  const close = async (): Promise<void> => {
-    for (const one of started.toReversed()) await one.close()
-  }
+  let closing: Promise<void> | undefined
+  const close = (): Promise<void> =>
+    (closing ??= (async () => {
+      for (const one of started.toReversed()) await one.close()
+    })())
   const keep = <T extends { close(): Promise<void> }>(one: T): T => {
     started.push(one)
     return one
   }
   try {
-    const stand = keep(await provider.start())
-    const roles = [...new Set(['admin', 'app', stand.role])]
+    const stands: ProviderStand[] = []
+    for (const provider of providers) stands.push(keep(await provider.start()))
     const postgres = engine === 'PostgreSQL' ? keep(await launchServer()) : undefined
     const gateway = keep(
       await startGateway({
-        ...stand.gatewayOptions,
+        ...mergedOptions(stands),
         // Looked up at each call, because tests put the date forward.
         clock: () => Date.now(),
-        roles,
         engine: postgres === undefined ? 'pglite' : engineOn(postgres, SILENT),
       }),
     )
@@ -64,20 +74,34 @@ export async function startContractServer(
     const connectTo = { host: '127.0.0.1', port: relay.port }
     const login = (options: AuroraDsqlOptions = {}): Login =>
       gateway.login({ connectTo, signer: 'aws-sdk', ...options })
-    const providerLogin: ContractServer['providerLogin'] = (options = {}, request) =>
-      provider.login(
-        { ...stand.options, connectTo, ...options, tls: { ca: gateway.ca } },
-        request ?? (async () => (await stand.issue(gateway, { durationSecs: 3_600 })).given),
-      )
-    await createTable(providerLogin())
     const endSessions = async (): Promise<void> => {
       if (postgres === undefined) relay.cut()
       else await postgres.query('template1', END_SESSIONS)
     }
-    return { engine, gateway, relay, provider, stand, providerLogin, login, endSessions, close }
+    const servers = providers.map((provider, index): ContractServer => {
+      const stand = stands[index]!
+      const providerLogin: ContractServer['providerLogin'] = (options = {}, request) =>
+        provider.login(
+          { ...stand.options, connectTo, ...options, tls: { ca: gateway.ca } },
+          request ?? (async () => (await stand.issue(gateway, { durationSecs: 3_600 })).given),
+        )
+      return { engine, gateway, relay, provider, stand, providerLogin, login, endSessions, close }
+    })
+    await createTable(servers[0]!.providerLogin())
+    return servers
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+function mergedOptions(stands: readonly ProviderStand[]): GatewayOptions {
+  const clusters = stands.flatMap(({ gatewayOptions }) => gatewayOptions.clusters ?? [])
+  const endpoints = stands.flatMap(({ gatewayOptions }) => gatewayOptions.endpoints ?? [])
+  return {
+    ...(clusters.length === 0 ? {} : { clusters }),
+    ...(endpoints.length === 0 ? {} : { endpoints }),
+    roles: [...new Set(['admin', 'app', ...stands.map(({ role }) => role)])],
   }
 }
 

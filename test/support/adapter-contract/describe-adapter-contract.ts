@@ -1,8 +1,9 @@
 /**
  * The contract: what every adapter promises, shown on the real client and a real server.
  *
- * Each promise is shown once for each client, with Aurora DSQL on PostgreSQL. What depends on the provider or on the engine, and not on
- * the client, is shown with pg; there the other clients only log in and query.
+ * `npm test` shows each promise once for each client, with Aurora DSQL on PostgreSQL. What depends on the provider or on the engine, and
+ * not on the client, it shows with pg; the other clients log in to each provider. `npm run test:contract` shows everything with
+ * every client.
  */
 import type { AdapterDriver, AdapterVariant } from './adapter-driver.js'
 import { createContext, type ContractContext } from './contract-context.js'
@@ -22,7 +23,7 @@ import { describeCallerObjects, describeRefusals } from './sections/refusals.js'
 import { describeSecrecy } from './sections/secrecy.js'
 import { describeBurst, describeOneTokenPerConnection } from './sections/tokens-per-connection.js'
 import { describeVerifiedTls } from './sections/verified-tls.js'
-import { useContractServer } from './use-contract-server.js'
+import { useContractServer, useContractServers } from './use-contract-server.js'
 
 type Section = readonly [title: string, describe: (context: ContractContext) => void]
 
@@ -70,19 +71,25 @@ export function describeAdapterContract(
   driver: AdapterDriver,
   { scope = 'client' }: { scope?: 'client' | 'whole' } = {},
 ): void {
+  const isWhole = scope === 'whole' || process.env['PG_IAM_TIER'] === 'contract'
   describe(`contract of ${driver.client}`, () => {
+    const sharedServer = isWhole ? undefined : useContractServers(OTHER_PROVIDERS)
     describe.each(CONTRACT_PROVIDERS)('with $name', (provider) => {
-      describe.each(provider === auroraDsqlContract ? ENGINES : ['PostgreSQL' as const])(
+      const isMainProvider = provider === auroraDsqlContract
+      describe.each(isMainProvider && isWhole ? ENGINES : ['PostgreSQL' as const])(
         'on %s',
         (engine) => {
-          const server = useContractServer(engine, provider)
-          const isMain = provider === auroraDsqlContract && engine === 'PostgreSQL'
+          const isMain = isMainProvider && engine === 'PostgreSQL'
+          const server =
+            isMain || sharedServer === undefined
+              ? useContractServer(engine, provider)
+              : () => sharedServer(provider)
           const variants = isMain ? driver.variants : driver.variants.slice(0, 1)
 
           describe.each(variants)('$name', (variant) => {
             const sections = isMain
               ? sectionsOfEntry(variant, variant === variants[0])
-              : sectionsOfPlace(engine, scope === 'whole')
+              : sectionsOfPlace(engine, isWhole)
             describe.each(sections)('%s', (_title, describeSection) => {
               describeSection(createContext(driver.client, variant, provider, server))
             })
@@ -93,6 +100,8 @@ export function describeAdapterContract(
   })
 }
 
+const OTHER_PROVIDERS = CONTRACT_PROVIDERS.filter((provider) => provider !== auroraDsqlContract)
+
 /** A second entry that gives the same options as the first connects in the same way; a hook does not. */
 function sectionsOfEntry({ refusesAt }: AdapterVariant, isFirst: boolean): readonly Section[] {
   if (isFirst || refusesAt === 'connection') return [...SECTIONS, VERIFIED_TLS, ...OPTIONS]
@@ -100,6 +109,6 @@ function sectionsOfEntry({ refusesAt }: AdapterVariant, isFirst: boolean): reado
 }
 
 function sectionsOfPlace(engine: EngineName, isWhole: boolean): readonly Section[] {
-  if (engine === 'PGlite') return isWhole ? SECTIONS : [LOGIN, SQL]
+  if (engine === 'PGlite') return SECTIONS
   return isWhole ? [...SECTIONS, VERIFIED_TLS, ...BEYOND_LOGIN] : [LOGIN]
 }

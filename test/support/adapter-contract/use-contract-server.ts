@@ -1,22 +1,40 @@
-/** A gateway for the tests of one `describe`. */
+/** Gateways for the tests of one `describe`. */
 import type { ContractProvider } from './contract-provider.js'
-import { startContractServer, type ContractServer, type EngineName } from './contract-server.js'
+import {
+  startContractServer,
+  startContractServers,
+  type ContractServer,
+  type EngineName,
+} from './contract-server.js'
 
 /** Starts it before the tests and closes it after them; the function that it returns gives it meanwhile. */
 export function useContractServer(
   engine: EngineName = 'PostgreSQL',
   provider?: ContractProvider,
 ): () => ContractServer {
-  let server: ContractServer | undefined
+  const servers = useStarted(async () => [await startContractServer(engine, provider)])
+  return () => servers()[0]!
+}
+
+/** The same for several providers, which share one gateway. */
+export function useContractServers(
+  providers: readonly ContractProvider[],
+): (provider: ContractProvider) => ContractServer {
+  const servers = useStarted(() => startContractServers('PostgreSQL', providers))
+  return (provider) => servers()[providers.indexOf(provider)]!
+}
+
+function useStarted(start: () => Promise<ContractServer[]>): () => readonly ContractServer[] {
+  let servers: readonly ContractServer[] | undefined
 
   beforeAll(async () => {
-    server = await startContractServer(engine, provider)
+    servers = await start()
   })
 
-  afterAll(() => server?.close())
+  afterAll(() => servers?.[0]?.close())
 
   return () => {
-    if (server === undefined) throw new Error('the gateway is there while tests run only')
-    return server
+    if (servers === undefined) throw new Error('the gateway is there while tests run only')
+    return servers
   }
 }
