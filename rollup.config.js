@@ -10,12 +10,13 @@ import { isAbsolute, resolve } from 'node:path'
 const COMPILED = 'build/package'
 /** Tells a worker thread's file where it is, so it stays a file in the same place. */
 const WORKER_FILE = 'gateway/engines/pglite/worker-file.cjs'
+const WORKER = 'gateway/engines/pglite/worker'
 
 const { exports } = JSON.parse(readFileSync('package.json', 'utf8'))
 const entries = [
   ...Object.values(exports).flatMap((entry) => entry.import?.default ?? []),
   // For nobody to import: what the worker thread runs.
-  './dist/esm/gateway/engines/pglite/worker.js',
+  `./dist/esm/${WORKER}.js`,
 ].map((file) => file.replace('./dist/esm/', '').replace(/\.js$/, ''))
 
 const input = Object.fromEntries(entries.map((entry) => [entry, `${COMPILED}/${entry}.js`]))
@@ -115,13 +116,17 @@ function requiredPeers() {
 
 /**
  * All that `pg-iam` itself loads is one file, and what the clients need besides it is another: each file costs half a millisecond, and
- * nearly every entry needs most of both.
+ * nearly every entry needs most of both. What the worker thread of PGlite shares with them is a third: it must not load TLS.
  */
 function manualChunks(id, { getModuleInfo, getModuleIds }) {
   const modules = [...getModuleIds()]
   const index = modules.find((known) => known.endsWith(`${COMPILED}/core/index.js`))
   if (importedBy(index, getModuleInfo).has(id)) return 'core'
-  if (id.includes(`${COMPILED}/adapters/`)) return undefined
+  const worker = modules.find((known) => known.endsWith(`${COMPILED}/${WORKER}.js`))
+  if (id.includes(`${COMPILED}/wire/`) && importedBy(worker, getModuleInfo).has(id)) return 'wire'
+  // Neither the entries nor the clients that they load, each of which may be missing.
+  const isOurs = id.includes(`${COMPILED}/core/`) || id.includes(`${COMPILED}/wire/`)
+  if (!isOurs) return undefined
   const adapters = modules.filter((known) => known.includes(`${COMPILED}/adapters/`))
   const isOfConnections = adapters.some((adapter) => importedBy(adapter, getModuleInfo).has(id))
   return isOfConnections ? 'connection' : undefined

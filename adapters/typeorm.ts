@@ -247,7 +247,7 @@ const TLS_OWNED: Readonly<Record<string, OwnedByLogin>> = { ssl: 'tls' }
 // Does what pg leaves undone where its password comes from a function.
 
 /** The client that asks, and what it knows of its connection. Not all of it is in pg's types. */
-export interface PasswordRequest {
+interface PasswordRequest {
   readonly client: unknown
   readonly parameters: unknown
 }
@@ -347,7 +347,7 @@ function addressOf(login: Login): TypeormAddress {
   }
 }
 
-export interface TypeormAddress {
+interface TypeormAddress {
   host: string
   port: number
   database: string

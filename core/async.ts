@@ -1,14 +1,26 @@
 /** Waiting: sleeps, time limits, aborts, calls that are shared, and a mutex. */
-import { setTimeout as sleepOfNode } from 'node:timers/promises'
 import { PgIamError } from './errors.js'
 
-/** Resolves after `ms`. Rejects with `ERR_ABORTED` as soon as `signal` fires. */
-export async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleepOfNode(ms, undefined, signal === undefined ? {} : { signal })
-  } catch {
-    throw aborted(signal)
-  }
+/**
+ * Resolves after `ms`. Rejects with `ERR_ABORTED` as soon as `signal` fires. Not by `node:timers/promises`, so that applications
+ * whose tests fake the global timers fake these, too.
+ */
+export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(aborted(signal))
+      return
+    }
+    const abort = (): void => {
+      clearTimeout(timer)
+      reject(aborted(signal))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort)
+      resolve()
+    }, ms)
+    signal?.addEventListener('abort', abort, { once: true })
+  })
 }
 
 export function aborted(signal: AbortSignal | undefined): PgIamError {
@@ -193,24 +205,32 @@ interface Queue<T> {
  * passes over those that were deleted before it.
  */
 export function createQueue<T>(): Queue<T> {
-  let items: { item: T | undefined }[] = []
+  let entries: { item: T | undefined }[] = []
   let head = 0
+  /** How many entries have an item. */
+  let length = 0
+  /** Takes the item out, and drops the entries that no item is behind. */
+  const take = (entry: { item: T | undefined }): T | undefined => {
+    const { item } = entry
+    if (item === undefined) return undefined
+    entry.item = undefined
+    length--
+    if (length === 0 || (entries.length > 1_024 && length * 2 < entries.length)) {
+      entries = length === 0 ? [] : entries.filter((one) => one.item !== undefined)
+      head = 0
+    }
+    return item
+  }
   return {
     enqueue(item) {
       const entry: { item: T | undefined } = { item }
-      items.push(entry)
-      return () => (entry.item = undefined)
+      entries.push(entry)
+      length++
+      return () => void take(entry)
     },
     dequeue() {
-      while (head < items.length) {
-        const { item } = items[head++]!
-        if (head === items.length) {
-          items = []
-          head = 0
-        } else if (head > 1_024 && head * 2 > items.length) {
-          items = items.slice(head)
-          head = 0
-        }
+      while (head < entries.length) {
+        const item = take(entries[head++]!)
         if (item !== undefined) return item
       }
       return undefined

@@ -34,6 +34,7 @@ export type {
   TokenReusedEvent,
 } from './events.js'
 export type { Logger } from './events.js'
+export type { Address } from './connection/log-in.js'
 export type { Login, ProviderName } from './login.js'
 export { loginFromEnv, loginFromUrl, type LoginFromOptions, type LoginOrUrl } from './login-from.js'
 export type { CommonOptions } from './options/common-options.js'

@@ -83,8 +83,8 @@ export interface LoginInternals {
 }
 
 /** The internals of a login, or `undefined` for an object that only looks like one. */
-export function internalsOf(loginCheck: Login): LoginInternals | undefined {
-  return (loginCheck as { [INTERNALS]?: LoginInternals })[INTERNALS]
+export function internalsOf(login: Login): LoginInternals | undefined {
+  return (login as { [INTERNALS]?: LoginInternals })[INTERNALS]
 }
 
 /** A registered symbol, because the ESM and the CommonJS copy of the package must both find it. */
@@ -212,7 +212,7 @@ interface KnownUser {
 }
 
 function endpointFor(
-  { host, connectTo, issueToken, resolveHost: findOwnName, startupParameters = {} }: HostSettings,
+  { host, connectTo, issueToken, resolveHost, startupParameters = {} }: HostSettings,
   settings: LoginSettings,
   known: KnownUser,
   report: Report,
@@ -268,6 +268,6 @@ function endpointFor(
     negotiation: tls.negotiation ?? 'postgres',
     startupParameters,
     ...(settings.keepAlive === undefined ? {} : { keepAlive: settings.keepAlive }),
-    resolve: async () => destinationFor(findOwnName === undefined ? host : await findOwnName()),
+    resolve: async () => destinationFor(resolveHost === undefined ? host : await resolveHost()),
   }
 }

@@ -48,10 +48,15 @@ export function errorResponse(error: ServerError): Buffer {
  * https://www.postgresql.org/docs/current/protocol-error-fields.html. What is malformed is left out.
  */
 export function errorFields(response: Buffer): ReadonlyMap<string, string> {
-  const fields = response.toString('utf8', HEADER_BYTES).split('\0')
-  // The last field ends with a NUL, as every other one, and another NUL ends the message.
-  const whole = fields.slice(0, -1).filter((field) => field !== '')
-  return new Map(whole.map((field) => [field[0]!, field.slice(1)]))
+  const fields = new Map<string, string>()
+  let offset = HEADER_BYTES
+  while (offset < response.length && response[offset] !== 0) {
+    const end = response.indexOf(0, offset)
+    if (end === -1) break
+    fields.set(String.fromCharCode(response[offset]!), response.toString('utf8', offset + 1, end))
+    offset = end + 1
+  }
+  return fields
 }
 
 /** Turns a whole ErrorResponse into the error that it reports. Missing fields get PostgreSQL's defaults. */

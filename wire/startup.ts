@@ -1,4 +1,5 @@
 /** The packets with which a PostgreSQL connection begins, which have no type byte: startup, TLS request, cancel request. */
+import { ProtocolViolation } from './framing.js'
 
 export const PROTOCOL_3 = 0x0003_0000
 export const CANCEL_REQUEST = 80_877_102
@@ -13,11 +14,17 @@ export function sslRequestPacket(): Buffer {
   return packet
 }
 
-/** Writes a startup packet. Names and values must not contain a NUL: it would begin a parameter that nobody has given. */
+/**
+ * Writes a startup packet. Throws a `ProtocolViolation` for a name or value with a NUL, which would end it and begin another parameter.
+ */
 export function startupPacket(
   parameters: ReadonlyMap<string, string>,
   version: number = PROTOCOL_3,
 ): Buffer {
+  for (const [name, value] of parameters) {
+    if (`${name}${value}`.includes('\0'))
+      throw new ProtocolViolation(`"${name.split('\0')[0]}" must not contain a NUL`)
+  }
   const body = [...parameters].map(([name, value]) => `${name}\0${value}\0`).join('') + '\0'
   const packet = Buffer.alloc(8 + Buffer.byteLength(body))
   packet.writeInt32BE(packet.length, 0)

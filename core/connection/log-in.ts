@@ -91,7 +91,7 @@ export async function logIn({
   try {
     const role = token.user ?? user
     const own = mergeStartupParameters(parameters, endpoint.startupParameters)
-    const startup = startupPacket(withoutNul(new Map([...own, ['user', role]])), protocolVersion)
+    const startup = startupOf(new Map([...own, ['user', role]]), protocolVersion)
     const { received, refusedWith } = await authenticate({
       socket,
       startup,
@@ -109,13 +109,12 @@ export async function logIn({
   }
 }
 
-/** A NUL would end its parameter, and begin one that nobody has given. */
-function withoutNul(parameters: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
-  for (const [name, value] of parameters) {
-    if (`${name}${value}`.includes('\0'))
-      throw new PgIamError('ERR_OPTION_INVALID', `"${name.split('\0')[0]}" must not contain a NUL`)
+function startupOf(parameters: ReadonlyMap<string, string>, protocolVersion: number): Buffer {
+  try {
+    return startupPacket(parameters, protocolVersion)
+  } catch (error) {
+    throw new PgIamError('ERR_OPTION_INVALID', (error as Error).message)
   }
-  return parameters
 }
 
 /** Opens a connection that is trusted. Rejects with the original error, with the provider's hint where it has one. */

@@ -1,6 +1,6 @@
 /** The one isolation level of Aurora DSQL, REPEATABLE READ, which sessions have without asking and cannot leave. */
 import { ServerError } from '../../wire/error-response.js'
-import { FrontendType, encodeMessage } from '../../wire/messages.js'
+import { HEADER_BYTES, FrontendType, encodeMessage } from '../../wire/messages.js'
 import { nameOf, raising, type Statement, statementsIn } from '../sql.js'
 import type { SessionRules } from './endpoint.js'
 import { fatal } from './refusal.js'
@@ -72,7 +72,6 @@ function refusing(type: number, bytes: Buffer): Buffer {
   return encodeMessage(type, text)
 }
 
-const HEADER_BYTES = 5
 /** SET SESSION CHARACTERISTICS AS TRANSACTION, and all modes that a transaction can have, some of them twice. */
 const MAX_TOKENS = 40
 

@@ -11,12 +11,13 @@ import {
   text,
 } from '../../core/options/check.js'
 import { parseErrorResponse, ServerError } from '../../wire/error-response.js'
-import { createPacketReader, type PacketReader } from '../../wire/framing.js'
+import { createPacketReader, type PacketReader, ProtocolViolation } from '../../wire/framing.js'
 import { AuthenticationRequest, BackendType, HEADER_BYTES } from '../../wire/messages.js'
 import {
   createPasswordClient,
   type PasswordClient,
   ScramFailure,
+  UnsupportedMethod,
 } from '../../wire/password-client.js'
 import { CANCEL_REQUEST, sslRequestPacket, startupPacket } from '../../wire/startup.js'
 import type { Engine, EngineSession, SessionRequest } from './engine.js'
@@ -340,7 +341,10 @@ async function answerOf(client: PasswordClient, request: Buffer): Promise<Buffer
     return await client.answer(request)
   } catch (error) {
     if (error instanceof ScramFailure) throw error.cause
-    throw notTrusted('the server asks for a login that the gateway does not do')
+    if (error instanceof ProtocolViolation) throw notTrusted(error.message)
+    if (error instanceof UnsupportedMethod)
+      throw notTrusted('the server asks for a login that the gateway does not do')
+    throw error
   }
 }
 

@@ -1,7 +1,13 @@
 /** The faults of one session: statements and commits that meet a conflict, or that the connection does not survive. */
 import { errorResponse, ServerError } from '../../wire/error-response.js'
 import type { ReplyTracker } from '../../wire/framing.js'
-import { BackendType, cString, FrontendType, encodeMessage } from '../../wire/messages.js'
+import {
+  HEADER_BYTES,
+  BackendType,
+  cString,
+  FrontendType,
+  encodeMessage,
+} from '../../wire/messages.js'
 import { raising } from '../sql.js'
 import type { ConflictCode, CutStage } from './fault-options.js'
 import { createStatementWatch, type StatementKind } from './statement-kind.js'
@@ -244,8 +250,6 @@ function createReplyRewriter(answered: number): ReplyRewriter {
 }
 
 const NO_BYTES: Buffer = Buffer.alloc(0)
-/** Type byte and length. */
-const HEADER_BYTES = 5
 
 // The conflicts of Aurora DSQL.
 

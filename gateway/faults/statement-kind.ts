@@ -1,5 +1,5 @@
 /** What a client's message does, as far as faults care. */
-import { FrontendType } from '../../wire/messages.js'
+import { HEADER_BYTES, FrontendType } from '../../wire/messages.js'
 
 /** `control` is what begins, marks or undoes a transaction, or belongs to a session. */
 export type StatementKind = 'commit' | 'control' | 'statement'
@@ -45,7 +45,6 @@ function keep(kinds: Map<string, StatementKind>, name: string, kind: StatementKi
 
 const MAX_NAMES = 1_000
 
-const HEADER_BYTES = 5
 /** PostgreSQL tells names apart by their first 63 bytes. */
 const MAX_NAME_BYTES = 63
 /** Bytes: enough for every first word and the comments that ORMs put in front of it. */

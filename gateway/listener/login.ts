@@ -144,9 +144,9 @@ function settingRefused(told: ServerError): Error {
   return refused(refusal('setting-refused', `the startup packet: ${told.message}`, told))
 }
 
-function tooManyConnections({ errors: answers }: Endpoint): Error {
+function tooManyConnections({ errors }: Endpoint): Error {
   const explanation = '"maxConnections" are open already'
-  return refused(refusal('too-many-connections', explanation, answers.tooManyConnections()))
+  return refused(refusal('too-many-connections', explanation, errors.tooManyConnections()))
 }
 
 // The client of a login as its method sees it: questions, answers, and the certificate of its TLS.

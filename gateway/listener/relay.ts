@@ -2,7 +2,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { errorResponse, ServerError } from '../../wire/error-response.js'
-import { createReplyTracker } from '../../wire/framing.js'
+import { createReplyTracker, ProtocolViolation } from '../../wire/framing.js'
 import { createFrontendReader, MAX_MESSAGE_BYTES } from '../../wire/frontend.js'
 import { BackendType, FrontendType, encodeMessage } from '../../wire/messages.js'
 import { PgIamError } from '../../core/errors.js'
@@ -97,9 +97,12 @@ export function startRelay(
       if (passed.length > 0 && !session.write(passed)) client.pause()
     } catch (error) {
       if (error instanceof ServerError) refuse(error)
-      else {
-        reason ??= new PgIamError('ERR_GATEWAY_PROTOCOL', (error as Error).message)
-        terminate(fatal('08P01', (error as Error).message))
+      else if (error instanceof ProtocolViolation) {
+        reason ??= new PgIamError('ERR_GATEWAY_PROTOCOL', error.message)
+        terminate(fatal('08P01', error.message))
+      } else {
+        reason ??= error as Error
+        terminate(fatal('58000', 'the session of the gateway failed'))
       }
       return
     }

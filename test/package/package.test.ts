@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { CREDENTIALS, HOST } from '../core/support/dsql-options.js'
 import { acceptTls, startStandIn } from '../core/support/postgres-stand-in.js'
 import { RDS_HOST } from '../core/support/rds-options.js'
@@ -36,6 +36,41 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   './postgres-js': ['createSql', 'postgresOptions', 'sqlTransaction'],
   './sequelize': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
   './typeorm': ['typeormOptions', 'typeormPassword', 'typeormTransaction'],
+}
+
+/** The packages of the client of each entry, by what follows `pg-iam` in its name. */
+const CLIENTS_OF: Readonly<Record<string, readonly string[]>> = {
+  '': [],
+  '/drizzle': ['drizzle-orm', 'pg'],
+  '/drizzle-postgres-js': ['drizzle-orm', 'postgres'],
+  '/gateway': [],
+  '/knex': ['knex'],
+  '/pg': ['pg'],
+  '/postgres-js': ['postgres'],
+  '/sequelize': ['sequelize'],
+  '/typeorm': ['typeorm', 'pg'],
+}
+
+const { exports: EXPORTS } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+  exports: Readonly<Record<string, { import: { types: string } }>>
+}
+
+/** The packages that a declaration file and those that it imports name. */
+function packagesOfTypes(file: string, seen = new Set<string>()): Set<string> {
+  const packages = new Set<string>()
+  if (seen.has(file)) return packages
+  seen.add(file)
+  const source = readFileSync(file, 'utf8')
+  for (const [, specifier = ''] of source.matchAll(/(?:from|import\()\s*['"]([^'"]+)['"]/g)) {
+    if (specifier.startsWith('.')) {
+      const next = join(dirname(file), specifier.replace(/\.([cm]?)js$/, '.d.$1ts'))
+      for (const name of packagesOfTypes(next, seen)) packages.add(name)
+    } else {
+      const parts = specifier.split('/')
+      packages.add(parts.slice(0, specifier.startsWith('@') ? 2 : 1).join('/'))
+    }
+  }
+  return packages
 }
 
 describe('the built package', () => {
@@ -122,6 +157,39 @@ describe('the built package', () => {
     ])
     expect(result).toEqual(Object.fromEntries(expected))
   })
+
+  it.each(Object.entries(CLIENTS_OF))(
+    'is required as pg-iam%s in CommonJS where no client but %j is installed',
+    async (subpath, clients) => {
+      const { result } = await runNode(`
+        import Module, { createRequire } from 'node:module'
+        const require = createRequire(import.meta.resolve('pg-iam/package.json'))
+        const known = ${JSON.stringify([...new Set(Object.values(CLIENTS_OF).flat())])}
+        const missing = known.filter((name) => !${JSON.stringify(clients)}.includes(name))
+        const resolve = Module._resolveFilename
+        Module._resolveFilename = function (request, parent, ...rest) {
+          // What a client itself loads is there.
+          if (!parent.filename.includes('/node_modules/') && missing.some((name) => request === name || request.startsWith(name + '/')))
+            throw Object.assign(new Error("Cannot find module '" + request + "'"), { code: 'MODULE_NOT_FOUND' })
+          return resolve.call(this, request, parent, ...rest)
+        }
+        console.log(Object.keys(require('pg-iam${subpath}')).length > 0)
+      `)
+      expect(result).toBe(true)
+    },
+  )
+
+  it.each(Object.entries(CLIENTS_OF))(
+    'has types for pg-iam%s that need no package but those of %j',
+    (subpath, clients) => {
+      const entry = EXPORTS[`.${subpath}`]!.import.types
+      const named = [...packagesOfTypes(join(process.cwd(), entry))]
+      const others = named.filter(
+        (name) => !clients.includes(name) && !name.startsWith('node:') && name !== 'pg-iam',
+      )
+      expect(others).toEqual([])
+    },
+  )
 
   it('has two copies that know the errors and the logins of each other', async () => {
     const { result } = await runNode(`

@@ -1,4 +1,5 @@
 import * as fc from 'fast-check'
+import { ProtocolViolation } from '../../wire/framing.js'
 import {
   PROTOCOL_3,
   sslRequestPacket,
@@ -24,6 +25,15 @@ describe('startupPacket', () => {
   it('carries the version that it is given', () => {
     expect(startupPacket(new Map()).readInt32BE(4)).toBe(PROTOCOL_3)
     expect(startupPacket(new Map(), 0x0003_0002).readInt32BE(4)).toBe(0x0003_0002)
+  })
+
+  it.each([
+    ['application_name', 'web\0options\0-c x=y', 'application_name'],
+    ['x\0user', 'admin', 'x'],
+  ])('is not written with a NUL in %j or its value %j', (name, text, shown) => {
+    expect(() => startupPacket(new Map([[name, text]]))).toThrow(
+      new ProtocolViolation(`"${shown}" must not contain a NUL`),
+    )
   })
 
   it('is read back as it was written', () => {

@@ -219,9 +219,7 @@ const ROLE_CHECKS = {
   durationSecs: integerWithin(900, 43_200, 'seconds'),
 } as const
 
-export async function loadCredentialProviders(): Promise<
-  typeof import('@aws-sdk/credential-providers')
-> {
+async function loadCredentialProviders(): Promise<typeof import('@aws-sdk/credential-providers')> {
   try {
     return await import('@aws-sdk/credential-providers')
   } catch (error) {

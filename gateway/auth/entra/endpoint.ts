@@ -27,12 +27,12 @@ import {
 } from '../endpoint.js'
 import { POSTGRES_ERRORS } from '../refusal.js'
 import { cleartextToken } from '../verifier.js'
+import { loadJose } from './load-jose.js'
 import {
   createEntraVerifier,
   createPublishedKeys,
   type EntraPrincipal,
   type KeySource,
-  loadJose,
   type PublishedKeySet,
 } from './verifier.js'
 

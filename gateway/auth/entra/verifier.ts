@@ -1,12 +1,12 @@
 /** Checks a login's token as Azure Database for PostgreSQL would. */
 import type { CryptoKey, FlattenedJWSInput, JSONWebKeySet, JWTPayload } from 'jose'
 import { isPgIamError } from '../../../core/errors.js'
-import { peerError } from '../../../core/load-peer.js'
 import { describeValue } from '../../../core/options/check.js'
 import type { ServerError } from '../../../wire/error-response.js'
 import { isSecureUrl } from '../endpoint.js'
 import { fatal, type RefusalReason } from '../refusal.js'
 import { accepted, denied, type Denied, type Verifier } from '../verifier.js'
+import { loadJose } from './load-jose.js'
 
 /** Who may log in as whom. */
 export interface EntraPrincipal {
@@ -324,13 +324,3 @@ async function discoverKeys(issuer: string): Promise<string> {
 }
 
 const TIMEOUT_MS = 5_000
-
-// The library that verifies and signs JSON Web Tokens.
-
-export async function loadJose(): Promise<typeof import('jose')> {
-  try {
-    return await import('jose')
-  } catch (error) {
-    throw peerError(error, 'jose')
-  }
-}
