@@ -396,7 +396,7 @@ describe('a token of a client that names a cluster', () => {
     for (const servername of [CLUSTER, 'localhost', undefined])
       expect(verdict({ token, servername, clusterId: idOf(OTHER_CLUSTER) })).toBe('host-wrong')
     expect(refusalOf({ token, clusterId: idOf(OTHER_CLUSTER) })?.explanation).toBe(
-      `the token is for ${CLUSTER}, and the client named the cluster "${idOf(OTHER_CLUSTER)}"`,
+      `the token is for ${CLUSTER}, but the client requested the cluster "${idOf(OTHER_CLUSTER)}"`,
     )
   })
 })

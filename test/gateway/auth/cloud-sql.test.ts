@@ -32,7 +32,7 @@ describe('an endpoint of cloudSql', () => {
     [{ principals: [5] }, '"endpoints[0].principals[0]" must be an e-mail address, got 5'],
     [
       { tokenInfo: 'http://oauth2.googleapis.com/tokeninfo' },
-      '"endpoints[0].tokenInfo" must be an https URL, or an http one of this machine, got "http://oauth2.googleapis.com/tokeninfo"',
+      '"endpoints[0].tokenInfo" must be an https URL, or an http URL on this machine, got "http://oauth2.googleapis.com/tokeninfo"',
     ],
     [{ tokeninfo: 'https://x' }, '"endpoints[0].tokeninfo" is not a known option'],
   ])('refuses %j', (own, message) => {

@@ -74,7 +74,7 @@ describe('bytes without sense', () => {
     )
     expect(await currentUser(use.client(method))).toBe('app')
     // Errors of the gateway itself would be among those of connections that broke.
-    const left = use.log.lines.filter(({ message }) => message.endsWith('left during its login'))
+    const left = use.log.lines.filter(({ message }) => message.endsWith('disconnected during its login'))
     const codes = left.map(({ details }) => (details['error'] as { code?: string }).code)
     expect(codes.filter((code) => code !== 'ECONNRESET' && code !== 'EPIPE')).toEqual([])
     expect(use.log.lines.filter(({ level }) => level === 'error')).toEqual([])

@@ -145,7 +145,7 @@ describe('a client that goes in the middle of its login', () => {
   it('is noted as gone, and is neither refused nor kept', async () => {
     const log = recordLog()
     const gateway = await postgres.start({ logger: log.logger })
-    const left = 'gateway: a client left during its login'
+    const left = 'gateway: a client disconnected during its login'
 
     const plain = await openPlain(gateway)
     plain.destroy()

@@ -75,11 +75,11 @@ describe('an endpoint of entra', () => {
     ],
     [
       { tenantId: TENANT, jwksUri: 'http://keys.example.com' },
-      '"endpoints[0].jwksUri" must be an https URL, or an http one of this machine, got "http://keys.example.com"',
+      '"endpoints[0].jwksUri" must be an https URL, or an http URL on this machine, got "http://keys.example.com"',
     ],
     [
       { tenantId: TENANT, issuer: 'login.microsoftonline.com' },
-      '"endpoints[0].issuer" must be an https URL, or an http one of this machine, got "login.microsoftonline.com"',
+      '"endpoints[0].issuer" must be an https URL, or an http URL on this machine, got "login.microsoftonline.com"',
     ],
     [
       { tenantId: TENANT, jwks: { keys: [] }, jwksUri: 'https://x' },

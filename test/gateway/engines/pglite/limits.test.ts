@@ -35,7 +35,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
       expect.objectContaining({
         code: '25P03',
         message: expect.stringContaining('"idleInTransactionTimeoutMs" (500 ms)') as string,
-        hint: expect.stringContaining('use the engine "postgres"') as string,
+        hint: expect.stringContaining('Use the engine "postgres"') as string,
       }),
     )
   }

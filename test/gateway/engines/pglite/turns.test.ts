@@ -197,7 +197,7 @@ describe('the limit of waiting for a turn on PGlite', () => {
         message: expect.stringMatching(
           /^canceling statement due to lock timeout: .* "lockTimeoutMs" \(\d+ ms\)/,
         ) as string,
-        hint: expect.stringContaining('use the engine "postgres"') as string,
+        hint: expect.stringContaining('Use the engine "postgres"') as string,
       },
     ])
     expect([status, types]).toEqual(['I', 'EZ'])
@@ -263,7 +263,7 @@ describe('sessions that keep others waiting on PGlite', () => {
     message: expect.stringMatching(
       /idle-in-transaction timeout: .* "idleInTransactionTimeoutMs" \(\d+ ms\)/,
     ) as string,
-    hint: expect.stringContaining('use the engine "postgres"') as string,
+    hint: expect.stringContaining('Use the engine "postgres"') as string,
   }
 
   it('read why their transaction was ended, and are in a failed one until they end it', async () => {

@@ -177,7 +177,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     await expect(start({ dataDirectory })).rejects.toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: expect.stringMatching(
-        /was made by PostgreSQL 12, .* are PostgreSQL \d+\.\d+/,
+        /was created by PostgreSQL 12, .* are PostgreSQL \d+\.\d+/,
       ) as string,
       hint: expect.stringContaining('PG_BINDIR') as string,
     })
@@ -229,9 +229,9 @@ describe('a PostgreSQL that dies', () => {
     const [error] = await ended
     expect(error).toMatchObject({ code: '57P01' })
     expect(await run(gateway, 'select answer from kept')).toEqual([{ answer: 42 }])
-    const line = await log.line('gateway: PostgreSQL has ended and is started again')
+    const line = await log.line('gateway: PostgreSQL ended unexpectedly and is being restarted')
     expect(line.level).toBe('error')
-    await log.line('gateway: PostgreSQL takes sessions again')
+    await log.line('gateway: PostgreSQL accepts sessions again')
   })
 
   it('says why to each client where it does not start again', async () => {
@@ -240,13 +240,13 @@ describe('a PostgreSQL that dies', () => {
     const postmaster = await postmasterOf(gateway)
     rmSync(join(dataDirectory, 'global'), { recursive: true })
     process.kill(postmaster, 'SIGKILL')
-    await log.line('gateway: PostgreSQL does not start again')
+    await log.line('gateway: PostgreSQL could not be restarted')
     const refusal = await refusalOf(run(gateway, 'select 1'))
     expect(refusal).toMatchObject({
       code: '08006',
-      message: 'the PostgreSQL of the gateway has ended',
+      message: 'the PostgreSQL server of the gateway has ended',
       detail: expect.stringContaining('PostgreSQL did not start') as string,
-      hint: 'Start the gateway again.',
+      hint: 'Restart the gateway.',
     })
   })
 
@@ -272,7 +272,7 @@ describe('a PostgreSQL that dies', () => {
     const keeper = await parentOf(postmaster)
     const supervisor = await parentOf(keeper)
     for (const pid of [supervisor, keeper]) process.kill(pid, 'SIGKILL')
-    await log.line('gateway: the supervisor of PostgreSQL was killed, and the server is ended')
+    await log.line('gateway: the supervisor process of PostgreSQL was killed; stopping the server')
     await until('the server to end', () => Promise.resolve(!isRunning(postmaster)))
     expect(await refusalOf(run(gateway, 'select 1'))).toMatchObject({ code: '08006' })
   })
