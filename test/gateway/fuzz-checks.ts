@@ -48,7 +48,7 @@ const initialPacket = fc.oneof(
 
 /** Registers the checks that no bytes of a client keep a gateway from serving others. */
 export function describeFuzz(gatewayOf: () => Gateway): void {
-  it('goes on serving after any first bytes in any pieces', async () => {
+  it('keeps serving after any first bytes in any pieces', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(initialPacket, { maxLength: 3 }), cuts, async (packets, places) => {
         await writeAll(await openPlain(gatewayOf()), inChunks(Buffer.concat(packets), places))
@@ -58,7 +58,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after any bytes within TLS in place of a login', async () => {
+  it('keeps serving after any bytes within TLS instead of a login', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(initialPacket, { maxLength: 3 }), cuts, async (packets, places) => {
         const { socket } = await openTls(gatewayOf())
@@ -69,7 +69,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after any bytes in place of a password', async () => {
+  it('keeps serving after any bytes instead of a password', async () => {
     await fc.assert(
       fc.asyncProperty(noise, cuts, async (bytes, places) => {
         const client = await openTls(gatewayOf())
@@ -82,7 +82,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after a login that is broken off anywhere', async () => {
+  it('keeps serving after logins that are aborted anywhere', async () => {
     const bytes = Buffer.concat([
       startup(APP),
       password(await gatewayOf().login().password()),
@@ -98,7 +98,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after sessions of well-formed messages without sense, and of noise', async () => {
+  it('keeps serving after sessions with well-formed but meaningless messages, and with random bytes', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.oneof({ weight: 9, arbitrary: anyFrontendMessage }, noise), { maxLength: 12 }),

@@ -41,8 +41,8 @@ async function logIn(settings: RdsTokenSettings = {}, config: ClientConfig = {})
 
 const MINUTE_MS = 60_000
 
-describe('a login to RDS', () => {
-  it('is let in with a token of the SDK, and logged with who it was', async () => {
+describe('a login to an rds endpoint', () => {
+  it('is accepted with a token of the AWS SDK, and its identity is logged', async () => {
     expect(await logIn()).toBe('app')
     expect(await logIn({ username: 'admin' }, { user: 'admin' })).toBe('admin')
     const { details } = await log.line('gateway: accepted a login')
@@ -80,12 +80,12 @@ describe('a login to RDS', () => {
     })
   })
 
-  it('is refused with a password that is no token', async () => {
+  it('is refused with a password that is not a token', async () => {
     await expect(logIn({}, { password: 'secret' })).rejects.toMatchObject({ code: '28000' })
     await log.refusal('token-malformed')
   })
 
-  it('is refused once its access key was revoked', async () => {
+  it('is refused after its access key was revoked', async () => {
     const { accessKeyId, secretAccessKey, sessionToken } = gateway.issueCredentials()
     const keys = { accessKeyId, secretAccessKey, sessionToken }
     expect(await logIn(keys)).toBe('app')

@@ -5,7 +5,7 @@ import { pgTransaction } from '../../../../adapters/pg.js'
 import { pgSettings, withClient, withPool } from './gateway-clients.js'
 
 export function describeSessions(gatewayOf: () => Gateway): void {
-  it('loses no update of 40 transactions over a pool of 5', () =>
+  it('loses no update of 40 transactions on a pool of 5', () =>
     withPool(gatewayOf(), 5, async (pool) => {
       await pool.query('create table counters (id int primary key, n int)')
       await pool.query('insert into counters values (1, 0)')
@@ -25,7 +25,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       await pool.query('drop table counters')
     }))
 
-  it('keeps what was committed and forgets what was rolled back', () =>
+  it('keeps committed data and discards rolled-back data', () =>
     withClient(gatewayOf(), (one) =>
       withClient(gatewayOf(), async (two) => {
         await one.query('create table kept (v text)')
@@ -49,7 +49,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }])
     }))
 
-  it('goes back to a savepoint', () =>
+  it('rolls back to a savepoint', () =>
     withClient(gatewayOf(), async (client) => {
       await client.query('create table saved (v int)')
       await client.query('begin')
@@ -66,7 +66,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       await client.query('drop table saved')
     }))
 
-  it('keeps settings of one session out of the others', () =>
+  it('isolates the settings of sessions', () =>
     withClient(gatewayOf(), (one) =>
       withClient(gatewayOf(), async (two) => {
         const read = `select current_setting('work_mem') as m, nullif(current_setting('app.tenant', true), '') as t`
@@ -81,7 +81,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       }),
     ))
 
-  it('rolls back the transaction of a client that vanishes', async () => {
+  it('rolls back the transaction of a client that disconnects', async () => {
     const gateway = gatewayOf()
     await withClient(gateway, (client) => client.query('create table vanished (v int)'))
     const vanishing = new Client(pgSettings(gateway))

@@ -9,7 +9,7 @@ import { typeormOptions } from '../../../../adapters/typeorm.js'
 import { type Gateway, startGateway } from '../../../../gateway/index.js'
 
 /** What an application reads that forgets the transaction's own connection, which PGlite cannot serve. */
-describe('an application that runs a query beside its own transaction on PGlite', () => {
+describe('an application that runs a query on the pool during a transaction on PGlite', () => {
   let gateway: Gateway
 
   beforeAll(async () => {
@@ -40,7 +40,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     )
   }
 
-  it('reads in pg that PGlite runs one transaction at a time', async () => {
+  it('gets the error about one transaction at a time with pg', async () => {
     const pool = createPool(gateway.login())
     const work = pgTransaction(pool, async (client) => {
       await client.query('select 1')
@@ -56,7 +56,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await pool.end()
   })
 
-  it('reads it in Postgres.js', async () => {
+  it('gets the error about one transaction at a time with Postgres.js', async () => {
     const sql = createSql(gateway.login())
     const work = sql.begin(async (tx) => {
       await tx`select 1`
@@ -67,7 +67,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await sql.end()
   })
 
-  it('reads it in Sequelize', async () => {
+  it('gets the error about one transaction at a time with Sequelize', async () => {
     const sequelize = new Sequelize(sequelizeOptions(gateway.login(), { logging: false }))
     const work = sequelize.transaction(async (transaction) => {
       await sequelize.query('select 1', { transaction })
@@ -78,7 +78,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await sequelize.close()
   })
 
-  it('reads it in Knex', async () => {
+  it('gets the error about one transaction at a time with Knex', async () => {
     const db = knex(knexConfig(gateway.login()))
     const work = db.transaction(async (trx) => {
       await trx.raw('select 1')
@@ -89,7 +89,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await db.destroy()
   })
 
-  it('reads it in TypeORM', async () => {
+  it('gets the error about one transaction at a time with TypeORM', async () => {
     const source = await new DataSource(typeormOptions(gateway.login())).initialize()
     const work = source.transaction(async (manager) => {
       await manager.query('select 1')

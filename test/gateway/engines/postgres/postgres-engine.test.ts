@@ -84,8 +84,8 @@ const refusalOf = (attempt: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   )
 
-describe('the data of a PostgreSQL that the gateway starts', () => {
-  it('is kept in "dataDirectory", whoever may pass through the folders above', async () => {
+describe('the data of the engine "postgres"', () => {
+  it('is kept in "dataDirectory", even if its parent directories are not accessible to the server', async () => {
     const dataDirectory = join(folder, 'below', 'data')
     const first = await start({ dataDirectory })
     await run(first, 'create table kept as select 42 as answer')
@@ -95,7 +95,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(await run(second, 'select current_user::text as who', 'late')).toEqual([{ who: 'late' }])
   })
 
-  it('survives that the process of the gateway is killed', async () => {
+  it('is kept if the gateway process is killed', async () => {
     const dataDirectory = join(folder, 'data')
     const child = spawn(
       process.execPath,
@@ -111,7 +111,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(await run(gateway, 'select answer from kept')).toEqual([{ answer: 42 }])
   })
 
-  it('is refused to a second server, and stays whole', async () => {
+  it('is not accessible to a second server, and remains intact', async () => {
     const dataDirectory = join(folder, 'data')
     const first = await start({ dataDirectory })
     await expect(start({ dataDirectory })).rejects.toMatchObject({
@@ -121,7 +121,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(await run(first, 'select 1 as one')).toEqual([{ one: 1 }])
   })
 
-  it('is made once where two gateways start at once, and the other is refused', async () => {
+  it('is created once if two gateways start at the same time, and the second one is refused', async () => {
     const dataDirectory = join(folder, 'data')
     const both = await Promise.allSettled([start({ dataDirectory }), start({ dataDirectory })])
     expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
@@ -129,7 +129,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(reason).toMatchObject({ code: 'ERR_GATEWAY_ENGINE', retryable: true })
   })
 
-  it('is made again where a process died while it made it', async () => {
+  it('is created again after a process was killed during its creation', async () => {
     const barely = join(folder, 'barely')
     mkdirSync(barely)
     writeFileSync(join(barely, 'pg-iam.json'), '')
@@ -145,7 +145,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(await run(await start({ dataDirectory }), 'select 1 as one')).toEqual([{ one: 1 }])
   })
 
-  it('of something else is refused, and left as it is', async () => {
+  it('is not created in a directory with other content, which remains unchanged', async () => {
     const places: [name: string, files: Record<string, string>, hint: RegExp][] = [
       ['photos', { 'holiday.jpg': 'x' }, /empty or a new directory/],
       ['pglite', { PG_VERSION: '18\n', 'postgresql.conf': '' }, /engine: "pglite"/],
@@ -168,7 +168,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     }
   })
 
-  it('of another version is refused, and says which', async () => {
+  it('of another version is rejected with both versions in the message', async () => {
     const dataDirectory = join(folder, 'data')
     await (await start({ dataDirectory })).close()
     const marker = join(dataDirectory, 'pg-iam.json')
@@ -183,7 +183,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     })
   })
 
-  it('cannot be where a file is', async () => {
+  it('cannot be created where a file exists', async () => {
     const dataDirectory = join(folder, 'file')
     writeFileSync(dataDirectory, '')
     await expect(start({ dataDirectory })).rejects.toMatchObject({ code: 'ERR_OPTION_INVALID' })
@@ -191,7 +191,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
 })
 
 describe('the prepared data directory', () => {
-  it('is kept in "cacheDirectory", and made again where it was damaged', async () => {
+  it('is cached in "cacheDirectory", and created again if it is damaged', async () => {
     const cacheDirectory = join(folder, 'cache')
     mkdirSync(cacheDirectory)
     const stale = join(cacheDirectory, 'postgres.00000000-0000-0000-0000-000000000000.tmp')
@@ -209,7 +209,7 @@ describe('the prepared data directory', () => {
     expect(statSync(file).size).toBe(whole.length)
   })
 
-  it('is not taken from a folder that others can write into', async () => {
+  it('is not read from a directory that other users can write to', async () => {
     if (process.getuid === undefined) return
     const cacheDirectory = join(folder, 'open')
     mkdirSync(cacheDirectory)
@@ -219,8 +219,8 @@ describe('the prepared data directory', () => {
   })
 })
 
-describe('a PostgreSQL that dies', () => {
-  it('ends its sessions with 57P01, and is started again with what was committed', async () => {
+describe('a PostgreSQL server that crashes', () => {
+  it('ends its sessions with 57P01, and is restarted with the committed data', async () => {
     const gateway = await start({ dataDirectory: join(folder, 'data') })
     const client = await connect(gateway)
     await client.query('create table kept as select 42 as answer')
@@ -234,7 +234,7 @@ describe('a PostgreSQL that dies', () => {
     await log.line('gateway: PostgreSQL accepts sessions again')
   })
 
-  it('says why to each client where it does not start again', async () => {
+  it('causes an error with the reason for each client if it cannot be restarted', async () => {
     const dataDirectory = join(folder, 'data')
     const gateway = await start({ dataDirectory })
     const postmaster = await postmasterOf(gateway)
@@ -250,7 +250,7 @@ describe('a PostgreSQL that dies', () => {
     })
   })
 
-  it('in one session recovers by itself, as PostgreSQL does', async () => {
+  it('in one backend recovers, as PostgreSQL does', async () => {
     const gateway = await start()
     const client = await connect(gateway)
     const ended = once(client, 'error')
@@ -266,7 +266,7 @@ describe('a PostgreSQL that dies', () => {
     expect(log.lines.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  it('ends with its supervisor, and takes its files with it', async () => {
+  it('is stopped and its files are removed if the supervisor is killed', async () => {
     const gateway = await start()
     const postmaster = await postmasterOf(gateway)
     const keeper = await parentOf(postmaster)
@@ -279,7 +279,7 @@ describe('a PostgreSQL that dies', () => {
 })
 
 describe('postgresEngine', () => {
-  it('is an engine for a gateway, which prepares its roles and leaves it open', async () => {
+  it('returns an engine whose roles the gateway creates, and which it does not close', async () => {
     const engine = await postgresEngine()
     try {
       expect(engine.name).toBe('postgres')
@@ -296,7 +296,7 @@ describe('postgresEngine', () => {
     }
   })
 
-  it('logs in with passwords where there are no Unix sockets, as on Windows', async () => {
+  it('uses passwords without Unix sockets, as on Windows', async () => {
     const server = (await launchPostgres({ logger: log.logger, hasSocket: false }))!
     const engine = engineOn(server, log.logger)
     try {
@@ -330,7 +330,7 @@ describe('postgresEngine', () => {
     [{ database: 'template1' }, '"database"'],
     [{ database: 'd'.repeat(64) }, '"database"'],
     [{ lockTimeoutMs: 5 }, '"lockTimeoutMs"'],
-  ])('refuses %j', async (options, named) => {
+  ])('rejects the options %j', async (options, named) => {
     await expect(postgresEngine(options as object)).rejects.toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: expect.stringContaining(named) as string,
