@@ -98,7 +98,7 @@ describe('a gateway', () => {
 })
 
 describe('gateway.login', () => {
-  it("creates a login to the first cluster as "app", with the gateway's credentials and authority", async () => {
+  it("creates a login to the first cluster as app, with the gateway's credentials and authority", async () => {
     const login = gateway.login()
     expect(login).toMatchObject({
       provider: 'aurora-dsql',
@@ -133,9 +133,9 @@ describe('gateway.login', () => {
 
   it.each([
     ['an unknown option', { usr: 'app' }, 'ERR_OPTION_INVALID'],
-    ['no object', 'app', 'ERR_OPTION_INVALID'],
+    ['a value that is not an object', 'app', 'ERR_OPTION_INVALID'],
     ['TLS without verification', { tls: false }, 'ERR_TLS_UNVERIFIED'],
-    ['two names of the user', { user: 'app', username: 'other' }, 'ERR_OPTION_CONFLICT'],
+    ['two user names', { user: 'app', username: 'other' }, 'ERR_OPTION_CONFLICT'],
   ])('rejects %s', (_what, options, code) => {
     expect(() => gateway.login(options as object)).toThrow(expect.objectContaining({ code }))
   })
@@ -176,7 +176,7 @@ describe('gateway.issueCredentials', () => {
   it.each([
     ['a duration of 0', { durationSecs: 0 }],
     ['a duration of more than 36 hours', { durationSecs: 129_601 }],
-    ['roles that are no array', { roles: 'app' }],
+    ['roles that are not an array', { roles: 'app' }],
     ['an unknown option', { seconds: 5 }],
   ])('rejects %s', (_what, options) => {
     expect(() => gateway.issueCredentials(options as object)).toThrow(

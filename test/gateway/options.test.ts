@@ -181,12 +181,12 @@ describe('startGateway', () => {
       '"idleInTransactionTimeoutMs"',
     ],
     [
-      'an upstream for a PostgreSQL that it starts',
+      '"upstream" with the engine "postgres"',
       { engine: 'postgres', upstream: { host: 'h' } },
       '"upstream"',
     ],
     [
-      '"dataDirectory" with an engine of the caller',
+      '"dataDirectory" with a custom engine',
       { engine: OWN_ENGINE, dataDirectory: '/tmp/pg-iam' },
       '"dataDirectory"',
     ],
