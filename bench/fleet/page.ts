@@ -1,4 +1,4 @@
-/** The page of the documentation. */
+/** The text of docs/fleet.md. */
 import { markdownTable, type FigureTable } from '../report.js'
 import { FAILED_OVER, HOURS, STARTED } from './benchmark.js'
 import { FLEET, REGION_TIMES, START_SECS } from './scenarios.js'

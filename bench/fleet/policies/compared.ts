@@ -1,4 +1,4 @@
-/** The policies that are compared. */
+/** The compared policies. */
 import { oneAttempt } from './one-attempt.js'
 import { pgIam } from './pg-iam.js'
 import type { Policy } from './policy.js'
@@ -8,7 +8,7 @@ export const PG_IAM: Policy = pgIam({
   description: 'The code of this repository, with its defaults.',
 })
 
-/** A tenth of a connection a second for each of 1,000 processes is what the service allows to all of them. */
+/** A tenth of a connection per second for each of 1,000 processes equals the rate limit of the service. */
 export const PG_IAM_RATED: Policy = pgIam({
   name: 'pg-iam, rated',
   description:
