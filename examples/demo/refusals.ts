@@ -57,7 +57,7 @@ export async function attempt(
   const warnings = log.takeWarnings()
   return {
     token,
-    clientSaw: clientSaw ?? 'nothing: it was let in',
+    clientSaw: clientSaw ?? 'no error: the login was accepted',
     gatewayLogged: warnings.map(({ message }) => message.replace(/^gateway: /, '')).join('; '),
     isRefused: clientSaw !== undefined && warnings.some((warning) => warning.reason === reason),
   }

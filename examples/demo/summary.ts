@@ -39,7 +39,7 @@ export function problemsOf({ clients, ledger, refusals, isInterrupted }: Summary
     ...clients.flatMap((client) => clientProblems(client, ledger.get(client.name))),
     ...refusals
       .filter(({ isRefused }) => !isRefused)
-      .map(({ token }) => `The bad token (${token}) was not refused as it should be.`),
+      .map(({ token }) => `The bad token (${token}) was not refused for the expected reason.`),
   ]
 }
 
@@ -54,7 +54,7 @@ function clientProblems(client: ClientSummary, entry: LedgerEntry | undefined): 
   // A statement that failed at the client may still have taken effect at the server.
   if (failures > 0) return problems
   if (entry?.notes !== notes)
-    problems.push(`${name}: ${notes} notes were written and ${entry?.notes} are there.`)
+    problems.push(`${name}: ${notes} notes were written, but ${entry?.notes} were found.`)
   if (entry?.sent !== transactions || entry.received !== transactions) {
     const found = `${entry?.sent} were sent and ${entry?.received} received`
     problems.push(`${name}: ${transactions} transactions were committed, ${found}.`)

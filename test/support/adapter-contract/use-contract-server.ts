@@ -2,7 +2,7 @@
 import type { ContractProvider } from './contract-provider.js'
 import { startContractServer, type ContractServer, type EngineName } from './contract-server.js'
 
-/** Starts it before the tests and closes it after them; the function that it returns gives it meanwhile. */
+/** Starts the gateway before the tests and closes it after them. The returned function returns it. */
 export function useContractServer(
   engine: EngineName = 'PostgreSQL',
   provider?: ContractProvider,
@@ -16,7 +16,7 @@ export function useContractServer(
   afterAll(() => server?.close())
 
   return () => {
-    if (server === undefined) throw new Error('the gateway is there while tests run only')
+    if (server === undefined) throw new Error('the gateway is available only while tests run')
     return server
   }
 }
