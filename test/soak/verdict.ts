@@ -34,7 +34,7 @@ const EXPECTED_CODES = [CHANGED_MIND, '57P01', 'ECONNRESET', 'CONNECTION_CLOSED'
 const LOSSES = /Connection terminated unexpectedly|not queryable|Query runner already released/
 
 /** - `failure`: a call failed for a reason that was not injected, or did not end;
- *  - `idle`: nothing was done, so the run proves nothing.
+ *  - `idle`: nothing was done, so the run proves nothing. */
 export type FaultKind = 'crash' | 'leak' | 'zombie' | 'ledger' | 'failure' | 'idle'
 
 export interface Fault {

@@ -116,7 +116,7 @@ describe('the data of the engine "postgres"', () => {
     const first = await start({ dataDirectory })
     await expect(start({ dataDirectory })).rejects.toMatchObject({
       code: 'ERR_GATEWAY_ENGINE',
-      message: `"dataDirectory" ${dataDirectory} is in use by another PostgreSQL`,
+      message: `"dataDirectory" ${dataDirectory} is in use by another PostgreSQL server`,
     })
     expect(await run(first, 'select 1 as one')).toEqual([{ one: 1 }])
   })
