@@ -80,7 +80,7 @@ describe('a gateway', () => {
       cancelsDelivered: 0,
     })
     const waiting = await openTls(own)
-    // Tokens of one second differ by their duration only.
+    // Tokens of the same second differ only in their duration.
     const [one, two] = [60, 61].map((tokenDurationSecs) => own.login({ tokenDurationSecs }))
     const token = await one!.password()
     for (const password of [token, token, two!.password])
@@ -185,7 +185,7 @@ describe('gateway.issueCredentials', () => {
   })
 })
 
-/** The credentials without their end, so that the signer goes on using them. */
+/** The credentials without their expiration, so that the signer continues to use them. */
 function plain({
   accessKeyId,
   secretAccessKey,
@@ -234,7 +234,7 @@ describe('gateway.close', () => {
   })
 })
 
-/** How many timers keep the process from ending. */
+/** The number of timers that keep the process running. */
 function runningTimers(): number {
   return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
 }

@@ -104,7 +104,7 @@ describe('the process ID of a session', () => {
     }
     await request(client.secretKey ^ 1)
     expect(gateway.stats()).toMatchObject({ cancelRequests: 1, cancelsDelivered: 0 })
-    // However often it is asked: one connection to the server at a time.
+    // Only one connection to the server at a time, for any number of requests.
     await Promise.all(Array.from({ length: 100 }, () => request(client.secretKey)))
     expect(await cancelled).toMatchObject({ code: '57014' })
     expect(gateway.stats()).toMatchObject({ cancelRequests: 101, cancelsDelivered: 100 })

@@ -16,7 +16,7 @@ import {
   type Verification,
 } from './dsql-setting.js'
 
-/** Every character that a signer has to encode, and some that it must not. */
+/** All characters that a signer must encode, and some that it must not. */
 const oddText = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 200 }),
   fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 200 }),
@@ -210,7 +210,7 @@ describe('a refused Aurora DSQL login', () => {
   })
 })
 
-/** Upper or lower case of a percent-encoding is the one change that is none. */
+/** The case of a percent-encoding is the only change without an effect. */
 function meaning(token: string): string {
   return token.replaceAll(/%[0-9a-f]{2}/gi, (hex) => hex.toUpperCase())
 }

@@ -81,20 +81,20 @@ describe('a Google Cloud access token', () => {
   )
 
   it.each<[string, string, () => string, string?]>([
-    ['that is none', 'token-missing', () => ''],
+    ['that is empty', 'token-missing', () => ''],
     ['with a line break', 'token-malformed', () => `${tokens.issue(APP).value}\r\nx: y`],
-    ['that nobody has issued', 'token-unknown', () => 'ya29.c.unknown'],
+    ['that was never issued', 'token-unknown', () => 'ya29.c.unknown'],
     ['for other scopes', 'scope-wrong', () => tokens.issue(APP, { scopes: [EMAIL_SCOPE] }).value],
     [
-      'for a scope that only begins as the right one',
+      'for a scope that only starts with the correct one',
       'scope-wrong',
       () => tokens.issue(APP, { scopes: [`${LOGIN_SCOPE}.more`] }).value,
     ],
-    ['of somebody else', 'principal-unknown', () => tokens.issue('eve@example.com').value],
+    ['of another account', 'principal-unknown', () => tokens.issue('eve@example.com').value],
     ['of another user', 'user-wrong', () => tokens.issue(JANE).value],
     ['for the whole address of an account', 'user-wrong', () => tokens.issue(APP).value, APP],
     [
-      'for the user in other letters',
+      'for the user in another case',
       'user-wrong',
       () => tokens.issue(JANE).value,
       'Jane@example.com',

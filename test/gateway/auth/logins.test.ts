@@ -42,7 +42,7 @@ interface Started {
   login: (options?: CloudSqlOptions) => Login
 }
 
-/** A gateway that asks the stand-in for Google whose tokens are. */
+/** A gateway that looks tokens up at the local emulation of Google. */
 async function start(own: Partial<CloudSqlEndpoint> = {}, clock = Date.now): Promise<Started> {
   const log = recordLog()
   const endpoint: CloudSqlEndpoint = {
@@ -60,12 +60,12 @@ async function start(own: Partial<CloudSqlEndpoint> = {}, clock = Date.now): Pro
   })
   const { host, port, ca } = gateway
   const login = (options?: CloudSqlOptions): Login =>
-    // A shared token that is refused is asked for once more, which the counts of refusals would show.
+    // A refused shared token is requested once more, which would affect the counts of refusals.
     cloudSql({ host: HOST, connectTo: { host, port }, reuseTokenSecs: 0, ...options, tls: { ca } })
   return { gateway, log, login }
 }
 
-/** An auth client that was given this token. */
+/** An auth client that always returns this token. */
 const clientOf = (token: string): NonNullable<CloudSqlOptions['credentials']> => ({
   credentials: { expiry_date: Date.now() + 3_600_000 },
   getAccessToken: async () => Promise.resolve({ token }),
@@ -96,7 +96,7 @@ describe('a client with Google SDK credentials', () => {
 describe('a login to a cloud-sql endpoint', () => {
   it.each<[string, string, () => string]>([
     ['of another user', 'user-wrong', () => tokens.issue(JANE).value],
-    ['of somebody else', 'principal-unknown', () => tokens.issue('eve@example.com').value],
+    ['of another account', 'principal-unknown', () => tokens.issue('eve@example.com').value],
     [
       'for other scopes',
       'scope-wrong',

@@ -73,7 +73,7 @@ describe('random bytes in place of a password', () => {
       { numRuns: 60 },
     )
     expect(await currentUser(use.client(method))).toBe('app')
-    // Errors of the gateway itself would be among those of connections that broke.
+    // Internal errors of the gateway would be among those of lost connections.
     const left = use.log.lines.filter(({ message }) =>
       message.endsWith('disconnected during its login'),
     )

@@ -125,7 +125,7 @@ describe('a password look-up function', () => {
         },
       ],
     })
-    // Were their places taken for good, the third would be one too many. The second may still come before the first has left.
+    // If their places were not released, the third one would exceed the limit. The second one may arrive before the first one has left.
     own.faults.limitConnections({ max: 2 })
     for (const count of [1, 2, 3]) {
       await expect(logIn(own, 'x')).rejects.toMatchObject({ code: '57014' })

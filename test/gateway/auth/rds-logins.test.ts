@@ -21,7 +21,7 @@ beforeEach(() => {
   now = Date.now
 })
 
-/** Logs in with a token of the AWS SDK, by the gateway's own principal unless the settings say otherwise. */
+/** Logs in with a token of the AWS SDK, by default with the gateway's own principal. */
 async function logIn(settings: RdsTokenSettings = {}, config: ClientConfig = {}): Promise<unknown> {
   const { accessKeyId, secretAccessKey } = gateway.credentials
   const client = new Client({
@@ -61,7 +61,7 @@ describe('a login to an rds endpoint', () => {
     ['token-expired', 'that has ended', {}, 16 * MINUTE_MS],
     ['token-from-future', 'that is not valid yet', {}, -6 * MINUTE_MS],
     ['signature-wrong', 'with another secret', { secretAccessKey: 'other' }],
-    ['access-key-unknown', 'by nobody', { accessKeyId: 'AKIDNOBODY' }],
+    ['access-key-unknown', 'of an unknown access key', { accessKeyId: 'AKIDNOBODY' }],
   ])('is refused (%s) with a token %s', async (reason, _what, settings, ahead = 0) => {
     now = () => Date.now() + ahead
     const before = gateway.stats().refusals

@@ -14,7 +14,7 @@ import {
   type RdsVerification,
 } from './rds-setting.js'
 
-/** Every character that a signer has to encode, and some that it must not. */
+/** All characters that a signer must encode, and some that it must not. */
 const oddText = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 63 }),
   fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 63 }),
@@ -52,34 +52,39 @@ type Case = [title: string, reason: string, token: RdsTokenSettings, more: Parti
 describe('a correctly signed RDS token', () => {
   const temporary = { ...PRINCIPAL, sessionToken: 'session' }
   const cases: Case[] = [
-    ['by an access key that nobody has', 'access-key-unknown', { accessKeyId: 'AKIDOTHER' }, {}],
+    ['with an unknown access key', 'access-key-unknown', { accessKeyId: 'AKIDOTHER' }, {}],
     ['with another secret', 'signature-wrong', { secretAccessKey: 'other' }, {}],
-    ['with a session that the key has not', 'session-token-unexpected', { sessionToken: 's' }, {}],
     [
-      'without the session of a temporary key',
+      'with a session token for a permanent key',
+      'session-token-unexpected',
+      { sessionToken: 's' },
+      {},
+    ],
+    [
+      'without the session token of a temporary key',
       'session-token-missing',
       {},
       { principals: [temporary] },
     ],
     [
-      'with another session of a temporary key',
+      'with another session token for a temporary key',
       'session-token-wrong',
       { sessionToken: 'sessions' },
       { principals: [temporary] },
     ],
     [
-      'by temporary credentials that have ended',
+      'with expired temporary credentials',
       'credentials-expired',
       { sessionToken: 'session' },
       { principals: [{ ...temporary, expiresAt: Date.now() }] },
     ],
-    ['for a host that is none', 'host-unknown', { hostname: `x${DATABASE_HOST}` }, {}],
+    ['for an unknown host', 'host-unknown', { hostname: `x${DATABASE_HOST}` }, {}],
     ['for this machine', 'host-unknown', { hostname: 'localhost' }, {}],
-    ['for another host than was dialled', 'host-wrong', {}, { servername: OTHER_HOST }],
+    ['for another host than the server name', 'host-wrong', {}, { servername: OTHER_HOST }],
     ['for another port', 'port-wrong', { port: 5433 }, {}],
     ['for another region', 'region-wrong', { region: 'us-east-1' }, {}],
     ['for another user', 'user-wrong', { username: 'report' }, {}],
-    ['for a user in other letters', 'user-wrong', { username: 'App' }, {}],
+    ['for a user in another case', 'user-wrong', { username: 'App' }, {}],
     [
       'for a role that the principal may not use',
       'role-not-allowed',

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 const SOURCE = readFileSync(join(__dirname, '../../../gateway/auth/refusal.ts'), 'utf8')
 
-/** What the pattern's first group finds, without repetitions and with their number. */
+/** The matches of the pattern's first group without duplicates, and their number. */
 function found(pattern: RegExp): { names: Set<string | undefined>; count: number } {
   const names = [...SOURCE.matchAll(pattern)].map(([, name]) => name)
   return { names: new Set(names), count: names.length }

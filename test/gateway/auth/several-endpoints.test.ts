@@ -178,7 +178,7 @@ describe('a gateway with several endpoints', () => {
   })
 })
 
-/** Resolves once the server runs the only query that sleeps. */
+/** Resolves when the server runs the only query that sleeps. */
 async function untilSleeping(): Promise<void> {
   const { socketDirectory, port, superuser } = server.server()
   const client = new Client({ host: socketDirectory, port, user: superuser, database: 'postgres' })

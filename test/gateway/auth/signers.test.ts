@@ -1,4 +1,4 @@
-/** Tokens of both signers at the gateway, which computes each signature itself. */
+/** Tokens of both signers at the gateway, which computes each signature independently. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Signer } from '@aws-sdk/rds-signer'
 import { createPool } from '../../../adapters/pg.js'
@@ -26,7 +26,7 @@ async function roleOf(login: Login): Promise<unknown> {
   }
 }
 
-/** The signers of AWS that have signed from now on, one for each token. */
+/** The AWS signers that have signed from now on, one for each token. */
 function watchSigners(): () => unknown[] {
   const spies = [
     jest.spyOn(DsqlSigner.prototype, 'getDbConnectAuthToken'),
@@ -83,7 +83,7 @@ describe('a login to several hosts', () => {
       host: [DATABASE.replace('shop', 'gone'), DATABASE],
       user: 'app',
       credentials: gateway.credentials,
-      // Nobody listens at the first.
+      // No server listens at the first host.
       connectTo: [{ host: '127.0.0.1', port: 1 }, address],
       tls: { ca: gateway.ca },
       reuseTokenSecs: 0,

@@ -9,7 +9,7 @@ const server = usePostgres()
 const log = recordLog()
 
 describe('a client without TLS', () => {
-  /** What it is told, and its own address as the gateway sees it. */
+  /** The error of the client, and its IP address as the gateway sees it. */
   async function answerTo(
     own: Gateway,
     port: number,

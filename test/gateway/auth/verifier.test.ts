@@ -7,7 +7,7 @@ import {
 
 const REQUEST = { role: 'app', database: 'postgres', servername: 'db.example.com' }
 
-/** A client with one answer. */
+/** A client with one response. */
 function clientThatSays(answer: string): LoginClient {
   return {
     ask: async () => Buffer.from(answer),

@@ -162,7 +162,7 @@ const WITHOUT_PGLITE = `
   const resolve = Module._resolveFilename
   const { dirname, join, relative } = require('node:path')
   Module._resolveFilename = (name, parent, ...rest) => {
-    // Where a module is in the file system, only the build knows.
+    // Only the build knows the location of a module in the file system.
     if (name.endsWith('.cjs'))
       return join(process.cwd(), 'dist/cjs', relative(process.cwd(), dirname(parent.filename)), name)
     if (name !== '@electric-sql/pglite') return resolve(name, parent, ...rest)

@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => upstream.close())
 
 const LOST = { S: 'FATAL', C: '57P01' }
-/** Type, length, number of columns, length of the first one. */
+/** Type, length, number of columns, length of the first column. */
 const DATA_ROW_HEADER = 11
 
 describe('a session with a lost PostgreSQL server', () => {

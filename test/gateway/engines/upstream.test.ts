@@ -16,19 +16,19 @@ import { errorFields, loggedIn, openTls, password, query, startup } from '../raw
 import { recordLog, usePostgres } from '../upstream-gateway.js'
 import { withClient } from './checks/gateway-clients.js'
 
-/** One connection of the gateway, seen from the server behind it. */
+/** One connection of the gateway, as the upstream server sees it. */
 interface Connection {
   readonly socket: Socket
-  /** All that came so far. */
+  /** All received bytes. */
   received: Buffer
-  /** Resolves when the gateway has ended it. */
+  /** Resolves when the gateway has ended the connection. */
   readonly ended: Promise<unknown>
 }
 
 const APP = { user: 'app', database: 'postgres' }
 let server: Server
 let gateway: Gateway
-/** Those that are not taken yet, without that of the gateway's start. */
+/** Connections that were not taken yet, without the probe of the gateway's start. */
 let connections: Connection[]
 let wake: () => void
 
@@ -67,7 +67,7 @@ async function nextConnection(): Promise<Connection> {
   }
 }
 
-/** A client that has not begun TLS yet. */
+/** A client that has not started TLS yet. */
 async function openPlain(): Promise<Socket> {
   const client = connect(gateway.port, '127.0.0.1')
   await once(client, 'connect')
@@ -237,7 +237,7 @@ describe('the login at a misbehaving server', () => {
       () => backend.encodeMessage(0x52, sasl('SCRAM-SHA-1\0\0')),
     ],
     [
-      'goes on with a SCRAM exchange that nobody began',
+      'sends a SCRAM message without an exchange',
       '28000',
       () => backend.encodeMessage(0x52, backend.int32(11)),
     ],

@@ -38,7 +38,7 @@ describeOnEachEngine('login faults', (gateway) => {
     const { loginsAccepted } = gateway().stats()
     const release = gateway().faults.stallLogins()
     const held = logIn()
-    // One that comes later is not held up, and is through before it.
+    // A later login is not delayed, and finishes first.
     await logIn()
     expect(gateway().stats().loginsAccepted).toBe(loginsAccepted + 1)
     release()
@@ -81,14 +81,14 @@ describeOnEachEngine('login faults', (gateway) => {
         })
     await Promise.all(clients.map((client) => client.end()))
     await noSession(gateway())
-    // Those that failed hold no place.
+    // Failed logins do not count.
     await logIn()
     gateway().faults.limitConnections(undefined)
     await Promise.all([logIn(), logIn(), logIn()])
   })
 
   it('limit the rate of new sessions after a burst', async () => {
-    // So few a second that none is added while the test runs.
+    // So low a rate that no session is added during the test.
     gateway().faults.limitConnections({ perSecond: 0.001, burst: 2 })
     await logIn()
     await logIn()
@@ -105,7 +105,7 @@ function openClient(gateway: Gateway): Client {
   return client
 }
 
-/** Resolves when the gateway has seen the end of every session. */
+/** Resolves when the gateway has handled the end of every session. */
 async function noSession(gateway: Gateway): Promise<void> {
   while (gateway.faults.sessions().length > 0) await new Promise((resolve) => setImmediate(resolve))
 }
@@ -152,7 +152,7 @@ describe('the options of gateway.faults', () => {
   )
 })
 
-/** A limiter by a clock that the test sets. */
+/** A limiter with a clock that the test sets. */
 function limiter(limits: Parameters<typeof createConnectionLimiter>[0]): {
   admitted: (openSessions?: number) => string
   pass: (ms: number) => void
@@ -178,7 +178,7 @@ describe('createConnectionLimiter', () => {
     expect(admitted()).toBe('53400')
     pass(1)
     expect([1, 2].map(() => admitted())).toEqual(['in', '53400'])
-    // A quiet time earns no more than the burst.
+    // Idle time adds no more than the burst.
     pass(60_000)
     expect([1, 2, 3, 4].map(() => admitted())).toEqual(['in', 'in', 'in', '53400'])
   })

@@ -63,7 +63,7 @@ describeOnEachEngine('session faults', (gateway) => {
     const errors: unknown[] = []
     late.on('error', (error) => errors.push(error))
     const lateEnded = new Promise((resolve) => late.once('end', resolve))
-    // It may be over before pg has heard of its beginning.
+    // The session may end before pg has handled its start.
     await late.connect().catch((error: unknown) => errors.push(error))
     await lateEnded
     expect(errors).toContainEqual(expect.objectContaining(MAXIMUM))
@@ -101,7 +101,7 @@ async function connected(gateway: Gateway): Promise<Client & { processID: number
   return client
 }
 
-/** Each way in which pg sends a statement: simple, extended, and prepared under a name. */
+/** The ways in which pg sends a statement: simple, extended, and as a named prepared statement. */
 const PROTOCOLS: readonly [
   name: string,
   run: (client: Client, text: string) => Promise<unknown>,
@@ -129,7 +129,7 @@ describeOnEachEngine('statement and commit faults', (gateway) => {
           message: 'change conflicts with another transaction (OC000)',
         })
         expect(isOccConflict(error)).toBe(true)
-        // Outside of a transaction, and in good order.
+        // Outside of a transaction, and usable.
         expect(await run(client, 'SELECT 1 AS one')).toMatchObject({ rows: [{ one: 1 }] })
         await begin(client)
         await run(client, 'COMMIT')
@@ -145,7 +145,7 @@ describeOnEachEngine('statement and commit faults', (gateway) => {
           const error = await rejectionOf(run(client, at === 'commit' ? 'COMMIT' : 'SELECT 1'))
           expect(error).toMatchObject({ code: '40001' })
           if (at === 'statement') await run(client, 'ROLLBACK')
-          // Nothing is armed any more.
+          // No fault is armed any more.
           expect(await run(client, 'SELECT 2 AS two')).toMatchObject({ rows: [{ two: 2 }] })
         }
       })

@@ -20,12 +20,12 @@ const APP = { user: 'app', database: 'postgres' }
 const MEGABYTE = 1_048_576
 const postgres = usePostgres()
 
-/** The beginning of a Query of this length, and so many of its bytes. */
+/** The beginning of a Query of this length, with this number of bytes. */
 function halfQuery(announced: number, sent: number): Buffer {
   return Buffer.concat([Buffer.from('Q'), int32(announced), Buffer.alloc(sent, ' ')])
 }
 
-/** Resolves when the gateway has read what was sent. */
+/** Resolves when the gateway has read all sent bytes. */
 async function sendAll(client: RawClient, bytes: Buffer): Promise<void> {
   await new Promise((resolve) => client.socket.write(bytes, resolve))
 }
@@ -85,7 +85,7 @@ describe.each(['upstream', 'pglite'] as const)(
         M: expect.stringContaining('"maxBufferedBytes"') as string,
       })
       expect(await large.ended()).toEqual([])
-      // Those that were left get to the end of their messages.
+      // The remaining clients can complete their messages.
       const end = Buffer.concat([Buffer.alloc(2 * MEGABYTE - 4 - 1_000 - 1, ' '), text('')])
       await sendAll(small, end)
       await small.next('Z')

@@ -46,7 +46,7 @@ describe('the listeners of a gateway', () => {
       { provider: 'none', hosts: [PLAIN], listen: taken },
     ]
     await expect(server.start({ port, endpoints })).rejects.toMatchObject({ code: 'EADDRINUSE' })
-    // Nothing was left listening there.
+    // No listener was left on that port.
     expect((await server.start({ port })).port).toBe(port)
   })
 

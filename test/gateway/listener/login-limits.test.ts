@@ -87,7 +87,7 @@ describe('connections that have not logged in', () => {
     await client.next('Z')
     await Promise.any(closed)
     expect(await log.refusal('too-many-logins')).toMatchObject({ level: 'warn' })
-    // Of the five one was the client, until it was logged in.
+    // One of the five was the client, until it had logged in.
     await until('the last of them to be left', () => gateway.stats().connectionsOpen === 5)
     for (const socket of silent) socket.destroy()
     client.socket.destroy()
@@ -129,7 +129,7 @@ describe('connections that have not logged in', () => {
       await client.next('R')
       return client.socket
     }
-    // The server takes 200 connections.
+    // The server allows 200 connections.
     const asking = await Promise.all(
       Array.from({ length: 260 }, (_, i) => (i % 8 ? askTls() : askLogin())),
     )

@@ -22,7 +22,7 @@ describe('a login to the gateway', () => {
     })
   })
 
-  /** Sends a startup packet and, where one is given, a password; returns the fields of the gateway's last message. */
+  /** Sends a startup packet and, if given, a password. Returns the fields of the gateway's last message. */
   async function attempt(
     parameters: Record<string, string>,
     token?: string | Buffer,
@@ -36,7 +36,7 @@ describe('a login to the gateway', () => {
     return fields
   }
 
-  /** Tokens by the first principal of the gateway. */
+  /** Tokens of the gateway's first principal. */
   const token = (settings: Parameters<typeof sdkToken>[0] = {}): Promise<string> => {
     const { accessKeyId, secretAccessKey } = gateway.credentials
     return sdkToken({ accessKeyId, secretAccessKey, hostname: CLUSTERS[0], ...settings })

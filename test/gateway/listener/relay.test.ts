@@ -22,7 +22,7 @@ beforeAll(async () => {
   gateway = await postgres.start({ logger: log.logger })
 })
 
-/** Resolves once the server has said so, `times` times in a row, of the only other backend that runs `marker`. */
+/** Resolves when the condition holds `times` times in a row for the only other backend that runs `marker`. */
 async function untilBackend(marker: string, condition: string, times = 1): Promise<void> {
   await withClient(gateway, async (client) => {
     for (let seen = 0; seen < times;) {
@@ -75,7 +75,7 @@ describe('a relayed session', () => {
     client.send(
       query(`select repeat('x', 1048576) as slow_reader from generate_series(1, ${megabytes})`),
     )
-    // It waits now and then while somebody reads, and without end while nobody does.
+    // The server waits occasionally while the client reads, and permanently while it does not.
     await untilBackend('slow_reader', `wait_event = 'ClientWrite'`, 500)
     client.socket.resume()
     let rows = 0
@@ -108,7 +108,7 @@ describe('a relayed session', () => {
     }))
 })
 
-/** A client in the middle of a query, and the key to cancel it. */
+/** A client during a query, and the key to cancel it. */
 async function sleeping(): Promise<{ client: RawClient; key: Buffer }> {
   const client = await openTls(gateway)
   client.send(
@@ -118,7 +118,7 @@ async function sleeping(): Promise<{ client: RawClient; key: Buffer }> {
     ]),
   )
   const { body: key } = await client.next('K')
-  // The key of the server behind the gateway would be of no use to a client.
+  // The key of the upstream server would be of no use to a client.
   expect((await client.next('K', 'Z')).type).toBe('Z')
   client.send(query('select pg_sleep(600)'))
   await untilBackend('pg_sleep', `wait_event = 'PgSleep'`)

@@ -24,7 +24,7 @@ beforeAll(async () => {
   gateway = await postgres.start({ logger: log.logger })
 })
 
-/** Sends bytes without TLS, and returns all that comes back until the gateway closes. */
+/** Sends bytes without TLS, and returns all received bytes until the gateway closes. */
 async function plainAnswer(...bytes: Buffer[]): Promise<Buffer> {
   const socket = await openPlain(gateway)
   const received: Buffer[] = []
@@ -88,7 +88,7 @@ describe('a new connection', () => {
   })
 })
 
-/** Begins TLS at once, and returns the code of the error that the client meets, if it meets one. */
+/** Starts direct TLS, and returns the code of the client's error, if any. */
 async function directTlsError(alpn?: string[]): Promise<string | undefined> {
   const socket = await openPlain(gateway)
   const secured = connectTls({

@@ -51,12 +51,12 @@ async function start(own: Partial<EntraEndpoint> = {}, clock = Date.now): Promis
   const gateway = await postgres.start({ endpoints: [endpoint], roles, logger: log.logger, clock })
   const { host, port, ca } = gateway
   const login = (options?: EntraOptions): Login =>
-    // A shared token that is refused is asked for once more, which the counts of refusals would show.
+    // A refused shared token is requested once more, which would affect the counts of refusals.
     entra({ host: HOST, connectTo: { host, port }, reuseTokenSecs: 0, ...options, tls: { ca } })
   return { gateway, log, login }
 }
 
-/** A credential that was given this token. */
+/** A credential that always returns this token. */
 const credentialOf = (token: string): NonNullable<EntraOptions['credentials']> => ({
   getToken: async () => Promise.resolve({ token, expiresOnTimestamp: Date.now() + 3_600_000 }),
 })

@@ -19,7 +19,7 @@ const issuerUrl = (): string => `${issuer.url}/${issuer.tenantId}/v2.0`
 const keyRequests = (): number =>
   issuer.requests.filter((request) => request.endsWith('/discovery/v2.0/keys')).length
 
-/** Verifies tokens with the keys of the issuer, as they are read from `source`. */
+/** Verifies tokens with the keys of the issuer, as read from `source`. */
 function reading(source: KeySource) {
   const setting = entraSetting(issuer.keys, source)
   return {
@@ -132,7 +132,7 @@ describe('keys from a function', () => {
     expect(await reason()).toBe('key-revoked')
     set.keys.push(first!)
     expect(await reason()).toBe('accepted')
-    // Another key under the name of this one.
+    // Another key with the same ID.
     const other = await createSigningKeys()
     set.keys[0] = { ...other.published().keys[0]!, kid: first!.kid! }
     expect(await reason()).toBe('signature-wrong')

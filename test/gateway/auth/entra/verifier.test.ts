@@ -64,30 +64,34 @@ type Case = [title: string, reason: string, claims: EntraClaims, role?: string]
 
 describe('a correctly signed Entra ID token', () => {
   const cases: Case[] = [
-    ['for something else', 'audience-wrong', { aud: 'https://management.azure.com' }],
-    ['for a longer name', 'audience-wrong', { aud: `${AUDIENCE}.example.com` }],
+    ['for another audience', 'audience-wrong', { aud: 'https://management.azure.com' }],
+    ['for a longer audience', 'audience-wrong', { aud: `${AUDIENCE}.example.com` }],
     ['of another tenant', 'tenant-wrong', { tid: OTHER_TENANT }],
-    ['of another tenant under our issuer', 'tenant-wrong', { tid: OTHER_TENANT, iss: ISSUER }],
+    [
+      'of another tenant with the expected issuer',
+      'tenant-wrong',
+      { tid: OTHER_TENANT, iss: ISSUER },
+    ],
     ['by another issuer', 'issuer-wrong', { iss: 'https://issuer.example.com/' }],
-    ['by our issuer without its slash', 'issuer-wrong', { iss: ISSUER.slice(0, -1) }],
-    ['that ended a minute ago', 'token-expired', { exp: seconds(NOW) - 60 }],
-    ['that begins in a minute', 'token-not-yet-valid', { nbf: seconds(NOW) + 60 }],
-    ['of somebody else', 'principal-unknown', { oid: OTHER_OBJECT_ID }],
+    ['by the expected issuer without its slash', 'issuer-wrong', { iss: ISSUER.slice(0, -1) }],
+    ['that expired a minute ago', 'token-expired', { exp: seconds(NOW) - 60 }],
+    ['that is valid from the next minute', 'token-not-yet-valid', { nbf: seconds(NOW) + 60 }],
+    ['of another principal', 'principal-unknown', { oid: OTHER_OBJECT_ID }],
     ['of a member of other groups', 'principal-unknown', { oid: OTHER_OBJECT_ID, groups: ['x'] }],
-    ['with groups that are no list', 'principal-unknown', { oid: 'x', groups: OBJECT_ID }],
-    ['for a role of somebody else', 'role-not-allowed', {}, 'admin'],
-    ['for a role in other letters', 'role-not-allowed', {}, 'APP'],
-    ['without an end', 'claim-missing', { exp: undefined }],
+    ['with groups that are not a list', 'principal-unknown', { oid: 'x', groups: OBJECT_ID }],
+    ['for a role of another principal', 'role-not-allowed', {}, 'admin'],
+    ['for a role in another case', 'role-not-allowed', {}, 'APP'],
+    ['without an expiry', 'claim-missing', { exp: undefined }],
     ['without an audience', 'claim-missing', { aud: undefined }],
     ['without an issuer', 'claim-missing', { iss: undefined }],
     ['without a tenant', 'claim-missing', { tid: undefined }],
     ['without an owner', 'claim-missing', { oid: undefined }],
-    ['with an end in words', 'token-malformed', { exp: 'never' as never }],
+    ['with an expiry that is not a number', 'token-malformed', { exp: 'never' as never }],
   ]
   it.each(cases)(
     '%s is refused with the reason %s',
     async (_title, reason, claims, role = 'app') => {
-      // A tenant that is left out is one that is not there, and not the usual one.
+      // An omitted tenant means that the claim is missing, not the default tenant.
       expect(await setting.reason(await setting.token(claims), { role })).toBe(reason)
     },
   )
@@ -130,7 +134,7 @@ describe('the signature of an Entra ID token', () => {
     ['none', () => ''],
     [
       'HS256',
-      // The published key as the secret: the trick that makes of a public key one to sign with.
+      // The public key as an HMAC secret: the attack that uses a public key to sign.
       (text: string) =>
         createHmac('sha256', JSON.stringify(keys.published().keys[0]))
           .update(text)
@@ -173,7 +177,7 @@ describe('an invalid Entra ID token', () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(token.length - 1), fc.stringMatching(/^[\w.]$/), async (at, byte) => {
         fc.pre(token[at] !== byte)
-        // The last character of the signature has bits that mean nothing.
+        // The last character of the signature has unused bits.
         fc.pre(at < token.length - 1)
         const changed = token.slice(0, at) + byte + token.slice(at + 1)
         expect(await setting.reason(changed)).not.toBe('accepted')

@@ -1,4 +1,4 @@
-/** Clients that know nothing of this package: psql, and AWS's own connector for Aurora DSQL. */
+/** Clients that are independent of this package: psql, and AWS's own connector for Aurora DSQL. */
 import { AuroraDSQLClient, AuroraDSQLPool } from '@aws/aurora-dsql-node-postgres-connector'
 import { execFile } from 'node:child_process'
 import { access, constants, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
@@ -81,7 +81,7 @@ export function describeForeignClients(gatewayOf: () => Gateway): void {
       host: clusters[0]!,
       customCredentialsProvider: credentials,
       ssl: { ca },
-      // What DNS or a hosts file would do.
+      // Emulates DNS or a hosts file.
       stream: () => {
         const socket = new Socket()
         const dial = socket.connect.bind(socket)
@@ -105,8 +105,8 @@ interface Attempt {
 }
 
 /**
- * What psql prints when it is asked for user and answer, over a verified connection to `host`. Where the machine has no psql,
- * pg makes the same login with the same checks: the gateway's side of it is tested either way.
+ * Returns psql's output for a query of user and answer, over a verified connection to `host`. If the machine has no psql, pg logs in
+ * with the same checks, so that the gateway's side is tested in any case.
  */
 async function libpqAnswer(attempt: Attempt): Promise<string> {
   const psql = await findPsql()

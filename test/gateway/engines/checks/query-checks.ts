@@ -1,4 +1,4 @@
-/** Queries, statements and errors, as every client of PostgreSQL makes them. */
+/** Queries, statements and errors, for every client of PostgreSQL. */
 import { Client, type DatabaseError } from 'pg'
 import type { Gateway } from '../../../../gateway/index.js'
 import { pgSettings, withClient } from './gateway-clients.js'

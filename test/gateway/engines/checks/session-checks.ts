@@ -1,4 +1,4 @@
-/** Transactions and session state: what one client does is nobody else's business until it commits. */
+/** Transactions and session state: changes are isolated until they are committed. */
 import { Client } from 'pg'
 import type { Gateway } from '../../../../gateway/index.js'
 import { pgTransaction } from '../../../../adapters/pg.js'
@@ -17,7 +17,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
             const { n } = rows[0] as { n: number }
             await client.query('update counters set n = $1 where id = 1', [n + 1])
           },
-          // Aurora DSQL's sessions are REPEATABLE READ, where all but one of those that meet have to begin anew.
+          // Aurora DSQL sessions are REPEATABLE READ, so all but one of the conflicting transactions must be retried.
           { maxAttempts: 100, baseDelayMs: 1, maxDelayMs: 50 },
         )
       await Promise.all(Array.from({ length: 40 }, increment))
@@ -95,7 +95,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
     stream.destroy()
     await gone
     await withClient(gateway, async (client) => {
-      // A lock of the lost transaction would stand in the way of this one.
+      // A lock of the lost transaction would block this one.
       await client.query('alter table vanished add column w int')
       expect((await client.query('select * from vanished')).rows).toEqual([])
       await client.query('drop table vanished')

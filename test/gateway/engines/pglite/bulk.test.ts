@@ -69,7 +69,7 @@ describe('bulk data on PGlite', () => {
 
   it('refuses a COPY that cannot get data, and continues', async () => {
     await one.query('set standard_conforming_strings = off; create table unseen (i int)')
-    // With this setting the COPY is no part of the text, as which it would be read otherwise.
+    // With this setting the COPY is not part of the string literal, as which it would otherwise be parsed.
     const { errors } = await one.query(`select '\\''; copy unseen from stdin; select '\\''`)
     expect(errors).toMatchObject([{ code: '57014' }])
     expect(await one.value('select 1')).toBe('1')

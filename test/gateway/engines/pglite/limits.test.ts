@@ -8,7 +8,7 @@ import { sequelizeOptions } from '../../../../adapters/sequelize.js'
 import { typeormOptions } from '../../../../adapters/typeorm.js'
 import { type Gateway, startGateway } from '../../../../gateway/index.js'
 
-/** What an application reads that forgets the transaction's own connection, which PGlite cannot serve. */
+/** The error for an application that does not use the transaction's own connection, which PGlite cannot serve. */
 describe('an application that runs a query on the pool during a transaction on PGlite', () => {
   let gateway: Gateway
 
@@ -17,7 +17,7 @@ describe('an application that runs a query on the pool during a transaction on P
   })
   afterAll(() => gateway?.close())
 
-  /** The query is served once the transaction was ended, whose next statement says why. */
+  /** The query is served after the transaction was rolled back, whose next statement gets the error. */
   const expectReason = async (work: Promise<unknown>): Promise<void> => {
     const error = await work.then(
       () => undefined,

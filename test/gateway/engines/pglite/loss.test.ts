@@ -8,7 +8,7 @@ import {
 } from '../../../../gateway/engines/pglite/pglite-engine.js'
 import { connect, query } from './protocol-client.js'
 
-/** Ends the stack of PGlite's JavaScript, without PostgreSQL seeing that coming. */
+/** Overflows the stack of PGlite's JavaScript, without reaching PostgreSQL's limit. */
 const DEADLY = [query(`select repeat('[', 1000000)::json`)]
 
 describe('a lost PGlite', () => {

@@ -1,6 +1,6 @@
 /**
- * What one may expect of `pgliteEngine(db)`, as a program: PGlite loads parts of itself by `import()`, which Jest has not. Prints, as JSON,
- * what became of each scenario of `scenarios`.
+ * The scenarios of `pgliteEngine(db)`, as a program: PGlite loads parts of itself with `import()`, which Jest does not support. Prints the
+ * result of each scenario of `scenarios` as JSON.
  */
 import { deepStrictEqual, match, rejects, strictEqual } from 'node:assert/strict'
 import { PGlite } from '@electric-sql/pglite'
@@ -8,7 +8,7 @@ import type { pgliteEngine as PgliteEngine } from '../../../../gateway/engines/p
 import type { Engine } from '../../../../gateway/engines/engine.js'
 import { bind, connect, execute, parse, SYNC } from './protocol-client.js'
 
-// The engine as it is published.
+// The engine of the package.
 const { pgliteEngine } = require('../../../../dist/cjs/gateway/index.js') as {
   pgliteEngine: typeof PgliteEngine
 }

@@ -103,7 +103,7 @@ describe('a session on PGlite', () => {
     })
 
     it('with custom names are known only in the session that has set them', async () => {
-      // Once a session has set it, PostgreSQL knows the name in its backend, which is that of the others, too: empty, and not NULL.
+      // After a session has set it, PostgreSQL knows the name in the shared backend: the value is empty in other sessions, not NULL.
       const read = `select nullif(current_setting('app.tenant', true), '')`
       await one.query(`set app.tenant = 'one'`)
       expect(await two.value(read)).toBeNull()
@@ -277,7 +277,7 @@ describe('a session on PGlite', () => {
       await (await connect(engine, 'admin')).leave()
       expect(warnings).toEqual([expect.stringContaining('a second role has logged in')])
     })
-    // Each takes the place of one of pg_catalog for whoever has `public` in front, and makes `app` a superuser for whoever may.
+    // Each replaces an object of pg_catalog for search paths with `public` first, and makes `app` a superuser if it runs as one.
     const POISON = `
     create function public.poison() returns boolean language plpgsql as $$ begin
       if (select rolsuper from pg_catalog.pg_roles where rolname operator(pg_catalog.=) current_user)
@@ -333,7 +333,7 @@ describe('a session on PGlite', () => {
         expect(await client.value('show search_path')).toBe('public, pg_catalog')
         for (const sql of ['prepare p as select 1', 'execute p', 'discard all'])
           expect((await client.query(sql)).errors).toEqual([])
-        // What the path of the session says holds for what is its own.
+        // The session's own search path applies to its own statements.
         expect(await client.value('select current_database()')).toBeNull()
         expect(await client.value(isSuperuser)).toBe('f')
         await client.leave()

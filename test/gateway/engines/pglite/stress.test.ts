@@ -6,7 +6,7 @@ import { bind, connect, execute, parse, query, SYNC } from './protocol-client.js
 const ACCOUNTS = 20
 const CLIENTS = 12
 
-/** A transfer, and where in it the client vanishes, if it does. */
+/** A transfer, and the point at which the client disconnects, if it does. */
 const transfer = fc.record({
   from: fc.integer({ min: 1, max: ACCOUNTS }),
   to: fc.integer({ min: 1, max: ACCOUNTS }),

@@ -326,11 +326,11 @@ describe('sessions that block others on PGlite', () => {
     one.session.pause()
     one.send(query(`select repeat('x', 10000) from generate_series(1, 10000)`))
     expect(await two.value('select 1')).toBe('1')
-    // The statement had to wait; only a little of its 100 MB is here.
+    // The statement had to wait; only a small part of its 100 MB has arrived.
     expect(one.session.readableLength).toBeLessThan(20_000_000)
     one.session.resume()
     const { errors, types } = await one.ended()
-    // Where the result broke off in the middle of a row there is no place for an error.
+    // If the result was cut within a row, no error can be sent.
     expect(errors.every(({ code }) => code === '25P03')).toBe(true)
     expect(types).not.toContain('Z')
   })

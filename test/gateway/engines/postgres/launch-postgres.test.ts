@@ -24,7 +24,7 @@ import {
   type PostgresServer,
 } from '../../../support/launch-postgres.js'
 
-// Files by the thousand: a machine that does much else at once takes its time.
+// Thousands of files are written, which takes long on a busy machine.
 jest.setTimeout(300_000)
 
 const opened: { close(): Promise<void> }[] = []
@@ -32,7 +32,7 @@ let folder: string
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'pg-'))
-  // The server of root runs as another user.
+  // Root's server runs as another user.
   chmodSync(folder, 0o1777)
 })
 afterEach(async () => {
@@ -194,7 +194,7 @@ function postmasterPid({ socketDirectory }: PostgresServer): number {
   return Number.parseInt(readFileSync(join(socketDirectory, 'data', 'postmaster.pid'), 'utf8'), 10)
 }
 
-/** A process that has ended, and that the first process of a container does not reap, is no longer running. */
+/** A process that has ended but was not reaped by a container's init process does not count as running. */
 function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -211,11 +211,11 @@ function statusOf(pid: number): string {
 interface Owner {
   readonly child: ChildProcess
   readonly report: Promise<{ uid: number; server: PostgresServer; failure?: string }>
-  /** Settles with exit code and signal when the process has ended, and so has its supervisor, which holds the same standard error. */
+  /** Settles with exit code and signal when the process and its supervisor, which has the same standard error, have ended. */
   readonly ended: Promise<unknown[]>
 }
 
-/** Runs a process that owns a server, as an ordinary user in any case, until its standard input ends. */
+/** Runs a process that owns a server, always as a user other than root, until its standard input ends. */
 function runOwner(environment: NodeJS.ProcessEnv): Owner {
   const root = process.cwd()
   const child = spawn(
@@ -226,7 +226,7 @@ function runOwner(environment: NodeJS.ProcessEnv): Owner {
   const { stdout, stderr } = child
   if (stdout === null || stderr === null) throw new Error('the owner has no pipes')
   stderr.pipe(process.stderr, { end: false })
-  // Not the child's own "close" event, which does not come after `disconnect`.
+  // Not the child's "close" event, which is not emitted after `disconnect`.
   const ended = Promise.all([once(child, 'exit'), once(stderr, 'close')]).then(([exit]) => exit)
   return { child, report: readReport(stdout), ended }
 }
@@ -236,7 +236,7 @@ async function readReport(stdout: Readable): Owner['report'] {
   throw new Error('the owner ended without a report')
 }
 
-// All modules are loaded before root's rights are given up, as the sources may be where only root can read them.
+// All modules are loaded before root's privileges are dropped, because the sources may be readable only for root.
 const OWNER = `
   const [, root] = process.argv
   const { launchPostgres } = require(root + '/test/support/launch-postgres.ts')

@@ -1,4 +1,4 @@
-/** The life of a PostgreSQL that the gateway starts: its data, its death, and how many may have it. */
+/** The PostgreSQL server that the gateway starts: its data, crashes, and exclusive use. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -28,7 +28,7 @@ import { until } from '../../../resilience/until.js'
 import { recordLog, type LogRecorder } from '../../upstream-gateway.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
 
-// Files by the thousand: a machine that does much else at once takes its time.
+// Thousands of files are written, which takes long on a busy machine.
 jest.setTimeout(300_000)
 
 let folder: string
@@ -36,7 +36,7 @@ let log: LogRecorder
 const gateways: Gateway[] = []
 
 beforeEach(() => {
-  // Closed to all but this user: root's server runs as another one.
+  // Not accessible to other users: root's server runs as another one.
   folder = mkdtempSync(join(tmpdir(), 'pg-engine-'))
   log = recordLog()
 })
@@ -58,13 +58,13 @@ const run = (gateway: Gateway, sql: string, user = 'app'): Promise<unknown[]> =>
 
 async function connect(gateway: Gateway): Promise<Client> {
   const client = new Client(pgSettings(gateway))
-  // It reports the server's last message, and that the connection has ended.
+  // It reports the server's last message, and the end of the connection.
   client.on('error', () => {})
   await client.connect()
   return client
 }
 
-/** The server's own process, which is the parent of each session's. */
+/** The server's main process, which is the parent of each backend. */
 async function postmasterOf(gateway: Gateway): Promise<number> {
   return withClient(gateway, async (client) => {
     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
@@ -105,7 +105,7 @@ describe('the data of the engine "postgres"', () => {
     const printed = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
     expect(String(printed[0])).toBe('written\n')
     child.kill('SIGKILL')
-    // Its supervisor has it open until the server has ended.
+    // The supervisor has it open until the server has ended.
     await once(child.stderr.resume(), 'close')
     const gateway = await start({ dataDirectory })
     expect(await run(gateway, 'select answer from kept')).toEqual([{ answer: 42 }])
@@ -197,7 +197,7 @@ describe('the prepared data directory', () => {
     const stale = join(cacheDirectory, 'postgres.00000000-0000-0000-0000-000000000000.tmp')
     writeFileSync(stale, '')
     utimesSync(stale, 0, 0)
-    // Two first starts at once.
+    // Two concurrent first starts.
     await Promise.all([start({ cacheDirectory }), start({ cacheDirectory })])
     const [name, ...others] = readdirSync(cacheDirectory)
     expect(name).toMatch(/^postgres-\d+\.\d+-[0-9a-f]{12}\.cluster$/)

@@ -26,7 +26,7 @@ import {
 } from '../../../../gateway/engines/postgres/postgres-programs.js'
 import { recordLog } from '../../upstream-gateway.js'
 
-// Files by the thousand: a machine that does much else at once takes its time.
+// Thousands of files are written, which takes long on a busy machine.
 jest.setTimeout(300_000)
 
 const NATIVE = packageDirectory()!
@@ -64,7 +64,7 @@ function find(options: Partial<FindPostgresOptions>): Promise<PostgresPrograms |
   })
 }
 
-/** The package as npm unpacks it, before its install script makes the links. */
+/** The package as npm unpacks it, before its install script creates the links. */
 function unlinkedPackage(name: string): string {
   const native = join(folder, name, 'native')
   const links = new Set(LINKS.map(({ target }) => target))
@@ -76,7 +76,7 @@ function unlinkedPackage(name: string): string {
   return native
 }
 
-/** A link takes no time. Not every system allows it for files of somebody else. */
+/** A link is fast, but some systems do not allow it for files of other users. */
 function linkOrCopy(source: string, target: string): void {
   mkdirSync(dirname(target), { recursive: true })
   try {
@@ -86,7 +86,7 @@ function linkOrCopy(source: string, target: string): void {
   }
 }
 
-/** Takes from this user the right to make links in it; root, who may do anything, has another user run the programs. */
+/** Removes this user's write permission; for root, who ignores permissions, another user runs the programs. */
 function close(native: string): void {
   if (user === undefined) chmodSync(join(native, 'lib'), 0o555)
   else chmodSync(join(native, '..'), 0o700)

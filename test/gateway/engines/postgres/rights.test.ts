@@ -1,4 +1,4 @@
-/** What the roles of a PostgreSQL that the gateway starts may do, and what not, on each version that is there. */
+/** The privileges of the roles on a PostgreSQL server that the gateway starts, on each available version. */
 import type { Client } from 'pg'
 import { SILENT } from '../../../../core/events.js'
 import {
@@ -11,7 +11,7 @@ import { type Gateway, startGateway } from '../../../../gateway/index.js'
 import { until } from '../../../resilience/until.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
 
-/** Before PostgreSQL 16, CREATEROLE grants nearly every role: on Debian 12 the system has 15. */
+/** Before PostgreSQL 16, CREATEROLE can grant nearly every role. Debian 12 has version 15. */
 const SOURCES = ['the package', 'the system or the package'] as const
 
 describe.each(SOURCES)('the PostgreSQL server of %s', (source) => {
@@ -138,7 +138,7 @@ describe.each(SOURCES)('the PostgreSQL server of %s', (source) => {
       async (client) => {
         for (const statement of REFUSED) {
           const answer: unknown = await client.query(statement).catch(({ code }) => code as string)
-          // Not allowed, or not there.
+          // Not allowed, or it does not exist.
           expect([statement, answer]).toEqual([
             statement,
             expect.stringMatching(/^(42501|42704|0A000|58P01)$/),
