@@ -1,4 +1,4 @@
-/** What a benchmark gets: how much to measure, where pg-iam is, and credentials that belong to nobody. */
+/** The interface of benchmarks: effort, the build under test, and credentials for tests. */
 import { existsSync } from 'node:fs'
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -17,17 +17,17 @@ import type { Contest, Effort } from './rounds.js'
 export type Benchmark = (context: BenchContext) => Promise<void>
 
 export interface BenchContext {
-  /** Whether it is to show within seconds that it works; the figures mean little. */
+  /** Whether this is a quick run to check that the benchmark works. Its figures are not meaningful. */
   readonly isQuick: boolean
-  /** The build of pg-iam that is measured: that of `dist/`, as users install it. */
+  /** The build of pg-iam to measure: `dist/`, as users install it. */
   readonly build: Build
-  /** Another build to compare with, where one was given; then nothing else is compared with. */
+  /** Another build to compare with, if given. There are then no other competitors. */
   readonly other: OtherBuild | undefined
-  /** A PostgreSQL of this run, which is started when a benchmark first asks for it. */
+  /** The PostgreSQL server of this run, which is started when a benchmark first uses it. */
   postgres(): Promise<TlsPostgres>
   /** Measures a contest, and adds a row for each competitor. */
   measure(contest: Contest, effort: Effort): Promise<void>
-  /** Reports that something is left out, and why. */
+  /** Reports that a measurement is skipped, and why. */
   leaveOut(why: string): void
 }
 
@@ -42,10 +42,10 @@ interface Entries {
   readonly 'postgres-js': typeof PostgresJs
 }
 
-/** Loads an entry of the package; the second time it is there already. */
+/** Loads an entry of the package. Later calls use the module cache. */
 export type Build = <Name extends keyof Entries>(name: Name) => Promise<Entries[Name]>
 
-/** @param dist the folder that `npm run build` makes */
+/** @param dist the directory that `npm run build` creates */
 export function buildIn(dist: string): Build {
   return async (name) => {
     const entry = name === 'core' ? 'core/index.js' : `adapters/${name}.js`
@@ -60,17 +60,17 @@ export interface OtherBuild {
 }
 
 /**
- * Copies another checkout's `dist` below this repository, so that both builds find the same packages: the clients are the same, only
- * pg-iam differs.
+ * Copies another checkout's `dist` into this repository, so that both builds resolve the same packages: the clients are identical, and
+ * only pg-iam differs.
  *
- * @throws Error for a folder that is no build
+ * @throws Error if the directory is not a build
  */
 export async function copyBuild(dist: string): Promise<OtherBuild> {
   if (!existsSync(join(dist, 'esm', 'core', 'index.js')))
     throw new Error(`"--against" must be the dist folder of a build, got "${dist}"`)
   const folder = await mkdtemp(resolve('build', 'against-'))
   await cp(dist, folder, { recursive: true })
-  // The modules of dist/esm are ESM by the package.json of the package, which is above the folder.
+  // The modules in dist/esm are ESM because of the package.json of the package, which is in a parent directory.
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }\n')
   return {
     name: `pg-iam of ${dist}`,
@@ -79,20 +79,20 @@ export async function copyBuild(dist: string): Promise<OtherBuild> {
   }
 }
 
-/** What the benchmarks sign with. It belongs to nobody. */
+/** Invented credentials that the benchmarks sign with. */
 export const CREDENTIALS = {
   accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
   secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
 } as const
 
-/** Answers at once. */
+/** Returns the credentials immediately. */
 export const credentials = async (): Promise<typeof CREDENTIALS> => CREDENTIALS
 
 export const REGION = 'us-east-1'
 export const DSQL_HOST = `${'bench'.repeat(5)}x.dsql.${REGION}.on.aws`
 export const RDS_HOST = `shop.abcdefghijkl.${REGION}.rds.amazonaws.com`
 
-/** What a login of pg-iam needs for the same place as a driver. */
+/** The options of a pg-iam login to the same address as a driver. */
 export function ourOptions({ host, port, user, database, ssl }: StaticLogin) {
   return {
     host: ssl.servername,
@@ -100,20 +100,20 @@ export function ourOptions({ host, port, user, database, ssl }: StaticLogin) {
     user,
     database,
     tls: { ca: ssl.ca },
-    // Where a thousand are opened at once, the last ones wait for the processor.
+    // If a thousand connections are opened at once, the last ones wait for CPU time.
     connectTimeoutMs: 600_000,
   }
 }
 
-/** Takes out of the environment what would lead a competitor to other credentials or another server. */
+/** Removes environment variables that would make a competitor use other credentials or another server. */
 export function forgetCloud(environment: NodeJS.ProcessEnv): void {
   for (const name of Object.keys(environment)) if (LEADS_AWAY.test(name)) delete environment[name]
 }
 
-/** Variables of libpq, but for the one that says where PostgreSQL's programs are; of the clouds' SDKs; and of Node itself. */
+/** Variables of libpq, except the one with the location of PostgreSQL's programs; of the cloud SDKs; and of Node. */
 const LEADS_AWAY = /^(?:PG(?!_BINDIR$)|AWS_|AZURE_|GOOGLE_|NODE_)/
 
-/** The options that choose who signs, by name; one without a name for a build that has no such choice. */
+/** The options that select the signer, by name. A build without this option has one entry without a name. */
 export async function signersOf(
   build: Build,
 ): Promise<readonly { name: string; options: { signer?: 'aws-sdk' | 'built-in' } }[]> {

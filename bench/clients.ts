@@ -1,4 +1,4 @@
-/** The clients: each opened as its own documentation has it, and with pg-iam. Both have the same pool and the same TLS. */
+/** The clients, each opened as its documentation describes and with pg-iam. Both have the same pool and the same TLS. */
 import { sql as drizzleSql } from 'drizzle-orm'
 import { drizzle as drizzleOnPg, type NodePgDatabase } from 'drizzle-orm/node-postgres'
 import { drizzle as drizzleOnPostgresJs, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
@@ -16,9 +16,9 @@ export interface BenchClient {
   openOurs(build: Build, login: Login, poolSize: number): Promise<BenchPool>
 }
 
-/** Connections that are idle stay open: whose turn it is must not decide who opens new ones. */
+/** Idle connections stay open, so that the order of competitors does not determine which of them opens new connections. */
 export interface BenchPool {
-  /** Runs the cheapest query there is, so that whatever comes on top of it weighs most. */
+  /** Runs the cheapest query, so that overhead has the largest effect. */
   query(): Promise<unknown>
   close(): Promise<void>
 }

@@ -19,7 +19,7 @@ export const connects: Benchmark = async ({ isQuick, build, measure, postgres: s
         await openAll(pool, count)
         const took = average(startedAt, count)
         await pool.close()
-        // A server that is busy with the connections of one competitor must not slow down the next.
+        // Waits, so that the server's work for one competitor does not slow down the next.
         await postgres.untilQuiet()
         return took
       })
@@ -34,7 +34,7 @@ export const connects: Benchmark = async ({ isQuick, build, measure, postgres: s
 const WAYS: readonly {
   how: string
   openAll: (pool: FreshPool, connections: number) => Promise<unknown>
-  /** In each turn. */
+  /** The number of connections in each turn. */
   connections: number
   effort: Effort
 }[] = [
@@ -56,15 +56,15 @@ const WAYS: readonly {
 ]
 
 interface FreshPool {
-  /** Opens one more connection, and keeps it. */
+  /** Opens one more connection, and keeps it open. */
   open(): Promise<unknown>
   close(): Promise<void>
 }
 
-/** Makes a pool for so many connections, none of which is open yet. */
+/** Creates a pool for the given number of connections, without opening any. */
 type Opener = readonly [name: string, create: (connections: number) => Promise<FreshPool>]
 
-/** The baseline of each client comes first. */
+/** The first entry of each client is the baseline. */
 function openersOf(server: TlsPostgres, build: Build): Readonly<Record<string, Opener[]>> {
   const { passwordLogin: login } = server
   const socket = async (): Promise<Socket> => {
@@ -83,8 +83,8 @@ function openersOf(server: TlsPostgres, build: Build): Readonly<Record<string, O
         },
       ],
     ],
-    // Postgres.js leaves Nagle's algorithm on, so that a login over TLS waits for the server's delayed acknowledgement. With it off, as
-    // pg and pg-iam have it, the static password is as fast as it can be.
+    // Postgres.js leaves Nagle's algorithm enabled, so a login over TLS waits for the server's delayed acknowledgement. With it disabled,
+    // as in pg and pg-iam, the static password is as fast as possible.
     'postgres-js': [
       ['static password, TCP_NODELAY', async (max) => ofSql(staticSql(login, max, { socket }))],
       ['static password', async (max) => ofSql(staticSql(login, max))],

@@ -1,4 +1,4 @@
-/** The process of the gateway, or of a relay that passes bytes on and does nothing else: the load takes none of its turns. */
+/** The process of the gateway, or of a relay that only forwards bytes. It is separate from the process that generates the load. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
@@ -9,15 +9,15 @@ import { answerOrder } from './process.js'
 
 export interface GatewayOrder {
   readonly kind: 'gateway' | 'relay'
-  /** The database of RDS whose tokens it takes. */
+  /** The RDS database whose tokens the gateway accepts. */
   readonly host: string
   readonly role: string
   readonly database: string
-  /** The folder of PostgreSQL's Unix socket, and its port. */
+  /** The directory of PostgreSQL's Unix socket, and its port. */
   readonly upstream: { readonly host: string; readonly port: number }
 }
 
-/** Where it listens. */
+/** The address that it listens on. */
 export interface GatewayReady {
   readonly port: number
   readonly ca: string
@@ -36,10 +36,10 @@ async function startOurs({ host, role, database, upstream }: GatewayOrder): Prom
   return { port, ca }
 }
 
-/** TLS on one side, PostgreSQL's Unix socket on the other, by Node's own streams. It lets every client in. */
+/** Connects TLS with PostgreSQL's Unix socket, with Node's streams. It accepts every client. */
 async function startRelay({ host, upstream }: GatewayOrder): Promise<GatewayReady> {
   const { ca, certificate, privateKey } = await createCertificates([host])
-  // It never listens: connections come to it once they have asked for TLS.
+  // The TLS server does not listen. It gets connections after their SSLRequest.
   const tls = createTlsServer({ cert: certificate, key: privateKey, ALPNProtocols: ['postgresql'] })
   tls.on('secureConnection', (client) => {
     const session = connect({ path: `${upstream.host}/.s.PGSQL.${upstream.port}` })

@@ -1,9 +1,9 @@
 /**
- * `npm run bench:gateway`: PostgreSQL through the gateway, against PostgreSQL's own TLS and a mere relay.
+ * `npm run bench:gateway`: PostgreSQL through the gateway, compared with PostgreSQL's own TLS and with a relay.
  *
- * The gateway has a process of its own in front of that PostgreSQL, which it reaches by its Unix socket. It speaks TLS with a
- * certificate of the same kind, and checks a token for RDS where PostgreSQL checks a password. The relay is a process of Node that does
- * TLS and passes bytes on, checks nothing and lets every client in: no gateway in Node can be expected to be faster.
+ * The gateway is a separate process in front of that PostgreSQL server, and uses its Unix socket. It uses TLS with the same type of
+ * certificate, and verifies an RDS token where PostgreSQL checks a password. The relay is a Node process that terminates TLS and forwards
+ * bytes, without authentication: no gateway in Node can be faster.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -20,8 +20,8 @@ import { poolCompetitor } from './queries.js'
 import { competitor, type Competitor, type Effort } from './rounds.js'
 
 /**
- * PostgreSQL before version 18 takes this curve alone by default, and has clients that begin with another one, such as X25519, begin
- * again, which would be to the gateway's advantage.
+ * By default, PostgreSQL before version 18 accepts only this curve. Clients that start with another one, such as X25519, have to repeat
+ * the ClientHello, which would give the gateway an advantage.
  */
 const CURVE = 'prime256v1'
 
@@ -56,10 +56,10 @@ export const gateway: Benchmark = async (context) => {
   }
 }
 
-/** A way to the database, for pg. */
+/** A way to connect to the database with pg. */
 type Way = Omit<StaticLogin, 'password' | 'ssl'> & {
   readonly ssl: StaticLogin['ssl'] & { readonly ecdhCurve: string }
-  /** A static one, or a new token. */
+  /** The static password, or a new token. */
   password(): Promise<string>
 }
 
@@ -102,7 +102,7 @@ async function connectsThrough(
       unit: 'ms a connection',
       ...contestOf(ways, (name, { password, ...address }) =>
         competitor(name, async () => {
-          // The token is signed before: `bench:tokens` has the time of that.
+          // The token is signed before: `bench:tokens` measures that.
           const config = { ...address, password: await password() }
           const clients = Array.from({ length: connections }, () => new Client(config))
           const startedAt = performance.now()
@@ -126,8 +126,8 @@ const WAYS_TO_OPEN: Readonly<Record<string, (clients: readonly Client[]) => Prom
 }
 
 /**
- * The same by a client in C, which leaves more of the processor to the gateway, and shows more of its cost. pgbench comes with the
- * PostgreSQL of a system, not with that of the npm package. The time of its connects is not in the figure.
+ * The same with a client in C, which leaves more CPU time to the gateway and shows more of its cost. pgbench is part of a system's
+ * PostgreSQL, but not of the npm package. The figure does not include connection times.
  */
 async function pgbenchThrough(
   ways: Ways,

@@ -1,7 +1,7 @@
 /**
- * `npm run bench`, and `npm run bench:queries` and the like for one of them.
+ * `npm run bench` runs all benchmarks, `npm run bench:queries` and similar commands run one of them.
  *
- * Exit codes: 0 when all was measured, 1 otherwise, 2 for a command line that it does not understand.
+ * Exit codes: 0 if all measurements succeeded, 1 otherwise, 2 for an invalid command line.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { loadavg } from 'node:os'
@@ -26,7 +26,7 @@ import {
 } from './report.js'
 import { compare, type Row } from './rounds.js'
 
-/** Loaded when they run: a wrong command line is answered at once. */
+/** The modules are loaded on demand, so that an invalid command line is reported immediately. */
 const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   queries: async () => (await import('./queries.js')).queries,
   connects: async () => (await import('./connects.js')).connects,
@@ -52,7 +52,7 @@ NAME is one of ${NAMES.join(', ')}; all by default
 
 type BenchOptions = ReturnType<typeof benchOptions>
 
-/** Throws for a command line that it does not understand, with what is wrong about it. */
+/** Throws an error with an explanation for an invalid command line. */
 function benchOptions(words: string[]) {
   const { values, positionals: names } = parseArgs({
     args: words,
@@ -82,7 +82,7 @@ async function main(words: string[]): Promise<number> {
   let other: OtherBuild | undefined
   try {
     options = benchOptions(words)
-    // Before anything is measured: a page without the comments is refused.
+    // Checked before the measurement: a page without the comments is rejected.
     if (options.docs !== undefined) replaceWritten(await readFile(options.docs, 'utf8'), '')
     await mkdir('build', { recursive: true })
     if (options.against !== undefined) other = await copyBuild(options.against)
@@ -107,7 +107,7 @@ async function run(options: BenchOptions, other: OtherBuild | undefined): Promis
   let postgres: Promise<TlsPostgres> | undefined
   const failed: string[] = []
   for (const name of names) {
-    // Each as if it ran alone: the same seed gives the same order.
+    // The same as if the benchmark ran alone: the same seed gives the same order.
     const random = createSeededRandom(seed)
     const context: BenchContext = {
       isQuick,

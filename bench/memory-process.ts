@@ -1,4 +1,4 @@
-/** A process that does one kind of work again and again, and looks at its memory meanwhile; it runs with `--expose-gc`. */
+/** A process that repeats one kind of work and samples its memory. It runs with `--expose-gc`. */
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { getHeapSpaceStatistics } from 'node:v8'
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
@@ -14,11 +14,11 @@ export interface GrowthOrder {
 }
 
 export interface GrowthEffort {
-  /** How often the work is done before the first sample. */
+  /** The number of repetitions before the first sample. */
   readonly warmUp: number
-  /** How often from the first sample to the last. */
+  /** The number of repetitions from the first sample to the last. */
   readonly amount: number
-  /** Samples behind the first. Divides `amount`. */
+  /** The number of samples after the first. It divides `amount`. */
   readonly samples: number
 }
 
@@ -31,15 +31,15 @@ export type Work =
   | {
       readonly kind: 'connections'
       readonly client: 'pg' | 'postgres-js'
-      /** Whether the password is static, or the token of a login of pg-iam. */
+      /** Whether the password is static, or the token of a pg-iam login. */
       readonly login: 'static password' | 'pg-iam'
       readonly server: StaticLogin
     }
 
 export interface MemorySample {
-  /** How often the work was done before it. */
+  /** The number of repetitions before the sample. */
   readonly done: number
-  /** What objects hold, on V8's heap and outside of it. Compiled code is not in it. */
+  /** The memory of objects, inside and outside of V8's heap, without compiled code. */
   readonly bytes: number
 }
 
@@ -58,10 +58,10 @@ answerOrder(async ({ work, effort }: GrowthOrder): Promise<MemorySample[]> => {
   return samples
 })
 
-/** Does the work so often. When it resolves nothing is under way any more. */
+/** Repeats the work. All of it has ended when the promise resolves. */
 type Run = (times: number) => Promise<void>
 
-/** One token after another from one login; no token is reused. */
+/** Gets one token after another from one login, without reuse. */
 async function tokenMaker({ of, options }: Extract<Work, { kind: 'tokens' }>): Promise<Run> {
   const { auroraDsql } = await build('core')
   const signer = new DsqlSigner({ hostname: DSQL_HOST, region: REGION, credentials })
@@ -72,10 +72,10 @@ async function tokenMaker({ of, options }: Extract<Work, { kind: 'tokens' }>): P
   }
 }
 
-/** At the most so many connections are open at a time. */
+/** The maximum number of simultaneous connections. */
 const BATCH = 20
 
-/** Pools that are opened, used for a query on each connection and closed; the login is one. */
+/** Opens pools, runs a query on each connection, and closes the pools. All pools use one login. */
 async function connectionOpener({ client, login: whose, server }: Connections): Promise<Run> {
   const { customLogin } = await build('core')
   const login = customLogin({ ...ourOptions(server), getToken: () => server.password })
@@ -98,7 +98,7 @@ async function connectionOpener({ client, login: whose, server }: Connections): 
   const openAndClose = client === 'pg' ? ofPg : ofPostgresJs
   return async (times) => {
     for (let left = times; left > 0; left -= BATCH) await openAndClose(Math.min(left, BATCH))
-    // A pool sends Terminate a moment before its sockets are closed.
+    // A pool sends Terminate shortly before its sockets are closed.
     while (
       process.getActiveResourcesInfo().some((handle) => /^(?:TCPSocket|TLS)Wrap$/.test(handle))
     )
@@ -110,7 +110,7 @@ type Connections = Extract<Work, { kind: 'connections' }>
 
 const POLL_MS = 5
 
-/** Collects the garbage first. What weak references lead to is freed in a later turn. */
+/** Collects garbage first. The targets of weak references are released in a later turn of the event loop. */
 async function heldBytes(): Promise<number> {
   for (let round = 0; round < 4; round++) {
     global.gc!()
@@ -122,5 +122,5 @@ async function heldBytes(): Promise<number> {
   return bytes
 }
 
-/** V8 keeps machine code apart, and from Node 22 on what belongs to it, too. */
+/** V8 counts machine code separately, and from Node 22 also its metadata. */
 const CODE_SPACES = /^(?:code|trusted|shared_trusted)_/

@@ -1,8 +1,8 @@
 /**
- * `npm run bench:memory`: what a process grows by over 100,000 tokens and over 10,000 connections.
+ * `npm run bench:memory`: the memory growth of a process over 100,000 tokens and over 10,000 connections.
  *
- * What grows at first and then stops, such as what V8 compiles, is over in the second half of the work: the figure is the slope of a
- * line through the samples of that half. `npm run test:hostile -- --large-row 100` measures the memory while one large row passes.
+ * Initial growth, such as code compiled by V8, ends in the first half of the work. The figure is the slope of a line through the samples of
+ * the second half. `npm run test:hostile -- --large-row 100` measures the memory for one large row.
  */
 import { signersOf, type Benchmark } from './benchmark.js'
 import type { GrowthEffort, GrowthOrder, MemorySample, Work } from './memory-process.js'
@@ -62,7 +62,7 @@ function amountOf({ amount }: GrowthEffort): string {
   return amount.toLocaleString('en-GB')
 }
 
-/** One process for each measurement. Time is not measured, so the processes of a round run at the same time. */
+/** One process for each measurement. The processes of a round run concurrently, because time is not measured. */
 function grower(name: string, order: GrowthOrder): Competitor {
   return {
     name,
@@ -79,7 +79,7 @@ function grower(name: string, order: GrowthOrder): Competitor {
   }
 }
 
-/** By least squares. */
+/** The method of least squares. */
 function slopeOf(samples: readonly MemorySample[]): number {
   const mean = (values: readonly number[]): number =>
     values.reduce((total, value) => total + value, 0) / values.length

@@ -1,9 +1,9 @@
 /**
- * A PostgreSQL that is started for a benchmark and speaks TLS itself: nothing stands between it and a competitor.
+ * A PostgreSQL server for a benchmark. It uses TLS itself, so that competitors connect to it directly.
  *
- * PostgreSQL cannot check the tokens of a cloud, so there are two roles. One logs in with a password in clear text over TLS,
- * as with a cloud's tokens: for a static password, and for a login of pg-iam whose token is that password. The other is let in
- * without a question: for competitors that sign tokens of their own. All competitors of a comparison use one role.
+ * PostgreSQL cannot verify the tokens of cloud providers, so there are two roles. The first one logs in with a clear-text password over TLS,
+ * like with a provider's token: for a static password, and for a pg-iam login whose token is that password. The second one logs in without
+ * a password, for competitors that sign their own tokens. All competitors of a comparison use the same role.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
@@ -13,17 +13,17 @@ import { launchPostgres } from '../test/support/launch-postgres.js'
 import { type Build, ourOptions, RDS_HOST } from './benchmark.js'
 
 export interface TlsPostgres {
-  /** Logs in with the password, as an application gives it to its driver. */
+  /** Logs in with the password, as an application passes it to its driver. */
   readonly passwordLogin: StaticLogin
-  /** Is not asked for a password. */
+  /** Logs in without a password. */
   readonly openLogin: StaticLogin
-  /** A login of pg-iam whose token is the password. */
+  /** A pg-iam login whose token is the password. */
   ourLogin(build: Build): Promise<Login>
-  /** Where programs of PostgreSQL are. */
+  /** The directory of PostgreSQL's programs. */
   readonly binDirectory: string
-  /** Holds its Unix socket, where every role is let in without a question; it goes with the server. */
+  /** The directory of the Unix socket, where no role needs a password. It is removed with the server. */
   readonly socketDirectory: string
-  /** Resolves when all connections of both roles have ended at the server, too. */
+  /** Resolves when all backends of both roles have ended. */
   untilQuiet(): Promise<void>
   close(): Promise<void>
 }
@@ -42,9 +42,9 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
   const postgres = await launchPostgres({
     roles: [PASSWORD_ROLE, OPEN_ROLE],
     settings: {
-      // `scale` opens a thousand.
+      // `scale` opens a thousand connections.
       max_connections: '1050',
-      // What the server does to check a password is not what is measured: by MD5 it does next to nothing.
+      // The server's password check should not affect the measurement: with MD5 it takes almost no time.
       password_encryption: 'md5',
     },
     tls: { certificate, privateKey },
@@ -66,7 +66,7 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
     await close()
     throw error
   }
-  // The address is dialled as it is, and the name is verified: nobody waits for a resolver.
+  // The address is used directly, and the name is verified, to avoid name resolution.
   const loginOf = (user: string): StaticLogin => ({
     host: '127.0.0.1',
     port,

@@ -1,12 +1,12 @@
-/** Runs one part of a benchmark in a separate process, whose memory holds nothing of the other parts. */
+/** Runs one part of a benchmark in a separate process, so that other parts do not affect its memory. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 
 /**
- * Starts a file that calls `answerOrder`. However this process ends, that one ends with it.
+ * Starts a file that calls `answerOrder`. The process ends with this one, even if this one is killed.
  *
- * @param file its name in this folder, such as `memory-process.js`
- * @returns the answer, and how to end the process, whatever it is doing
+ * @param file the file name in this directory, such as `memory-process.js`
+ * @returns the answer, and a function that ends the process at any time
  */
 export function startProcess<Answer>(
   file: string,
@@ -23,7 +23,7 @@ export function startProcess<Answer>(
     throw new Error(`the process of ${file} ended (${code ?? signal})`)
   })
   const answer = Promise.race([once(child, 'message'), died]).then(([first]) => first as Answer)
-  // Who stops it before it has answered does not wait for the answer.
+  // After `stop`, the answer is no longer awaited.
   answer.catch(() => {})
   child.send(order)
   return {
@@ -36,11 +36,11 @@ export function startProcess<Answer>(
 }
 
 /**
- * The other side of `startProcess`: answers its order, and then lives on until it is stopped or the other process is gone. Where there
- * is no answer this process ends of the error.
+ * The counterpart of `startProcess`: answers the order, and then runs until it is stopped or the other process ends. If there is no answer,
+ * the error ends this process.
  */
 export function answerOrder(answer: (order: never) => Promise<unknown>): void {
-  // Ctrl-C goes to all processes of the terminal; this one ends with the benchmark.
+  // Ctrl-C signals all processes of the terminal, but this one ends with the benchmark.
   process.on('SIGINT', () => {})
   process.once('disconnect', () => process.exit(1))
   const answered = async (): Promise<void> => {

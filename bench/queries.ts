@@ -50,9 +50,12 @@ export const queries: Benchmark = async (context) => {
 
 const SIGNED_TASKS = 5
 
-/** In each turn so many queries, of all tasks together, some fiftieths of a second. In the first one of a round connections are opened, and PostgreSQL's processes read their catalogues. */
+/**
+ * The number of queries per turn, for all tasks: a few fiftieths of a second. The first turn of a round opens connections, and warms
+ * PostgreSQL's caches.
+ */
 const FULL = {
-  /** Each is measured with so many tasks, on a pool of as many connections. */
+  /** The numbers of tasks. The pool has the same number of connections. */
   tasks: [1, 5, 20],
   perTurn: (tasks: number): number => (tasks === 1 ? 150 : 450),
   effort: { rounds: 15, warmUpRounds: 2, turns: 5, warmUpTurns: 1 },
@@ -67,7 +70,7 @@ function tasksText(count: number): string {
   return `${count} ${count === 1 ? 'task' : 'tasks'}`
 }
 
-/** A pool that is opened for each round, and does so many queries from so many tasks, each of which has one query under way at a time. */
+/** A pool that is opened for each round and runs the queries of several tasks, one query per task at a time. */
 export function poolCompetitor(
   name: string,
   tasks: number,
@@ -95,8 +98,8 @@ export function poolCompetitor(
 }
 
 /**
- * Pools of pg whose tokens are signed for Aurora DSQL. PostgreSQL, which cannot check them, lets this role in without asking for a
- * password, so that the connections of all are the same.
+ * Pools of pg with tokens signed for Aurora DSQL. PostgreSQL cannot verify them, so this role logs in without a password, and the
+ * connections of all competitors are the same.
  */
 export function dsqlPools(
   { openLogin }: TlsPostgres,

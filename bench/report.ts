@@ -1,4 +1,4 @@
-/** What the benchmarks, the simulation of a fleet and the soak have in common: tables, pages, the machine. */
+/** Shared by the benchmarks, the fleet simulation and the soak test: tables, pages, and information about the machine. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import Table from 'cli-table3'
@@ -8,9 +8,9 @@ import { resultOf, type Row, type Summary } from './rounds.js'
 /** A table of figures, for the terminal and for a page. */
 export interface FigureTable {
   readonly title: string
-  /** The first column has names, the others figures. */
+  /** The first column contains names, the others figures. */
   readonly head: readonly string[]
-  /** How many columns have names, where it is more than the first. */
+  /** The number of columns with names, if there is more than one. */
   readonly nameColumns?: number
   readonly rows: readonly (readonly string[])[]
 }
@@ -31,13 +31,13 @@ export function markdownTable({ head, rows, nameColumns = 1 }: FigureTable): str
   return [line(head), line(alignments), ...rows.map(line)].join('\n')
 }
 
-/** Writes a page of docs/, in the style that `npm run lint` checks. */
+/** Writes a page of docs/, in the format that `npm run lint` checks. */
 export async function writePage(file: string, content: string): Promise<void> {
   const style = await resolveConfig(file)
   await writeFile(file, await format(content, { ...style, filepath: file }))
 }
 
-/** What the benchmarks measured, a line for each row. */
+/** The results of the benchmarks, one line for each row. */
 export function rowTable(rows: readonly Row[]): FigureTable {
   return {
     title: 'Less is better. Median (quartiles); the control is the baseline against itself.',
@@ -65,7 +65,7 @@ function signed(value: number): string {
   return value < 0 ? `-${short(-value)}` : `+${short(value)}`
 }
 
-/** Three digits that count, and no more than the machine can tell. */
+/** Three significant digits, which is about the accuracy of the measurement. */
 function short(value: number): string {
   const size = Math.abs(value)
   const digits = Number.isInteger(value) || size >= 100 ? 0 : size >= 10 ? 1 : 2
@@ -79,9 +79,9 @@ const BEGIN = '<!-- Written by `npm run bench -- --docs FILE`: -->'
 const END = '<!-- End of what is written. -->'
 
 /**
- * Puts `content` between the two comments of a page, and keeps everything else of it.
+ * Replaces the text between the two comments of a page.
  *
- * @throws Error where the page does not have them
+ * @throws Error if the page does not have the comments
  */
 export function replaceWritten(page: string, content: string): string {
   const begin = page.indexOf(BEGIN)
@@ -91,7 +91,7 @@ export function replaceWritten(page: string, content: string): string {
   return `${page.slice(0, begin)}${BEGIN}\n\n${content}\n\n${page.slice(end)}`
 }
 
-/** @param root the folder of this repository */
+/** @param root the directory of this repository */
 export async function describeMachine(root: string): Promise<string> {
   const { version } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as {
     version: string

@@ -1,24 +1,24 @@
 /**
- * Measures competitors side by side, in rounds, with a control.
+ * Measures competitors in alternation, in rounds, with a control.
  *
- * Neither mitata (1.0) nor tinybench (6.2) fits: both run one competitor to its end before the next, and compare no pairs.
+ * mitata (1.0) and tinybench (6.2) do not fit: both finish one competitor before the next, and do not compare pairs.
  */
 
-/** What is measured: one way to do the same work. */
+/** A competitor: one way to do the same work. */
 export interface Competitor {
   readonly name: string
   /**
-   * Makes what a round needs, such as a pool, before the first turn of the round. What is opened once and kept is fast or slow for as
-   * long as it is open, by where the system put the server's processes: the same pool, opened twice, differed by 15 %. Opened again
-   * for each round, that becomes part of the spread and not of the result.
+   * Sets up a round, for example a pool, before its first turn. A pool that stays open is consistently fast or slow, depending on where
+   * the system placed the server's processes: the same pool, opened twice, differed by 15 %. If it is reopened for each round, this
+   * becomes part of the spread instead of the result.
    */
   open(): Turns | Promise<Turns>
 }
 
 export interface Turns {
-  /** Does the work once and resolves with what it cost: a time, a number of bytes. Less is better. */
+  /** Does the work once, and resolves with its cost: a time or a number of bytes. Lower is better. */
   sample(): Promise<number>
-  /** Is called after each round, also where the round failed. */
+  /** Called after each round, even if the round failed. */
   close?(): Promise<void>
 }
 
@@ -28,27 +28,27 @@ export function competitor(name: string, sample: () => Promise<number>): Competi
 }
 
 export interface Contest {
-  /** What the competitors do, such as `pg, 5 tasks`. */
+  /** The work of the competitors, such as `pg, 5 tasks`. */
   readonly what: string
-  /** Of the figures, such as `ms a connection`. */
+  /** The unit of the figures, such as `ms a connection`. */
   readonly unit: string
   readonly baseline: Competitor
   readonly others: readonly Competitor[]
-  /** `difference` where figures may be 0, such as the growth of memory. Default `ratio`. */
+  /** `difference` if figures can be 0, such as memory growth. Default `ratio`. */
   readonly compareBy?: 'ratio' | 'difference'
 }
 
 export interface Effort {
   readonly rounds: number
-  /** Rounds before them that do not count. Default 0. */
+  /** The number of warm-up rounds. Default 0. */
   readonly warmUpRounds?: number
-  /** How many turns each competitor has in a round, of which the median counts. Default 1. */
+  /** The number of turns of each competitor in a round, of which the median is used. Default 1. */
   readonly turns?: number
-  /** Turns before them that do not count. Default 0. */
+  /** The number of warm-up turns. Default 0. */
   readonly warmUpTurns?: number
 }
 
-/** One competitor against the baseline of its contest. */
+/** One competitor compared with the baseline of its contest. */
 export interface Row {
   readonly what: string
   readonly competitor: string
@@ -59,7 +59,7 @@ export interface Row {
   readonly baseline: Summary
   /** The ratio or difference to the baseline of the same round. */
   readonly compared: Summary
-  /** The same for the baseline itself, measured a second time: what chance and the machine add. */
+  /** The same for a second measurement of the baseline itself, which shows the noise. */
   readonly control: Summary
   /** One figure for each round. */
   readonly samples: readonly number[]
@@ -72,9 +72,9 @@ export interface Summary {
 }
 
 /**
- * Each competitor has one turn before any has the next, in an order that is drawn again each time. The baseline takes part twice.
+ * In each turn, every competitor runs once, in a random order. The baseline takes part twice.
  *
- * @param random as `Math.random`
+ * @param random like `Math.random`
  */
 export async function compare(
   { what, unit, baseline, others, compareBy = 'ratio' }: Contest,
@@ -91,7 +91,7 @@ export async function compare(
       if (round >= 0) samples.get(name)!.push(figure)
   }
   const ofBaseline = samples.get(baseline.name)!
-  // In pairs of one round: what slows a whole round down, such as another program on the machine, slows both down.
+  // Pairs are from the same round, because other programs on the machine may slow down a whole round.
   const compared = (name: string): Summary =>
     summarize(
       samples.get(name)!.map((figure, round) => {
@@ -135,7 +135,7 @@ async function playRound(
   }
 }
 
-/** By quantiles of type 7 of Hyndman and Fan, as in R, NumPy and spreadsheets. Throws where there are no samples. */
+/** Quantiles of type 7 of Hyndman and Fan, as in R, NumPy and spreadsheets. Throws if there are no samples. */
 export function summarize(samples: readonly number[]): Summary {
   if (samples.length === 0) throw new Error('there are no samples')
   const sorted = samples.toSorted((one, other) => one - other)
@@ -147,14 +147,14 @@ export function summarize(samples: readonly number[]): Summary {
   return { lowerQuartile: quantile(0.25), median: quantile(0.5), upperQuartile: quantile(0.75) }
 }
 
-/** What the competitor is; `same` where it differs by no more than the baseline does from itself, between the quartiles. */
+/** The verdict on the competitor. `same` if it differs by no more than the baseline from itself, within the quartiles. */
 export function resultOf({ compareBy, compared, control }: Row): 'better' | 'worse' | 'same' {
   const equal = compareBy === 'ratio' ? 1 : 0
   if (compared.median > Math.max(equal, control.upperQuartile)) return 'worse'
   return compared.median < Math.min(equal, control.lowerQuartile) ? 'better' : 'same'
 }
 
-/** Returns the items in an order of which all are equally likely (Fisher and Yates). */
+/** Returns the items in a uniformly random order (Fisher and Yates). */
 function shuffled<T>(items: readonly T[], random: () => number): T[] {
   const order = [...items]
   for (let last = order.length - 1; last > 0; last--) {

@@ -1,4 +1,4 @@
-/** `npm run bench:scale`: what one connection and one token cost where there are many. */
+/** `npm run bench:scale`: the cost of one connection and of one token with many of them. */
 import { Client } from 'pg'
 import type { Login } from '../core/index.js'
 import { average, credentials, REGION, type Benchmark, type BenchContext } from './benchmark.js'
@@ -9,7 +9,7 @@ export const scale: Benchmark = async (context) => {
   await connectionsAtOnce(context)
 }
 
-/** Processor time of the client's process, TLS and pg among it: the server works on the same machine at the same time. */
+/** CPU time of the client's process, including TLS and pg. The server runs on the same machine at the same time. */
 async function connectionsAtOnce(context: BenchContext): Promise<void> {
   const { isQuick, build, measure } = context
   const most = isQuick ? 10 : 1_000
@@ -17,7 +17,7 @@ async function connectionsAtOnce(context: BenchContext): Promise<void> {
   const { createClient } = await build('pg')
   const login = await postgres.ourLogin(build)
   const { passwordLogin: server } = postgres
-  // Not through a pool, whose own lists would be measured.
+  // Without a pool, whose own data structures would be measured.
   const opener = (name: string, connections: number, create: () => Client): Competitor =>
     competitor(name, async () => {
       const before = process.cpuUsage()
@@ -43,7 +43,7 @@ async function connectionsAtOnce(context: BenchContext): Promise<void> {
   }
 }
 
-/** Each login has its own database. The logins make a new token in turn. */
+/** Each login has its own database. The logins create new tokens in turn. */
 async function manyLogins({ isQuick, build, measure }: BenchContext): Promise<void> {
   const { auroraDsql, entra } = await build('core')
   const azure = {

@@ -1,7 +1,7 @@
 /**
- * A process that starts cold: loads modules, gets a first token or starts a gateway, and writes how long both took.
+ * A process that starts cold: it loads modules, gets a first token or starts a gateway, and prints the durations.
  *
- * It must load nothing else before: what competitors share would be free for them.
+ * It must not load anything else before, because modules shared with a competitor would then be free for it.
  */
 import type * as DsqlSigners from '@aws-sdk/dsql-signer'
 import type * as Connector from '@aws/aurora-dsql-node-postgres-connector'
@@ -11,17 +11,17 @@ import type * as PgIam from '../core/index.js'
 import type * as GatewayModule from '../gateway/index.js'
 
 export interface ColdStartOrder {
-  /** Packages, or files of bundles. */
+  /** The packages, or files of bundles. */
   readonly modules: readonly string[]
   readonly token?: keyof typeof TOKENS
-  /** Further options of the login. */
+  /** Additional options of the login. */
   readonly options?: object
-  /** Options of a gateway that is started instead. */
+  /** The options of a gateway to start instead. */
   readonly gateway?: object
 }
 
 export interface ColdStart {
-  /** Of the imports and what comes behind them. */
+  /** The durations of the imports and of the work after them. */
   readonly ms: number
   /** Why there is no token or gateway, if there is none. */
   readonly failed?: string
@@ -42,7 +42,7 @@ const TOKENS = {
     return new Promise<unknown>((resolve, reject) => {
       const client = new AuroraDSQLClient({ ...DSQL })
       client.on('error', () => {})
-      // The connector tells nobody its token: it gives it to pg, and then dials, which is not waited for.
+      // The connector does not expose its token: it passes it to pg, and then connects, which is not awaited.
       Object.defineProperty(client, 'password', { set: resolve })
       client.connect().catch(reject)
     })
@@ -89,5 +89,5 @@ const times: ColdStart = {
   ms: endedAt - startedAt,
   ...(failed === undefined ? {} : { failed }),
 }
-// Clients, connections and gateways that were begun are not waited for.
+// Clients, connections and gateways that were started are not awaited.
 process.stdout.write(JSON.stringify(times), () => process.exit())

@@ -1,4 +1,4 @@
-/** `npm run bench:start`: new processes from their first import to the first token, the same as a bundle, and to a gateway that listens. */
+/** `npm run bench:start`: new processes from their first import to the first token, the same as a bundle, and to a listening gateway. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ import { competitor, type Competitor, type Effort } from './rounds.js'
 import type { ColdStart, ColdStartOrder } from './start-process.js'
 
 export const start: Benchmark = async (context) => {
-  // The first process of each kind finds files that the system has not read before.
+  // The first process of each kind reads files that are not in the system's cache.
   const effort = context.isQuick ? { rounds: 1 } : { rounds: 21, warmUpRounds: 2 }
   await dsqlTokens(context, effort)
   await entraTokens(context, effort)
@@ -25,7 +25,7 @@ const CONNECTOR = '@aws/aurora-dsql-node-postgres-connector'
 const THEIRS = { modules: [CONNECTOR], token: 'AWS connector' } as const
 const OURS = { modules: ['pg-iam', 'pg-iam/pg'], token: 'pg-iam, Aurora DSQL' } as const
 
-/** AWS's connector always loads pg; so do all others but where the name says otherwise. */
+/** AWS's connector always loads pg. All others load it too, unless their name says otherwise. */
 async function dsqlTokens({ build, measure }: BenchContext, effort: Effort): Promise<void> {
   const ours = (await signersOf(build)).map(({ name, options }) =>
     starter(name, { ...OURS, options }),
@@ -44,7 +44,7 @@ async function dsqlTokens({ build, measure }: BenchContext, effort: Effort): Pro
   await measure(contest, effort)
 }
 
-/** The token comes from a server on loopback that answers as Azure's instance metadata does, by a credential of @azure/identity. */
+/** The token comes from a local emulation of Azure's instance metadata, through a credential of @azure/identity. */
 async function entraTokens({ measure }: BenchContext, effort: Effort): Promise<void> {
   const issuer = await startEntraIssuer()
   const identity = await startManagedIdentity(issuer, () => ({}))
@@ -68,7 +68,7 @@ async function entraTokens({ measure }: BenchContext, effort: Effort): Promise<v
   }
 }
 
-/** One file with all that an application loads, as it is deployed to AWS Lambda. */
+/** One file with everything that an application loads, as deployed to AWS Lambda. */
 async function bundles({ build, measure }: BenchContext, effort: Effort): Promise<void> {
   const folder = await mkdtemp(resolve('build', 'bundles-'))
   try {
@@ -85,11 +85,11 @@ async function bundles({ build, measure }: BenchContext, effort: Effort): Promis
         platform: 'node',
         target: 'node20',
         format: 'esm',
-        // Packages in CommonJS ask for Node's own modules by require.
+        // CommonJS packages load Node's modules with require.
         banner: {
           js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`,
         },
-        // pg asks for pg-native, which nobody has to install.
+        // pg requires pg-native, which is optional.
         external: ['pg-native', ...leftOut],
         minify: true,
         outfile: file,
@@ -121,7 +121,7 @@ async function bundles({ build, measure }: BenchContext, effort: Effort): Promis
   }
 }
 
-/** Packages for what these applications do not use, which they do not install. */
+/** Packages that these applications do not use and do not install. */
 const OF_OTHERS = [
   '@aws-sdk/client-redshift',
   '@aws-sdk/client-redshift-serverless',
@@ -131,7 +131,7 @@ const OF_OTHERS = [
   'google-auth-library',
 ]
 
-/** From the import of `pg-iam/gateway` to a gateway that listens. The first start of an engine finds an empty cache folder. */
+/** From the import of `pg-iam/gateway` to a listening gateway. The first start of an engine finds an empty cache directory. */
 async function gateways(
   { isQuick, measure, leaveOut, ...context }: BenchContext,
   effort: Effort,

@@ -1,4 +1,4 @@
-/** `npm run bench:tokens`: the time of one token, and how often the queries of a pool ask for credentials. */
+/** `npm run bench:tokens`: the time of one token, and how often the queries of a pool request credentials. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Signer as RdsSigner } from '@aws-sdk/rds-signer'
 import {
@@ -56,7 +56,7 @@ async function signedTokens({ isQuick, build, measure }: BenchContext): Promise<
     await measure({ what, unit: 'µs', baseline: baseline!, others }, effort)
 }
 
-/** A token is made for each call. */
+/** Each call creates a token. */
 async function askedCredentials({ isQuick, build, measure, ...context }: BenchContext) {
   const [connections, queries] = [5, isQuick ? 50 : 1_000]
   const postgres = await context.postgres()
@@ -84,7 +84,7 @@ async function askedCredentials({ isQuick, build, measure, ...context }: BenchCo
       baseline: caller("AWS's connector", counted.connector),
       others: [caller('pg-iam', counted.ours)],
     },
-    // What is counted is the same each time.
+    // The number is the same each time.
     { rounds: 1 },
   )
 }

@@ -13,7 +13,7 @@ const account = pgTable('pg_iam_account', {
 })
 
 export async function main(login: Login): Promise<void> {
-  // Postgres.js prints notices by default, such as the one that the table is there already.
+  // Postgres.js prints notices by default, such as that the table already exists.
   const db = drizzleClient(login, { connection: { max: 5, onnotice: () => {} } })
   try {
     await db.execute(

@@ -5,7 +5,7 @@ import { createSql, sqlTransaction } from 'pg-iam/postgres-js'
 import { print } from './print.js'
 
 export async function main(login: Login): Promise<void> {
-  // Postgres.js prints notices by default, such as the one that the table is there already.
+  // Postgres.js prints notices by default, such as that the table already exists.
   const sql = createSql(login, { max: 5, onnotice: () => {} })
   try {
     await sql`CREATE TABLE IF NOT EXISTS pg_iam_account

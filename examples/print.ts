@@ -1,4 +1,4 @@
-/** Where the examples and the demo write to. */
+/** The output of the examples and the demo. */
 
 /** Writes one line to standard output. */
 export function print(line: string): void {

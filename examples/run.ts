@@ -1,8 +1,8 @@
 /**
  * Runs an example: `npm run example sequelize`.
  *
- * Without an environment it starts a gateway and runs the example against that. With PGHOST it runs against that
- * cluster, with the login that PGHOST, PGUSER, AWS_PROFILE and the like describe; the user must be one who may create a table.
+ * Without environment variables it starts a gateway and runs the example against it. With PGHOST it runs against that cluster, with the
+ * login that PGHOST, PGUSER, AWS_PROFILE and related variables describe. The user must be allowed to create a table.
  */
 import { isPgIamError, loginFromEnv, type Login } from 'pg-iam'
 import { startGateway } from 'pg-iam/gateway'

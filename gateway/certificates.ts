@@ -1,10 +1,10 @@
-/** The gateway's own certificate authority and server certificate, made at its start and held in memory only. */
+/** The gateway's certificate authority and server certificate, created at its start and held in memory only. */
 import { webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
 import { peerError } from '../core/load-peer.js'
 
 export interface GatewayCertificates {
-  /** PEM text of the authority's certificate, for clients to trust. */
+  /** PEM text of the certificate authority, which clients must trust. */
   readonly ca: string
   /** PEM text of the server's certificate. */
   readonly certificate: string
@@ -13,16 +13,16 @@ export interface GatewayCertificates {
 }
 
 /**
- * Makes a certificate authority and a certificate for the given DNS names and IP addresses. The authority's private key is
- * dropped at once, so nothing else can ever be signed with it.
+ * Creates a certificate authority and a certificate for the given DNS names and IP addresses. The private key of the authority is
+ * discarded immediately, so it cannot sign further certificates.
  *
- * Rejects with `ERR_PEER_MISSING` where `@peculiar/x509` or `reflect-metadata`, which that needs, is not installed.
+ * Rejects with `ERR_PEER_MISSING` if `@peculiar/x509` or its dependency `reflect-metadata` is not installed.
  */
 export async function createCertificates(names: readonly string[]): Promise<GatewayCertificates> {
   const x509 = await loadX509()
   const [authorityKeys, serverKeys] = await Promise.all([generateKeys(), generateKeys()])
   const validity = {
-    // Clocks of containers and virtual machines are often behind by some minutes.
+    // The clocks of containers and virtual machines are often several minutes slow.
     notBefore: new Date(Date.now() - DAY_MS),
     notAfter: new Date(Date.now() + 365 * DAY_MS),
   }
@@ -44,7 +44,7 @@ export async function createCertificates(names: readonly string[]): Promise<Gate
   )
   const server = await x509.X509CertificateGenerator.create(
     {
-      // The common name is for people; clients look at the alternative names, and a host name can be too long for it.
+      // The common name is informative. Clients check the subject alternative names, and a host name can be too long for it.
       subject: 'CN=pg-iam gateway',
       issuer: authority.subject,
       serialNumber: randomSerial(),
@@ -76,7 +76,7 @@ const DAY_MS = 86_400_000
 const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const
 
 async function loadX509(): Promise<typeof import('@peculiar/x509')> {
-  // The library asks for this polyfill in the moment in which it is loaded.
+  // @peculiar/x509 needs this polyfill when it is loaded.
   try {
     await import('reflect-metadata')
     return await import('@peculiar/x509')
@@ -85,7 +85,7 @@ async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   }
 }
 
-/** P-256 costs a tenth of what RSA does in each handshake, and every client's TLS knows it. */
+/** P-256 takes a tenth of the time of RSA in each handshake, and every TLS library supports it. */
 function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
     'sign',
@@ -99,7 +99,7 @@ async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string> {
   return `-----BEGIN PRIVATE KEY-----\n${lines.join('\n')}\n-----END PRIVATE KEY-----\n`
 }
 
-/** Positive, and at most 20 bytes: RFC 5280, section 4.1.2.2 */
+/** A positive number of at most 20 bytes: RFC 5280, section 4.1.2.2 */
 function randomSerial(): string {
   const bytes = webcrypto.getRandomValues(Buffer.alloc(16))
   bytes[0] = (bytes[0]! & 0x7f) | 0x40

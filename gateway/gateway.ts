@@ -1,4 +1,4 @@
-/** A PostgreSQL endpoint that checks tokens as the cloud does. */
+/** A PostgreSQL endpoint that verifies tokens the way the cloud providers do. */
 import type { Login } from '../core/login.js'
 import {
   createPrincipals,
@@ -21,66 +21,67 @@ import { createCancelKeys } from './listener/relay.js'
 import { startListeners } from './listener/listener.js'
 import { type GatewayOptions, gatewaySettings, type GatewaySettings } from './options.js'
 
-/** A running gateway. Nothing that prints it shows a secret. */
+/** A running gateway. Printing it with `util.inspect` or JSON shows no secret. */
 export interface Gateway {
   /** The loopback address that it listens on. */
   readonly host: string
-  /** The port of the listener that endpoints share; where each has its own, of the first endpoint's. */
+  /** The port of the shared listener. If every endpoint has its own listener, the port of the first endpoint. */
   readonly port: number
-  /** The name of the engine that serves the sessions: `postgres`, `upstream`, `pglite`, or the name of your own. */
+  /** The name of the engine that serves the sessions: `postgres`, `upstream`, `pglite`, or the name of a custom engine. */
   readonly engine: string
-  /** What it stands for, and where. */
+  /** The emulated endpoints and their ports. */
   readonly endpoints: readonly GatewayEndpoint[]
-  /** PEM text of the certificate authority that clients must trust; made anew at each start. */
+  /** PEM text of the certificate authority that clients must trust. A new one is created at each start. */
   readonly ca: string
   /**
-   * Credentials of the first AWS principal, usable wherever the AWS SDK takes some: of the first AWS endpoint's principals.
+   * Credentials of the first principal of the first AWS endpoint, in the form that the AWS SDK accepts.
    */
   readonly credentials: GatewayCredentials
-  /** The endpoint names of Aurora DSQL that it stands for. */
+  /** The host names of the emulated Aurora DSQL clusters. */
   readonly clusters: readonly string[]
   /**
-   * Returns a login to the endpoint of `options.host`, else to the first, made by the login function of its provider: dialled
-   * at this gateway, as `app` where that role can be used, with the credentials and the authority of this gateway, and for Aurora
-   * DSQL and RDS with `signer: 'built-in'`, which needs no package of AWS. Options beat these defaults.
+   * Returns a login to the endpoint that `options.host` names, or to the first endpoint without it. The login is created by the
+   * provider's login function. It connects to this gateway as the role `app`, if that role may be used, with this gateway's
+   * credentials and certificate authority. Aurora DSQL and RDS use `signer: 'built-in'`, which needs no AWS package. `options`
+   * override these defaults.
    *
    * @throws PgIamError as the login function does, and `ERR_OPTION_INVALID` for an endpoint whose clients need no token.
    */
   login(options?: GatewayLoginOptions): Login
-  /** Gives temporary credentials, as STS would; logins with them are refused from their end on. */
+  /** Issues temporary credentials, as AWS STS does. Logins with them are refused once they have expired. */
   issueCredentials(options?: IssueOptions): TemporaryCredentials
-  /** Refuses all later logins with this access key; open sessions go on. Returns `false` for a key that is not known. */
+  /** Refuses all later logins with this access key; open sessions continue. Returns `false` if the key is unknown. */
   revokeCredentials(accessKeyId: string): boolean
-  /** What it does wrong on purpose. */
+  /** Injects faults, to test how applications handle them. */
   readonly faults: GatewayFaults
   stats(): GatewayStats
-  /** Ends every session, frees the port, and ends the engine that it started. Resolves when that is done; may be called again. */
+  /** Ends every session, releases the ports and stops the engine that it started. Resolves when done; may be called repeatedly. */
   close(): Promise<void>
 }
 
-/** One of the endpoints that a gateway stands for. */
+/** One endpoint that a gateway emulates. */
 export interface GatewayEndpoint {
   readonly provider: EndpointProvider
-  /** The names by which clients know it. */
+  /** The host names that clients use for it. */
   readonly hosts: readonly string[]
-  /** Where its clients are listened to, at the gateway's `host`. */
+  /** The port that it listens on, at the gateway's `host`. */
   readonly port: number
 }
 
 /**
- * Starts a gateway: PostgreSQL endpoints on this machine that insist on TLS and check each login as the cloud does that they
- * stand for, in front of a PostgreSQL that it starts, of one that runs elsewhere, of PGlite, or of an engine of your own.
+ * Starts a gateway: PostgreSQL endpoints on this machine that require TLS and verify each login as the emulated provider does.
+ * The sessions are served by a PostgreSQL server that the gateway starts, an existing server, PGlite, or a custom engine.
  *
  * Exported from `'pg-iam/gateway'`.
  *
- * @throws PgIamError Rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for options that cannot work,
- * `ERR_PEER_MISSING` where a package is not installed, or where there is no engine at all, `ERR_GATEWAY_ENGINE` where the engine cannot be started, or the
- * network's own error where the port is taken.
+ * @throws PgIamError Rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for invalid options, with `ERR_PEER_MISSING` if a
+ * package is not installed or no engine is available, with `ERR_GATEWAY_ENGINE` if the engine cannot be started, or with Node's
+ * own error, such as `EADDRINUSE`, if the port is in use.
  */
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const settings = gatewaySettings(options)
   const { host, clock, logger } = settings
-  const [first = madeUpPrincipal(settings), ...others] = settings.principals
+  const [first = generatedPrincipal(settings), ...others] = settings.principals
   const shared = createPrincipals([first, ...others])
   const deps = { principals: shared, clock }
   const endpoints = settings.endpoints.map((each) => createEndpoint(each, deps))
@@ -89,7 +90,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     ...endpoints.flatMap(({ hosts }) => hosts),
     ...['localhost', '127.0.0.1', '::1', host],
   ])
-  const [engine, [certificates]] = await started(
+  const [engine, [certificates]] = await startTogether(
     startEngine(settings),
     Promise.all([createCertificates([...names]), ...endpoints.map(({ prepare }) => prepare?.())]),
   )
@@ -153,13 +154,13 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   } satisfies Gateway)
 }
 
-/** May use every role; its keys are worth nothing beyond this gateway. */
-function madeUpPrincipal({ roles }: GatewaySettings): PrincipalOptions {
+/** May log in as every role. Its access key is valid at this gateway only. */
+function generatedPrincipal({ roles }: GatewaySettings): PrincipalOptions {
   return { ...randomAccessKey('AKIA'), roles }
 }
 
-/** Both at once, which shows in how soon the gateway is ready; where one fails, the engine is not left running. */
-async function started<T>(engine: Promise<Engine>, other: Promise<T>): Promise<[Engine, T]> {
+/** Waits for both, which run concurrently to shorten the start. If the other one fails, the engine is closed. */
+async function startTogether<T>(engine: Promise<Engine>, other: Promise<T>): Promise<[Engine, T]> {
   const [first, second] = await Promise.allSettled([engine, other])
   if (first.status === 'rejected') throw first.reason
   if (second.status === 'fulfilled') return [first.value, second.value]

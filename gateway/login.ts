@@ -30,20 +30,21 @@ const LOGIN_FUNCTIONS: { readonly [P in EndpointProvider]?: (options: never) => 
   password: customLogin,
 }
 
-/** Returns a login to the gateway; what the caller gives beats what the gateway would choose. */
+/** Returns a login to the gateway. The caller's options override the gateway's defaults. */
 export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOptions): Login {
   const isObject = isPlainObject(own)
   const given: Record<string, unknown> = isObject ? withoutUndefined(own) : {}
   const endpoint = chosenEndpoint(settings, given['host'])
-  const logIn = LOGIN_FUNCTIONS[endpoint.provider] as ((options: unknown) => Login) | undefined
-  if (logIn === undefined) throw noLogin(endpoint)
-  // Let the one place that checks these options refuse what is none.
-  if (!isObject) return logIn(own)
+  const createLogin = LOGIN_FUNCTIONS[endpoint.provider] as
+    ((options: unknown) => Login) | undefined
+  if (createLogin === undefined) throw noLogin(endpoint)
+  // The login function validates its options, and rejects anything that is not an object.
+  if (!isObject) return createLogin(own)
   const names = (...keys: string[]): boolean => keys.some((key) => key in given)
   const { credentials, ...others } = endpoint.loginOptions
   const namesCredentials = names('credentials', 'customCredentialsProvider', 'profile')
   const { tls } = given
-  return logIn({
+  return createLogin({
     ...others,
     ...(credentials === undefined || namesCredentials ? {} : { credentials }),
     host: endpoint.hosts[0],
@@ -55,7 +56,7 @@ export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOp
   })
 }
 
-/** The endpoint that a host belongs to. For any other host, and for none, the first that logins can be made for. */
+/** The endpoint that has the host. For an unknown or missing host, the first endpoint with a login function. */
 function chosenEndpoint({ endpoints }: GatewayLoginSettings, host: unknown): Endpoint {
   const name: unknown = Array.isArray(host) ? host[0] : host
   const wanted = typeof name === 'string' ? name.toLowerCase().replace(/\.$/, '') : undefined
@@ -69,12 +70,14 @@ function chosenEndpoint({ endpoints }: GatewayLoginSettings, host: unknown): End
 function noLogin({ provider, hosts }: Endpoint): PgIamError {
   return new PgIamError(
     'ERR_OPTION_INVALID',
-    `no login can be made for ${hosts[0]}: clients log in to an endpoint "${provider}" without a token`,
-    { hint: 'Give the client its host, its port (gateway.endpoints) and the gateway.ca yourself.' },
+    `a login for ${hosts[0]} cannot be created: an endpoint of provider "${provider}" uses no tokens`,
+    {
+      hint: 'Configure the client with the host and port from gateway.endpoints and with gateway.ca.',
+    },
   )
 }
 
-/** The gateway is for applications, which do not log in as the administrator. */
+/** Prefers a role other than `admin`, because applications should not log in as the administrator. */
 function defaultRole(endpoint: Endpoint, { roles }: GatewayLoginSettings): string {
   const usable = endpoint.roles.filter((role) => roles.includes(role))
   const candidates = usable.length > 0 ? usable : roles

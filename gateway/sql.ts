@@ -1,21 +1,21 @@
-/** Takes SQL apart as far as it takes to know what its statements begin with and which words they hold. */
+/** A lexer for SQL that splits statements and lists their tokens, and functions that write SQL. */
 import type { ServerError } from '../wire/error-response.js'
 
 export interface Statement {
-  /** Words in upper case, quoted identifiers with one `"` in front, and all other characters one by one. */
+  /** Words in upper case, quoted identifiers with a leading `"`, and each other character as a token of its own. */
   readonly tokens: readonly string[]
   readonly text: string
-  /** Where it lies in the SQL, with the white space and the comments around it. */
+  /** The offsets of the statement in the SQL, including surrounding white space and comments. */
   readonly start: number
   readonly end: number
 }
 
-/** Empty statements are left out. Text that does not lex ends the last statement: PostgreSQL will say what is wrong. */
+/** Returns the non-empty statements. Text that cannot be lexed ends the last statement; PostgreSQL reports the syntax error. */
 export function statementsOf(sql: string): Statement[] {
   return [...statementsIn(sql, Infinity)]
 }
 
-/** The same one by one, with the first `maxTokens` of each: of a hundred megabytes of SQL nothing else is held. */
+/** Like {@link statementsOf}, but lazy, and with the first `maxTokens` tokens of each statement to limit memory use on large SQL. */
 export function* statementsIn(sql: string, maxTokens: number): Generator<Statement> {
   let tokens: string[] = []
   let start = 0
@@ -33,8 +33,8 @@ export function* statementsIn(sql: string, maxTokens: number): Generator<Stateme
     if (place === 0) break
     if (word !== undefined) add(word.toUpperCase())
     else if (quoted !== undefined) add(`"${quoted.slice(1, -1).replaceAll('""', '"')}`)
-    else if (dollar !== undefined) place = after(sql, dollar, place)
-    else if (comment !== undefined) place = afterComment(sql, place)
+    else if (dollar !== undefined) place = endOfQuote(sql, dollar, place)
+    else if (comment !== undefined) place = endOfComment(sql, place)
     else if (other === ';') {
       yield* statement(offset)
       tokens = []
@@ -44,7 +44,7 @@ export function* statementsIn(sql: string, maxTokens: number): Generator<Stateme
   yield* statement(sql.length)
 }
 
-/** White space and line comments, text literals, and then what the groups are named for. */
+/** Matches white space and line comments, string literals, and then the named groups. */
 const TOKEN: RegExp = new RegExp(
   [
     String.raw`\s+|--[^\n\r]*`,
@@ -58,19 +58,19 @@ const TOKEN: RegExp = new RegExp(
   'suy',
 )
 
-/** The name that a token stands for, as PostgreSQL keeps it. */
+/** The name that a token denotes, as PostgreSQL stores it: unquoted names in lower case. */
 export function nameOf(token: string | undefined): string {
   if (token === undefined) return ''
   return token.startsWith('"') ? token.slice(1) : token.toLowerCase()
 }
 
-function after(sql: string, end: string, offset: number): number {
+function endOfQuote(sql: string, end: string, offset: number): number {
   const found = sql.indexOf(end, offset)
   return found === -1 ? sql.length : found + end.length
 }
 
-/** Comments of this kind nest. */
-function afterComment(sql: string, offset: number): number {
+/** Block comments nest in PostgreSQL. */
+function endOfComment(sql: string, offset: number): number {
   const mark = /\/\*|\*\//g
   mark.lastIndex = offset
   for (let depth = 1; depth > 0;) {
@@ -81,11 +81,11 @@ function afterComment(sql: string, offset: number): number {
   return mark.lastIndex
 }
 
-// Writes values into SQL of the gateway's own.
+// Functions that write SQL.
 
 /**
- * A text literal in ASCII alone. It means the same whatever client_encoding, standard_conforming_strings and the like the
- * session has set, since SQL of the engine's own runs within the sessions.
+ * A string literal in ASCII. The engine runs its own SQL within client sessions, so the literal must not depend on session
+ * settings such as client_encoding and standard_conforming_strings.
  */
 export function literal(text: string): string {
   const escaped = text.replace(/[^ -&(-[\]-~]/gu, (character) => {
@@ -96,8 +96,8 @@ export function literal(text: string): string {
 }
 
 /**
- * A statement that fails with this error. It comes from PostgreSQL then, in its place among other statements and with its effect on a
- * transaction. It has no parameters and can be prepared like any other.
+ * A statement that makes PostgreSQL raise this error, so that order and transaction state are those of a real error. It has no
+ * parameters and can be prepared.
  */
 export function raising({ sqlState, message, hint }: ServerError): string {
   const fields = Object.entries({ ERRCODE: sqlState, MESSAGE: message, HINT: hint }).flatMap(
@@ -107,15 +107,15 @@ export function raising({ sqlState, message, hint }: ServerError): string {
 }
 
 /**
- * A query of the gateway's own in a session whose search path may name a schema with operators and functions of somebody else. The path
- * is set back behind it. It must not run in a transaction that is open, and itself names schemas, those of operators included: it is
- * read as a whole before the first statement runs, but each statement is analysed on its own.
+ * Wraps a query of the gateway, so that a search path of the client cannot substitute its own operators and functions. SET LOCAL
+ * restores the path after the query. In an open transaction it would not, so SQL that runs there must qualify all names, including
+ * operators. PostgreSQL parses all statements of a query first, but analyses each one just before it runs, with the new path.
  */
 export function catalogQuery(sql: string): string {
   return `SET LOCAL search_path = pg_catalog; ${sql}`
 }
 
-/** An identifier, which has no such escapes in every mode: use it where the settings are known. */
+/** A quoted identifier. Identifiers have no escapes that work with all settings: use it only where the settings are known. */
 export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }

@@ -1,23 +1,23 @@
-/** What a gateway counts. */
+/** The counters of a gateway. */
 import { createHash } from 'node:crypto'
 import type { RefusalReason } from './auth/refusal.js'
 import type { AcceptedLogin, AcceptedToken } from './auth/verifier.js'
 
-/** Counts since the gateway's start. */
+/** Counters since the start of the gateway. */
 export interface GatewayStats {
-  /** TCP connections that are open now, those in the middle of their login among them. */
+  /** TCP connections that are currently open, including those that have not logged in yet. */
   readonly connectionsOpen: number
-  /** Sessions that are open now. */
+  /** Sessions that are currently open. */
   readonly sessionsOpen: number
   readonly loginsAccepted: number
   readonly loginsRefused: number
-  /** How many logins were refused, by reason; reasons that did not occur are left out. */
+  /** The number of refused logins by reason. Reasons that did not occur are omitted. */
   readonly refusals: Readonly<Partial<Record<RefusalReason, number>>>
-  /** How many different tokens were accepted. Of AWS's, those that one key signs within a second for one role are the same text. */
+  /** The number of distinct accepted tokens. AWS tokens that one key signs for one role within the same second are identical. */
   readonly distinctTokens: number
-  /** How often a client asked to cancel a query. */
+  /** The number of cancel requests. */
   readonly cancelRequests: number
-  /** How many of these requests named a session. */
+  /** The number of cancel requests with the key of an open session. */
   readonly cancelsDelivered: number
 }
 
@@ -71,7 +71,7 @@ export function createStats(clock: () => number): StatsRecorder {
   }
 }
 
-/** Counts different tokens. An ended one cannot be accepted again, so its fingerprint need not be kept. */
+/** Counts distinct tokens. An expired token cannot be accepted again, so its fingerprint is dropped. */
 function createTokenCounter(clock: () => number): {
   add(token: AcceptedToken): void
   count(): number
@@ -90,7 +90,7 @@ function createTokenCounter(clock: () => number): {
   }
   return {
     add({ fingerprint, expiresAt }) {
-      // A hash, so that the counter holds nothing that would be part of a token.
+      // Hashed, so that the counter holds no part of a token.
       endings.set(createHash('sha256').update(fingerprint).digest('base64'), expiresAt)
       if (endings.size >= sweepAt) sweep()
     },

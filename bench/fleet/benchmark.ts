@@ -1,4 +1,4 @@
-/** The benchmark: every policy through every scenario. */
+/** The benchmark: all policies in all scenarios. */
 import {
   EVERY_SECOND,
   IMMEDIATE,
@@ -12,7 +12,7 @@ import type { FleetRecord } from './recorder.js'
 import { FLEET, regionFails, startAtOnce } from './scenarios.js'
 import { simulate, type Scenario } from './simulate.js'
 
-/** The records of one scenario by the names of the policies, those of interest last. */
+/** The records of one scenario by the name of the policy. pg-iam's are last. */
 export type Records = ReadonlyMap<string, FleetRecord>
 
 export interface BenchmarkRecords {
@@ -20,10 +20,10 @@ export interface BenchmarkRecords {
   region: Records
 }
 
-/** Start and lifetimes are one run: the fleet goes on from where its start has left it. */
+/** Start and lifetimes are one run: the fleet continues after its start. */
 export const HOURS = 4
 
-/** Those of interest last, so that they lie on top in the charts. */
+/** The policies of the start. pg-iam's are last. */
 export const STARTED: readonly Policy[] = [
   NO_LIFETIME,
   POSTGRES_JS,
@@ -33,7 +33,7 @@ export const STARTED: readonly Policy[] = [
   PG_IAM,
 ]
 
-/** Those whose figures are those of another: until the first lifetime is over, and from then on. */
+/** Policies whose figures equal those of another one: until the first lifetime ends, and after it. */
 export const SAME_AT_START: readonly Policy[] = [NO_LIFETIME, POSTGRES_JS]
 export const SAME_WITH_LIFETIMES: readonly Policy[] = [EVERY_SECOND]
 
@@ -42,7 +42,7 @@ export function without(records: Records, policies: readonly Policy[]): Records 
   return new Map([...records].filter(([name]) => !names.includes(name)))
 }
 
-/** Only those whose way through several Regions is known; that of the peers is an application's own: in order, each time. */
+/** Only policies with known behaviour for several Regions. Applications of the peers try hosts in order, each time. */
 export const FAILED_OVER: readonly Policy[] = [EVERY_SECOND, IMMEDIATE, PG_IAM_RATED, PG_IAM]
 
 /** @param progress called before each run */

@@ -1,12 +1,12 @@
-/** Aurora DSQL's limits on the connections of one cluster, as a token bucket and a count. */
+/** Aurora DSQL's limits on the connections of one cluster: a token bucket and a counter. */
 
 export interface ConnectionLimits {
-  /** New connections a second, refilled continuously. */
+  /** The rate of new connections per second. */
   ratePerSec: number
-  /** New connections at once, after a quiet time. */
+  /** The burst of new connections. */
   burst: number
   maxOpen: number
-  /** The age, in milliseconds, at which a session is ended. */
+  /** The age at which a session is ended, in milliseconds. */
   maxSessionMs: number
 }
 
@@ -22,9 +22,9 @@ export const AURORA_DSQL_LIMITS: ConnectionLimits = {
 export type RefusalCode = '53300' | '53400'
 
 export interface ConnectionLimiter {
-  /** Takes a place and returns `undefined`, or the SQLSTATE of the refusal, which takes nothing. */
+  /** Admits a connection and returns `undefined`, or returns the SQLSTATE of the refusal. */
   admit(): RefusalCode | undefined
-  /** Gives a place back. */
+  /** Releases a connection. */
   release(): void
 }
 
@@ -32,7 +32,7 @@ export function createConnectionLimiter(
   { ratePerSec, burst, maxOpen }: ConnectionLimits,
   now: () => number,
 ): ConnectionLimiter {
-  // In thousandths, so that whole milliseconds give whole numbers.
+  // In thousandths, so that whole milliseconds give integers.
   let tokens = burst * 1_000
   let filledAt = 0
   let open = 0

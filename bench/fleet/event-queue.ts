@@ -1,26 +1,26 @@
-/** The events of a simulation by whole milliseconds, as timers have them; those of the same one in the order in which they were added. */
+/** The events of a simulation by whole milliseconds, like timers. Events of the same millisecond run in insertion order. */
 
-/** What happens without more ado. */
+/** An event that cannot be cancelled, and after which no promises run. */
 export type PlainEvent = () => void
 
-/** What can be cancelled, and after which promises may go on. */
+/** An event that can be cancelled, and after which promises may run. */
 export interface Event {
   readonly act: () => void
   isCancelled: boolean
 }
 
 export interface EventQueue {
-  /** Adds an event at `at`, rounded up, before 2 ** 31. What is to happen later never does. */
+  /** Adds an event at `at`, rounded up, before 2 ** 31. Later events are never run. */
   add(at: number, event: Event | PlainEvent): void
-  /** Takes the next event that is not cancelled, if it is not after `until`. */
+  /** Removes the next event that is not cancelled, if it is not after `until`. */
   take(until: number): Event | PlainEvent | undefined
-  /** The time of the last event that was taken. */
+  /** The time of the last removed event. */
   readonly takenAt: number
 }
 
 /**
- * A heap of the milliseconds in which there are events, and a list of them for each: a retry storm has hundreds in one, and a
- * heap of all events would be several times as slow.
+ * A heap of the milliseconds that have events, and a list of events for each: a retry storm has hundreds of events in one millisecond, and
+ * a heap of all events would be several times as slow.
  */
 export function createEventQueue(): EventQueue {
   const lists = new Map<number, (Event | PlainEvent)[]>()
@@ -34,7 +34,7 @@ export function createEventQueue(): EventQueue {
     },
     add(at, event) {
       if (at > LATEST) return
-      // As a 32-bit integer a number is quicker to find in a map.
+      // Map look-ups are faster for 32-bit integers.
       const time = Math.ceil(at) | 0
       const events = lists.get(time)
       if (events === undefined) {

@@ -1,18 +1,18 @@
 /** The figures of a simulation. */
 import type { Counted, FleetRecord } from './recorder.js'
 
-/** Seconds, from the first to before the last. */
+/** A range of seconds; the end is exclusive. */
 export interface Period {
   from: number
   to: number
 }
 
 export interface Figures {
-  /** Logins in the busiest second. */
+  /** The logins in the busiest second. */
   peakAttempts: number
-  /** New connections in the busiest second. */
+  /** The new connections in the busiest second. */
   peakOpened: number
-  /** New connections a second, on average. */
+  /** The average number of new connections per second. */
   meanOpened: number
   refusedForRate: number
   refusedForCount: number
@@ -39,7 +39,7 @@ export function figuresOf({ counts, fewestOpen }: FleetRecord, period: Period): 
   }
 }
 
-/** The points of a curve: one for each `binSecs`, at its beginning, with the largest value in it, or the smallest. */
+/** The points of a curve: one for each `binSecs`, at its start, with the largest or the smallest value in it. */
 export function curve(
   list: Float64Array,
   { from, to }: Period,

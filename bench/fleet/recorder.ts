@@ -1,7 +1,7 @@
-/** What happens in a simulation, second by second. */
+/** Records a simulation per second. */
 import type { RefusalCode } from './connection-limiter.js'
 
-/** What is counted. `attempts` are logins that reached a Region, up or not; `failedCalls` are errors that the application got. */
+/** The counters. `attempts` are logins that reached a Region, available or not; `failedCalls` are errors that the application got. */
 export type Counted =
   'attempts' | 'opened' | RefusalCode | 'unanswered' | 'endedByService' | 'failedCalls'
 
@@ -9,22 +9,22 @@ export interface Recorder {
   count(what: Counted): void
   opened(host: string): void
   closed(host: string): void
-  /** From now on, looks out for the first time at which `target` connections are open, at `host` or anywhere. */
+  /** Starts to watch for the first time at which `target` connections are open, at `host` or anywhere. */
   lookOutFor(name: string, target: number, host?: string): void
-  /** Complete when the last second has passed. */
+  /** The record. It is complete when the last second has passed. */
   readonly record: FleetRecord
 }
 
-/** The arrays have an element for each second. */
+/** The arrays have one element for each second. */
 export interface FleetRecord {
   readonly counts: Readonly<Record<Counted, Float64Array>>
-  /** The connections that were open when the second was over. */
+  /** The number of open connections at the end of the second. */
   readonly open: Float64Array
-  /** The fewest within the second. */
+  /** The minimum within the second. */
   readonly fewestOpen: Float64Array
-  /** Those that were open to one host when the second was over. */
+  /** The number of connections to one host at the end of the second. */
   readonly openTo: ReadonlyMap<string, Float64Array>
-  /** Seconds from `lookOutFor` until it was reached. */
+  /** The seconds from `lookOutFor` until the target was reached. */
   readonly reachedAfterSecs: ReadonlyMap<string, number>
 }
 
@@ -52,13 +52,13 @@ export function createRecorder(
   const totals = new Map(hosts.map((host) => [host, 0]))
   let current = 0
 
-  /** What is late by less than a second belongs to the last one. */
+  /** Events that are late by less than a second belong to the last second. */
   const second = (): number => Math.min(seconds - 1, Math.floor(now() / 1_000))
   const keep = (): void => {
     open[current] = total
     for (const [host, list] of openTo) list[current] = totals.get(host) as number
   }
-  /** Seconds in which nothing changed are as the one before them. */
+  /** Seconds without changes are equal to the previous one. */
   const moveOn = (): void => {
     for (const until = second(); current < until;) {
       keep()

@@ -1,4 +1,4 @@
-/** One Region of the service: what a login there comes to, and when its sessions end. */
+/** One Region of the service: the results of logins, and the lifetimes of sessions. */
 import {
   createConnectionLimiter,
   type ConnectionLimits,
@@ -16,7 +16,7 @@ export interface Region {
   readonly host: string
   /** Answers a login with a session or a refusal, or not at all. `ended` is called when the service ends the session. */
   logIn(ended: () => void): Session | RefusalCode | undefined
-  /** Ends all sessions, and answers no login any more. */
+  /** Ends all sessions. Later logins get no answer. */
   fail(): void
   recover(): void
 }

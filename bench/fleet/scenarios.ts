@@ -1,8 +1,8 @@
-/** What the fleets go through. */
+/** The scenarios. */
 import { AURORA_DSQL_LIMITS, type ConnectionLimits } from './connection-limiter.js'
 import type { Scenario, Stage } from './simulate.js'
 
-/** How many processes, with how many connections each, against which limits. */
+/** The number of processes, their connections, and the limits of the service. */
 export interface FleetSize {
   processes: number
   connectionsPerProcess: number
@@ -18,7 +18,7 @@ export const FLEET: FleetSize = {
 export const HOME = 'homehomehomehomehomehomeho.dsql.us-east-1.on.aws'
 const SECOND = 'secondsecondsecondsecondse.dsql.us-east-2.on.aws'
 
-/** Every process starts within one second, and the fleet runs on for hours. */
+/** Every process starts within one second, and the fleet runs for hours. */
 export function startAtOnce(size: FleetSize, hours: number): Scenario {
   return {
     ...size,
@@ -29,14 +29,14 @@ export function startAtOnce(size: FleetSize, hours: number): Scenario {
   }
 }
 
-/** The seconds of `startAtOnce` that count as the start; what comes after is its steady state. */
+/** The seconds of `startAtOnce` that count as the start. The rest is its steady state. */
 export const START_SECS = 600
 
 export const REGION_TIMES = { startedWithinSecs: 600, failsAtSec: 900, returnsAtSec: 1_500 }
 
 /**
- * A fleet that came up over ten minutes loses its Region, which ends all its connections and answers no more, and gets it
- * back ten minutes later. A second Region with limits of its own takes its place meanwhile.
+ * A fleet that started over ten minutes loses its Region, which ends all of its connections and does not respond. The Region recovers ten
+ * minutes later. Meanwhile a second Region, with its own limits, is used.
  */
 export function regionFails(size: FleetSize): Scenario {
   return {
@@ -64,10 +64,10 @@ export function regionFails(size: FleetSize): Scenario {
   }
 }
 
-/** Until then nobody can know that a Region does not answer: pg-iam gives it so long, and so do the others here. */
+/** The time that pg-iam and the other policies need to detect that a Region does not respond. */
 export const NOTICED_AFTER_SECS = 5
 
-/** What counts as "99 %". */
+/** The fraction that counts as "99 %". */
 export const MOST = 0.99
 
 function lookOutForAll({ recorder, wanted }: Stage): void {
@@ -75,7 +75,7 @@ function lookOutForAll({ recorder, wanted }: Stage): void {
   recorder.lookOutFor('all', wanted)
 }
 
-/** The seconds until `connections` can be open at the earliest, from none and after a quiet time. */
+/** The earliest time, in seconds, at which `connections` can be open, from none and with a full bucket. */
 export function soonestSecs(connections: number, { burst, ratePerSec }: ConnectionLimits): number {
   return Math.max(0, connections - burst) / ratePerSec
 }

@@ -1,4 +1,4 @@
-/** Runs a fleet through a scenario. */
+/** Runs a fleet in a scenario. */
 import type { ConnectionLimits } from './connection-limiter.js'
 import type { Connector, Policy } from './policies/policy.js'
 import { createRecorder, type FleetRecord, type Recorder } from './recorder.js'
@@ -10,18 +10,18 @@ export interface Scenario {
   seconds: number
   processes: number
   connectionsPerProcess: number
-  /** The processes start evenly spread over so many seconds. */
+  /** The processes start evenly distributed over this number of seconds. */
   startedWithinSecs: number
   limits: ConnectionLimits
   hosts: readonly string[]
-  /** What else happens, by the second. */
+  /** Other events, by the second. */
   events?: readonly { atSec: number; act: (stage: Stage) => void }[]
 }
 
 export interface Stage {
   regions: readonly Region[]
   recorder: Recorder
-  /** All connections that the fleet wants. */
+  /** The number of connections that the fleet opens. */
   wanted: number
 }
 
@@ -56,7 +56,7 @@ export async function simulate(
 const FASTEST_LOGIN_MS = 30
 const SLOWEST_LOGIN_MS = 70
 
-/** One place in the pool of a busy process, for which there is always a call that waits: it never stays empty by choice. */
+/** One slot in the pool of a busy process. There is always a call that waits for it, so it is filled whenever possible. */
 function keepConnected(connector: Connector, time: VirtualTime, recorder: Recorder): void {
   let cancelRetirement: (() => void) | undefined
   const place = connector.createPlace({

@@ -107,7 +107,7 @@ export function regionReturnsTable(records: Records): FigureTable {
 
 type Row = (name: string, record: FleetRecord) => string[]
 
-/** The policies of interest come last in the records, and first in the tables. */
+/** pg-iam's policies are last in the records, and first in the tables. */
 function rowsOf(records: Records, row: Row): string[][] {
   return [...records].toReversed().map(([name, record]) => row(name, record))
 }

@@ -1,22 +1,22 @@
-/** Time that passes from event to event, for callbacks and for promises. */
+/** Simulated time that advances from event to event, for callbacks and promises. */
 import { aborted } from '../../core/async.js'
 import { createEventQueue } from './event-queue.js'
 
 export interface VirtualTime {
-  /** Milliseconds since the beginning. */
+  /** Milliseconds since the start. */
   now(): number
   /**
-   * Calls `act` after `ms`, rounded up to the next whole millisecond, and lets all promises go on that it settles before time
-   * goes on. Returns a function that cancels it.
+   * Calls `act` after `ms`, rounded up to the next millisecond. Promises that it settles continue before time advances. Returns a function
+   * that cancels it.
    */
   after(ms: number, act: () => void): () => void
-  /** The same for what settles no promise: ten times as fast. */
+  /** Like `after`, for callbacks that settle no promise: ten times as fast. */
   afterPlainly(ms: number, act: () => void): void
-  /** Resolves after `ms`; rejects with `ERR_ABORTED` as soon as `signal` fires. */
+  /** Resolves after `ms`. Rejects with `ERR_ABORTED` when `signal` fires. */
   pause(ms: number, signal: AbortSignal | undefined): Promise<void>
-  /** Begins `work`. What it rejects with ends the run. */
+  /** Starts `work`. If it rejects, the run rejects. */
   follow(work: () => Promise<void>): void
-  /** Lets time pass until nothing is left to happen or `until` is reached. Rejects with what an event throws, or what was begun rejects with. */
+  /** Advances time until no events are left or `until` is reached. Rejects with the error of an event or of started work. */
   run(until: number): Promise<void>
 }
 
@@ -77,7 +77,7 @@ export function createVirtualTime(): VirtualTime {
   }
 }
 
-/** Node runs all microtasks, and those that they make, before an immediate. */
+/** Node runs all microtasks, including those that they schedule, before an immediate. */
 function microtasks(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

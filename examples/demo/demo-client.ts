@@ -1,13 +1,13 @@
-/** What the demo has every client do, so that it can show seven of them side by side. */
+/** The interface of the demo's clients, which is the same for all seven. */
 import type { Login } from 'pg-iam'
 
-/** One client at work. Each method is one query, but for `transfer`, which is two in a transaction. */
+/** A running client. Each method is one query, except `transfer`, which is two in a transaction. */
 export interface DemoClient {
-  /** Reads how many notes this client has written. */
+  /** Returns the number of notes that this client has written. */
   countNotes(): Promise<number>
   /** Writes a note. */
   addNote(): Promise<void>
-  /** Moves 1 from the client's one account to its other, as often as it takes where it meets conflicts. */
+  /** Transfers 1 between the client's two accounts, and retries on conflicts. */
   transfer(): Promise<void>
   close(): Promise<void>
 }
@@ -17,7 +17,7 @@ export interface DemoClientSettings {
   /** The name under which the client writes its notes. */
   readonly name: string
   readonly poolSize: number
-  /** The identifiers of the client's two accounts. */
+  /** The IDs of the client's two accounts. */
   readonly from: string
   readonly to: string
 }

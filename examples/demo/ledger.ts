@@ -1,29 +1,29 @@
-/** The tables of the demo, and what they hold at the end, to be compared with what the clients say they wrote. */
+/** The tables of the demo, and their content at the end, to compare with what the clients report. */
 import { randomUUID } from 'node:crypto'
 import type { Login } from 'pg-iam'
 import { createClient } from 'pg-iam/pg'
 
-/** The identifiers of one client's two accounts. */
+/** The IDs of one client's two accounts. */
 export interface Accounts {
   readonly from: string
   readonly to: string
 }
 
-/** What the tables hold of one client. */
+/** The content of the tables for one client. */
 export interface LedgerEntry {
   readonly notes: number
-  /** How much left the one account, and how much came to the other. */
+  /** The amounts that left the first account and arrived at the second one. */
   readonly sent: number
   readonly received: number
 }
 
 export interface Ledger {
   accountsOf(name: string): Accounts
-  /** Reads what the tables hold of each client. */
+  /** Reads the content of the tables for each client. */
   read(): Promise<ReadonlyMap<string, LedgerEntry>>
 }
 
-/** Makes the tables, with two empty accounts for each name. */
+/** Creates the tables, with two empty accounts for each name. */
 export async function createLedger(login: Login, names: readonly string[]): Promise<Ledger> {
   const accounts = new Map(names.map((name) => [name, { from: randomUUID(), to: randomUUID() }]))
   await withClient(login, async (query) => {

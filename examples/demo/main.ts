@@ -1,8 +1,8 @@
 /**
- * `npm start`: pg-iam at work, on this machine alone.
+ * `npm start`: demonstrates pg-iam on this machine.
  *
- * Exit codes: 0 when no query failed and every bad token was refused, 1 otherwise, 2 for a command line that it does not
- * understand, 130 after Ctrl-C.
+ * Exit codes: 0 if no query failed and every bad token was refused, 1 otherwise, 2 for an invalid command line, 130 after
+ * Ctrl-C.
  */
 import { isPgIamError } from 'pg-iam'
 import { USAGE, demoOptions } from './demo-options.js'
@@ -27,7 +27,7 @@ async function main(words: readonly string[]): Promise<number> {
     stop.abort()
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
-  // Whoever read our output may have left, as `head` does.
+  // The reader of the output may have exited, like `head`.
   process.stdout.on('error', () => stop.abort())
   try {
     const isSuccess = await runDemo(options, screen, stop.signal)

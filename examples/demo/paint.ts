@@ -3,8 +3,8 @@
 export type Paint = Readonly<Record<'bold' | 'green' | 'red', (text: string) => string>>
 
 /**
- * Where colours are not wanted, every function returns its text as it is. `util.styleText` would ask `process.stdout` about
- * that, in some versions of Node, and not the stream that is written to.
+ * Without colours, every function returns its text unchanged. In some versions of Node, `util.styleText` checks `process.stdout`
+ * instead of the stream that is written to.
  */
 export function createPaint(isColoured: boolean): Paint {
   const style =

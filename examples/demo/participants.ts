@@ -1,4 +1,4 @@
-/** Who takes part in the demo: seven clients, each with a login whose credentials rotate. */
+/** The participants of the demo: seven clients, each with a login whose credentials rotate. */
 import type { Login } from 'pg-iam'
 import type { Gateway } from 'pg-iam/gateway'
 import { openDrizzlePostgresJs } from './clients/drizzle-postgres-js.js'
@@ -11,8 +11,8 @@ import { openTypeorm } from './clients/typeorm.js'
 import type { OpenDemoClient } from './demo-client.js'
 
 /**
- * How long things last, in seconds: so little that a run of some seconds sees all of them end several times, and so much that
- * a token reaches the gateway in time on a machine that is busy with other things.
+ * Lifetimes in seconds: short enough to expire several times in a run of a few seconds, and long enough that a token reaches the
+ * gateway in time on a busy machine.
  */
 export const TOKEN_SECS = 5
 export const CONNECTION_SECS = 6
@@ -25,14 +25,14 @@ export interface Participant {
   readonly counts: Counts
 }
 
-/** What the demo itself counts; what it says of connections and tokens is counted by the login. */
+/** The demo's own counters. Connections and tokens are counted by the login. */
 export interface Counts {
-  /** Statements that the client was asked for and that succeeded, without BEGIN and COMMIT. */
+  /** Successful statements of the client, without BEGIN and COMMIT. */
   queries: number
   notes: number
   transactions: number
   failures: number
-  /** What the first failures were. */
+  /** The messages of the first failures. */
   readonly errors: unknown[]
 }
 
@@ -46,7 +46,7 @@ const CLIENTS: Readonly<Record<string, OpenDemoClient>> = {
   'postgres-js': openPostgresJs,
 }
 
-/** Gives each client a login of its own, so that its connections and tokens are counted apart. Opens nothing yet. */
+/** Gives each client a separate login, so that its connections and tokens are counted separately. Opens no connections. */
 export function createParticipants(gateway: Gateway): Participant[] {
   return Object.entries(CLIENTS).map(([name, open]) => ({
     name,
@@ -55,7 +55,7 @@ export function createParticipants(gateway: Gateway): Participant[] {
       credentials: async () => gateway.issueCredentials({ durationSecs: CREDENTIALS_SECS }),
       tokenDurationSecs: TOKEN_SECS,
       maxLifetimeSecs: CONNECTION_SECS,
-      // Three transactions of a client want the same two rows all the time.
+      // Three transactions of a client compete for the same two rows.
       retry: { maxAttempts: 100, baseDelayMs: 20 },
     }),
     counts: { queries: 0, notes: 0, transactions: 0, failures: 0, errors: [] },

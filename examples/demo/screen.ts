@@ -1,15 +1,15 @@
-/** Where the demo shows itself: a terminal whose last lines are painted again and again, or a plain stream of lines. */
+/** The output of the demo: a terminal whose last lines are repainted, or a plain stream of lines. */
 import { createPaint, type Paint } from './paint.js'
 
 export interface Screen {
   readonly paint: Paint
-  /** Whether `repaint` does anything. */
+  /** Whether `repaint` has an effect. */
   readonly isLive: boolean
-  /** Writes text below what was printed so far, in place of what was last repainted. */
+  /** Writes text after the printed text, in place of the last frame. */
   print(text: string): void
-  /** Shows a frame in place of the last one, on a terminal that is large enough. */
+  /** Replaces the last frame by a new one, if the terminal is large enough. */
   repaint(frame: string): void
-  /** Leaves the terminal as it was found. */
+  /** Restores the terminal. */
   close(): void
 }
 
@@ -23,7 +23,7 @@ export interface ScreenStream {
 const WIDTH = 80
 const HEIGHT = 16
 
-/** Neither escape codes nor repainting on what is not a terminal, or is a dumb or a small one; no colours under NO_COLOR. */
+/** No escape codes or repainting if the stream is not a terminal, or a dumb or small one. No colours with NO_COLOR. */
 export function createScreen(
   stream: ScreenStream,
   env: Readonly<Record<string, string | undefined>>,
@@ -33,7 +33,7 @@ export function createScreen(
   const isLive = isTerminal && columns >= WIDTH && rows >= HEIGHT
   const hasNoColor = env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== ''
   let lines = 0
-  // The return is for what the terminal itself echoed in between, such as ^C.
+  // The carriage return covers what the terminal echoed, such as ^C.
   const erase = (): string => (lines === 0 ? '' : `\r\u001B[${lines}A\u001B[J`)
   if (isLive) stream.write(HIDE_CURSOR)
   return {

@@ -1,4 +1,4 @@
-/** The tables that the demo shows, at most 80 columns wide. */
+/** The tables of the demo, at most 80 columns wide. */
 import Table from 'cli-table3'
 import type { Paint } from './paint.js'
 import type { Refusal } from './refusals.js'
@@ -6,7 +6,7 @@ import type { ClientSummary } from './summary.js'
 
 const COLUMNS = ['open', 'connections', 'tokens', 'queries', 'transactions', 'failures'] as const
 
-/** One row for each client, and their sum. */
+/** One row for each client, and the total. */
 export function clientTable(clients: readonly ClientSummary[], paint: Paint): string {
   const table = new Table({
     ...PLAIN,
@@ -21,7 +21,7 @@ export function clientTable(clients: readonly ClientSummary[], paint: Paint): st
   return trimmed(table)
 }
 
-/** What the client and the gateway saw of each bad token. */
+/** What the client and the gateway reported for each bad token. */
 export function refusalTable(refusals: readonly Refusal[], paint: Paint): string {
   const table = new Table({
     ...PLAIN,
@@ -35,7 +35,7 @@ export function refusalTable(refusals: readonly Refusal[], paint: Paint): string
   return trimmed(table)
 }
 
-/** The library fills the last column with spaces, too. */
+/** The library pads the last column with spaces too. */
 function trimmed(table: Table.Table): string {
   return table.toString().replace(/ +$/gm, '')
 }
@@ -45,7 +45,7 @@ function cell(column: (typeof COLUMNS)[number], count: number, paint: Paint): st
   return column === 'failures' && count > 0 ? paint.red(text) : text
 }
 
-/** Without lines between the rows, and without the colours that the library adds of its own accord. */
+/** Without lines between the rows, and without the library's default colours. */
 const PLAIN = {
   chars: {
     top: '─',

@@ -9,8 +9,8 @@ const RETIRED = 'pg-iam:connection.retired' satisfies keyof EventsByChannel
 const LONGEST_WAIT_MS = 5_000
 
 /**
- * Waits until none of the participants has a physical connection any more, for some seconds at most: pools say that they
- * are closed when they have said goodbye to the server, which is a little before the sockets are.
+ * Waits until no participant has an open physical connection, for some seconds at most. Pools report that they are closed after they
+ * have sent Terminate, which is shortly before the sockets close.
  */
 export async function waitUntilClosed(participants: readonly Participant[]): Promise<void> {
   const isClosed = (): boolean =>

@@ -1,4 +1,4 @@
-/** What a client does during the demo: it reads, writes and runs transactions, on several connections at once. */
+/** The work of a client in the demo: reads, writes and transactions on several connections at once. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { DemoClient } from './demo-client.js'
 import type { Accounts } from './ledger.js'
@@ -6,12 +6,12 @@ import type { Counts, Participant } from './participants.js'
 
 const POOL_SIZE = 3
 
-/** Between two rounds; all clients share one small machine with the gateway and the database. */
+/** The pause between two rounds. All clients share one machine with the gateway and the database. */
 const PAUSE_MS = 25
 
 const ERRORS_KEPT = 3
 
-/** Opens the participant's client, has it work until `signal` fires, and closes it. Never rejects: failures are counted. */
+/** Opens the participant's client, runs it until `signal` fires, and closes it. Never rejects: failures are counted. */
 export async function runWorkload(
   { name, open, login, counts }: Participant,
   { from, to }: Accounts,

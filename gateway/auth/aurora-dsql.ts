@@ -1,4 +1,4 @@
-/** Endpoints of Aurora DSQL: their options, and their logins. */
+/** Aurora DSQL endpoints: options and login verification. */
 import {
   type Check,
   checkOptions,
@@ -38,9 +38,9 @@ import {
 
 export interface AuroraDsqlEndpoint extends CommonEndpointOptions {
   provider: 'aurora-dsql'
-  /** Endpoint names, such as `abc….dsql.us-east-1.on.aws`. Each names its region. */
+  /** Host names, such as `abc….dsql.us-east-1.on.aws`. Each contains its region. */
   hosts: readonly string[]
-  /** Who may log in here. Default: the principals of the gateway. */
+  /** The principals that may log in. Default: the principals of the gateway. */
   principals?: readonly PrincipalOptions[]
 }
 
@@ -58,17 +58,17 @@ export const auroraDsqlEndpoint: EndpointDefinition<AuroraDsqlEndpoint> = {
     const principals = ownPrincipals(own, shared)
     return {
       method: cleartextToken(createAuroraDsqlVerifier({ principals, clusters: hosts, clock })),
-      errors: AURORA_DSQL_ANSWERS,
+      errors: AURORA_DSQL_ERRORS,
       rules: REPEATABLE_READ_ONLY,
       roles: principals.roles(),
       principals,
-      // So that development and tests need no package of AWS.
+      // Development and tests then need no AWS package.
       loginOptions: { credentials: principals.credentials(), signer: 'built-in' },
     }
   },
 }
 
-/** The names of clusters, each with its region in it. */
+/** The host names of clusters, each of which contains its region. */
 export const clusterNames: Check<readonly string[]> = hostList((value, name) => {
   const cluster = hostName(value, name)
   if (dsqlRegion(cluster) === undefined)
@@ -83,17 +83,17 @@ const CHECKS = {
   principals: principalList,
 } as const
 
-// Checks a login's token as Aurora DSQL would.
+// Verifies tokens the way Aurora DSQL does.
 
 interface AuroraDsqlVerifierSettings {
   principals: Principals
-  /** Endpoint names, in lower case. */
+  /** Host names in lower case. */
   clusters: readonly string[]
   /** Epoch milliseconds. */
   clock: () => number
 }
 
-/** Creates the check. */
+/** Creates the verifier. */
 export function createAuroraDsqlVerifier(settings: AuroraDsqlVerifierSettings): Verifier {
   return {
     verify(attempt) {
@@ -116,7 +116,7 @@ export function createAuroraDsqlVerifier(settings: AuroraDsqlVerifierSettings): 
 const MAX_DURATION_SECS = 604_800
 
 function refusedToken({ fault: reason, explanation }: TokenFault): Denied {
-  // The one fault of a token that Aurora DSQL tells its client.
+  // Expiry is the only token fault that Aurora DSQL reports to the client.
   return denied(
     reason,
     explanation,
@@ -140,26 +140,26 @@ function checkTarget(
   if (!isLocal && !clusters.includes(host))
     return fault(
       'host-unknown',
-      `the token is for ${describeValue(host)}, no cluster of this endpoint`,
+      `the token is for ${describeValue(host)}, which is not a cluster of this endpoint`,
     )
-  // A client on this machine may well dial "localhost" and sign for the cluster, but not one cluster for another.
+  // A local client may connect to "localhost" with a token for the cluster, but not to one cluster with a token for another.
   if (dialled !== undefined && clusters.includes(dialled) && host !== dialled)
-    return fault('host-wrong', `the token is for ${host}, and the client dialled ${dialled}`)
+    return fault('host-wrong', `the token is for ${host}, but the client connected to ${dialled}`)
   if (clusterId !== undefined && !isLocal && !host.startsWith(`${clusterId}.`))
     return fault(
       'host-wrong',
-      `the token is for ${host}, and the client named the cluster ${describeValue(clusterId)}`,
+      `the token is for ${host}, but the client requested the cluster ${describeValue(clusterId)}`,
     )
   const regions = (isLocal ? clusters : [host]).map(dsqlRegion)
   if (!regions.includes(token.scope.region))
     return fault(
       'region-wrong',
-      `the token is for the region ${describeValue(token.scope.region)}, the cluster is in ${[...new Set(regions)].join(', ')}`,
+      `the token is for the region ${describeValue(token.scope.region)}, but the cluster is in ${[...new Set(regions)].join(', ')}`,
     )
   return undefined
 }
 
-/** What clients sign for that know the gateway by its address only. */
+/** Hosts in the tokens of clients that use the gateway's address instead of a cluster name. */
 const LOCAL_HOSTS = ['localhost', '127.0.0.1']
 
 function checkRole(
@@ -174,7 +174,7 @@ function checkRole(
       : undefined
     return denied(
       'action-wrong',
-      'the action of the token does not fit the role',
+      'the action of the token does not match the role',
       accessDenied(hint),
     )
   }
@@ -183,23 +183,23 @@ function checkRole(
   return undefined
 }
 
-// What Aurora DSQL tells its clients.
+// The errors that Aurora DSQL sends to its clients.
 
 /**
- * Aurora DSQL's answer to a token that it does not take: one message whatever the fault, SQLSTATE 08006, and in some cases
- * a hint. AWS documents the hints (https://docs.aws.amazon.com/aurora-dsql/latest/userguide/troubleshooting.html); message
- * and SQLSTATE are what drivers print in public reports, such as https://github.com/dbcodeio/public/issues/637
+ * The error for a rejected token: the same message for every fault, SQLSTATE 08006, and in some cases a hint. AWS documents the hints
+ * (https://docs.aws.amazon.com/aurora-dsql/latest/userguide/troubleshooting.html). Message and SQLSTATE are from driver output in public
+ * reports, such as https://github.com/dbcodeio/public/issues/637
  */
 function accessDenied(hint?: string): ServerError {
   return fatal('08006', 'unable to accept connection, access denied', hint)
 }
 
-/** The same from the mapping of IAM principals to database roles, which public reports show with SQLSTATE 28000. */
+/** The error for an IAM principal that is not mapped to the role. Public reports show it with SQLSTATE 28000. */
 function roleDenied(): ServerError {
   return fatal('28000', 'unable to accept connection, access denied')
 }
 
-const AURORA_DSQL_ANSWERS: ProviderErrors = {
+const AURORA_DSQL_ERRORS: ProviderErrors = {
   tlsRequired: () =>
     fatal('28000', 'unable to accept connection, TLS is required', 'Use sslmode=verify-full.'),
   // Text and SQLSTATE as in https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
@@ -207,15 +207,15 @@ const AURORA_DSQL_ANSWERS: ProviderErrors = {
     fatal('53300', 'Unable to accept connection, too many open connections.'),
 }
 
-// The ID of a cluster in a startup packet, by which Aurora DSQL finds it behind an endpoint of AWS PrivateLink.
+// The cluster ID in a startup packet, by which Aurora DSQL selects the cluster behind an AWS PrivateLink endpoint.
 
 interface StartupParameters {
   readonly clusterId: string | undefined
-  /** Without it: to PostgreSQL it would be a setting that does not exist. */
+  /** The parameters without the cluster ID, which PostgreSQL would reject as an unknown setting. */
   readonly parameters: ReadonlyMap<string, string>
 }
 
-/** See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/privatelink-managing-clusters.html */
+/** Extracts the cluster ID. See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/privatelink-managing-clusters.html */
 export function takeClusterId(parameters: ReadonlyMap<string, string>): StartupParameters {
   const options = parameters.get('options')
   let clusterId: string | undefined

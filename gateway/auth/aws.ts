@@ -1,4 +1,4 @@
-/** Checks of the names of database roles. */
+/** AWS principals and their credentials, and validation of role names. */
 import { randomBytes, randomInt } from 'node:crypto'
 import { inspect } from 'node:util'
 import { PgIamError } from '../../core/errors.js'
@@ -17,25 +17,25 @@ export const roleNames: Check<readonly string[]> = (value, name) => {
   return [...new Set(value.map((role: unknown, index) => roleName(role, `${name}[${index}]`)))]
 }
 
-/** PostgreSQL cuts longer names without a word, and then they are names of other roles. */
+/** PostgreSQL silently truncates longer names, which could then be names of other roles. */
 export const roleName: Check<string> = (value, name) => {
   const role = text(value, name)
   if (Buffer.byteLength(role) > 63) throw invalidOption(name, 'a name of at most 63 bytes', value)
   return role
 }
 
-// The IAM principals that the gateway knows: whose access keys, valid until when, allowed to use which roles.
+// The IAM principals of the gateway: their access keys, expiry and roles.
 
 export interface Principal {
   readonly accessKeyId: string
   readonly roles: ReadonlySet<string>
-  /** When temporary credentials end, in epoch milliseconds. */
+  /** When temporary credentials expire, in epoch milliseconds. */
   readonly expiresAt: number | undefined
   readonly sessionToken: () => string | undefined
   readonly sign: Signer
 }
 
-/** An IAM principal as the caller gives it. */
+/** An IAM principal in the options. */
 export interface PrincipalOptions {
   accessKeyId: string
   secretAccessKey: string
@@ -49,11 +49,11 @@ export interface Principals {
   find(accessKeyId: string): Principal | undefined
   wasRevoked(accessKeyId: string): boolean
   add(options: PrincipalOptions, expiresAt?: number): GatewayCredentials
-  /** Forgets the access key. Returns `false` for one that was not known. */
+  /** Removes the access key. Returns `false` if it is unknown. */
   revoke(accessKeyId: string): boolean
-  /** Whether there is a principal that may log in as this role. */
+  /** Whether any principal may log in as this role. */
   anyMayUse(role: string): boolean
-  /** The credentials of the first principal; it is always there, though it may be revoked. */
+  /** The credentials of the first principal, even if they have been revoked. */
   credentials(): GatewayCredentials
   /** The roles of the first principal. */
   roles(): readonly string[]
@@ -93,7 +93,7 @@ export function createPrincipals(
   return principals
 }
 
-/** The principals of one endpoint: its own, else those that it shares with all others. */
+/** The principals of one endpoint: its own if it has any, else the shared ones. */
 export function ownPrincipals(
   own: readonly PrincipalOptions[] | undefined,
   shared: Principals,
@@ -102,12 +102,12 @@ export function ownPrincipals(
   return first === undefined ? shared : createPrincipals([first, ...others])
 }
 
-/** All roles that one of the principals may log in as. */
+/** All roles of all principals. */
 export function rolesOf(principals: readonly PrincipalOptions[] = []): string[] {
   return principals.flatMap(({ roles }) => roles)
 }
 
-/** Makes up an access key that looks like AWS's: `AKIA` for a permanent one, `ASIA` for a temporary one. */
+/** Generates an access key in the format of AWS: `AKIA` for a permanent one, `ASIA` for a temporary one. */
 export function randomAccessKey(prefix: 'AKIA' | 'ASIA'): {
   accessKeyId: string
   secretAccessKey: string
@@ -116,14 +116,14 @@ export function randomAccessKey(prefix: 'AKIA' | 'ASIA'): {
   return { accessKeyId: prefix + id, secretAccessKey: randomBytes(30).toString('base64') }
 }
 
-/** Makes up a session token: base64 text, as STS gives, with the characters that need encoding in a URL. */
+/** Generates a session token: base64 text as from STS, with characters that need encoding in a URL. */
 function randomSessionToken(): string {
   return randomBytes(300).toString('base64')
 }
 
 const BASE_32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 
-// Checks of the AWS principals that are given to a gateway.
+// Validation of the AWS principals in the options.
 
 export const principalList: Check<readonly PrincipalOptions[]> = (value, name) => {
   if (!Array.isArray(value) || value.length === 0)
@@ -134,7 +134,7 @@ export const principalList: Check<readonly PrincipalOptions[]> = (value, name) =
   if (twice !== -1) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"${name}[${twice}].accessKeyId" must not be that of another principal`,
+      `"${name}[${twice}].accessKeyId" must not be the same as that of another principal`,
     )
   }
   return checked
@@ -164,7 +164,7 @@ const principal: Check<PrincipalOptions> = (value, name) => {
 }
 
 const accessKeyIdCheck: Check<string> = (value, name) => {
-  // AWS's own have 16 to 128 of these characters; made-up ones may be shorter.
+  // AWS's access key IDs have 16 to 128 of these characters. Invented ones may be shorter.
   if (typeof value !== 'string' || !/^\w{1,128}$/.test(value))
     throw invalidOption(name, 'an access key ID of letters, digits and underscores', value)
   return value
@@ -175,16 +175,16 @@ const secret: Check<string> = (value, name) => {
   return value
 }
 
-/** Does not show what came: it may be the secret, with one bracket too many. */
+/** Does not print the value, because it may contain the secret, such as in an array. */
 function missing(name: string): PgIamError {
   return new PgIamError('ERR_OPTION_INVALID', `"${name}" must be a non-empty string`)
 }
 
-// AWS credentials that a gateway gives out, kept out of everything that prints objects.
+// AWS credentials that the gateway issues. Their secrets are hidden from everything that prints objects.
 
 /**
- * Credentials that the gateway accepts, usable wherever the AWS SDK takes credentials. The secret parts are readable but
- * hidden: they do not appear in `util.inspect`, in JSON, or in a copy made with the spread operator.
+ * Credentials that the gateway accepts, in the form that the AWS SDK accepts. The secret properties are readable but not
+ * enumerable: they do not appear in `util.inspect`, in JSON, or in a copy made with the spread operator.
  */
 export interface GatewayCredentials {
   readonly accessKeyId: string
@@ -193,7 +193,7 @@ export interface GatewayCredentials {
   readonly expiration?: Date
 }
 
-/** Temporary credentials, such as STS gives. */
+/** Temporary credentials, as issued by AWS STS. */
 export interface TemporaryCredentials extends GatewayCredentials {
   readonly sessionToken: string
   readonly expiration: Date
@@ -212,8 +212,8 @@ function hiddenCredentials(plain: PlainCredentials): GatewayCredentials {
     accessKeyId,
     ...(expiresAt === undefined ? {} : { expiration: new Date(expiresAt) }),
   }
-  // Getters, because `util.inspect` with `showHidden` prints the values of non-enumerable properties. Not frozen, because
-  // the SDK marks the credentials that it is given with a property of its own.
+  // Getters, because `util.inspect` with `showHidden` prints the values of non-enumerable properties. Not frozen, because the AWS
+  // SDK adds a property to the credentials that it receives.
   return Object.defineProperties(visible, {
     secretAccessKey: { get: () => secretAccessKey },
     ...(sessionToken === undefined ? {} : { sessionToken: { get: () => sessionToken } }),
@@ -221,18 +221,18 @@ function hiddenCredentials(plain: PlainCredentials): GatewayCredentials {
   }) as GatewayCredentials
 }
 
-// Temporary credentials, as STS gives them.
+// Temporary credentials, as issued by AWS STS.
 
 export interface IssueOptions {
-  /** An endpoint by one of its host names, where endpoints have principals of their own. Default: the first of AWS's. */
+  /** A host name of the endpoint, for endpoints with their own principals. Default: the first AWS endpoint. */
   host?: string
-  /** The database roles that they may log in as. Default: those of the endpoint's first principal. */
+  /** The database roles that they may log in as. Default: the roles of the endpoint's first principal. */
   roles?: readonly string[]
-  /** How long they are valid, in seconds, from 1 to 129,600 (36 hours, STS's limit). Default 3,600. */
+  /** The lifetime in seconds, from 1 to 129,600 (36 hours, the limit of STS). Default 3,600. */
   durationSecs?: number
 }
 
-/** @param principalsOf the principals of the endpoint with this host, or of the first; `undefined` where it has none */
+/** @param principalsOf returns the principals of the endpoint with this host, or of the first endpoint; `undefined` if there are none */
 export function issueTemporaryCredentials(
   principalsOf: (host: string | undefined) => Principals | undefined,
   clock: () => number,

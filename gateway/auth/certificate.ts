@@ -1,4 +1,4 @@
-/** Endpoints where the client's TLS certificate is all that is asked for, and its common name is the role. */
+/** Endpoints that authenticate clients by their TLS certificate, whose common name is the role. */
 import { checkOptions, oneOf } from '../../core/options/check.js'
 import { certificateAuthority } from '../../core/tls.js'
 import {
@@ -12,7 +12,7 @@ import { accepted, denied, type LoginMethod } from './verifier.js'
 
 export interface CertificateEndpoint extends CommonEndpointOptions {
   provider: 'certificate'
-  /** The authorities whose client certificates are good: PEM text, or the path of a file of it. */
+  /** The certificate authorities of the accepted client certificates: PEM text, or the path of a PEM file. */
   ca: string
 }
 
@@ -42,25 +42,29 @@ const CHECKS = {
   ca: certificateAuthority,
 } as const
 
-// Logins with a TLS certificate of the client.
+// Logins with a client certificate.
 
 /**
- * The role must be the certificate's common name, as with PostgreSQL's method `cert`, whose words these are. A certificate that
- * is not to be trusted ends PostgreSQL's TLS without a word; here the client is told.
+ * The role must be the certificate's common name, as with PostgreSQL's method `cert`. The error texts are PostgreSQL's. For an
+ * untrusted certificate PostgreSQL aborts the TLS handshake; the gateway sends an error instead.
  */
 const clientCertificate: LoginMethod = {
   authenticate({ role }, client) {
     const certificate = client.certificate()
     const invalid = fatal('28000', 'connection requires a valid client certificate')
     if (certificate === undefined)
-      return denied('certificate-missing', 'the client showed no certificate', invalid)
+      return denied('certificate-missing', 'the client sent no certificate', invalid)
     const { commonName, fault } = certificate
     if (fault === 'CERT_HAS_EXPIRED' || fault === 'CERT_NOT_YET_VALID')
-      return denied('certificate-expired', 'the client certificate is not valid now', invalid)
+      return denied(
+        'certificate-expired',
+        'the client certificate has expired or is not yet valid',
+        invalid,
+      )
     if (fault !== undefined)
       return denied(
         'certificate-untrusted',
-        `the client certificate is not of the authorities of this endpoint: ${fault}`,
+        `the client certificate is not signed by an authority of this endpoint: ${fault}`,
         invalid,
       )
     if (commonName !== role)

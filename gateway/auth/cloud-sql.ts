@@ -1,4 +1,4 @@
-/** Endpoints of Cloud SQL for PostgreSQL: their options, and their logins. */
+/** Cloud SQL for PostgreSQL endpoints: options and login verification. */
 import { createHash, randomBytes } from 'node:crypto'
 import {
   type Check,
@@ -33,13 +33,13 @@ import { accepted, cleartextToken, denied, type Denied, type Verifier } from './
 export interface CloudSqlEndpoint extends CommonEndpointOptions {
   provider: 'cloud-sql'
   /**
-   * The e-mail addresses of the accounts that may log in here, at least one. Each may log in as one role: its address, for a
-   * service account without `.gserviceaccount.com`.
+   * The e-mail addresses of the accounts that may log in, at least one. Each may log in as the role with the name of its address,
+   * which for a service account omits `.gserviceaccount.com`.
    */
   principals: readonly string[]
   /**
-   * Who says whose a token is: `https://oauth2.googleapis.com/tokeninfo`, or an address of this machine that answers as that does.
-   * Default: the gateway gives tokens of its own, which `gateway.login()` uses.
+   * The URL that looks up the account of a token: `https://oauth2.googleapis.com/tokeninfo`, or a compatible URL on this machine.
+   * Default: the gateway issues its own tokens, which `gateway.login()` uses.
    */
   tokenInfo?: string
 }
@@ -60,7 +60,7 @@ export const cloudSqlEndpoint: EndpointDefinition<CloudSqlEndpoint> = {
     const info = tokenInfo === undefined ? own.info : remoteTokenInfo(tokenInfo)
     return {
       method: cleartextToken(createCloudSqlVerifier({ info, principals, clock })),
-      errors: CLOUD_SQL_ANSWERS,
+      errors: CLOUD_SQL_ERRORS,
       roles: principals.map(databaseUser),
       loginOptions: tokenInfo === undefined ? { credentials: own.client } : {},
     }
@@ -82,17 +82,17 @@ const CHECKS = {
   tokenInfo: secureUrl,
 } as const
 
-// Checks a login's token as Cloud SQL for PostgreSQL would.
+// Verifies tokens the way Cloud SQL for PostgreSQL does.
 
 export interface CloudSqlVerifierSettings {
   info: TokenInfoSource
-  /** The e-mail addresses of those who may log in to the instance. */
+  /** The e-mail addresses of the accounts that may log in to the instance. */
   principals: readonly string[]
   /** Epoch milliseconds. */
   clock: () => number
 }
 
-/** Creates the check. */
+/** Creates the verifier. */
 export function createCloudSqlVerifier({
   info,
   principals,
@@ -104,24 +104,27 @@ export function createCloudSqlVerifier({
         denied(reason, explanation, authenticationFailed(role))
       if (token === '') return refuse('token-missing', 'the password is empty')
       if (!/^[\w.~+/-]+=*$/.test(token))
-        return refuse('token-malformed', 'the password has characters that no access token has')
+        return refuse(
+          'token-malformed',
+          'the password has characters that are invalid in an access token',
+        )
       let found: TokenInfo | undefined
       try {
         found = await info(token)
       } catch {
-        return refuse('verifier-failed', 'nobody could be asked whose the token is')
+        return refuse('verifier-failed', 'the account of the token could not be looked up')
       }
       if (found === undefined)
-        return refuse('token-unknown', 'the token was never issued, has ended, or was revoked')
+        return refuse('token-unknown', 'the token was never issued, has expired or was revoked')
       const { email, scopes, expiresAt } = found
       if (clock() >= expiresAt)
-        return refuse('token-expired', `the token ended at ${new Date(expiresAt).toISOString()}`)
+        return refuse('token-expired', `the token expired at ${new Date(expiresAt).toISOString()}`)
       if (!scopes.some((scope) => SCOPES.includes(scope)))
-        return refuse('scope-wrong', 'the token is for no scope with which one may log in')
+        return refuse('scope-wrong', 'the token has no scope that allows database logins')
       if (!principals.includes(email))
         return refuse('principal-unknown', `${describeValue(email)} may not log in to the instance`)
       if (role !== databaseUser(email))
-        return refuse('user-wrong', `the token is one of ${describeValue(email)}`)
+        return refuse('user-wrong', `the token belongs to ${describeValue(email)}`)
       return accepted(email, {
         fingerprint: createHash('sha256').update(token).digest(),
         expiresAt,
@@ -130,62 +133,62 @@ export function createCloudSqlVerifier({
   }
 }
 
-/** The scope of logins, and those that hold it. See https://cloud.google.com/sql/docs/postgres/iam-logins */
+/** The scope for database logins, and scopes that include it. See https://cloud.google.com/sql/docs/postgres/iam-logins */
 const SCOPES = [
   LOGIN_SCOPE,
   'https://www.googleapis.com/auth/sqlservice.admin',
   'https://www.googleapis.com/auth/cloud-platform',
 ]
 
-// What Cloud SQL for PostgreSQL tells the clients whose tokens it does not take.
+// The errors that Cloud SQL for PostgreSQL sends to its clients.
 
 /**
- * One text whatever the fault; what that was is in the log of the instance only.
- * See https://cloud.google.com/sql/docs/postgres/iam-logins#troubleshoot. The SQLSTATE is what drivers make of it in public, such
- * as the InvalidAuthorizationSpecificationError of asyncpg.
+ * The message is the same for every fault; the reason is in the log of the instance only.
+ * See https://cloud.google.com/sql/docs/postgres/iam-logins#troubleshoot. The SQLSTATE is derived from driver errors in public
+ * reports, such as asyncpg's InvalidAuthorizationSpecificationError.
  */
 function authenticationFailed(role: string): ServerError {
   const kind = isServiceAccount(role) ? 'service account' : 'user'
   return fatal('28000', `Cloud SQL IAM ${kind} authentication failed for user "${role}"`)
 }
 
-/** By its name: `NAME@PROJECT.iam`, and `NUMBER-compute@developer` of Compute Engine. */
+/** Recognizes service accounts by name: `NAME@PROJECT.iam`, and `NUMBER-compute@developer` of Compute Engine. */
 function isServiceAccount(role: string): boolean {
   return /@(.+\.iam|developer)$/.test(role)
 }
 
 /** As in https://cloud.google.com/sql/docs/postgres/iam-logins#troubleshoot */
-const CLOUD_SQL_ANSWERS: ProviderErrors = {
+const CLOUD_SQL_ERRORS: ProviderErrors = {
   ...POSTGRES_ERRORS,
   tlsRequired: (client) =>
     fatal('28000', `pg_hba.conf rejects connection for ${unencrypted(client)}`),
 }
 
-// The gateway as the giver of access tokens, where it is told of no other: for development without Google Cloud.
+// The gateway issues its own access tokens if no "tokenInfo" is given: for development without Google Cloud.
 
 interface OwnTokens {
   readonly info: TokenInfoSource
-  /** Gives tokens of the one account that it was made for. */
+  /** Issues tokens for the account that it was created for. */
   readonly client: GoogleAuthClient & { readonly email: string }
 }
 
 /** @param clock epoch milliseconds */
 function createOwnTokens(email: string, clock: () => number): OwnTokens {
-  const given = new Map<string, TokenInfo>()
+  const issued = new Map<string, TokenInfo>()
   const credentials: { expiry_date?: number } = {}
-  const forgetEnded = (): void => {
-    for (const [token, { expiresAt }] of given) if (expiresAt <= clock()) given.delete(token)
+  const deleteExpired = (): void => {
+    for (const [token, { expiresAt }] of issued) if (expiresAt <= clock()) issued.delete(token)
   }
   return {
-    info: (token) => Promise.resolve(given.get(token)),
+    info: (token) => Promise.resolve(issued.get(token)),
     client: {
       email,
       credentials,
       getAccessToken() {
-        forgetEnded()
+        deleteExpired()
         const token = `ya29.gateway.${randomBytes(48).toString('base64url')}`
         credentials.expiry_date = clock() + LIFE_MS
-        given.set(token, { email, scopes: [LOGIN_SCOPE], expiresAt: credentials.expiry_date })
+        issued.set(token, { email, scopes: [LOGIN_SCOPE], expiresAt: credentials.expiry_date })
         return Promise.resolve({ token })
       },
     },
@@ -194,22 +197,22 @@ function createOwnTokens(email: string, clock: () => number): OwnTokens {
 
 const LIFE_MS = 3_600_000
 
-// What Google says of an access token, which says nothing by itself.
+// Google's access tokens are opaque: their account, scopes and expiry have to be looked up.
 
 interface TokenInfo {
-  /** Whose it is. */
+  /** The account of the token. */
   readonly email: string
   readonly scopes: readonly string[]
   /** Epoch milliseconds. */
   readonly expiresAt: number
 }
 
-/** Resolves with `undefined` for a token that nobody knows, or does not know any more. Rejects where that cannot be found out. */
+/** Resolves with `undefined` for an unknown, expired or revoked token. Rejects if the look-up fails. */
 type TokenInfoSource = (token: string) => Promise<TokenInfo | undefined>
 
 /**
- * Asks Google, or what stands in for it, as `getTokenInfo` of google-auth-library does: the token is in a header, where it does not
- * get into logs of addresses.
+ * Looks up tokens at Google or a compatible URL, as `getTokenInfo` of google-auth-library does. The token is in a header, because
+ * URLs appear in access logs.
  */
 export function remoteTokenInfo(url: string): TokenInfoSource {
   return async (token) => {
@@ -223,20 +226,21 @@ export function remoteTokenInfo(url: string): TokenInfoSource {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     })
     if (response.status === 400) return undefined
-    if (!response.ok) throw new Error(`the token info came with status ${response.status}`)
+    if (!response.ok)
+      throw new Error(`the token info endpoint responded with status ${response.status}`)
     return parseTokenInfo(await response.json())
   }
 }
 
 const TIMEOUT_MS = 5_000
 
-/** Google writes numbers and truth as text. */
+/** Google encodes numbers and booleans as strings. */
 function parseTokenInfo(answer: unknown): TokenInfo {
   const { email, email_verified: verified, scope, exp } = (answer ?? {}) as Record<string, unknown>
   const expiresAt = Number(exp) * 1_000
   if (typeof email !== 'string' || String(verified) === 'false')
-    throw new Error('the token info name no e-mail address that was verified')
+    throw new Error('the token info has no verified e-mail address')
   if (typeof scope !== 'string' || !(expiresAt > 0))
-    throw new Error('the token info have no scope or no end')
+    throw new Error('the token info has no scope or no expiry')
   return { email, scopes: scope.split(' '), expiresAt }
 }

@@ -1,4 +1,4 @@
-/** The one isolation level of Aurora DSQL, REPEATABLE READ, which sessions have without asking and cannot leave. */
+/** Enforces the only isolation level of Aurora DSQL, REPEATABLE READ: it is the default and cannot be changed. */
 import { ServerError } from '../../wire/error-response.js'
 import { HEADER_BYTES, FrontendType, encodeMessage } from '../../wire/messages.js'
 import { nameOf, raising, type Statement, statementsIn } from '../sql.js'
@@ -6,27 +6,27 @@ import type { SessionRules } from './endpoint.js'
 import { fatal } from './refusal.js'
 
 /**
- * The texts are those of real clusters, read in September 2026: `BEGIN ISOLATION LEVEL SERIALIZABLE` and `SET TRANSACTION ISOLATION
- * LEVEL SERIALIZABLE` say "Unsupported isolation level: SERIALIZABLE", and `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ` says
- * "setting configuration parameter "TRANSACTION" not supported". The settings are among those that AWS names as not to be set, see
+ * The texts are those of real clusters, observed in September 2026: `BEGIN ISOLATION LEVEL SERIALIZABLE` and `SET TRANSACTION ISOLATION
+ * LEVEL SERIALIZABLE` fail with "Unsupported isolation level: SERIALIZABLE", and `SET TRANSACTION ISOLATION LEVEL REPEATABLE READ` fails
+ * with "setting configuration parameter "TRANSACTION" not supported". AWS documents the settings as not settable, see
  * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/accessing.html
  */
 export const REPEATABLE_READ_ONLY: SessionRules = {
   startup(parameters) {
-    const asked = settingAskedFor(parameters)
-    if (asked !== undefined) return fatal('0A000', notSupported(asked))
-    // PostgreSQL takes it after those of `options`, and RESET goes back to it.
+    const requested = requestedSetting(parameters)
+    if (requested !== undefined) return fatal('0A000', notSupported(requested))
+    // PostgreSQL applies it after the settings in `options`, and RESET restores it.
     return new Map([...parameters, [DEFAULT_LEVEL, 'repeatable read']])
   },
   statements(messages) {
-    /** What has been passed so far, once that is not what came. */
+    /** The messages so far, once one of them differs from the input. */
     let changed: Buffer[] | undefined
     for (let start = 0, end = 0; start < messages.length; start = end) {
       end = start + 1 + messages.readInt32BE(start + 1)
       const type = messages[start]!
       const bytes = messages.subarray(start, end)
       const isSql = type === FrontendType.query || type === FrontendType.parse
-      const passed = isSql ? refusing(type, bytes) : bytes
+      const passed = isSql ? withRefusals(type, bytes) : bytes
       if (passed !== bytes) changed ??= [messages.subarray(0, start)]
       changed?.push(passed)
     }
@@ -41,21 +41,21 @@ function notSupported(name: string): string {
   return `setting configuration parameter "${name}" not supported`
 }
 
-function settingAskedFor(parameters: ReadonlyMap<string, string>): string | undefined {
+function requestedSetting(parameters: ReadonlyMap<string, string>): string | undefined {
   const named = [...parameters.keys()].find((name) => SETTINGS.has(name.toLowerCase()))
   const options = parameters.get('options')?.replace(/\\(.)/gs, '$1') ?? ''
   return (named ?? IN_OPTIONS.exec(options)?.[1])?.toLowerCase().replaceAll('-', '_')
 }
 
-/** `-c name=value` or `--name=value`, where dashes may stand for the underscores. */
+/** `-c name=value` or `--name=value`. PostgreSQL accepts dashes in place of underscores. */
 const IN_OPTIONS = /(?<!\S)(?:-c\s*|--)((?:default[-_])?transaction[-_]isolation)\s*=/i
 
-/** @returns the Query or Parse, with a statement that fails in place of each that asks for another level */
-function refusing(type: number, bytes: Buffer): Buffer {
+/** @returns the Query or Parse message. Statements that request another isolation level are replaced by statements that fail. */
+function withRefusals(type: number, bytes: Buffer): Buffer {
   const body = bytes.toString('latin1', HEADER_BYTES)
-  // Nearly all SQL ends here.
+  // The fast path of nearly all SQL.
   if (!/isolation/i.test(body)) return bytes
-  // In these bytes it goes to the engine, whatever the encoding of the client is.
+  // latin1 preserves the bytes, whatever the encoding of the client is.
   const name = type === FrontendType.parse ? body.slice(0, body.indexOf('\0') + 1) : ''
   const end = body.indexOf('\0', name.length)
   const sql = body.slice(name.length, end)
@@ -72,7 +72,7 @@ function refusing(type: number, bytes: Buffer): Buffer {
   return encodeMessage(type, text)
 }
 
-/** SET SESSION CHARACTERISTICS AS TRANSACTION, and all modes that a transaction can have, some of them twice. */
+/** Enough for SET SESSION CHARACTERISTICS AS TRANSACTION with all transaction modes, some of them repeated. */
 const MAX_TOKENS = 40
 
 function refusalOf({ tokens, text }: Statement): string | undefined {
@@ -99,7 +99,7 @@ function unsupported(level: string): string {
   return `Unsupported isolation level: ${level}`
 }
 
-/** The first ISOLATION LEVEL that is one of PostgreSQL's, and not of Aurora DSQL's. */
+/** The first requested isolation level that PostgreSQL has and Aurora DSQL does not. */
 function otherLevelIn(tokens: readonly string[]): string | undefined {
   const clauses = tokens.flatMap((token, index) =>
     token === 'ISOLATION' && tokens[index + 1] === 'LEVEL'

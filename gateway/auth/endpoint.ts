@@ -1,36 +1,36 @@
-/** What the gateway stands for: one database of a provider, or several that are logged in to in the same way. */
+/** An emulated endpoint: one database of a provider, or several with the same login method. */
 import { type Check, hostName, integerWithin, invalidOption } from '../../core/options/check.js'
 import type { ServerError } from '../../wire/error-response.js'
 import type { Principals } from './aws.js'
 import type { ProviderErrors } from './refusal.js'
 import type { LoginMethod } from './verifier.js'
 
-/** What an endpoint authenticates as. */
+/** The provider that an endpoint emulates, or its login method. */
 export type EndpointProvider =
   'aurora-dsql' | 'rds' | 'entra' | 'cloud-sql' | 'password' | 'certificate' | 'none'
 
-/** What every entry of `endpoints` has. */
+/** The options of every entry of `endpoints`. */
 export interface CommonEndpointOptions {
-  /** The host names that clients know the database by, at least one. TLS is verified for them. */
+  /** The host names of the database, at least one. The gateway's certificate is valid for them. */
   hosts: readonly string[]
   /**
-   * A port for a listener of its own; 0 takes a free one. Default: the gateway's own listener, where the server name of the
-   * client's TLS handshake chooses the endpoint.
+   * The port of a separate listener; 0 selects a free port. Default: the gateway's shared listener, which selects the endpoint by the
+   * server name (SNI) of the client's TLS handshake.
    */
   listen?: number
 }
 
-/** How one provider's entries are checked, and their logins after them. */
+/** Validates the entries of one provider and creates their endpoints. */
 export interface EndpointDefinition<Options> {
   readonly check: Check<Options>
-  /** The roles that the options name, which then exist by default. */
+  /** The roles that the options name. They exist by default. */
   roles(options: Options): readonly string[]
   create(options: Options, deps: EndpointDeps): EndpointLogins
 }
 
-/** What an endpoint gets from its gateway. */
+/** The dependencies that an endpoint gets from its gateway. */
 export interface EndpointDeps {
-  /** The principals of the gateway, for endpoints that have none of their own. */
+  /** The principals of the gateway, for endpoints that define none. */
   readonly principals: Principals
   /** Epoch milliseconds. */
   readonly clock: () => number
@@ -40,38 +40,38 @@ export interface EndpointDeps {
 interface EndpointLogins {
   readonly method: LoginMethod
   readonly errors: ProviderErrors
-  /** The roles that it may let in, as far as it can tell beforehand. */
+  /** The roles that may log in, as far as they are known from the options. */
   readonly roles: readonly string[]
   /** The AWS principals that may log in. */
   readonly principals?: Principals
-  /** PEM text of the authorities whose client certificates are good. */
+  /** PEM text of the certificate authorities of the accepted client certificates. */
   readonly clientAuthority?: string
-  /** Loads the packages that its logins need, so that a missing one is known when the gateway starts. */
+  /** Loads the packages that logins need, so that a missing package is reported when the gateway starts. */
   readonly prepare?: () => Promise<unknown>
-  /** Where sessions differ from those of a PostgreSQL. */
+  /** Differences of the sessions from those of PostgreSQL. */
   readonly rules?: SessionRules
-  /** What `gateway.login()` gives to the provider's own login function beside address, user, database and TLS. */
+  /** Further options that `gateway.login()` passes to the provider's login function, beside address, user, database and TLS. */
   readonly loginOptions: Readonly<Record<string, unknown>>
 }
 
-/** What the sessions of an endpoint may not ask for, and what they have without asking. */
+/** Restrictions and defaults of the sessions of an endpoint. */
 export interface SessionRules {
-  /** The startup parameters that the engine gets, or why the login is refused. */
+  /** Returns the startup parameters for the engine, or the error that refuses the login. */
   startup(parameters: ReadonlyMap<string, string>): ReadonlyMap<string, string> | ServerError
-  /** What the engine gets in place of whole messages of the client. */
+  /** Returns the messages for the engine, given whole messages of the client. */
   statements(messages: Buffer): Buffer
 }
 
 export interface Endpoint extends EndpointLogins {
   readonly provider: EndpointProvider
   readonly hosts: readonly string[]
-  /** The port of a listener of its own; 0 takes a free one. */
+  /** The port of a separate listener; 0 selects a free port. */
   readonly listen: number | undefined
 }
 
-// Checks of what every entry of `endpoints` has.
+// Validation of the options that every entry of `endpoints` has.
 
-/** A list of at least one host name; names that come twice are kept once. */
+/** A list of at least one host name, without duplicates. */
 export function hostList(check: Check<string> = hostName): Check<readonly string[]> {
   return (value, name) => {
     if (!Array.isArray(value) || value.length === 0)
@@ -88,15 +88,15 @@ export const COMMON_ENDPOINT_CHECKS: {
   listen: integerWithin(0, 65_535, 'the port number'),
 }
 
-/** The value of an option without which an endpoint cannot be. */
+/** Returns the value of a required option, or throws `ERR_OPTION_INVALID`. */
 export function requiredOption<T>(value: T | undefined, name: string): T {
   if (value === undefined) throw invalidOption(name, 'given', undefined)
   return value
 }
 
-// Addresses at which an issuer of tokens may be asked.
+// URLs of token issuers.
 
-/** What comes over plain HTTP could be anybody's, unless it comes from this machine. */
+/** Plain HTTP is accepted on this machine only, because its responses can be forged. */
 export function isSecureUrl(text: string): boolean {
   if (!URL.canParse(text)) return false
   const { protocol, hostname, username, password } = new URL(text)
@@ -106,8 +106,8 @@ export function isSecureUrl(text: string): boolean {
 
 const LOOPBACK = /^(127(\.\d{1,3}){3}|\[::1\]|localhost)$/
 
-/** The address of an issuer, as an option. */
+/** Validates the URL of an issuer. */
 export const secureUrl: Check<string> = (value, name) => {
   if (typeof value === 'string' && isSecureUrl(value)) return value
-  throw invalidOption(name, 'an https URL, or an http one of this machine', value)
+  throw invalidOption(name, 'an https URL, or an http URL on this machine', value)
 }

@@ -1,4 +1,4 @@
-/** The providers that the gateway can stand for, and its endpoints. */
+/** The providers that the gateway can emulate, and the endpoints of a gateway. */
 import { isIP } from 'node:net'
 import { PgIamError } from '../../core/errors.js'
 import { type Check, invalidOption, isPlainObject, oneOf } from '../../core/options/check.js'
@@ -20,7 +20,7 @@ import { noneEndpoint, type NoneEndpoint } from './none.js'
 import { passwordEndpoint, type PasswordEndpoint } from './password.js'
 import { rdsEndpoint, type RdsEndpoint } from './rds.js'
 
-/** What the gateway stands for, told apart by `provider`. */
+/** The options of an endpoint, discriminated by `provider`. */
 export type EndpointOptions =
   | AuroraDsqlEndpoint
   | RdsEndpoint
@@ -30,7 +30,7 @@ export type EndpointOptions =
   | CertificateEndpoint
   | NoneEndpoint
 
-/** One line for each provider; its union member above is all that it needs besides. */
+/** One entry for each provider, which must also be a member of the union above. */
 const DEFINITIONS: {
   readonly [P in EndpointProvider]: EndpointDefinition<Extract<EndpointOptions, { provider: P }>>
 } = {
@@ -43,20 +43,20 @@ const DEFINITIONS: {
   none: noneEndpoint,
 }
 
-/** Sets up what an entry of `endpoints` asks for. */
+/** Creates the endpoint of an entry of `endpoints`. */
 export function createEndpoint(options: EndpointOptions, deps: EndpointDeps): Endpoint {
   const { provider, hosts, listen } = options
   return { provider, hosts, listen, ...definitionOf(provider).create(options, deps) }
 }
 
-/** The check of an entry of `endpoints`, by its provider. */
+/** Validates an entry of `endpoints` by its provider. */
 export const endpointOptions: Check<EndpointOptions> = (value, name) => {
   if (!isPlainObject(value)) throw invalidOption(name, 'an object', value)
   const provider = providerName(value['provider'], `${name}.provider`)
   return definitionOf(provider).check(value, name)
 }
 
-/** All roles that somebody may log in as, as far as the options say. */
+/** All roles that the options name. */
 export function rolesNamedIn(
   endpoints: readonly EndpointOptions[],
   principals: readonly PrincipalOptions[] = [],
@@ -69,12 +69,12 @@ const providerName: Check<EndpointProvider> = oneOf(
   ...(Object.keys(DEFINITIONS) as EndpointProvider[]),
 )
 
-/** TypeScript does not see that a definition goes with the options of the same provider. */
+/** TypeScript cannot infer that a definition accepts the options of the same provider. */
 function definitionOf(provider: EndpointProvider): EndpointDefinition<EndpointOptions> {
   return DEFINITIONS[provider] as EndpointDefinition<EndpointOptions>
 }
 
-// Checks of the whole list of endpoints: each by itself, and whether clients can tell them apart.
+// Validation of the list of endpoints: each entry, and whether clients can select each endpoint.
 
 export const endpointList: Check<readonly EndpointOptions[]> = (value, name) => {
   if (!Array.isArray(value) || value.length === 0)
@@ -83,10 +83,10 @@ export const endpointList: Check<readonly EndpointOptions[]> = (value, name) => 
 }
 
 /**
- * Refuses endpoints that share a listener and cannot be told apart there, and listeners that share a port.
+ * Rejects endpoints on the shared listener that the server name cannot distinguish, and listeners with the same port.
  *
- * @param endpoints with the name of the option that each came from
- * @param port of the shared listener
+ * @param endpoints the endpoints, each with the name of its option
+ * @param port the port of the shared listener
  */
 export function refuseAmbiguousEndpoints(
   endpoints: readonly { readonly name: string; readonly options: EndpointOptions }[],
@@ -97,7 +97,7 @@ export function refuseAmbiguousEndpoints(
   for (const { name, options } of endpoints) {
     const { listen = 0 } = options
     if (ports.has(listen))
-      throw conflict(`${name}.listen`, `must not be ${listen}: another listener has that port`)
+      throw conflict(`${name}.listen`, `must not be ${listen}: another listener uses that port`)
     if (listen !== 0) ports.add(listen)
   }
   if (sharing.length === 1) return
@@ -107,9 +107,13 @@ export function refuseAmbiguousEndpoints(
       if (isIP(host) !== 0)
         throw conflict(
           `${name}.hosts`,
-          `must not hold "${host}": clients send no server name for an address`,
+          `must not contain "${host}": clients send no server name for an IP address`,
         )
-      if (taken.has(host)) throw conflict(`${name}.hosts`, `must not hold "${host}" again`)
+      if (taken.has(host))
+        throw conflict(
+          `${name}.hosts`,
+          `must not contain "${host}": another endpoint has that host`,
+        )
       taken.add(host)
     }
   }
@@ -117,21 +121,21 @@ export function refuseAmbiguousEndpoints(
 
 function conflict(name: string, problem: string): PgIamError {
   return new PgIamError('ERR_OPTION_CONFLICT', `"${name}" ${problem}`, {
-    hint: 'Endpoints on one listener are told apart by the server name that clients send. Give "listen" for a listener of its own.',
+    hint: 'The shared listener selects the endpoint by the server name that clients send. Set "listen" for a separate listener.',
   })
 }
 
-// The principals of all endpoints together: some endpoints have their own, the others share those of the gateway.
+// The principals of all endpoints: some endpoints have their own, the others share those of the gateway.
 
 interface PrincipalStores {
-  /** Those of the first principal of the first AWS endpoint. */
+  /** The credentials of the first principal of the first AWS endpoint. */
   readonly credentials: GatewayCredentials
   issue(options: IssueOptions): TemporaryCredentials
-  /** Refuses the access key wherever it is known. Returns `false` for one that is known nowhere. */
+  /** Revokes the access key at all endpoints. Returns `false` if no endpoint knows it. */
   revoke(accessKeyId: string): boolean
 }
 
-/** @param shared for a gateway without an AWS endpoint, too: it then has credentials that let nobody in */
+/** @param shared the principals of the gateway. Without an AWS endpoint, their credentials exist but are not accepted anywhere. */
 export function createPrincipalStores(
   endpoints: readonly Endpoint[],
   shared: Principals,

@@ -1,4 +1,4 @@
-/** Endpoints that let everybody in, as a PostgreSQL that trusts its network; TLS is insisted on all the same. */
+/** Endpoints without authentication, like PostgreSQL's method `trust`. TLS is still required. */
 import { checkOptions, oneOf } from '../../core/options/check.js'
 import {
   COMMON_ENDPOINT_CHECKS,
@@ -10,7 +10,7 @@ import { POSTGRES_ERRORS } from './refusal.js'
 import { accepted } from './verifier.js'
 
 export interface NoneEndpoint extends CommonEndpointOptions {
-  /** Every role that exists may log in, and nothing is asked of it. */
+  /** Every existing role may log in without a password. */
   provider: 'none'
 }
 

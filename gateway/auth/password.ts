@@ -1,4 +1,4 @@
-/** Endpoints where clients log in with passwords: a plain PostgreSQL, or a cloud that hands out passwords, as Redshift does. */
+/** Endpoints with password logins: plain PostgreSQL, or a provider that issues passwords, such as Redshift. */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import {
   type Check,
@@ -44,9 +44,9 @@ import {
 
 export interface PasswordEndpoint extends CommonEndpointOptions {
   provider: 'password'
-  /** The passwords by role; or a function that gives a role's password, asked at each login, with `undefined` for none. */
+  /** The passwords by role, or a function that returns a role's password (`undefined` for none) and is called for each login. */
   users: Readonly<Record<string, string>> | PasswordLookup
-  /** How clients send them. Default `scram-sha-256`, as in PostgreSQL. */
+  /** The authentication method. Default `scram-sha-256`, as in PostgreSQL. */
   method?: 'cleartext' | 'md5' | 'scram-sha-256'
 }
 
@@ -107,19 +107,19 @@ const CHECKS = {
   method: oneOf('cleartext', 'md5', 'scram-sha-256'),
 } as const
 
-// The passwords of an endpoint, and what is said of wrong ones.
+// Password look-up and the errors for wrong passwords.
 
-/** Gives the password of a role, or `undefined` for a role that has none. */
+/** Returns the password of a role, or `undefined` for a role without a password. */
 export type PasswordLookup = (role: string) => string | undefined | PromiseLike<string | undefined>
 
-/** The password of one role, and whether there is one. */
+/** The password of one role. */
 interface Expected {
-  /** Made up where there is none, so that all roles cost a client the same time. */
+  /** A random one if the role has no password, so that the login takes the same time for all roles. */
   readonly password: string
   readonly isKnown: boolean
 }
 
-/** Returns a refusal where the look-up itself fails. */
+/** Returns a refusal if the look-up fails. */
 async function expectedPassword(lookUp: PasswordLookup, role: string): Promise<Expected | Denied> {
   let password: unknown
   try {
@@ -127,25 +127,25 @@ async function expectedPassword(lookUp: PasswordLookup, role: string): Promise<E
   } catch (error) {
     return checkFailed(error)
   }
-  // A clear-text password is a text of at least one character in PostgreSQL's protocol.
+  // PostgreSQL rejects empty passwords.
   if (typeof password === 'string' && password !== '') return { password, isKnown: true }
   return { password: randomBytes(32).toString('base64'), isKnown: false }
 }
 
-/** The verdict on a wrong password, or on any password of a role that has none: the client cannot tell which. */
+/** The refusal of a wrong password, and of any password for a role without one. Both look the same to the client. */
 function wrongPassword(role: string, { isKnown }: Expected): Denied {
   const told = fatal('28P01', `password authentication failed for user "${role}"`)
   return isKnown
-    ? denied('password-wrong', 'the password is not that of the role', told)
+    ? denied('password-wrong', 'the password is wrong', told)
     : denied('password-unknown', 'the role has no password at this endpoint', told)
 }
 
-/** Compares in a time that does not depend on where the texts differ, or on how long they are. */
+/** Compares in a time that depends neither on the position of a difference nor on the lengths. */
 function isSameText(expected: string, given: string): boolean {
   return timingSafeEqual(sha256(Buffer.from(expected)), sha256(Buffer.from(given)))
 }
 
-// Passwords that are sent as they are, within TLS.
+// Clear-text passwords, protected by TLS.
 
 function cleartextPassword(lookUp: PasswordLookup): LoginMethod {
   return {
@@ -166,7 +166,7 @@ function cleartextPassword(lookUp: PasswordLookup): LoginMethod {
   }
 }
 
-// Passwords that are sent as an MD5 hash with a salt: PostgreSQL's way before SCRAM, and that of clients of Redshift.
+// Passwords as a salted MD5 hash: PostgreSQL's default before SCRAM, and the method of Redshift clients.
 
 function md5Password(lookUp: PasswordLookup): LoginMethod {
   return {
@@ -191,10 +191,10 @@ function md5(bytes: Buffer): string {
   return createHash('md5').update(bytes).digest('hex')
 }
 
-// Passwords that never leave the client: SCRAM-SHA-256, PostgreSQL's default, with or without channel binding.
+// SCRAM-SHA-256, PostgreSQL's default, with or without channel binding. The client never sends its password.
 
 function scramPassword(lookUp: PasswordLookup): LoginMethod {
-  // The salt of a role is always the same, whether it exists or not, so that nobody can find out by asking twice.
+  // The salt of a role is constant, whether it exists or not. A random salt would reveal that the role does not exist.
   const secret = randomBytes(32)
   return {
     async authenticate({ role }, client) {
@@ -228,7 +228,7 @@ function scramPassword(lookUp: PasswordLookup): LoginMethod {
 /** PostgreSQL's default. */
 const ITERATIONS = 4_096
 
-/** SASLInitialResponse: a mechanism, and a text of which the length is told. */
+/** SASLInitialResponse: the mechanism, then the client-first message with its length. */
 function initialResponse(body: Buffer): { mechanism: string; clientFirst: string } | undefined {
   const end = body.indexOf(0)
   if (end === -1 || body.length < end + 5) return undefined
@@ -244,13 +244,13 @@ function faulty(fault: ScramFault): Denied {
     case 'binding-unused':
       return denied(
         'channel-binding-wrong',
-        'the client believes that there is no channel binding, and was offered it',
+        'the client reported that the server offers no channel binding, although the gateway does',
         fatal('28000', 'SCRAM channel binding negotiation error'),
       )
     case 'binding-wrong':
       return denied(
         'channel-binding-wrong',
-        'the client is bound to the TLS certificate of another server',
+        'the channel binding of the client is for the TLS certificate of another server',
         fatal('28000', 'SCRAM channel binding check failed'),
       )
   }

@@ -1,4 +1,4 @@
-/** What Aurora DSQL and RDS check of a token alike: who signed it, with which credentials, and for how long. */
+/** Checks that Aurora DSQL and RDS tokens have in common: signature, credentials and validity period. */
 import { timingSafeEqual } from 'node:crypto'
 import {
   basicTime,
@@ -13,29 +13,28 @@ import type { AcceptedToken } from './verifier.js'
 interface PresignedSettings {
   readonly principals: Principals
   readonly hostForm: HostForm
-  /** The longest life of a token that the service takes, in seconds. */
+  /** The longest token lifetime that the service accepts, in seconds. */
   readonly maxDurationSecs: number
   /** Epoch milliseconds. */
   readonly now: number
 }
 
-/** A token by a known principal, which has neither ended nor not begun yet. What it is for was not looked at. */
+/** A currently valid token of a known principal. Its target (service, host, action) is not checked yet. */
 interface CheckedToken {
   readonly token: PresignedToken
   readonly principal: Principal
   readonly accepted: AcceptedToken
 }
 
-/** Why a token is not taken; each provider has its own words for the client. */
+/** Why a token is rejected. Each provider maps it to its own error for the client. */
 export interface TokenFault {
   readonly fault: RefusalReason
-  /** One sentence for the log, without any of the token. */
+  /** One sentence for the log, without any part of the token. */
   readonly explanation: string
 }
 
 /**
- * Checks the signature first and the claims after it, so that a client that holds no secret learns nothing from the log's
- * reasons but that.
+ * Verifies the signature before the other parts, so that the refusal reasons reveal nothing to a client without the secret key.
  */
 export function checkPresigned(
   text: string,
@@ -54,7 +53,7 @@ export function checkPresigned(
   return {
     token,
     principal,
-    accepted: { fingerprint: token.signature, expiresAt: endOf(token) },
+    accepted: { fingerprint: token.signature, expiresAt: expiryOf(token) },
   }
 }
 
@@ -62,8 +61,8 @@ export function fault(reason: RefusalReason, explanation: string): TokenFault {
   return { fault: reason, explanation }
 }
 
-/** When a token ends by its own words, in epoch milliseconds. */
-function endOf({ signedAt, durationSecs }: PresignedToken): number {
+/** When a token expires, in epoch milliseconds. */
+function expiryOf({ signedAt, durationSecs }: PresignedToken): number {
   return signedAt + durationSecs * 1_000
 }
 
@@ -78,7 +77,7 @@ function unknownKey(
 
 function checkSignature(token: PresignedToken, principal: Principal): TokenFault | undefined {
   if (timingSafeEqual(token.signature, principal.sign(token.request))) return undefined
-  return fault('signature-wrong', 'the signature is not the one that the secret access key gives')
+  return fault('signature-wrong', 'the signature does not match the secret access key')
 }
 
 function checkSession(
@@ -90,17 +89,20 @@ function checkSession(
   if (expected !== undefined && token.sessionToken === undefined)
     return fault(
       'session-token-missing',
-      'the credentials are temporary and the token names no session',
+      'the credentials are temporary, but the token has no session token',
     )
   if (expected === undefined && token.sessionToken !== undefined)
     return fault(
       'session-token-unexpected',
-      'the credentials are permanent and the token names a session',
+      'the credentials are permanent, but the token has a session token',
     )
   if (expected !== undefined && !isSame(expected, token.sessionToken ?? ''))
-    return fault('session-token-wrong', 'the token names another session')
+    return fault('session-token-wrong', 'the session token is not that of the access key')
   if (principal.expiresAt !== undefined && now >= principal.expiresAt)
-    return fault('credentials-expired', `the credentials ended at ${isoTime(principal.expiresAt)}`)
+    return fault(
+      'credentials-expired',
+      `the credentials expired at ${isoTime(principal.expiresAt)}`,
+    )
   return undefined
 }
 
@@ -115,66 +117,69 @@ function checkTime(
 ): TokenFault | undefined {
   const { signedAt, durationSecs, scope } = token
   if (scope.date !== basicTime(signedAt).slice(0, 8))
-    return fault('date-inconsistent', 'the date of the signing key is not the date of the token')
+    return fault(
+      'date-inconsistent',
+      'the date of the signing key differs from the date of the token',
+    )
   if (durationSecs < 1 || durationSecs > maxDurationSecs)
     return fault(
       'duration-invalid',
-      `the token is made to last ${durationSecs} s, not 1 to ${maxDurationSecs} s`,
+      `the token lifetime is ${durationSecs} s, not 1 to ${maxDurationSecs} s`,
     )
-  const end = endOf(token)
-  if (now >= end)
+  const expiresAt = expiryOf(token)
+  if (now >= expiresAt)
     return fault(
       'token-expired',
-      `Signature expired: ${basicTime(end)} is now earlier than ${basicTime(now)}`,
+      `Signature expired: ${basicTime(expiresAt)} is now earlier than ${basicTime(now)}`,
     )
   if (signedAt > now + MAX_AHEAD_MS)
     return fault(
       'token-from-future',
-      `the token is dated ${isoTime(signedAt)}, more than five minutes ahead`,
+      `the token is dated ${isoTime(signedAt)}, more than five minutes in the future`,
     )
   return undefined
 }
 
-/** What AWS allows a signer's clock to be ahead. */
+/** The clock skew that AWS accepts. */
 const MAX_AHEAD_MS = 5 * 60_000
 
-/** As the log writes times. */
+/** The time format of the log. */
 function isoTime(epochMs: number): string {
   return new Date(epochMs).toISOString()
 }
 
-// Takes apart a token that is a presigned request without its scheme, as those of Aurora DSQL and RDS are.
+// Parses a token: a presigned URL without its scheme, as Aurora DSQL and RDS use it.
 
 export interface PresignedToken {
   readonly accessKeyId: string
   /** Without a port. */
   readonly host: string
-  /** Given where the form of the host has one. */
+  /** Present if the form is `host:port`. */
   readonly port: number | undefined
   readonly action: string | undefined
-  /** RDS: the role that it lets in as. */
+  /** RDS: the database role. */
   readonly dbUser: string | undefined
   readonly sessionToken: string | undefined
   readonly scope: CredentialScope
-  /** When it was signed, in epoch milliseconds. */
+  /** The signing time, in epoch milliseconds. */
   readonly signedAt: number
-  /** How long it is made to last, in seconds. */
+  /** The lifetime, in seconds. */
   readonly durationSecs: number
   readonly signature: Buffer
-  /** What the signature must have been made of. */
+  /** The request that the signature covers. */
   readonly request: PresignedRequest
 }
 
-/** What stands in front of the parameters: Aurora DSQL signs for a host, RDS for one of its ports. */
+/** The part before the parameters: Aurora DSQL signs for a host, RDS for a host and port. */
 type HostForm = 'host' | 'host:port'
 
-/** Returns the parts of the token, or says in one sentence, without showing any of it, what is wrong with it. */
+/** Returns the parts of the token, or a sentence that explains why it is invalid, without any part of it. */
 export function parsePresignedToken(token: string, form: HostForm): PresignedToken | string {
   const separator = token.indexOf('/?')
-  if (separator <= 0) return 'it is not a host name, "/?" and parameters'
+  if (separator <= 0) return 'it does not consist of a host name, "/?" and parameters'
   const authority = token.slice(0, separator)
   const target = parseAuthority(authority, form)
-  if (target === undefined) return `what it is for is not of the form ${form.toUpperCase()}`
+  if (target === undefined) return `its target does not have the form ${form.toUpperCase()}`
   const parameters = parseQuery(token.slice(separator + 2))
   if (typeof parameters === 'string') return parameters
 
@@ -189,7 +194,7 @@ export function parsePresignedToken(token: string, form: HostForm): PresignedTok
     return 'its credential is not KEY/DATE/REGION/SERVICE/aws4_request'
   const timestamp = take('X-Amz-Date')
   const signedAt = parseTimestamp(timestamp)
-  if (signedAt === undefined) return 'its date is none'
+  if (signedAt === undefined) return 'its date is invalid'
   const duration = take('X-Amz-Expires')
   if (!/^-?\d{1,15}$/.test(duration)) return 'its duration is not a number of seconds'
   if (!/^[0-9a-f]{64}$/.test(take('X-Amz-Signature')))
@@ -230,7 +235,7 @@ const REQUIRED = [
   'X-Amz-Signature',
 ]
 
-/** More than any signer sends; each of them costs an encoding and a place in a sort. */
+/** More than any signer sends. The limit bounds the cost of encoding and sorting. */
 const MAX_PARAMETERS = 32
 
 function parseQuery(query: string): Map<string, string> | string {
@@ -242,9 +247,9 @@ function parseQuery(query: string): Map<string, string> | string {
     if (equals <= 0) return 'it has a parameter without a name or a value'
     const name = decode(pair.slice(0, equals))
     const value = decode(pair.slice(equals + 1))
-    if (name === undefined || value === undefined) return 'it has a wrong percent-encoding'
-    // Which of two would count is what signer and service might disagree on.
-    if (parameters.has(name)) return 'it has a parameter twice'
+    if (name === undefined || value === undefined) return 'it has an invalid percent-encoding'
+    // Signer and service could disagree on which of the two counts.
+    if (parameters.has(name)) return 'it has a duplicate parameter'
     parameters.set(name, value)
   }
   return parameters
@@ -264,6 +269,6 @@ function parseTimestamp(timestamp: string): number | undefined {
   const [, year, month, day, hour, minute, second] = parts
   const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`
   const time = Date.parse(iso)
-  // `Date.parse` takes 30 February for 2 March.
+  // `Date.parse` accepts 30 February as 2 March.
   return Number.isNaN(time) || new Date(time).toISOString() !== iso ? undefined : time
 }

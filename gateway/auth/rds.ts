@@ -1,4 +1,4 @@
-/** Endpoints of RDS and Aurora PostgreSQL: their options, and their logins. */
+/** RDS and Aurora PostgreSQL endpoints: options and login verification. */
 import {
   checkOptions,
   describeValue,
@@ -34,16 +34,16 @@ import {
   type Verifier,
 } from './verifier.js'
 
-/** An instance or a cluster, or several of the same port. A principal's roles are those that were granted `rds_iam`. */
+/** An instance or a cluster, or several with the same port. The roles of the principals count as granted `rds_iam`. */
 export interface RdsEndpoint extends CommonEndpointOptions {
   provider: 'rds'
-  /** Endpoint names, such as `db.abc….eu-west-1.rds.amazonaws.com`; or, with `region`, any names that tokens are signed for. */
+  /** Host names, such as `db.abc….eu-west-1.rds.amazonaws.com`; or, with `region`, any names that tokens are signed for. */
   hosts: readonly string[]
-  /** The region of hosts that do not name theirs. */
+  /** The region of hosts whose name does not contain a region. */
   region?: string
-  /** The port that tokens are made for. Clients dial another one: that of the gateway. Default 5432. */
+  /** The port that tokens are signed for. Clients connect to the port of the gateway instead. Default 5432. */
   port?: number
-  /** Who may log in here. Default: the principals of the gateway. */
+  /** The principals that may log in. Default: the principals of the gateway. */
   principals?: readonly PrincipalOptions[]
 }
 
@@ -51,9 +51,13 @@ export const rdsEndpoint: EndpointDefinition<RdsEndpoint> = {
   check(value, name) {
     const given = checkOptions(value, CHECKS, `${name}.`)
     const hosts = requiredOption(given.hosts, `${name}.hosts`)
-    const nowhere = hosts.find((host) => regionOf(host, given.region) === undefined)
-    if (nowhere !== undefined)
-      throw invalidOption(`${name}.region`, `given for "${nowhere}", which names none`, undefined)
+    const withoutRegion = hosts.find((host) => regionOf(host, given.region) === undefined)
+    if (withoutRegion !== undefined)
+      throw invalidOption(
+        `${name}.region`,
+        `given for "${withoutRegion}", whose name contains no region`,
+        undefined,
+      )
     return { ...given, provider: 'rds', hosts }
   },
   roles: ({ principals }) => rolesOf(principals),
@@ -62,10 +66,10 @@ export const rdsEndpoint: EndpointDefinition<RdsEndpoint> = {
     const regions = new Map(hosts.map((host) => [host, regionOf(host, region) ?? '']))
     return {
       method: cleartextToken(createRdsVerifier({ principals, regions, port, clock })),
-      errors: rdsAnswers((role) => principals.anyMayUse(role)),
+      errors: rdsErrors((role) => principals.anyMayUse(role)),
       roles: principals.roles(),
       principals,
-      // So that development and tests need no package of AWS.
+      // Development and tests then need no AWS package.
       loginOptions: { port, credentials: principals.credentials(), signer: 'built-in' },
     }
   },
@@ -83,19 +87,19 @@ const CHECKS = {
   principals: principalList,
 } as const
 
-// Checks a login's token as RDS and Aurora PostgreSQL would.
+// Verifies tokens the way RDS and Aurora PostgreSQL do.
 
 interface RdsVerifierSettings {
   principals: Principals
   /** Host names of the databases, in lower case, each with its region. */
   regions: ReadonlyMap<string, string>
-  /** The port that tokens are for. */
+  /** The port that tokens are signed for. */
   port: number
   /** Epoch milliseconds. */
   clock: () => number
 }
 
-/** Creates the check. */
+/** Creates the verifier. */
 export function createRdsVerifier(settings: RdsVerifierSettings): Verifier {
   return {
     verify(attempt) {
@@ -116,8 +120,8 @@ export function createRdsVerifier(settings: RdsVerifierSettings): Verifier {
 }
 
 /**
- * Tokens live 15 minutes: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html
- * Those that are made to live longer are refused: https://github.com/aws/aws-sdk-go/issues/3903
+ * Tokens are valid for 15 minutes: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html
+ * Tokens with a longer lifetime are rejected: https://github.com/aws/aws-sdk-go/issues/3903
  */
 const MAX_DURATION_SECS = 900
 
@@ -137,18 +141,18 @@ function checkTarget(
   if (region === undefined)
     return fault(
       'host-unknown',
-      `the token is for ${describeValue(host)}, no host of this endpoint`,
+      `the token is for ${describeValue(host)}, which is not a host of this endpoint`,
     )
-  // A client on this machine may well dial "localhost" and sign for the database, but not one database for another.
+  // A local client may connect to "localhost" with a token for the database, but not to one database with a token for another.
   const dialled = servername?.toLowerCase()
   if (dialled !== undefined && regions.has(dialled) && host !== dialled)
-    return fault('host-wrong', `the token is for ${host}, and the client dialled ${dialled}`)
+    return fault('host-wrong', `the token is for ${host}, but the client connected to ${dialled}`)
   if (token.port !== port)
     return fault('port-wrong', `the token is for the port ${token.port}, not ${port}`)
   if (scope.region !== region)
     return fault(
       'region-wrong',
-      `the token is for the region ${describeValue(scope.region)}, the database is in ${region}`,
+      `the token is for the region ${describeValue(scope.region)}, but the database is in ${region}`,
     )
   return undefined
 }
@@ -162,17 +166,17 @@ function checkRole(
   if (dbUser !== role)
     return fault(
       'user-wrong',
-      `the token is for the user ${describeValue(dbUser)}, and the client logs in as ${describeValue(role)}`,
+      `the token is for the user ${describeValue(dbUser)}, but the client logs in as ${describeValue(role)}`,
     )
   if (!principal.roles.has(role))
     return fault('role-not-allowed', 'the principal may not log in as this role')
   return undefined
 }
 
-// What RDS and Aurora PostgreSQL tell their clients.
+// The errors that RDS and Aurora PostgreSQL send to their clients.
 
 /**
- * RDS's answer to a token that it does not take, one message whatever the fault:
+ * RDS's error for a rejected token, the same for every fault:
  * https://repost.aws/knowledge-center/aurora-postgresql-connect-iam
  */
 function pamFailed(role: string): ServerError {
@@ -180,13 +184,13 @@ function pamFailed(role: string): ServerError {
 }
 
 /**
- * Roles that log in with tokens (those granted `rds_iam`) are turned away without TLS by a rule of their own, which shows in
- * the words: "rejects", as in https://github.com/rust-postgres/rust-postgres/issues/1108, instead of "no entry" for all others,
- * as in https://github.com/beekeeper-studio/beekeeper-studio/issues/2327. Versions before 14 said "SSL off" at the end.
+ * Without TLS, a separate pg_hba.conf rule rejects roles that log in with tokens (those granted `rds_iam`). Their message contains
+ * "rejects", as in https://github.com/rust-postgres/rust-postgres/issues/1108. That of other roles contains "no entry", as in
+ * https://github.com/beekeeper-studio/beekeeper-studio/issues/2327. PostgreSQL before 14 ended both with "SSL off".
  *
- * @param logsInByToken tells the roles that were granted `rds_iam`
+ * @param logsInByToken whether the role was granted `rds_iam`
  */
-function rdsAnswers(logsInByToken: (role: string) => boolean): ProviderErrors {
+function rdsErrors(logsInByToken: (role: string) => boolean): ProviderErrors {
   return {
     ...POSTGRES_ERRORS,
     tlsRequired: (client) =>

@@ -1,66 +1,66 @@
-/** Why the gateway refuses a login: what its own log says, and what the client gets to see. */
+/** Login refusals: the reason for the gateway's log and the error for the client. */
 import { ServerError } from '../../wire/error-response.js'
 
 /**
- * Every reason for which a login is refused. The client sees what a client of the provider would see, which is the same
- * for most of them; the reason is in the gateway's log and in `stats().refusals`.
+ * The reasons for which a login is refused. The client gets the error that the provider would send, which is the same for most
+ * reasons. The reason itself is in the gateway's log and in `stats().refusals`.
  *
- * | reason | means |
+ * | reason | meaning |
  * | --- | --- |
- * | `tls-required` | the client began its login without TLS |
- * | `tls-failed` | the TLS handshake failed; often the client does not trust the gateway's authority |
- * | `protocol-violation` | what came is not a login of the PostgreSQL protocol 3 |
+ * | `tls-required` | the client started its login without TLS |
+ * | `tls-failed` | the TLS handshake failed, often because the client does not trust the gateway's certificate authority |
+ * | `protocol-violation` | the client did not follow PostgreSQL protocol 3 |
  * | `login-timeout` | the login took longer than `loginTimeoutMs` |
  * | `too-many-connections` | `maxConnections` are open already |
- * | `too-many-logins` | it was the oldest of more than `maxPendingLogins` connections that had not logged in |
- * | `setting-refused` | Aurora DSQL: the startup packet has a setting that it does not have |
- * | `replication-refused` | the client asked for a replication connection |
+ * | `too-many-logins` | the connection was the oldest of more than `maxPendingLogins` that had not logged in |
+ * | `setting-refused` | Aurora DSQL: the startup packet has a setting that Aurora DSQL does not support |
+ * | `replication-refused` | the client requested a replication connection |
  * | `token-missing` | the password is empty |
- * | `token-malformed` | the password is no token of this provider |
+ * | `token-malformed` | the password is not a token of this provider |
  * | `access-key-unknown` | no principal has this access key |
  * | `access-key-revoked` | the access key was revoked |
- * | `signature-wrong` | the signature is not the one that the access key's secret gives |
- * | `session-token-missing` | the access key is a temporary one and the token names no session |
- * | `session-token-unexpected` | the access key is a permanent one and the token names a session |
- * | `session-token-wrong` | the token names another session |
- * | `credentials-expired` | the temporary credentials have ended |
- * | `date-inconsistent` | the date of the signing key is not the date of the token |
- * | `duration-invalid` | the token is made to last less than a second, or longer than the provider has them last |
- * | `token-expired` | the token has ended |
- * | `token-from-future` | the token is dated more than five minutes ahead |
- * | `token-not-yet-valid` | Entra ID: the token is valid from a later time on only |
- * | `token-unknown` | Cloud SQL: the token was never issued, has ended, or was revoked; Google does not tell which |
+ * | `signature-wrong` | the signature does not match the secret access key, or the signing key |
+ * | `session-token-missing` | the access key is temporary, but the token has no session token |
+ * | `session-token-unexpected` | the access key is permanent, but the token has a session token |
+ * | `session-token-wrong` | the session token is not that of the access key |
+ * | `credentials-expired` | the temporary credentials have expired |
+ * | `date-inconsistent` | the date of the signing key differs from the date of the token |
+ * | `duration-invalid` | the token lifetime is less than a second, or longer than the provider allows |
+ * | `token-expired` | the token has expired |
+ * | `token-from-future` | the token is dated more than five minutes in the future |
+ * | `token-not-yet-valid` | Entra ID: the token is not valid yet |
+ * | `token-unknown` | Cloud SQL: the token was never issued, has expired or was revoked; Google does not distinguish these |
  * | `algorithm-wrong` | Entra ID: the token is not signed with RS256 |
- * | `key-unknown` | Entra ID: the issuer publishes no key such as the token is signed with |
- * | `key-revoked` | Entra ID: the issuer has taken back the key that the token is signed with |
- * | `claim-missing` | Entra ID: the token lacks its issuer, its audience, its end, its tenant or its owner |
- * | `issuer-wrong` | Entra ID: the token was issued by somebody else |
- * | `tenant-wrong` | Entra ID: the token is of another tenant |
- * | `audience-wrong` | Entra ID: the token is for something else than databases |
- * | `scope-wrong` | Cloud SQL: the token is for no scope with which one may log in |
- * | `principal-unknown` | the token's owner is no principal of the endpoint |
+ * | `key-unknown` | Entra ID: the issuer does not publish the signing key of the token |
+ * | `key-revoked` | Entra ID: the issuer has revoked the signing key of the token |
+ * | `claim-missing` | Entra ID: the token has no issuer, audience, expiry, tenant or object ID |
+ * | `issuer-wrong` | Entra ID: the token is from another issuer |
+ * | `tenant-wrong` | Entra ID: the token is from another tenant |
+ * | `audience-wrong` | Entra ID: the audience of the token is not the databases |
+ * | `scope-wrong` | Cloud SQL: the token has no scope that allows database logins |
+ * | `principal-unknown` | the owner of the token is not a principal of the endpoint |
  * | `service-wrong` | the token is for another AWS service |
- * | `host-unknown` | the token is for a host that is none of this endpoint |
- * | `host-wrong` | the token is for another host of this endpoint than the one that the client dialled |
+ * | `host-unknown` | the token is for a host that does not belong to this endpoint |
+ * | `host-wrong` | the token is for another host of this endpoint than the client connected to |
  * | `port-wrong` | RDS: the token is for another port |
- * | `region-wrong` | the token is for another region than the host's |
- * | `action-wrong` | the action is none of a login; Aurora DSQL: `admin` needs `DbConnectAdmin`, all others `DbConnect` |
- * | `user-wrong` | RDS, Cloud SQL: the token is for another role than the one that the client logs in as |
+ * | `region-wrong` | the token is for another region than that of the host |
+ * | `action-wrong` | the action is not that of a login; Aurora DSQL: `admin` needs `DbConnectAdmin`, other roles `DbConnect` |
+ * | `user-wrong` | RDS, Cloud SQL: the token is for another role than the client logs in as |
  * | `password-missing` | the password is empty |
- * | `password-wrong` | the password is not that of the role |
+ * | `password-wrong` | the password is wrong |
  * | `password-unknown` | the endpoint has no password for this role |
- * | `channel-binding-wrong` | SCRAM: the client is bound to another TLS connection, or was told that there is no binding |
- * | `certificate-missing` | the client showed no certificate |
- * | `certificate-untrusted` | the client's certificate is not by the endpoint's authorities |
- * | `certificate-expired` | the client's certificate has ended, or has not begun |
+ * | `channel-binding-wrong` | SCRAM: the channel binding is for another server, or the client did not see that it was offered |
+ * | `certificate-missing` | the client sent no certificate |
+ * | `certificate-untrusted` | the client certificate is not signed by an authority of the endpoint |
+ * | `certificate-expired` | the client certificate has expired or is not yet valid |
  * | `certificate-wrong` | the common name of the client's certificate is not the role |
  * | `role-not-allowed` | the principal may not log in as this role |
- * | `role-unknown` | there is no such role |
- * | `database-unknown` | there is no such database |
- * | `endpoint-unnamed` | there are several endpoints, and the TLS handshake names none of them |
- * | `verifier-failed` | the check itself failed, as where an issuer's keys could not be fetched |
- * | `engine-refused` | the PostgreSQL behind the gateway refused the session |
- * | `fault` | `gateway.faults` was told to |
+ * | `role-unknown` | the role does not exist |
+ * | `database-unknown` | the database does not exist |
+ * | `endpoint-unnamed` | there are several endpoints, and the server name of the TLS handshake matches none |
+ * | `verifier-failed` | the verification failed, for example because the issuer's keys could not be fetched |
+ * | `engine-refused` | the engine of the gateway refused the session |
+ * | `fault` | a fault of `gateway.faults` refused the login |
  */
 export type RefusalReason =
   | 'tls-required'
@@ -118,12 +118,12 @@ export type RefusalReason =
   | 'engine-refused'
   | 'fault'
 
-/** A login that is refused. */
+/** The refusal of a login. */
 export interface Refusal {
   readonly reason: RefusalReason
-  /** One sentence for the gateway's log. Never holds a token, a secret or a signature. */
+  /** One sentence for the gateway's log. It never contains a token, a secret or a signature. */
   readonly explanation: string
-  /** What the client is told, or `undefined` where the connection is just closed. */
+  /** The error for the client, or `undefined` if the connection is closed without one. */
   readonly told: ServerError | undefined
 }
 
@@ -138,25 +138,25 @@ export function fatal(sqlState: string, message: string, hint?: string): ServerE
   })
 }
 
-// What clients of an endpoint are told where the token is not the reason.
+// The errors that are not about the token.
 
-/** The words of one provider. */
+/** The errors of one provider. */
 export interface ProviderErrors {
-  /** To a client that began its login without TLS. */
+  /** For a client that started its login without TLS. */
   tlsRequired(client: UnencryptedClient): ServerError
-  /** To a client for which there is no room. */
+  /** For a client that exceeds the limit of connections. */
   tooManyConnections(): ServerError
 }
 
 interface UnencryptedClient {
   readonly role: string
   readonly database: string
-  /** Its network address. */
+  /** The IP address of the client. */
   readonly address: string
 }
 
 /**
- * PostgreSQL's own words, of version 14 and later for a connection without TLS: see `ClientAuthentication` in
+ * PostgreSQL's error texts, for a connection without TLS those of version 14 and later: see `ClientAuthentication` in
  * https://github.com/postgres/postgres/blob/master/src/backend/libpq/auth.c
  */
 export const POSTGRES_ERRORS: ProviderErrors = {
@@ -164,7 +164,7 @@ export const POSTGRES_ERRORS: ProviderErrors = {
   tooManyConnections: () => fatal('53300', 'sorry, too many clients already'),
 }
 
-/** A connection without TLS as PostgreSQL describes it. */
+/** Describes a connection without TLS as PostgreSQL does. */
 export function unencrypted({ role, database, address }: UnencryptedClient): string {
   return `host "${address}", user "${role}", database "${database}", no encryption`
 }

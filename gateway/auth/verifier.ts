@@ -1,28 +1,28 @@
-/** The check of what a client proves with its login: what is asked, and what comes out. */
+/** The interfaces of login methods and token verifiers, and their results. */
 import type { ServerError } from '../../wire/error-response.js'
 import { authenticationCleartextPassword } from '../../wire/messages.js'
 import { fatal, refusal, type Refusal, type RefusalReason } from './refusal.js'
 
-/** What a client says of its login before it proves anything. */
+/** What a client requests before it is authenticated. */
 interface LoginRequest {
   readonly role: string
   readonly database: string
-  /** The name that the client asked for in the TLS handshake. */
+  /** The server name (SNI) of the TLS handshake. */
   readonly servername: string | undefined
-  /** The cluster of Aurora DSQL that the client named in its startup packet. */
+  /** The Aurora DSQL cluster ID of the startup packet. */
   readonly clusterId?: string | undefined
 }
 
 export interface LoginAttempt extends LoginRequest {
-  /** What came as the password, which may be empty. Never longer than 64 kB. */
+  /** The password of the client. It may be empty, and has at most 64 kB. */
   readonly token: string
 }
 
-/** Checks the tokens of one endpoint. */
+/** Verifies the tokens of one endpoint. */
 export interface Verifier {
   /**
-   * Says whether the token lets the client in as this role. Whether role and database exist is not its business. It may take
-   * its time: the login has a deadline. What it throws, or rejects with, is the refusal `verifier-failed`.
+   * Decides whether the token allows the login as this role. The caller checks whether role and database exist, and enforces the
+   * login timeout. If this throws or rejects, the login is refused with `verifier-failed`.
    */
   verify(attempt: LoginAttempt): Verdict | Promise<Verdict>
 }
@@ -30,29 +30,29 @@ export interface Verifier {
 export type Verdict = { readonly accepted: AcceptedLogin } | { readonly refused: Refusal }
 
 export interface AcceptedLogin {
-  /** Who it was, to be printed: an access key ID, an e-mail address. Nothing that could be used to log in. */
+  /** The authenticated identity for the log, such as an access key ID or an e-mail address. It must not be a secret. */
   readonly identity: string
-  /** `undefined` where the login was without a token, as with a password. */
+  /** `undefined` for logins without a token, such as password logins. */
   readonly token: AcceptedToken | undefined
 }
 
 export interface AcceptedToken {
-  /** Tells tokens apart, such as by their signature. It is hashed before it is kept. */
+  /** Distinguishes tokens, for example by their signature. It is hashed before it is stored. */
   readonly fingerprint: Buffer | string
-  /** When the token ends, in epoch milliseconds. */
+  /** When the token expires, in epoch milliseconds. */
   readonly expiresAt: number
 }
 
-/** The verdict on a login that is let in. */
+/** The verdict for an accepted login. */
 export function accepted(identity: string, token?: AcceptedToken): Verdict {
   return { accepted: { identity, token } }
 }
 
 /**
- * The verdict on a login that is not.
+ * The verdict for a refused login.
  *
  * @param explanation one sentence for the gateway's log, without a token, a secret or a signature
- * @param told what the client sees
+ * @param told the error for the client
  */
 export function denied(reason: RefusalReason, explanation: string, told: ServerError): Denied {
   return { refused: refusal(reason, explanation, told) }
@@ -60,7 +60,7 @@ export function denied(reason: RefusalReason, explanation: string, told: ServerE
 
 export type Denied = Extract<Verdict, { refused: Refusal }>
 
-/** The verdict where the check itself failed. The error's message is left out: it may quote what it could not read. */
+/** The verdict if the verification failed. It omits the error message, which may quote data that could not be parsed. */
 export function checkFailed(error: unknown): Denied {
   const { code, name, cause } = Object(error) as ErrorParts
   const kind = [code, cause?.code, name].find((part) => typeof part === 'string') ?? 'no error'
@@ -74,35 +74,35 @@ interface ErrorParts {
   readonly cause?: { readonly code?: unknown }
 }
 
-// How the clients of one endpoint prove who they are.
+// How the clients of one endpoint authenticate.
 
-/** The conversation in which a client proves who it is, up to the verdict. `AuthenticationOk` is not part of it. */
+/** The authentication exchange with a client, up to the verdict. The caller sends `AuthenticationOk`. */
 export interface LoginMethod {
   authenticate(request: LoginRequest, client: LoginClient): Verdict | Promise<Verdict>
 }
 
-/** A client in the middle of its login. */
+/** A client during its login. */
 export interface LoginClient {
-  /** Sends a request of the server, and resolves with the body of the client's answer, a message of type `p`. */
+  /** Sends an authentication request and resolves with the body of the client's response, a message of type `p`. */
   ask(request: Buffer): Promise<Buffer>
-  /** Sends something that the client does not answer. */
+  /** Sends a message without a response. */
   tell(message: Buffer): void
-  /** What SCRAM can be bound to: `tls-server-end-point` of RFC 5929, the hash of the server's certificate. */
+  /** The channel binding data for SCRAM: `tls-server-end-point` of RFC 5929, the hash of the server's certificate. */
   channelBinding(): Buffer
-  /** The client's certificate, where its TLS showed one. */
+  /** The client certificate, if the client sent one. */
   certificate(): ClientCertificate | undefined
 }
 
 export interface ClientCertificate {
   /** The first common name of its subject. */
   readonly commonName: string | undefined
-  /** OpenSSL's name of what is wrong with it, such as `CERT_HAS_EXPIRED`, or `undefined` for one to be trusted. */
+  /** OpenSSL's verification error, such as `CERT_HAS_EXPIRED`, or `undefined` if the certificate is trusted. */
   readonly fault: string | undefined
 }
 
-// Logins with a token in place of the password, which clients send as it is: so do all clouds.
+// Logins with a token as a clear-text password, the method of all cloud providers.
 
-/** The method that asks for a clear-text password and hands it to a verifier. */
+/** Requests a clear-text password and passes it to a verifier. */
 export function cleartextToken(verifier: Verifier): LoginMethod {
   return {
     async authenticate(request, client) {
@@ -117,23 +117,23 @@ export function cleartextToken(verifier: Verifier): LoginMethod {
   }
 }
 
-// The password in the message that carries it.
+// The PasswordMessage of the client.
 
-/** Returns the text, or the refusal of a message that is not one text with one NUL at its end. */
+/** Returns the password, or a refusal if the body is not one NUL-terminated string. */
 export function passwordIn(body: Buffer): string | Denied {
   const length = body.length - 1
   if (body.indexOf(0) !== length || length < 0) return malformedAnswer()
   return body.toString('utf8', 0, length)
 }
 
-/** The refusal of an answer that is none. */
+/** The refusal of a malformed response. */
 export function malformedAnswer(explanation: string = 'invalid password packet size'): Denied {
   return denied('protocol-violation', explanation, fatal('08P01', explanation))
 }
 
-// Whether there are the role and the database that a login asks for.
+// The check that role and database exist.
 
-/** Says as PostgreSQL does, once the client has shown who it is, that one of them is missing. */
+/** Returns PostgreSQL's error if the role or the database does not exist. Called after the client is authenticated, as in PostgreSQL. */
 export function missingTarget(
   { role, database }: LoginRequest,
   existing: { readonly roles: readonly string[]; readonly database: string },
@@ -141,13 +141,13 @@ export function missingTarget(
   if (!existing.roles.includes(role))
     return denied(
       'role-unknown',
-      'there is no such role',
+      'the role does not exist',
       fatal('28000', `role "${role}" does not exist`),
     )
   if (database !== existing.database)
     return denied(
       'database-unknown',
-      'there is no such database',
+      'the database does not exist',
       fatal('3D000', `database "${database}" does not exist`),
     )
   return undefined

@@ -1,18 +1,18 @@
-/** The folder of the user where engines keep what is slow to make: only files that are whole, and that nobody else could have written. */
+/** The user's cache directory, where engines store files that are slow to create. Files are complete and not writable by other users. */
 import { createHash, randomUUID } from 'node:crypto'
 import { lstat, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 
 /**
- * The folders to try, the best one first: the one that was given, or else `pg-iam` in `XDG_CACHE_HOME` or in `~/.cache`, and one in the
- * system's folder for temporary files, for users without a home.
+ * The directories to try, in order of preference: the given one only; or else `pg-iam` in `XDG_CACHE_HOME` or `~/.cache`, and one in the
+ * system's temporary directory, for users without a home directory.
  */
 export function cacheFolders(given: string | undefined): string[] {
   if (given !== undefined) return [resolve(given)]
   const temporary = join(tmpdir(), `pg-iam-${process.getuid?.() ?? 'user'}`)
   const configured = process.env['XDG_CACHE_HOME'] ?? ''
-  // The specification has relative paths ignored.
+  // The XDG specification requires relative paths to be ignored.
   const caches = isAbsolute(configured) ? configured : cacheFolderOfUser()
   return caches === undefined ? [temporary] : [join(caches, 'pg-iam'), temporary]
 }
@@ -21,28 +21,28 @@ function cacheFolderOfUser(): string | undefined {
   try {
     return join(homedir(), '.cache')
   } catch {
-    // A user that the system does not know, as in some containers.
+    // The user has no entry in the user database, as in some containers.
     return undefined
   }
 }
 
 /**
- * Makes the folder where it does not exist. Rejects where somebody else could write there: the programs and databases in it would be
- * theirs. Root's may be read by others, because root's server runs as another user.
+ * Creates the directory if it does not exist. Rejects if other users can write to it, because they could replace the programs and
+ * databases in it. Root's directory is readable by other users, because root's server runs as another user.
  */
 export async function makeCacheFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: process.getuid?.() === 0 ? 0o755 : 0o700 })
   const stats = await lstat(folder)
   const isPrivate =
     stats.isDirectory() &&
-    // Windows has no such modes, and its folders of a user are private.
+    // Windows has no such modes, and the directories of a user are private there.
     (process.getuid === undefined ||
       (stats.uid === process.getuid() && (stats.mode & OTHERS_MAY_WRITE) === 0))
-  if (!isPrivate) throw new Error(`the cache folder ${folder} is open to other users`)
+  if (!isPrivate) throw new Error(`the cache directory ${folder} is writable by other users`)
   await removeUnfinished(folder)
 }
 
-/** What a process has left that was killed while it made it. */
+/** Removes temporary files of processes that were killed while they wrote them. */
 async function removeUnfinished(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     if (!/\.[0-9a-f-]{36}\.tmp$/.test(name)) continue
@@ -57,7 +57,7 @@ const UNFINISHED_FOR_MS = 3_600_000
 
 const OTHERS_MAY_WRITE = 0o022
 
-/** Returns the file's content from the first folder that has it, or `undefined` where none has it whole. */
+/** Returns the content of the file from the first directory that has it, or `undefined` if none has it intact. */
 export async function readCached(
   folders: readonly string[],
   name: string,
@@ -70,22 +70,22 @@ export async function readCached(
       if (digestOf(content).equals(bytes.subarray(0, DIGEST_BYTES))) return content
       await rm(join(folder, name), { force: true })
     } catch {
-      // Not there, or not to be read: the next folder may have it.
+      // The file does not exist or cannot be read: try the next directory.
     }
   }
   return undefined
 }
 
 /**
- * Keeps a file in the first folder that takes it. It is renamed into its place, so that two processes may do so at once. Rejects with
- * the last folder's error where none takes it.
+ * Stores a file in the first directory that accepts it. The file is renamed into place, so that processes may do this concurrently.
+ * Rejects with the error of the last directory if none accepts it.
  */
 export async function writeCached(
   folders: readonly string[],
   name: string,
   content: Buffer,
 ): Promise<void> {
-  let problem: unknown = new Error('there is no cache folder')
+  let problem: unknown = new Error('there is no cache directory')
   for (const folder of folders) {
     const unfinished = join(folder, `${name}.${randomUUID()}.tmp`)
     try {

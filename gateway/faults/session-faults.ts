@@ -1,4 +1,4 @@
-/** The faults of one session: statements and commits that meet a conflict, or that the connection does not survive. */
+/** The faults of one session: statements and commits that fail with a conflict, or cut the connection. */
 import { errorResponse, ServerError } from '../../wire/error-response.js'
 import type { ReplyTracker } from '../../wire/framing.js'
 import {
@@ -12,9 +12,9 @@ import { raising } from '../sql.js'
 import type { ConflictCode, CutStage } from './fault-options.js'
 import { createStatementWatch, type StatementKind } from './statement-kind.js'
 
-/** Decides, at each occasion, whether a fault happens. */
+/** Decides on each occasion whether a fault occurs. */
 export interface FaultDecisions {
-  /** Whether any fault of statements or commits is armed. */
+  /** Whether any fault for statements or commits is armed. */
   readonly isArmed: boolean
   cut(stage: CutStage): boolean
   conflict(at: 'commit' | 'statement'): ConflictCode | undefined
@@ -22,36 +22,36 @@ export interface FaultDecisions {
 
 interface SessionFaults {
   /**
-   * @param messages whole ones
-   * @returns what the engine gets, or `undefined` where the connection is to be cut at once
+   * @param messages whole messages
+   * @returns the messages for the engine, or `undefined` to cut the connection immediately
    */
   fromClient(messages: Buffer): Buffer | undefined
-  /** @returns what the client gets; with `isCut`, the last that it gets */
+  /** @returns the bytes for the client, and whether to cut the connection after them */
   fromEngine(chunk: Buffer): { bytes: Buffer; isCut: boolean }
-  /** Whether the engine has not answered all that it was asked. */
+  /** Whether the engine has requests without a complete reply. */
   readonly isAsked: boolean
 }
 
 /**
- * Creates the faults of one session, before its first message. While none is armed, messages pass untouched, and of their
- * SQL only that of prepared statements is looked at, which a fault that is armed later may meet.
+ * Creates the faults of one session, before its first message. While no fault is armed, messages pass unchanged. Only the SQL of prepared
+ * statements is analysed, because a fault that is armed later may apply to them.
  *
- * A conflict at COMMIT makes a ROLLBACK of it, whose answer becomes the error, so that the session is as after a COMMIT that
- * failed: outside of a transaction. A conflict at a statement has the engine itself raise the error in its place.
+ * A COMMIT with a conflict is replaced by a ROLLBACK, whose reply is replaced by the error. So the session is outside of a transaction, as
+ * after a failed COMMIT. A statement with a conflict is replaced by a statement that raises the error in the engine.
  *
- * @param tracker has seen every chunk of replies before it comes here
+ * @param tracker gets every chunk of replies before `fromEngine`
  */
 export function createSessionFaults(
   decisions: FaultDecisions,
   tracker: ReplyTracker,
 ): SessionFaults {
   const watch = createStatementWatch()
-  // Requests are counted by the ReadyForQuery that answers them; the first one answers the startup packet.
+  // The number of expected ReadyForQuery messages. The first one follows the startup packet.
   let requests = 1
-  /** ReadyForQuery messages of the engine to requests that no client made. */
+  /** The number of ReadyForQuery messages for requests that the client did not send. */
   let surplus = 0
   let rewriter: ReplyRewriter | undefined
-  /** What takes the place of the rest of an extended request, from the message on that met a fault. */
+  /** The replacement for the rest of an extended-protocol request, from the message with a fault to its Sync. */
   let atSync: Buffer | undefined
 
   const decide = (kind: StatementKind): Fault | undefined => {
@@ -69,7 +69,7 @@ export function createSessionFaults(
     const instead = query(kind === 'commit' ? 'ROLLBACK' : raising(conflictError(code)))
     if (!isExtended) return instead
     surplus++
-    // The engine runs nothing more of this request: the replacement comes as one of its own, behind the client's Sync.
+    // The engine runs no further message of this request. The replacement is a separate request after the client's Sync.
     atSync = Buffer.concat([encodeMessage(FrontendType.sync), instead])
     return NOTHING
   }
@@ -96,7 +96,7 @@ export function createSessionFaults(
       return requests > tracker.readyCount - surplus
     },
     fromClient(messages) {
-      /** What has been passed so far, once that is not what came. */
+      /** The messages so far, once one of them differs from the input. */
       let changed: Buffer[] | undefined
       const passesAll = !decisions.isArmed && atSync === undefined
       for (let start = 0, end = 0; start < messages.length; start = end) {
@@ -134,7 +134,7 @@ function faultFor(kind: StatementKind, decisions: FaultDecisions): Fault | undef
   return conflict === undefined ? undefined : { cut: undefined, conflict }
 }
 
-/** Of the two ReadyForQuery of an extended request, the first answers the client's own Sync and is kept from it. */
+/** An extended-protocol request gets two ReadyForQuery messages. The first one, for the client's Sync, is dropped. */
 function conflictJudge(
   kind: StatementKind,
   code: ConflictCode,
@@ -147,7 +147,7 @@ function conflictJudge(
       return isInstead ? NOTHING : 'keep'
     }
     if (kind !== 'commit') return 'keep'
-    // ROLLBACK may warn that there is no transaction.
+    // Drops PostgreSQL's warning that there is no transaction in progress.
     if (type === BackendType.noticeResponse) return NOTHING
     return type === BackendType.commandComplete ? errorResponse(conflictError(code)) : 'keep'
   }
@@ -168,37 +168,37 @@ function query(sql: string): Buffer {
   return encodeMessage(FrontendType.query, cString(sql))
 }
 
-// Changes the replies to single requests of a session, and leaves all others as they are.
+// Rewrites the replies to certain requests of a session, and passes all others through.
 
-/** What becomes of one reply: sent on, replaced (by nothing, where the buffer is empty), or the end of the connection. */
+/** What to do with one reply: keep it, replace it (an empty buffer drops it), or cut the connection before it. */
 type Verdict = 'keep' | 'cut' | Buffer
 
 interface Rewrite {
-  /** The number of the request, counted by the ReadyForQuery messages that answer them, from 0. */
+  /** The index of the request, counted by ReadyForQuery messages, from 0. */
   request: number
-  /** How many ReadyForQuery messages the engine gives for it. */
+  /** The number of ReadyForQuery messages that the engine sends for it. */
   readyCount: number
-  /** Says what becomes of the next reply, by its type. */
+  /** Decides what to do with the next reply, by its type. */
   judge: (type: number) => Verdict
 }
 
 interface ReplyRewriter {
   add(rewrite: Rewrite): void
-  /** @returns what goes to the client, or `cut` behind it */
+  /** @returns the bytes for the client, and whether to cut the connection after them */
   push(chunk: Buffer): { bytes: Buffer; isCut: boolean }
   readonly isIdle: boolean
 }
 
 /**
- * Must be created where the replies are between two messages. `answered` is how many requests were answered by then. It holds back no
- * more of a reply than its header: a row can be as long as a gigabyte.
+ * Must be created while the replies are at a message boundary. `answered` is the number of requests that are answered by then. It buffers
+ * only the header of a reply, because a row can be as long as 1 GB.
  */
 function createReplyRewriter(answered: number): ReplyRewriter {
   const rewrites: Rewrite[] = []
   let request = answered
   let readyInRequest = 0
   let header = NO_BYTES
-  /** Of the reply that has begun. */
+  /** The remaining body bytes of the current reply. */
   let bodyLeft = 0
   let isKept = true
 
@@ -237,7 +237,7 @@ function createReplyRewriter(answered: number): ReplyRewriter {
         isKept = verdict === 'keep'
         out.push(verdict === 'keep' ? header : verdict)
         bodyLeft = header.readInt32BE(1) - (HEADER_BYTES - 1)
-        // Its body of one byte does not matter here.
+        // Only the header is needed: the body is the transaction status.
         if (header[0] === BackendType.readyForQuery) countReady()
         header = NO_BYTES
       }
@@ -254,7 +254,7 @@ const NO_BYTES: Buffer = Buffer.alloc(0)
 // The conflicts of Aurora DSQL.
 
 /**
- * SQLSTATE 40001 for all of them; the kind is in the text.
+ * All conflicts have SQLSTATE 40001. The kind is in the text.
  * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/working-with-concurrency-control.html
  */
 function conflictError(code: ConflictCode): ServerError {

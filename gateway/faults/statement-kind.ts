@@ -1,19 +1,19 @@
-/** What a client's message does, as far as faults care. */
+/** Classifies the statements in client messages for faults. */
 import { HEADER_BYTES, FrontendType } from '../../wire/messages.js'
 
-/** `control` is what begins, marks or undoes a transaction, or belongs to a session. */
+/** `control` statements begin or roll back transactions, manage savepoints, or change session settings. */
 export type StatementKind = 'commit' | 'control' | 'statement'
 
-/** Follows which prepared statements and portals of a session commit, and says what a message will run. */
+/** Tracks the kinds of prepared statements and portals of a session, and classifies messages. */
 interface StatementWatch {
-  /** Looks at a Parse or a Bind that goes to the engine. */
+  /** Records a Parse or Bind message. */
   see(type: number, message: Buffer): void
-  /** @returns what the message runs, or `undefined` for one that runs nothing */
+  /** @returns the kind of statement that the message runs, or `undefined` if it runs none */
   kindOf(type: number, message: Buffer): StatementKind | undefined
 }
 
 export function createStatementWatch(): StatementWatch {
-  // Both are without the ordinary statements, which makes them empty in most sessions.
+  // Ordinary statements are not stored, so both maps are empty in most sessions.
   const statements = new Map<string, StatementKind>()
   const portals = new Map<string, StatementKind>()
   return {
@@ -34,7 +34,7 @@ export function createStatementWatch(): StatementWatch {
   }
 }
 
-/** A client can prepare as many statements as it likes: what was kept first is forgotten, and counts as an ordinary statement then. */
+/** The number of stored names is limited. The oldest one is removed, and then counts as an ordinary statement. */
 function keep(kinds: Map<string, StatementKind>, name: string, kind: StatementKind): void {
   kinds.delete(name)
   if (kind === 'statement') return
@@ -45,13 +45,13 @@ function keep(kinds: Map<string, StatementKind>, name: string, kind: StatementKi
 
 const MAX_NAMES = 1_000
 
-/** PostgreSQL tells names apart by their first 63 bytes. */
+/** PostgreSQL truncates names to 63 bytes. */
 const MAX_NAME_BYTES = 63
-/** Bytes: enough for every first word and the comments that ORMs put in front of it. */
-const LOOKED_AT = 1_000
+/** The number of bytes to inspect: enough for the first word and the comments that ORMs put before it. */
+const INSPECTED_BYTES = 1_000
 
 function kindOfSql(message: Buffer, offset: number): StatementKind {
-  const sql = message.toString('latin1', offset, offset + LOOKED_AT)
+  const sql = message.toString('latin1', offset, offset + INSPECTED_BYTES)
   const word = /^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*([a-z]+)/is.exec(sql)?.[1]?.toUpperCase()
   if (word === 'COMMIT' || word === 'END') return 'commit'
   return word === undefined || CONTROL.has(word) ? 'control' : 'statement'

@@ -1,4 +1,4 @@
-/** One connection, from the first byte to the last. */
+/** Serves one client connection, from its first byte to its end. */
 import type { Socket } from 'node:net'
 import type { Logger } from '../../core/events.js'
 import { errorResponse, type ServerError } from '../../wire/error-response.js'
@@ -28,15 +28,15 @@ export interface ConnectionServices extends LoginServices {
 }
 
 export interface Connection {
-  /** Ends it: a client that is logged in is told why, any other is just closed. */
+  /** Ends the connection. A logged-in client gets an error first. */
   shutDown(): void
 }
 
-/** Serves a connection that was just accepted. Whatever happens on it ends it, and nothing else. */
+/** Serves a connection that was just accepted. An error on it ends this connection only. */
 export function serveConnection(plain: Socket, services: ConnectionServices): Connection {
   const { logger } = services
   let relay: Relay | undefined
-  // Errors also come to whoever waits for the socket; without a listener they would end the process.
+  // Errors are handled where the socket is read. Without a listener, they would end the process.
   plain.on('error', (error) => logger.debug('gateway: a connection failed', { error }))
   if (services.faults.cutOnAccept()) {
     plain.destroy()
@@ -52,7 +52,7 @@ export function serveConnection(plain: Socket, services: ConnectionServices): Co
     logger.debug('gateway: a session ended', { role, processId, ...(reason && { reason }) })
   }
   serve().catch((error: unknown) => {
-    // Not to be reached: a fault of ours must not end the process of whoever runs the gateway.
+    // A safeguard: an internal error must not end the process of the caller.
     logger.error('gateway: a connection failed', { error })
     plain.destroy()
   })
@@ -71,17 +71,17 @@ interface Client {
   release(): void
 }
 
-/** Takes a connection to its session. Returns nothing where it ends before: cancelled, refused, gone. */
+/** Logs a client in and opens its session. Returns `undefined` if it sent a cancel request, was refused or disconnected. */
 async function admit(plain: Socket, services: ConnectionServices): Promise<Client | undefined> {
   const { tls, room, cancelKeys, stats, logger } = services
   const deadline = createDeadline(services.loginTimeoutMs)
   let socket: Socket = plain
   let request: StartupRequest | undefined
   const endLogin = room.beginLogin(() => {
-    deadline.cut(() => crowdedOut(request && answersFor(socket, services).tooManyConnections()))
+    deadline.cut(() => tooManyLogins(request && errorsFor(socket, services).tooManyConnections()))
   })
   try {
-    const opening = await deadline.race(readOpening(plain, tls), () => tooSlow())
+    const opening = await deadline.race(readOpening(plain, tls), () => loginTimeout())
     if (opening.kind === 'cancel') {
       stats.cancelRequested(cancelKeys.cancel(opening.processId, opening.secretKey))
       plain.destroy()
@@ -94,8 +94,9 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
     request = parseStartup(opening.packet)
     if (opening.kind === 'unencrypted') throw tlsRequired(plain, request, services)
     const login = logIn(opening.socket, request, services)
-    const timedOut = (): Error => tooSlow(fatal('57014', 'canceling authentication due to timeout'))
-    // A session that is opened after the deadline belongs to nobody.
+    const timedOut = (): Error =>
+      loginTimeout(fatal('57014', 'canceling authentication due to timeout'))
+    // A session that is opened after the deadline is closed.
     const loggedIn = await deadline.race(login, timedOut, (late) => {
       leaveSession(late.session)
       late.place.leave()
@@ -105,7 +106,7 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
   } catch (error) {
     const refusedWith = refusalOf(error)
     if (refusedWith === undefined) {
-      logger.debug('gateway: a client left during its login', { error })
+      logger.debug('gateway: a client disconnected during its login', { error })
       plain.destroy()
     } else {
       refuse(socket, refusedWith, request, services)
@@ -117,17 +118,18 @@ async function admit(plain: Socket, services: ConnectionServices): Promise<Clien
   }
 }
 
-function tooSlow(told?: ServerError): Error {
+function loginTimeout(told?: ServerError): Error {
   return refused(refusal('login-timeout', 'the login took longer than "loginTimeoutMs"', told))
 }
 
-function crowdedOut(told: ServerError | undefined): Error {
-  const explanation = 'more than "maxPendingLogins" connections had not logged in, it the longest'
+function tooManyLogins(told: ServerError | undefined): Error {
+  const explanation =
+    'it was the oldest of more than "maxPendingLogins" connections that had not logged in'
   return refused(refusal('too-many-logins', explanation, told))
 }
 
-/** The words of the endpoint that the client means, as far as it has named one. */
-function answersFor(socket: Socket, { endpoints }: ConnectionServices): ProviderErrors {
+/** The errors of the endpoint that the client has selected, or of the first endpoint. */
+function errorsFor(socket: Socket, { endpoints }: ConnectionServices): ProviderErrors {
   const chosen = endpoints.choose(servernameOf(socket))
   return ('reason' in chosen ? endpoints.first : chosen).errors
 }
@@ -138,7 +140,7 @@ function tlsRequired(
   { endpoints }: ConnectionServices,
 ): Error {
   const told = endpoints.first.errors.tlsRequired({ role, database, address: remoteAddress })
-  return refused(refusal('tls-required', 'the client began its login without TLS', told))
+  return refused(refusal('tls-required', 'the client started its login without TLS', told))
 }
 
 function openClient(

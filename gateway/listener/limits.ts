@@ -1,18 +1,17 @@
-/** Limits of connections and of memory, for all clients of a gateway together. */
+/** Limits of connections and memory, shared by all clients of a gateway. */
 
 export interface Room {
   /**
-   * Counts a connection among those that have not logged in. Where there are too many, the one that has been at it longest has to go:
-   * silent connections, however many, then keep nobody out, since a login takes less time than the gateway needs to accept the
-   * `maxPendingLogins` connections that would push it out.
+   * Adds a connection to those that have not logged in. If there are too many, the oldest one is ended. So idle connections cannot block
+   * logins: a login takes less time than the gateway needs to accept the `maxPendingLogins` connections that would evict it.
    *
-   * @param crowdOut ends the connection
-   * @returns the function that takes it out
+   * @param evict ends the connection
+   * @returns the function that removes the connection
    */
-  beginLogin(crowdOut: () => void): () => void
-  /** Whether there is room for one more session. */
+  beginLogin(evict: () => void): () => void
+  /** Whether another session may be opened. */
   readonly hasSeat: boolean
-  /** Takes the place of a session. Returns the function that gives it back, or `undefined` where there is none. */
+  /** Reserves a session. Returns the function that releases it, or `undefined` if the limit is reached. */
   takeSeat(): (() => void) | undefined
 }
 
@@ -22,17 +21,17 @@ interface RoomLimits {
 }
 
 export function createRoom({ maxConnections, maxPendingLogins }: RoomLimits): Room {
-  // In the order in which they came.
-  const logins = new Set<{ crowdOut: () => void }>()
+  // Ordered by age.
+  const logins = new Set<{ evict: () => void }>()
   let taken = 0
   return {
-    beginLogin(crowdOut) {
-      const login = { crowdOut }
+    beginLogin(evict) {
+      const login = { evict }
       logins.add(login)
       const [oldest] = logins
       if (logins.size > maxPendingLogins && oldest !== undefined) {
         logins.delete(oldest)
-        oldest.crowdOut()
+        oldest.evict()
       }
       return () => void logins.delete(login)
     },
@@ -51,21 +50,21 @@ export function createRoom({ maxConnections, maxPendingLogins }: RoomLimits): Ro
   }
 }
 
-// How much memory there is, for all clients together, for messages that have not come whole or that the engine has not taken.
+// The memory, shared by all clients, for incomplete messages and for messages that the engine has not read yet.
 
 export interface BufferBudget {
   readonly maxBytes: number
-  /** @param exceeded ends the client, when it holds most of what is too much */
+  /** @param exceeded ends the client; called if the budget is exceeded and the client buffers most */
   open(exceeded: () => void): BufferAccount
 }
 
 interface BufferAccount {
-  /** Says how much the client holds now. */
+  /** Sets the number of bytes that are currently buffered for the client. */
   hold(bytes: number): void
   close(): void
 }
 
-/** Where it is exceeded, whoever holds most has to go: not one that sends a small message at the wrong moment. */
+/** If the budget is exceeded, the client that buffers most is ended, not the one whose message exceeded it. */
 export function createBufferBudget(maxBytes: number): BufferBudget {
   const accounts = new Set<{ bytes: number; exceeded: () => void }>()
   let total = 0

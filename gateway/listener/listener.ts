@@ -1,4 +1,4 @@
-/** All the ports that a gateway listens on: one for the endpoints that share it, and those that endpoints have alone. */
+/** The listeners of a gateway: a shared one, and separate ones of endpoints with the option `listen`. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Endpoint } from '../auth/endpoint.js'
 import type { GatewayCertificates } from '../certificates.js'
@@ -6,22 +6,22 @@ import { type Connection, type ConnectionServices, serveConnection } from './con
 import { createEndpointChoice, createTlsUpgrader } from './startup.js'
 
 interface Listeners {
-  /** Of the listener that endpoints share; where none does, of the first endpoint's. */
+  /** The port of the shared listener, or of the first endpoint if there is no shared listener. */
   readonly port: number
   portOf(endpoint: Endpoint): number
-  /** Tells the clients, ends every connection, and resolves once all ports are free. */
+  /** Sends an error to the clients, ends all connections, and resolves when all ports are released. */
   close(): Promise<void>
 }
 
 interface ListenersSettings {
   host: string
-  /** Of the shared listener. */
+  /** The port of the shared listener. */
   port: number
   endpoints: readonly Endpoint[]
   certificates: GatewayCertificates
 }
 
-/** Rejects with the network's own error where an address cannot be listened on; nothing listens then. */
+/** Rejects with Node's error if listening on a port fails. The other listeners are then closed. */
 export async function startListeners(
   { host, port, endpoints, certificates }: ListenersSettings,
   services: Omit<ConnectionServices, 'tls' | 'endpoints'>,
@@ -51,26 +51,26 @@ export async function startListeners(
     throw error
   }
   return {
-    // The shared listener, where there is one, was the first to start.
+    // The shared listener, if there is one, was started first.
     port: listeners[0]!.port,
     portOf: (endpoint) => ports.get(endpoint)!,
     close,
   }
 }
 
-// Accepts connections, and ends them all when the gateway closes.
+// One listener.
 
 interface Listener {
   readonly port: number
-  /** Tells the clients, ends every connection, and resolves once the port is free. */
+  /** Sends an error to the clients, ends all connections, and resolves when the port is released. */
   close(): Promise<void>
 }
 
-/** Rejects with the network's own error where the address cannot be listened on. */
+/** Rejects with Node's error if listening fails. */
 async function listen(host: string, port: number, services: ConnectionServices): Promise<Listener> {
   const { stats, logger } = services
   const connections = new Map<Socket, Connection>()
-  // The protocol is made of small messages that wait for each other: Nagle's algorithm would add 40 ms to each.
+  // The protocol exchanges small messages in turn. Nagle's algorithm would delay each by 40 ms.
   const server = createServer({ noDelay: true }, (socket) => {
     stats.connectionOpened()
     connections.set(socket, serveConnection(socket, services))
@@ -106,12 +106,12 @@ async function closeServer(
     (socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve())),
   )
   for (const connection of connections.values()) connection.shutDown()
-  const impatient = setTimeout(() => {
+  const graceTimer = setTimeout(() => {
     for (const socket of connections.keys()) socket.destroy()
   }, GRACE_MS)
   await Promise.all([stopped, ...ended])
-  clearTimeout(impatient)
+  clearTimeout(graceTimer)
 }
 
-/** How long clients have to take the message that the gateway closes. */
+/** How long clients have to read the last error when the gateway closes. */
 const GRACE_MS = 1_000

@@ -1,4 +1,4 @@
-/** The login of one client: startup packet, proof of who it is, verdict, session. */
+/** The login of one client: startup packet, authentication, verdict, session. */
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { ServerError } from '../../wire/error-response.js'
@@ -22,7 +22,7 @@ import { type EndpointChoice, refused, type StartupRequest } from './startup.js'
 
 export interface LoginServices {
   endpoints: EndpointChoice
-  /** What a login can ask for. */
+  /** The roles and the database that exist. */
   existing: { readonly roles: readonly string[]; readonly database: string }
   engine: Pick<Engine, 'openSession'>
   room: Pick<Room, 'hasSeat' | 'takeSeat'>
@@ -34,14 +34,14 @@ export interface LoggedIn {
   readonly endpoint: Endpoint
   readonly login: AcceptedLogin
   readonly place: LoginPlace
-  /** Gives back the place that it has among the `maxConnections`. */
+  /** Releases the session's share of `maxConnections`. */
   readonly leaveSeat: () => void
 }
 
 /**
- * Takes a client from its startup request to an open session; of the answer, nothing is sent yet that would say so.
+ * Authenticates a client and opens its session. The caller sends `AuthenticationOk`.
  *
- * Rejects with a refusal (see `refusalOf`), or with the error of a connection that broke.
+ * Rejects with a refusal (see `refusalOf`), or with the error of a lost connection.
  */
 export async function logIn(
   socket: TLSSocket,
@@ -51,10 +51,11 @@ export async function logIn(
   const { clusterId, parameters } = takeClusterId(request.parameters)
   const endpoint = services.endpoints.choose(servernameOf(socket), clusterId)
   if ('reason' in endpoint) throw refused(endpoint)
-  // Nobody need prove who they are to hear this.
+  // This error is sent before authentication, as PostgreSQL does.
   if (!services.room.hasSeat) throw tooManyConnections(endpoint)
   const place = services.faults.admitLogin()
-  if (place instanceof ServerError) throw refused(refusal('fault', 'a fault refused it', place))
+  if (place instanceof ServerError)
+    throw refused(refusal('fault', 'a fault refused the login', place))
   try {
     const own =
       endpoint.provider === 'aurora-dsql' ? { ...request, clusterId, parameters } : request
@@ -96,7 +97,7 @@ async function authenticate(
   return verdict.accepted
 }
 
-/** The server name of the client's TLS handshake: the endpoint that it means to talk to. */
+/** The server name (SNI) of the client's TLS handshake, which selects the endpoint. */
 export function servernameOf(socket: Socket): string | undefined {
   const { servername } = socket as { servername?: string | false | null }
   return servername || undefined
@@ -109,20 +110,20 @@ async function openSession(
   try {
     return await engine.openSession(request)
   } catch (error) {
-    const told = new ServerError(...toldTo(error))
+    const told = new ServerError(...errorForClient(error))
     throw refused(
       refusal('engine-refused', `the engine opened no session: ${messageOf(error)}`, told),
     )
   }
 }
 
-/** An engine of the caller's own may throw any error: what names an SQLSTATE is for the client, everything else is not. */
-function toldTo(error: unknown): ConstructorParameters<typeof ServerError> {
+/** A custom engine may throw any error. Only errors with an SQLSTATE are passed to the client. */
+function errorForClient(error: unknown): ConstructorParameters<typeof ServerError> {
   const { sqlState, code, message, detail, hint } = (error ?? {}) as Record<string, unknown>
   const state = sqlState ?? code
-  // Node has codes of five letters, too: EPIPE. No SQLSTATE begins with an E.
+  // Node also has error codes of five letters, such as EPIPE. No SQLSTATE begins with E.
   if (typeof state !== 'string' || !/^[0-9A-DF-Z][0-9A-Z]{4}$/.test(state))
-    return ['58000', 'the engine behind the gateway could not open a session', FATAL]
+    return ['58000', 'the engine of the gateway could not open a session', FATAL]
   return [
     state,
     String(message),
@@ -137,7 +138,7 @@ function toldTo(error: unknown): ConstructorParameters<typeof ServerError> {
 const FATAL = { severity: 'FATAL' } as const
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : 'for an unknown reason'
+  return error instanceof Error ? error.message : 'unknown reason'
 }
 
 function settingRefused(told: ServerError): Error {
@@ -145,24 +146,24 @@ function settingRefused(told: ServerError): Error {
 }
 
 function tooManyConnections({ errors }: Endpoint): Error {
-  const explanation = '"maxConnections" are open already'
+  const explanation = 'the limit "maxConnections" is reached'
   return refused(refusal('too-many-connections', explanation, errors.tooManyConnections()))
 }
 
-// The client of a login as its method sees it: questions, answers, and the certificate of its TLS.
+// The client during its login, as the login method uses it.
 
-interface ListenedClient extends LoginClient {
-  /** Settles as `work` does, or rejects when the connection ends before: nobody waits for a check that nobody needs. */
+interface ConnectedClient extends LoginClient {
+  /** Settles as `work` does, or rejects if the connection closes before. */
   whileConnected<T>(work: T | Promise<T>): Promise<T>
-  /** Lets the faults happen that wait for a client's answer. Does nothing the second time. */
+  /** Applies the faults for the stage after the client's response. Does nothing when called again. */
   passFaults(): Promise<void>
 }
 
-/** `ask` and `passFaults` reject with a refusal (see `refusalOf`), or with the error of a connection that broke. */
+/** `ask` and `passFaults` reject with a refusal (see `refusalOf`), or with the error of a lost connection. */
 function createLoginClient(
   socket: TLSSocket,
   faults: Pick<FaultHooks, 'afterToken'>,
-): ListenedClient {
+): ConnectedClient {
   let isPassed = false
   const passFaults = async (): Promise<void> => {
     if (isPassed) return
@@ -192,13 +193,13 @@ function createLoginClient(
       return answer
     },
     tell: (message) => void socket.write(message),
-    // The hash is that of the certificate's signature, which is SHA-256 for all that the gateway makes.
+    // RFC 5929 uses the hash of the certificate's signature algorithm, which is SHA-256 for the gateway's certificates.
     channelBinding: () => sha256(socket.getX509Certificate()?.raw ?? Buffer.alloc(0)),
     certificate: () => certificateOf(socket),
   }
 }
 
-/** Reads the body of one answer. Its limit is far above any token: those with session tokens have some 2 kB. */
+/** Reads the body of one response. The limit is far above the size of tokens: with a session token they have about 2 kB. */
 async function readAnswer(socket: Socket): Promise<Buffer> {
   const reader = createPacketReader(socket)
   const header = await reader.read(5)
@@ -220,20 +221,20 @@ function certificateOf(socket: TLSSocket): ClientCertificate | undefined {
   if (socket.getPeerX509Certificate() === undefined) return undefined
   const name: unknown = socket.getPeerCertificate().subject.CN
   const commonName: unknown = Array.isArray(name) ? name[0] : name
-  // In servers it is OpenSSL's name for the fault, whatever its type says.
+  // On the server side, this is OpenSSL's error code, although its type is Error.
   const fault = socket.authorized ? undefined : String(socket.authorizationError ?? 'unknown')
   return { commonName: typeof commonName === 'string' ? commonName : undefined, fault }
 }
 
-// The time that a client has for its whole login.
+// The time limit of the whole login.
 
 interface Deadline {
   /**
-   * Settles as `work` does, or rejects with what `timedOut` makes at the deadline, or with the reason of `cut`. A result that comes
-   * after that is handed to `late`.
+   * Settles as `work` does, or rejects with the error of `timedOut` at the deadline, or with the reason of `cut`. A later result is
+   * passed to `late`.
    */
   race<T>(work: Promise<T>, timedOut: () => Error, late?: (result: T) => void): Promise<T>
-  /** Ends the time now. */
+  /** Expires the deadline now. */
   cut(reason: () => Error): void
   clear(): void
 }

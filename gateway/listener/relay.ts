@@ -1,4 +1,4 @@
-/** Carries messages between a client that is logged in and its session, both ways at the pace of the slower side. */
+/** Relays messages between a logged-in client and its session in both directions, with back-pressure. */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { errorResponse, ServerError } from '../../wire/error-response.js'
@@ -13,19 +13,19 @@ import { createSessionFaults, type FaultDecisions } from '../faults/session-faul
 import type { BufferBudget } from './limits.js'
 
 export interface Relay {
-  /** Tells the client why, where a message may stand, and ends the session. Does nothing on one that has ended. */
+  /** Sends the error to the client, if it is at a message boundary, and ends the session. Does nothing if it has already ended. */
   terminate(reason: ServerError): void
-  /** Resolves, once both sides have ended, with what ended it where that was not the client's wish. Never rejects. */
+  /** Resolves when both sides have ended, with the error unless the client ended the session. Never rejects. */
   readonly ended: Promise<Error | undefined>
 }
 
 interface RelaySettings {
-  /** What goes to the client in front of the session's first messages. */
+  /** The bytes to send to the client before the session's first messages. */
   greeting: Buffer
-  /** What is to fail on purpose. */
+  /** The faults to inject. */
   decisions: FaultDecisions
   rules: SessionRules | undefined
-  /** The memory for what the client has sent and the session has not taken. */
+  /** The memory for messages of the client that the session has not read yet. */
   buffers: BufferBudget
 }
 
@@ -39,10 +39,10 @@ export function startRelay(
   const tracker = createReplyTracker()
   const faults = createSessionFaults(decisions, tracker)
   let reason: Error | undefined
-  /** Whether nothing more of the client goes to the session. */
+  /** Whether no more messages of the client are passed to the session. */
   let isOver = false
-  /** Whether the client has been told why it ends, and is being closed. */
-  let isTold = false
+  /** Whether the last error was sent to the client, which is being closed. */
+  let isErrorSent = false
   let clientDone = false
   let sessionDone = false
   let settle: ((reason: Error | undefined) => void) | undefined
@@ -53,31 +53,31 @@ export function startRelay(
     account.close()
     settle?.(reason)
   }
-  const tell = (error: ServerError): void => {
+  const sendError = (error: ServerError): void => {
     reason ??= error
     isOver = true
-    isTold = true
+    isErrorSent = true
     reader.discard()
     if (tracker.atBoundary) client.write(errorResponse(error))
     session.off('data', toClient)
   }
   const terminate = (error: ServerError): void => {
-    if (isTold || client.destroyed || client.writableEnded) return
-    tell(error)
+    if (isErrorSent || client.destroyed || client.writableEnded) return
+    sendError(error)
     closeGently(client)
-    // PostgreSQL ends a session at its statement's end, which an administrator does not wait for.
+    // PostgreSQL reads the Terminate only after the running statement, so the statement is cancelled.
     if (faults.isAsked) session.cancel()
     leaveSession(session)
   }
-  /** Ends the session for how much its client sends, or has sent. */
+  /** Ends the session because of the size of the client's messages. */
   const refuse = (error: ServerError): void => {
-    if (isTold || client.destroyed || client.writableEnded) return
-    tell(error)
+    if (isErrorSent || client.destroyed || client.writableEnded) return
+    sendError(error)
     closeAfterReading(client)
     if (faults.isAsked) session.cancel()
     leaveSession(session)
   }
-  /** What the session has not taken goes, too, and with it what could be said to the engine. */
+  /** Also discards messages that the session has not read. A Terminate could then not follow, so the session is destroyed. */
   function endForMemory(): void {
     const isBehind = session.writableLength > 0
     refuse(outOfMemory(buffers.maxBytes))
@@ -119,8 +119,8 @@ export function startRelay(
     if (sessionDone) return
     sessionDone = true
     isOver = true
-    if (!isTold && !client.destroyed && !client.writableEnded) {
-      // A session that ends by itself has said why in a last error; one that broke off has not.
+    if (!isErrorSent && !client.destroyed && !client.writableEnded) {
+      // If the engine ended the session, its last message is an error. If the connection was lost, it is not.
       const silent = !reader.terminated && tracker.lastType !== BackendType.errorResponse
       if (silent) reason ??= connectionLost()
       if (silent && tracker.atBoundary) client.write(errorResponse(connectionLost()))
@@ -151,18 +151,18 @@ export function startRelay(
   client.on('error', (error) => {
     reason ??= error
   })
-  // What the session says first goes with the greeting: one record of TLS, one wake-up of the client.
+  // The greeting is sent together with the session's first messages, in one TLS record.
   client.cork()
   client.write(greeting)
   session.once('data', () => client.uncork()).resume()
   client.on('data', toSession).resume()
-  // Either side may have ended while nobody listened.
+  // Either side may have ended before the listeners were added.
   if (session.destroyed) sessionEnded()
   if (client.destroyed) clientEnded()
   return { terminate, ended }
 }
 
-/** Sends what is left to send, then closes; at the latest after a while, should the client not take it. */
+/** Sends the buffered output and closes the socket, at the latest after `LINGER_MS`. */
 export function closeGently(socket: Socket): void {
   destroyLater(socket)
   socket.resume()
@@ -170,9 +170,9 @@ export function closeGently(socket: Socket): void {
 }
 
 /**
- * The same for a client that may be in the middle of sending: what it sends is read and forgotten until it sends nothing more. To close
- * on bytes that nobody reads would reset the connection, and what was said last would be lost. The gateway's half stays open meanwhile: a
- * client of Node 20 ends with it, and its further writes fail with EPIPE, which it may report in place of the reason.
+ * Like {@link closeGently}, but for a client that may still be sending: its input is read and discarded until it stops. Closing a socket
+ * with unread input would reset the connection, and the client would lose the error. The gateway's side stays open meanwhile: a client on
+ * Node 20 would close with it, and its further writes would fail with EPIPE, which it might report instead of the error.
  */
 function closeAfterReading(socket: Socket): void {
   destroyLater(socket)
@@ -186,14 +186,14 @@ function destroyLater(socket: Socket): void {
   socket.once('close', () => clearTimeout(timer))
 }
 
-/** Ends a session whose client is gone. It reaches its end only when somebody reads the rest of its replies. */
+/** Ends the session of a disconnected client. Its remaining replies are read, because otherwise the stream would not end. */
 export function leaveSession(session: EngineSession): void {
   session.on('error', () => {})
   endSession(session)
   session.resume()
 }
 
-/** Without a Terminate, PostgreSQL would log a client that vanished. */
+/** Sends a Terminate, because without it PostgreSQL logs a lost client connection. */
 function endSession(session: EngineSession): void {
   if (!session.destroyed && !session.writableEnded) session.end(TERMINATE)
 }
@@ -204,10 +204,10 @@ const LINGER_MS = 5_000
 const QUIET_MS = 250
 
 function outOfMemory(maxBytes: number): ServerError {
-  return new ServerError('53200', 'out of memory: "maxBufferedBytes" of the gateway is used up', {
+  return new ServerError('53200', 'out of memory: the gateway exceeded "maxBufferedBytes"', {
     severity: 'FATAL',
-    detail: `Messages that have not come whole, or that the engine has not taken, may take ${maxBytes} bytes in all. This session held most.`,
-    hint: 'Raise the option "maxBufferedBytes" of the gateway, or send the data in smaller parts, with COPY for example.',
+    detail: `Incomplete messages and messages that the engine has not read are limited to ${maxBytes} bytes for all clients together. This session buffered most.`,
+    hint: 'Increase the option "maxBufferedBytes" of the gateway, or send the data in smaller parts, for example with COPY.',
   })
 }
 
@@ -215,19 +215,19 @@ function connectionLost(): ServerError {
   return fatal('57P01', 'terminating connection because the server behind the gateway was lost')
 }
 
-// The keys by which clients name the session whose query they want cancelled.
+// The keys of cancel requests.
 
 interface CancelKey {
   readonly processId: number
   readonly secretKey: number
-  /** Takes the key back when its session has ended. */
+  /** Invalidates the key when its session has ended. */
   release(): void
 }
 
 export interface CancelKeys {
-  /** Makes a secret key beside the process ID, which other sessions may have, too, where the upstream is several servers. */
+  /** Generates a secret key. Process IDs are not unique if the upstream is several servers. */
   issue(processId: number, cancel: () => void): CancelKey
-  /** Cancels the session that has this key. Returns `false` when none has; the client is told nothing either way. */
+  /** Cancels the session with this key. Returns `false` if there is none. The client gets no response in either case. */
   cancel(processId: number, secretKey: number): boolean
 }
 

@@ -1,4 +1,4 @@
-/** Which endpoint a client of one listener means. */
+/** The start of a connection: endpoint selection, the packets before the login, TLS, and the startup packet. */
 import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
 import {
@@ -23,13 +23,13 @@ import type { GatewayCertificates } from '../certificates.js'
 
 export interface EndpointChoice {
   readonly all: readonly Endpoint[]
-  /** Has a word for clients that cannot name an endpoint yet, such as those without TLS. */
+  /** The endpoint for clients that cannot select one, such as those without TLS. */
   readonly first: Endpoint
-  /** The endpoint that a client names in its TLS handshake, or else by the ID of a cluster; or why it gets none. */
+  /** Selects the endpoint by the server name of the TLS handshake, or else by the cluster ID. Returns a refusal if none matches. */
   choose(servername: string | undefined, clusterId?: string): Endpoint | Refusal
 }
 
-/** Where there is one endpoint alone, all clients mean that, whatever name they know it by. */
+/** A single endpoint is always selected, whatever the server name is. */
 export function createEndpointChoice(first: Endpoint, others: readonly Endpoint[]): EndpointChoice {
   const all = [first, ...others]
   const byHost = new Map(all.flatMap((endpoint) => endpoint.hosts.map((host) => [host, endpoint])))
@@ -47,50 +47,50 @@ export function createEndpointChoice(first: Endpoint, others: readonly Endpoint[
 }
 
 function unnamed(servername: string | undefined): Refusal {
-  const named = servername === undefined ? 'no server name' : 'a server name of no endpoint'
+  const problem =
+    servername === undefined ? 'has no server name' : 'has a server name that matches no endpoint'
   return refusal(
     'endpoint-unnamed',
-    `the client's TLS handshake has ${named}, and there are several endpoints`,
+    `there are several endpoints, and the client's TLS handshake ${problem}`,
     fatal(
       '08004',
-      `the TLS handshake has ${named}`,
-      'Dial an endpoint by its name, or give it a listener of its own ("listen").',
+      `the TLS handshake ${problem}`,
+      'Connect with the host name of an endpoint, or set the option "listen" of the endpoint for a separate listener.',
     ),
   )
 }
 
-// Carries a refusal from where it is found out to where the connection is ended.
+// Refusals as errors.
 
-/** An error that stands for a refusal. */
+/** An error that carries a refusal. */
 export function refused(reason: Refusal): Error {
   return Object.assign(new Error(reason.explanation), { refusal: reason })
 }
 
-/** The refusal that an error stands for, if it stands for one. */
+/** The refusal that an error carries, if any. */
 export function refusalOf(error: unknown): Refusal | undefined {
   return (error as { refusal?: Refusal }).refusal
 }
 
-// The packets before a login: requests for TLS, for GSSAPI encryption, and to cancel a query.
+// The packets before a login: SSLRequest, GSSENCRequest and CancelRequest.
 
-/** How a connection begins: with a startup packet, over TLS or without it, or with a request to cancel a query. */
+/** The beginning of a connection: a startup packet, with or without TLS, or a cancel request. */
 type Opening =
   | { readonly kind: 'startup'; readonly socket: TLSSocket; readonly packet: Buffer }
   | { readonly kind: 'unencrypted'; readonly packet: Buffer }
   | { readonly kind: 'cancel'; readonly processId: number; readonly secretKey: number }
 
 /**
- * Answers what comes before the login, and returns what the client is here for. TLS begins as the client wants it: on
- * request, or at once.
+ * Handles the packets before the login. The client starts TLS with an SSLRequest or directly.
  *
- * Rejects with a refusal (see `refusalOf`), or with the error of a connection that broke.
+ * Rejects with a refusal (see `refusalOf`), or with the error of a lost connection.
  */
 export async function readOpening(plain: Socket, tls: TlsUpgrader): Promise<Opening> {
   const reader = createPacketReader(plain)
   const first = await readFirstPacket(plain, reader)
   if (first === 'client-hello') {
     const socket = await secure(plain, tls)
-    // Only the protocol's name tells a PostgreSQL client from a browser here; PostgreSQL insists on it, too.
+    // ALPN distinguishes PostgreSQL clients from other TLS clients, such as browsers. PostgreSQL requires it too.
     if (socket.alpnProtocol !== 'postgresql') {
       socket.destroy()
       throw violation('direct TLS without the ALPN protocol "postgresql"')
@@ -99,8 +99,8 @@ export async function readOpening(plain: Socket, tls: TlsUpgrader): Promise<Open
   }
   switch (first.readInt32BE(4)) {
     case SSL_REQUEST:
-      // Bytes behind the request were sent by somebody who did not wait for TLS, maybe in between (CVE-2021-23222).
-      if (reader.buffered > 0) throw violation('unencrypted data after the request for TLS')
+      // Unencrypted data after the request may have been injected by a man in the middle (CVE-2021-23222).
+      if (reader.buffered > 0) throw violation('unencrypted data after the SSLRequest')
       plain.write('S')
       return openingOver(await secure(plain, tls))
     case CANCEL_REQUEST:
@@ -110,7 +110,7 @@ export async function readOpening(plain: Socket, tls: TlsUpgrader): Promise<Open
   }
 }
 
-/** Reads the first packet that is not a request for GSSAPI encryption, which the gateway does not have. */
+/** Reads the first packet other than a GSSENCRequest, which the gateway declines. */
 async function readFirstPacket(
   plain: Socket,
   reader: PacketReader,
@@ -124,12 +124,11 @@ async function readFirstPacket(
   if (packet.readInt32BE(4) !== GSSENC_REQUEST) return packet
   plain.write('N')
   const next = await readPacket(reader)
-  if (next.readInt32BE(4) === GSSENC_REQUEST)
-    throw violation('GSSAPI encryption was asked for twice')
+  if (next.readInt32BE(4) === GSSENC_REQUEST) throw violation('a second GSSENCRequest')
   return next
 }
 
-/** The first byte of a TLS record that begins a handshake. A packet of at most 10,000 bytes begins with 0. */
+/** The first byte of a TLS handshake record. A startup packet, with at most 10,000 bytes, begins with 0. */
 const TLS_HANDSHAKE = 0x16
 
 async function openingOver(socket: TLSSocket): Promise<Opening> {
@@ -139,19 +138,19 @@ async function openingOver(socket: TLSSocket): Promise<Opening> {
       return cancelRequest(packet)
     case SSL_REQUEST:
     case GSSENC_REQUEST:
-      throw violation('encryption was asked for within TLS')
+      throw violation('an encryption request within TLS')
     default:
       return { kind: 'startup', socket, packet }
   }
 }
 
 function cancelRequest(packet: Buffer): Opening {
-  // Keys of another length come from a newer protocol version, which this gateway never agreed to.
-  if (packet.length !== 16) throw violation('a cancel request of a wrong length')
+  // Keys of another length belong to a newer protocol version, which the gateway never negotiates.
+  if (packet.length !== 16) throw violation('a cancel request of invalid length')
   return { kind: 'cancel', processId: packet.readInt32BE(8), secretKey: packet.readInt32BE(12) }
 }
 
-/** Reads one packet without a type byte, of which `start` is known already. */
+/** Reads one packet without a type byte. `start` contains bytes that were already read. */
 async function readPacket(reader: PacketReader, start: Buffer = Buffer.alloc(0)): Promise<Buffer> {
   const header = Buffer.concat([start, await reader.read(4 - start.length)])
   const length = header.readInt32BE(0)
@@ -172,25 +171,25 @@ async function secure(plain: Socket, tls: TlsUpgrader): Promise<TLSSocket> {
   }
 }
 
-/** Whoever talks like this is told nothing: it is hardly a PostgreSQL client. */
+/** The client gets no error, because it is probably not a PostgreSQL client. */
 function violation(explanation: string): Error {
   return refused(refusal('protocol-violation', explanation))
 }
 
-// What a client asks for in its startup packet.
+// The startup packet.
 
 export interface StartupRequest {
   readonly role: string
   readonly database: string
-  /** All other parameters of the session. */
+  /** All other startup parameters. */
   readonly parameters: ReadonlyMap<string, string>
-  /** Protocol options (`_pq_.`) that the gateway does not know. */
+  /** Unsupported protocol options (`_pq_.`). */
   readonly unknownOptions: readonly string[]
-  /** Whether the client must be told of the version that it gets, or of options that it does not get. */
+  /** Whether to send NegotiateProtocolVersion, because of the requested version or unsupported options. */
   readonly needsNegotiation: boolean
 }
 
-/** Reads a startup packet, or throws a refusal. */
+/** Parses a startup packet, or throws a refusal. */
 export function parseStartup(packet: Buffer): StartupRequest {
   const version = packet.readInt32BE(4)
   const major = version >>> 16
@@ -215,7 +214,7 @@ export function parseStartup(packet: Buffer): StartupRequest {
   for (const name of ['user', 'database', 'replication', ...unknownOptions]) parameters.delete(name)
   return {
     role,
-    // As PostgreSQL does where no database is named.
+    // PostgreSQL's default is a database with the name of the user.
     database: given.get('database') || role,
     parameters,
     unknownOptions,
@@ -223,12 +222,12 @@ export function parseStartup(packet: Buffer): StartupRequest {
   }
 }
 
-/** A replication connection speaks another protocol after its login, and reads every database. */
+/** Replication connections use another protocol after the login, and can read every database. */
 function refuseReplication(value: string | undefined): void {
   if (value === undefined || ['false', 'off', 'no', '0'].includes(value.toLowerCase())) return
   const told = fatal('0A000', 'replication connections are not supported')
   throw refused(
-    refusal('replication-refused', 'the client asked for a replication connection', told),
+    refusal('replication-refused', 'the client requested a replication connection', told),
   )
 }
 
@@ -236,23 +235,23 @@ function startupViolation(explanation: string, told: ServerError): Error {
   return refused(refusal('protocol-violation', explanation, told))
 }
 
-// The server's side of TLS on connections that began without it.
+// The server side of TLS on accepted sockets.
 
 export interface TlsUpgrader {
-  /** Resolves after the handshake; rejects with what went wrong in it. The socket is then closed. */
+  /** Resolves after the handshake. Rejects with its error; the socket is then closed. */
   upgrade(socket: Socket): Promise<TLSSocket>
 }
 
 /**
- * Creates an upgrader: TLS 1.2 or newer, and no other ALPN protocol than `postgresql` for clients that name one. It asks for
- * client certificates where an endpoint takes them.
+ * Creates an upgrader for TLS 1.2 and later. The only ALPN protocol is `postgresql`. It requests client certificates if an endpoint
+ * uses them.
  */
 export function createTlsUpgrader(
   { certificate, privateKey }: GatewayCertificates,
   endpoints: EndpointChoice,
 ): TlsUpgrader {
   const waiting = new Map<string, Waiting>()
-  // It never listens: injecting connections is the documented way to get a server's TLS on a socket that one has.
+  // This server does not listen. Emitting "connection" is the documented way to use a TLS server with an existing socket.
   const server = createServer({
     cert: certificate,
     key: privateKey,
@@ -261,7 +260,7 @@ export function createTlsUpgrader(
     ),
     minVersion: 'TLSv1.2',
     ALPNProtocols: ['postgresql'],
-    // The gateway's own limit covers the whole login.
+    // Disabled, because the gateway limits the time of the whole login.
     handshakeTimeout: 0x7fff_ffff,
   })
   server.on('secureConnection', (secured) => {
@@ -301,8 +300,8 @@ export function createTlsUpgrader(
 }
 
 /**
- * The settings of TLS that have clients asked for certificates. A handshake does not fail for the lack of one: which endpoint
- * it is for, and so whether it needs one, is the login's business, and so is an answer that says what is wrong.
+ * The TLS options that request client certificates. A missing or untrusted certificate does not fail the handshake. The login method of
+ * the endpoint checks it, and can send an error to the client.
  */
 function clientCertificates(
   { all, first, choose }: EndpointChoice,
@@ -318,7 +317,7 @@ function clientCertificates(
   return {
     requestCert: true,
     rejectUnauthorized: false,
-    // Nobody is to resume, for another endpoint, what one endpoint's authorities have checked; nor does PostgreSQL let anybody.
+    // Disables session resumption, which would skip the certificate check of another endpoint. PostgreSQL disables it too.
     secureOptions: constants.SSL_OP_NO_TICKET,
     ...(first.clientAuthority === undefined ? {} : { ca: first.clientAuthority }),
     SNICallback(servername, done) {
@@ -333,7 +332,7 @@ interface Waiting {
   reject(error: Error): void
 }
 
-/** What the server's events have in common with the socket that was injected. */
+/** Identifies the injected socket in the events of the TLS server. */
 function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`
 }

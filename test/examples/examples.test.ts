@@ -51,7 +51,7 @@ describe('npm run example', () => {
     expect(exitCode).toBe(2)
   })
 
-  it('goes to the cluster of the environment where PGHOST is set', async () => {
+  it('uses the cluster of PGHOST if it is set', async () => {
     const environment = { PGHOST: 'db.example.com', PGUSER: 'app' }
     const { exitCode, stdout, stderr } = await runProgram('run.js', ['pg'], { environment })
     expect(stderr).toContain('"host" must be an endpoint name of a known provider')

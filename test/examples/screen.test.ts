@@ -21,7 +21,7 @@ function show({ screen }: Terminal): void {
 }
 
 describe('createScreen', () => {
-  it('paints each frame over the last one, and gives the cursor back', () => {
+  it('replaces each frame by the next one, and restores the cursor', () => {
     const large = terminal({}, { NO_COLOR: '1' })
     show(large)
     const frames = [
@@ -57,7 +57,7 @@ describe('createScreen', () => {
     expect(small.written()).toBe('title\nend\n')
   })
 
-  it('uses no colours where NO_COLOR is set to anything but nothing', () => {
+  it('uses no colours if NO_COLOR is not empty', () => {
     expect(terminal({}, { NO_COLOR: '1' }).screen.paint.bold('title')).toBe('title')
     expect(terminal({}, { NO_COLOR: '' }).screen.paint.bold('title')).not.toBe('title')
   })

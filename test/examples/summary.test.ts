@@ -25,18 +25,18 @@ function summary(client: Partial<ClientSummary>, rest: Partial<Summary> = {}): S
 }
 
 describe('problemsOf', () => {
-  it('finds none where no query failed and all that was written is there', () => {
+  it('returns no problem if no query failed and no data was lost', () => {
     expect(problemsOf(summary({}))).toEqual([])
   })
 
-  it('finds failed queries, and says what the first ones were', () => {
+  it('reports failed queries with their first errors', () => {
     const errors = [new Error('connection lost'), new Error('out of luck')]
     expect(problemsOf(summary({ failures: 7, errors }))).toEqual([
       'pg: 7 failed.\n  Error: connection lost\n  Error: out of luck',
     ])
   })
 
-  it('finds a client that did nothing, unless the demo was interrupted', () => {
+  it('reports an idle client, unless the demo was interrupted', () => {
     const idle = { queries: 0, notes: 0, transactions: 0 }
     const ledger = new Map([['pg', { notes: 0, sent: 0, received: 0 }]])
     expect(problemsOf(summary(idle, { ledger }))).toEqual(['pg: it did not run a single query.'])
@@ -44,7 +44,7 @@ describe('problemsOf', () => {
   })
 
   it.each([
-    ['a lost note', { ...ENTRY, notes: 9 }, 'pg: 10 notes were written and 9 are there.'],
+    ['a lost note', { ...ENTRY, notes: 9 }, 'pg: 10 notes were written, but 9 were found.'],
     [
       'half a transaction',
       { ...ENTRY, received: 9 },
@@ -55,18 +55,18 @@ describe('problemsOf', () => {
       { ...ENTRY, sent: 11, received: 11 },
       'pg: 10 transactions were committed, 11 were sent and 11 received.',
     ],
-  ])('finds %s', (_case, entry, problem) => {
+  ])('reports %s', (_case, entry, problem) => {
     expect(problemsOf(summary({}, { ledger: new Map([['pg', entry]]) }))).toEqual([problem])
   })
 
-  it('finds connections that were left open', () => {
+  it('reports connections that were not closed', () => {
     expect(problemsOf(summary({ open: 2 }))).toEqual(['pg: 2 of its connections were not closed.'])
   })
 
-  it('finds a bad token that was let in', () => {
+  it('reports a bad token that was accepted', () => {
     const refusals = [{ ...REFUSAL, isRefused: false }]
     expect(problemsOf(summary({}, { refusals }))).toEqual([
-      'The bad token (expired) was not refused as it should be.',
+      'The bad token (expired) was not refused for the expected reason.',
     ])
   })
 })

@@ -13,7 +13,7 @@ describe('createCertificates', () => {
     server = new X509Certificate(made.certificate)
   })
 
-  it('makes an authority that signs the server’s certificate, and nothing that signs anything else', () => {
+  it('creates an authority that signs the server certificate, which cannot sign others', () => {
     expect(authority.ca).toBe(true)
     expect(authority.verify(authority.publicKey)).toBe(true)
     expect(server.ca).toBe(false)
@@ -22,7 +22,7 @@ describe('createCertificates', () => {
     expect(server.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1'])
   })
 
-  it('names every host and address, and no other', () => {
+  it('includes exactly the given hosts and addresses', () => {
     expect(server.checkHost(NAMES[0]!)).toBe(NAMES[0])
     expect(server.checkHost('localhost')).toBe('localhost')
     expect(server.checkIP('127.0.0.1')).toBe('127.0.0.1')
@@ -31,20 +31,20 @@ describe('createCertificates', () => {
     expect(server.checkIP('127.0.0.2')).toBeUndefined()
   })
 
-  it('is valid a day ago and for most of a year', () => {
+  it('creates certificates that are valid since a day ago and for most of a year', () => {
     const ends = Date.parse(server.validTo) - Date.now()
     expect(Date.parse(server.validFrom)).toBeLessThan(Date.now() - 86_000_000)
     expect(ends).toBeGreaterThan(300 * 86_400_000)
     expect(ends).toBeLessThan(398 * 86_400_000)
   })
 
-  it('gives the private key of the server, and not the authority’s', () => {
+  it('returns the private key of the server, not of the authority', () => {
     const key = createPrivateKey(made.privateKey)
     expect(server.checkPrivateKey(key)).toBe(true)
     expect(authority.checkPrivateKey(key)).toBe(false)
   })
 
-  it('makes others each time', async () => {
+  it('creates new keys and certificates each time', async () => {
     const other = await createCertificates(['localhost'])
     expect(other.ca).not.toBe(made.ca)
     expect(new X509Certificate(other.certificate).verify(authority.publicKey)).toBe(false)

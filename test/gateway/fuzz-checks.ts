@@ -1,4 +1,4 @@
-/** Bytes without sense, in random pieces, at every stage of a connection. */
+/** Random bytes in random pieces, at every stage of a connection. */
 import * as fc from 'fast-check'
 import type { Socket } from 'node:net'
 import { sslRequestPacket } from '../../wire/startup.js'
@@ -7,7 +7,7 @@ import { withClient } from './engines/checks/gateway-clients.js'
 import { loggedIn, openPlain, openTls, password, query, startup } from './raw-client.js'
 import { anyFrontendMessage, inChunks, int32 } from '../wire/frontend-messages.js'
 
-/** Writes the pieces one after the other, each once the one before has left, and then ends its side. */
+/** Writes the pieces, each after the previous one was sent, and then ends its side. */
 async function writeAll(socket: Socket, chunks: readonly Buffer[]): Promise<void> {
   const closed = new Promise((resolve) => socket.resume().once('close', resolve))
   for (const chunk of chunks) {
@@ -30,7 +30,7 @@ const cuts = fc.array(fc.nat(), { maxLength: 8 })
 const noise = fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes))
 const APP = { user: 'app', database: 'postgres' }
 
-/** A packet without a type byte: proper, of a wrong length, or with a body of noise. */
+/** A packet without a type byte: valid, with a wrong length, or with a random body. */
 const initialPacket = fc.oneof(
   noise,
   fc.constant(sslRequestPacket()),
@@ -46,9 +46,9 @@ const initialPacket = fc.oneof(
     .map((parameters) => startup(parameters)),
 )
 
-/** Registers the checks that no bytes of a client keep a gateway from serving others. */
+/** Registers the checks that no input of a client prevents a gateway from serving others. */
 export function describeFuzz(gatewayOf: () => Gateway): void {
-  it('goes on serving after any first bytes in any pieces', async () => {
+  it('keeps serving after any first bytes in any pieces', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(initialPacket, { maxLength: 3 }), cuts, async (packets, places) => {
         await writeAll(await openPlain(gatewayOf()), inChunks(Buffer.concat(packets), places))
@@ -58,7 +58,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after any bytes within TLS in place of a login', async () => {
+  it('keeps serving after any bytes within TLS instead of a login', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(initialPacket, { maxLength: 3 }), cuts, async (packets, places) => {
         const { socket } = await openTls(gatewayOf())
@@ -69,7 +69,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after any bytes in place of a password', async () => {
+  it('keeps serving after any bytes instead of a password', async () => {
     await fc.assert(
       fc.asyncProperty(noise, cuts, async (bytes, places) => {
         const client = await openTls(gatewayOf())
@@ -82,7 +82,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after a login that is broken off anywhere', async () => {
+  it('keeps serving after logins that are aborted anywhere', async () => {
     const bytes = Buffer.concat([
       startup(APP),
       password(await gatewayOf().login().password()),
@@ -98,7 +98,7 @@ export function describeFuzz(gatewayOf: () => Gateway): void {
     await expectService(gatewayOf())
   })
 
-  it('goes on serving after sessions of well-formed messages without sense, and of noise', async () => {
+  it('keeps serving after sessions with well-formed but meaningless messages, and with random bytes', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.oneof({ weight: 9, arbitrary: anyFrontendMessage }, noise), { maxLength: 12 }),

@@ -21,7 +21,7 @@ const currentUser = (of: Gateway, settings: object): Promise<unknown> =>
   )
 
 describe('a gateway', () => {
-  it('listens on a free loopback port and stands for one made-up cluster by default', () => {
+  it('listens on a free loopback port and emulates one generated cluster by default', () => {
     expect(gateway.host).toBe('127.0.0.1')
     expect(gateway.port).toBeGreaterThan(0)
     expect(gateway.clusters).toEqual([
@@ -30,7 +30,7 @@ describe('a gateway', () => {
     expect(gateway.ca).toMatch(/^-----BEGIN CERTIFICATE-----\n/)
   })
 
-  it('listens where it is told to, and says so when it cannot', async () => {
+  it('listens on the given port, and rejects if it is in use', async () => {
     const { port } = gateway
     const attempt = postgres.start({ port })
     await expect(attempt).rejects.toMatchObject({ code: 'EADDRINUSE' })
@@ -39,7 +39,7 @@ describe('a gateway', () => {
     expect(await currentUser(other, {})).toEqual({ u: 'app' })
   })
 
-  it('makes another authority and other credentials at each start', async () => {
+  it('creates a new authority and new credentials at each start', async () => {
     const other = await postgres.start()
     expect(other.ca).not.toBe(gateway.ca)
     expect(other.credentials.accessKeyId).not.toBe(gateway.credentials.accessKeyId)
@@ -47,7 +47,7 @@ describe('a gateway', () => {
     await expect(currentUser(gateway, settings)).rejects.toMatchObject({ code: '08006' })
   })
 
-  it('shows no secret to whatever prints it', () => {
+  it('does not expose secrets when it is printed', () => {
     const temporary = gateway.issueCredentials()
     const secrets = [
       gateway.credentials.secretAccessKey,
@@ -80,7 +80,7 @@ describe('a gateway', () => {
       cancelsDelivered: 0,
     })
     const waiting = await openTls(own)
-    // Tokens of one second differ by their duration only.
+    // Tokens of the same second differ only in their duration.
     const [one, two] = [60, 61].map((tokenDurationSecs) => own.login({ tokenDurationSecs }))
     const token = await one!.password()
     for (const password of [token, token, two!.password])
@@ -97,8 +97,8 @@ describe('a gateway', () => {
   })
 })
 
-describe('login', () => {
-  it('is for the first cluster, as "app", with the credentials and the authority of the gateway', async () => {
+describe('gateway.login', () => {
+  it("creates a login to the first cluster as app, with the gateway's credentials and authority", async () => {
     const login = gateway.login()
     expect(login).toMatchObject({
       provider: 'aurora-dsql',
@@ -112,7 +112,7 @@ describe('login', () => {
     expect(await currentUser(gateway, { password: login.password })).toEqual({ u: 'app' })
   })
 
-  it('is as the caller wants it where that says something', () => {
+  it('applies the options of the caller', () => {
     const credentials = gateway.issueCredentials({ roles: ['admin'] })
     const given = {
       username: 'admin',
@@ -133,21 +133,21 @@ describe('login', () => {
 
   it.each([
     ['an unknown option', { usr: 'app' }, 'ERR_OPTION_INVALID'],
-    ['no object', 'app', 'ERR_OPTION_INVALID'],
+    ['a value that is not an object', 'app', 'ERR_OPTION_INVALID'],
     ['TLS without verification', { tls: false }, 'ERR_TLS_UNVERIFIED'],
-    ['two names of the user', { user: 'app', username: 'other' }, 'ERR_OPTION_CONFLICT'],
-  ])('refuses %s', (_what, options, code) => {
+    ['two user names', { user: 'app', username: 'other' }, 'ERR_OPTION_CONFLICT'],
+  ])('rejects %s', (_what, options, code) => {
     expect(() => gateway.login(options as object)).toThrow(expect.objectContaining({ code }))
   })
 
-  it('is as another role where there is no "app"', async () => {
+  it('uses another role if there is no "app"', async () => {
     expect((await postgres.start({ roles: ['shop'] })).login().user).toBe('shop')
     expect((await postgres.start({ roles: [] })).login().user).toBe('admin')
   })
 })
 
-describe('issueCredentials', () => {
-  it('gives credentials that are accepted until their end, and not from then on', async () => {
+describe('gateway.issueCredentials', () => {
+  it('returns credentials that are accepted until they expire', async () => {
     let now = Date.now()
     const own = await postgres.start({ clock: () => now })
     const credentials = own.issueCredentials({ durationSecs: 60 })
@@ -160,7 +160,7 @@ describe('issueCredentials', () => {
     expect(own.stats().refusals).toEqual({ 'credentials-expired': 1 })
   })
 
-  it('gives credentials for the roles that it is told only', async () => {
+  it('returns credentials for the given roles only', async () => {
     const own = await postgres.start()
     const credentials = own.issueCredentials({ roles: ['admin'] })
     const login = (user: string) => own.login({ user, credentials }).password
@@ -176,16 +176,16 @@ describe('issueCredentials', () => {
   it.each([
     ['a duration of 0', { durationSecs: 0 }],
     ['a duration of more than 36 hours', { durationSecs: 129_601 }],
-    ['roles that are no array', { roles: 'app' }],
+    ['roles that are not an array', { roles: 'app' }],
     ['an unknown option', { seconds: 5 }],
-  ])('refuses %s', (_what, options) => {
+  ])('rejects %s', (_what, options) => {
     expect(() => gateway.issueCredentials(options as object)).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
     )
   })
 })
 
-/** The credentials without their end, so that the signer goes on using them. */
+/** The credentials without their expiration, so that the signer continues to use them. */
 function plain({
   accessKeyId,
   secretAccessKey,
@@ -194,8 +194,8 @@ function plain({
   return { accessKeyId, secretAccessKey, sessionToken }
 }
 
-describe('revokeCredentials', () => {
-  it('refuses later logins and leaves open sessions alone', async () => {
+describe('gateway.revokeCredentials', () => {
+  it('refuses later logins but does not end open sessions', async () => {
     const own = await postgres.start()
     const open = new Client(pgSettings(own))
     await open.connect()
@@ -208,8 +208,8 @@ describe('revokeCredentials', () => {
   })
 })
 
-describe('close', () => {
-  it('tells clients, ends all connections and sessions, and frees the port; twice is once', async () => {
+describe('gateway.close', () => {
+  it('sends an error to clients, ends all connections, releases the port, and can be called twice', async () => {
     const log = recordLog()
     const before = runningTimers()
     const own = await startGateway({
@@ -234,7 +234,7 @@ describe('close', () => {
   })
 })
 
-/** How many timers keep the process from ending. */
+/** The number of timers that keep the process running. */
 function runningTimers(): number {
   return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
 }

@@ -11,7 +11,7 @@ const OWN_ENGINE: Engine = {
 }
 
 describe('gatewaySettings', () => {
-  it('has a default for everything', () => {
+  it('sets a default for each option', () => {
     expect(gatewaySettings({})).toMatchObject({
       host: '127.0.0.1',
       port: 0,
@@ -31,7 +31,7 @@ describe('gatewaySettings', () => {
     })
   })
 
-  it('keeps what is given', () => {
+  it('keeps the given options', () => {
     const given: GatewayOptions = {
       host: '127.8.0.1',
       port: 5432,
@@ -80,14 +80,14 @@ describe('gatewaySettings', () => {
     })
   })
 
-  it('takes the engine "upstream" where an upstream is given', () => {
+  it('selects the engine "upstream" if an upstream is given', () => {
     const upstream = { host: '/tmp/socket', port: 5433 }
     const settings = { kind: 'upstream', upstream }
     expect(gatewaySettings({ upstream }).engine).toEqual(settings)
     expect(gatewaySettings({ upstream, engine: 'upstream' }).engine).toEqual(settings)
   })
 
-  it('takes an engine of the caller as it is', () => {
+  it('accepts a custom engine', () => {
     expect(gatewaySettings({ engine: OWN_ENGINE }).engine).toEqual({
       kind: 'own',
       engine: OWN_ENGINE,
@@ -152,7 +152,7 @@ describe('startGateway', () => {
     ['clock', 5],
     ['cluster', CLUSTER],
   ]
-  it.each(invalid)('refuses a wrong "%s": %p', async (option, value) => {
+  it.each(invalid)('rejects an invalid "%s": %p', async (option, value) => {
     const key = option.split(/[.[]/)[0]!
     await expect(startGateway({ [key]: value })).rejects.toMatchObject({
       code: 'ERR_OPTION_INVALID',
@@ -181,12 +181,12 @@ describe('startGateway', () => {
       '"idleInTransactionTimeoutMs"',
     ],
     [
-      'an upstream for a PostgreSQL that it starts',
+      '"upstream" with the engine "postgres"',
       { engine: 'postgres', upstream: { host: 'h' } },
       '"upstream"',
     ],
     [
-      '"dataDirectory" with an engine of the caller',
+      '"dataDirectory" with a custom engine',
       { engine: OWN_ENGINE, dataDirectory: '/tmp/pg-iam' },
       '"dataDirectory"',
     ],
@@ -194,26 +194,26 @@ describe('startGateway', () => {
     ['a user in the URL', { upstream: 'postgres://app@localhost/' }, '"upstream"'],
     ['TLS in the URL', { upstream: 'postgres://localhost/?sslmode=require' }, '"upstream"'],
   ]
-  it.each(conflicts)('refuses %s', async (_what, options, named) => {
+  it.each(conflicts)('rejects %s', async (_what, options, named) => {
     await expect(startGateway(options)).rejects.toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
       message: expect.stringContaining(named) as string,
     })
   })
 
-  it('refuses the engine "upstream" without one', async () => {
+  it('rejects the engine "upstream" without an upstream', async () => {
     await expect(startGateway({ engine: 'upstream' })).rejects.toMatchObject({
       code: 'ERR_OPTION_INVALID',
     })
   })
 
-  it('suggests the nearest option', async () => {
+  it('suggests the most similar option', async () => {
     await expect(startGateway({ principal: [] } as object)).rejects.toMatchObject({
       hint: 'Did you mean "principals"?',
     })
   })
 
-  it('never shows a secret in its refusals', async () => {
+  it('does not expose secrets in errors', async () => {
     const wrong: unknown[] = [
       { principals: [{ ...PRINCIPAL, secretAccessKey: ['canary-secret'] }] },
       { principals: [{ ...PRINCIPAL, sessionToken: { canary: 'canary-secret' } }] },

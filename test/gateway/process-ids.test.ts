@@ -49,8 +49,8 @@ async function untilActive(pid: number): Promise<void> {
   await admin.end()
 }
 
-describe('the process ID that a client gets', () => {
-  it('is the one that SQL, the log and the faults name', async () => {
+describe('the process ID of a session', () => {
+  it('is the same for the client, SQL, the log and faults', async () => {
     const client = await connect()
     expect(await pidOf(client)).toBe(client.processID)
     const line = await log.line('gateway: accepted a login')
@@ -64,7 +64,7 @@ describe('the process ID that a client gets', () => {
     expect(end.details).toMatchObject({ processId: client.processID })
   })
 
-  it("lets a client know its own notifications, and others'", async () => {
+  it('lets a client distinguish its own notifications from those of others', async () => {
     const [one, two] = [await connect(), await connect()]
     const received: Notification[] = []
     two.on('notification', (notification) => received.push(notification))
@@ -75,7 +75,7 @@ describe('the process ID that a client gets', () => {
     expect(received.map(({ processId }) => processId)).toEqual([one.processID, two.processID])
   })
 
-  it('is what pg_cancel_backend and pg_terminate_backend take', async () => {
+  it('is accepted by pg_cancel_backend and pg_terminate_backend', async () => {
     const [one, two] = [await connect(), await connect()]
     const cancelled = sleeping(one)
     await untilActive(one.processID)
@@ -92,7 +92,7 @@ describe('the process ID that a client gets', () => {
     expect(await terminated).toMatchObject({ code: '57P01' })
   })
 
-  it('is what a cancel request names, with a secret key that only fits this session', async () => {
+  it('is used in cancel requests, with a secret key that is valid for this session only', async () => {
     const client = await connect()
     const cancelled = sleeping(client)
     await untilActive(client.processID)
@@ -104,13 +104,13 @@ describe('the process ID that a client gets', () => {
     }
     await request(client.secretKey ^ 1)
     expect(gateway.stats()).toMatchObject({ cancelRequests: 1, cancelsDelivered: 0 })
-    // However often it is asked: one connection to the server at a time.
+    // Only one connection to the server at a time, for any number of requests.
     await Promise.all(Array.from({ length: 100 }, () => request(client.secretKey)))
     expect(await cancelled).toMatchObject({ code: '57014' })
     expect(gateway.stats()).toMatchObject({ cancelRequests: 101, cancelsDelivered: 100 })
   })
 
-  it("lets Knex's timeout cancel its query", async () => {
+  it('makes the timeout of Knex cancel its query', async () => {
     const db = knex(knexConfig(gateway.login({ user: 'app' })))
     try {
       const query = db.raw('select pg_sleep(61)').timeout(300, { cancel: true })
@@ -125,8 +125,8 @@ describe('the process ID that a client gets', () => {
   })
 })
 
-describe('process IDs that several sessions share, as those of several servers may', () => {
-  it('are told apart by their secret keys', () => {
+describe('process IDs that several sessions share, as with several upstream servers,', () => {
+  it('are distinguished by their secret keys', () => {
     const keys = createCancelKeys()
     const cancelled: string[] = []
     const one = keys.issue(7, () => cancelled.push('one'))
@@ -144,14 +144,14 @@ describe('process IDs that several sessions share, as those of several servers m
   })
 })
 
-describe('on PGlite, where one backend serves all', () => {
+describe('process IDs on PGlite, where one backend serves all sessions,', () => {
   let own: Gateway
   beforeAll(async () => {
     own = await startGateway({ engine: 'pglite' })
   })
   afterAll(() => own?.close())
 
-  it('each session has a number of its own', async () => {
+  it('are unique for each session', async () => {
     const [one, two] = [await connect(own), await connect(own)]
     expect(new Set([one.processID, two.processID, await pidOf(one)]).size).toBe(3)
     expect(own.faults.killSession(one.processID)).toBe(true)

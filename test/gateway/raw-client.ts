@@ -1,4 +1,4 @@
-/** A client that speaks to a gateway byte by byte, right or wrong. */
+/** A client that sends any bytes to a gateway, valid or not. */
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
@@ -14,9 +14,9 @@ export interface Received {
 export interface RawClient {
   readonly socket: Socket
   send(...bytes: readonly Buffer[]): void
-  /** Resolves with the next message of one of these types, skipping others. Rejects when the connection ends before. */
+  /** Resolves with the next message of one of these types, and skips others. Rejects if the connection ends before. */
   next(...types: readonly string[]): Promise<Received>
-  /** Resolves when the connection has ended, with everything that was received and not skipped or taken. */
+  /** Resolves when the connection has ended, with all received bytes that were not skipped or returned. */
   ended(): Promise<Received[]>
 }
 
@@ -27,7 +27,7 @@ export async function openPlain(gateway: Gateway): Promise<Socket> {
   return socket
 }
 
-/** Opens TLS as PostgreSQL clients do: after a request, and a letter as the answer. */
+/** Starts TLS with an SSLRequest, as PostgreSQL clients do. */
 export async function openTls(
   gateway: Gateway,
   options: ConnectionOptions = {},
@@ -97,7 +97,7 @@ export function rawClient(socket: Socket): RawClient {
   }
 }
 
-/** By hand, because a client's own code refuses some of what is tried here. */
+/** Written by hand, because the client's own code rejects some of these packets. */
 export function startup(parameters: Record<string, string>, version = 0x0003_0000): Buffer {
   const body = Buffer.from(`${Object.entries(parameters).flat().join('\0')}\0\0`)
   const header = Buffer.alloc(8)
@@ -114,7 +114,7 @@ export function query(sql: string): Buffer {
   return frontend('Q', text(sql))
 }
 
-/** The fields of an ErrorResponse by their letters. */
+/** The fields of an ErrorResponse, by their type letters. */
 export function errorFields({ body }: Received): Record<string, string> {
   const fields = body
     .toString()
@@ -123,7 +123,7 @@ export function errorFields({ body }: Received): Record<string, string> {
   return Object.fromEntries(fields.map((field) => [field[0]!, field.slice(1)]))
 }
 
-/** Logs in as `app` and returns the client, ready for queries. */
+/** Logs in as `app`, and returns the client, ready for queries. */
 export async function loggedIn(gateway: Gateway, options?: ConnectionOptions): Promise<RawClient> {
   const client = await openTls(gateway, options)
   const token = await gateway.login({ user: 'app' }).password()

@@ -1,4 +1,4 @@
-/** Endpoints of several providers, and logins to them through the whole of pg-iam. */
+/** Endpoints of several providers, and logins to them with pg-iam. */
 import { createPool } from '../../adapters/pg.js'
 import type { EndpointOptions, Gateway } from '../../gateway/index.js'
 
@@ -16,7 +16,7 @@ export const ENDPOINTS: readonly EndpointOptions[] = [
   { provider: 'none', hosts: [OPEN] },
 ]
 
-/** Logs in through the whole of pg-iam. */
+/** Logs in with pg-iam. */
 export async function currentUser(own: Gateway, options: object): Promise<unknown> {
   const pool = createPool(own.login(options), { max: 1 })
   try {

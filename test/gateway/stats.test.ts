@@ -6,7 +6,7 @@ describe('createStats', () => {
     token: { fingerprint: name, expiresAt },
   })
 
-  it('counts a token once, however often it is used', () => {
+  it('counts a token once, even if it is used repeatedly', () => {
     const stats = createStats(() => 0)
     for (const name of ['one', 'two', 'one', 'one']) stats.loginAccepted(login(name, 900))
     expect(stats.read()).toMatchObject({ loginsAccepted: 4, distinctTokens: 2 })
@@ -18,7 +18,7 @@ describe('createStats', () => {
     expect(stats.read()).toMatchObject({ loginsAccepted: 1, sessionsOpen: 1, distinctTokens: 0 })
   })
 
-  it('counts every token of a long life, most of which have ended', () => {
+  it('counts all tokens of a long time, most of which have expired', () => {
     let now = 0
     const stats = createStats(() => now)
     for (let count = 0; count < 10_000; count++) {
@@ -29,7 +29,7 @@ describe('createStats', () => {
     expect(stats.read()).toMatchObject({ loginsAccepted: 20_000, distinctTokens: 10_000 })
   })
 
-  it('gives counts that later events do not change', () => {
+  it('returns counters that later events do not change', () => {
     const stats = createStats(() => 0)
     stats.loginRefused('token-expired')
     const read = stats.read()

@@ -1,4 +1,4 @@
-/** A gateway in front of a real PostgreSQL for one test file, and what it logs. */
+/** A gateway with a real PostgreSQL server for one test file, and its log. */
 import type { Logger } from '../../core/events.js'
 import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/index.js'
 import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
@@ -12,9 +12,9 @@ export interface LogLine {
 export interface LogRecorder {
   logger: Logger
   lines: LogLine[]
-  /** Resolves with the next line that tells of a refusal for this reason; lines before it are skipped. */
+  /** Resolves with the next log line about a refusal for this reason, and skips lines before it. */
   refusal(reason: string): Promise<LogLine>
-  /** Resolves with the next line with this message; lines before it are skipped. */
+  /** Resolves with the next log line with this message, and skips lines before it. */
   line(message: string): Promise<LogLine>
 }
 
@@ -50,7 +50,7 @@ export function recordLog(): LogRecorder {
   }
 }
 
-/** Registers the start and the end of a server; gives gateways in front of it, which end with the test file. */
+/** Registers the start and the stop of a server. Returns gateways in front of it, which are closed after the test file. */
 export function usePostgres(roles: readonly string[] = ['admin', 'app']): {
   server: () => PostgresServer
   start: (options?: GatewayOptions) => Promise<Gateway>

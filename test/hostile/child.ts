@@ -1,4 +1,4 @@
-/** The process in which one client meets hostile servers, one scenario after the other. */
+/** The process in which one client runs the scenarios of misbehaving servers, one after the other. */
 import { inspect } from 'node:util'
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { codesOf } from '../support/adapter-contract/error-chain.js'
@@ -17,7 +17,7 @@ export interface ChildOrder {
 
 export type ChildMessage =
   | { readonly type: 'ready' }
-  /** Shows that the event loop turns. */
+  /** Shows that the event loop runs. */
   | { readonly type: 'turning' }
   | { readonly type: 'begun'; readonly index: number }
   | { readonly type: 'ended'; readonly index: number; readonly observation: Observation }
@@ -65,7 +65,7 @@ async function playOne(around: Surroundings, scenario: Scenario): Promise<Observ
   const memory = watchMemory()
   const startedAt = performance.now()
   const [query, wanted] = operationOf(opened, scenario)
-  // Of what is to go on for ever a moment shows that it does not end.
+  // For a server that never ends, a short time shows that it does not end.
   const isToPend = scenario.ends.every((end) => end === 'pending')
   if (isToPend) await Promise.race([query.catch(() => {}), untilReached(server, patienceMs)])
   const isLogin = LOGIN_PHASES.includes(scenario.phase)
@@ -114,7 +114,7 @@ async function untilReached(server: HostileServer, mostMs: number): Promise<void
   while (!server.counts.isReached && performance.now() < until) await delay(5)
 }
 
-/** What an application does meanwhile, and what that resolves with at a healthy server. */
+/** The action of an application during the scenario, and its result at a healthy server. */
 function operationOf(opened: OpenHostileClient, scenario: Scenario): [Promise<unknown>, unknown] {
   if (scenario.mostLogins !== undefined) return [storm(opened), undefined]
   switch (scenario.phase) {
@@ -141,7 +141,7 @@ async function storm(opened: OpenHostileClient): Promise<void> {
     await Promise.race([opened.simple('asked').catch(() => {}), pause])
 }
 
-/** @param wanted what it must resolve with, where that matters */
+/** @param wanted the required result, if it matters */
 async function endOf(promise: Promise<unknown>, wanted: unknown, ms: number): Promise<End> {
   const late = new AbortController()
   const pending = delay(ms, PENDING, { signal: late.signal }).catch(() => PENDING)
@@ -164,7 +164,7 @@ async function endOf(promise: Promise<unknown>, wanted: unknown, ms: number): Pr
 const PENDING: End = { end: 'pending', codes: [], message: '' }
 const KEPT_CHARACTERS = 200
 
-/** A login whose time is short may be late on a machine that is slow. */
+/** On a slow machine, a login with a short time limit may be late. */
 async function nextOf(opened: OpenHostileClient, ms: number): Promise<End> {
   let next = PENDING
   for (let attempt = 0; attempt < NEXT_ATTEMPTS; attempt++) {
@@ -180,7 +180,7 @@ async function turns(): Promise<void> {
   for (let left = 8; left > 0; left--) await turn()
 }
 
-/** What the client has closed is closed at the server, too, a little later. */
+/** Connections that the client has closed are closed at the server a little later. */
 async function leftOpenOf(server: HostileServer): Promise<number> {
   for (let left = 100; left > 0 && server.openConnections() > 0; left--) await delay(5)
   return server.openConnections()

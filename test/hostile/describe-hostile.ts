@@ -1,4 +1,4 @@
-/** One client at hostile servers, in a process of its own: what must not happen, whatever they send. */
+/** Tests one client with misbehaving servers, in a separate process: what must not happen, whatever the servers send. */
 import { loadHostileClient, type HostileClientName } from './clients/clients.js'
 import { runHostile } from './run-hostile.js'
 import {
@@ -13,13 +13,13 @@ import {
 } from './scenario.js'
 import { scenariosOf } from './scenarios.js'
 
-/** `npm run hostile` has more of them, and other seeds. */
+/** `npm run hostile` runs more scenarios, with other seeds. */
 const BY_CHANCE = { runs: 150, seed: 1 }
 
-/** None of it passes where all is well, but on a slow machine. */
+/** Time limits that matter only on a slow machine, if everything works. */
 const TIMING: Timing = { connectTimeoutMs: 20_000, patienceMs: 10_000, freezeMs: 10_000 }
 const ALL_RUNS_MS = 600_000
-/** A client that takes the time for each of them would need hours. */
+/** A client that needs this time for every scenario would take hours. */
 const MOST_FAULTS = 8
 
 const KIND_TITLES: Readonly<Record<Kind, string>> = {
@@ -109,7 +109,7 @@ export function describeHostile(
   })
 }
 
-/** Not where the server ends the connection: there the bare drivers have faults that pg-iam has not. */
+/** Not if the server ends the connection: there the drivers alone have faults that pg-iam does not have. */
 function isSameAsBare({ kind, ends, cuts, fractions }: Scenario): boolean {
   if (kind === 'broken') return false
   const isUncut = cuts.length === 0 && fractions.length === 0

@@ -1,4 +1,4 @@
-/** What a process needs while one large row passes: the driver has to keep it, and nobody else should. */
+/** The memory of a process during one large row: the driver must buffer it, but no other code should. */
 import { once } from 'node:events'
 import type { HostileClientName } from './clients/clients.js'
 import type { Opener } from './open-client.js'
@@ -12,14 +12,14 @@ export interface LargeRowOrder {
   readonly server: { readonly port: number; readonly ca: string }
 }
 
-/** Above what the process used before the query. */
+/** Relative to the memory of the process before the query. */
 export interface LargeRowReport {
   readonly rssMiB: number
   readonly usedMiB: number
   readonly tookMs: number
 }
 
-/** The server is in this process, so that its memory does not count. */
+/** The server runs in this process, so that its memory does not count. */
 export async function measureLargeRow(
   client: HostileClientName,
   opener: Opener,

@@ -1,7 +1,7 @@
 /**
- * `npm run hostile`: many hostile servers for each client, with pg-iam and beside it the bare driver, and how they came out.
+ * `npm run hostile`: runs each client with many misbehaving servers, with pg-iam and with the driver alone, and prints the results.
  *
- * Exit codes: 0 when all was well with pg-iam, 1 otherwise, 2 for a command line that it does not understand.
+ * Exit codes: 0 if pg-iam had no problems, 1 otherwise, 2 for an invalid command line.
  */
 import { writeFile } from 'node:fs/promises'
 import { inspect, parseArgs } from 'node:util'
@@ -251,7 +251,7 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-/** So many of them, from all over. */
+/** A sample of this size, evenly distributed. */
 function spread(faults: readonly string[], count: number): string[] {
   const step = Math.max(1, faults.length / Math.max(1, count))
   return faults.filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step))

@@ -1,9 +1,9 @@
-/** Opens a client at a hostile server. */
+/** Opens a client at a misbehaving server. */
 import { customLogin } from '../../core/index.js'
 import type { HostileClient, OpenHostileClient } from './clients/hostile-client.js'
 import { DATABASE, HOST, PASSWORD, USER } from './server.js'
 
-/** Who opens the connections: pg-iam, or the driver itself. */
+/** Whether pg-iam opens the connections, or the driver alone. */
 export type Opener = 'pg-iam' | 'bare'
 
 export interface Opening {
@@ -12,7 +12,7 @@ export interface Opening {
   readonly server: { readonly port: number; readonly ca: string }
 }
 
-/** @param isDirect whether TLS begins with the first byte */
+/** @param isDirect whether to use direct TLS */
 export function openClient(
   { client, opener, server: { port, ca } }: Opening,
   isDirect: boolean,

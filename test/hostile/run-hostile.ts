@@ -1,4 +1,4 @@
-/** Has one client meet hostile servers, in a process of its own that is watched, and replaced when it is lost. */
+/** Runs the scenarios of one client in a separate process, which is monitored and replaced if it is lost. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import type { ChildMessage, ChildOrder } from './child.js'
@@ -7,7 +7,7 @@ import type { Lost, Result } from './scenario.js'
 /**
  * Resolves with the results in the order of the scenarios.
  *
- * @param ended is called behind each scenario; where it returns `false` none of the others are played
+ * @param ended called after each scenario; if it returns `false`, the remaining ones are skipped
  */
 export async function runHostile(
   order: ChildOrder,
@@ -35,7 +35,7 @@ interface LostChild {
   readonly isStarted: boolean
 }
 
-/** Resolves when all was done, or with what became of the process. */
+/** Resolves when all scenarios have run, or with how the process ended. */
 function watch(
   order: ChildOrder,
   add: (result: Result) => boolean,
@@ -52,7 +52,7 @@ function watch(
   let lookedAt = heardAt
   const timer = setInterval(() => {
     const now = performance.now()
-    // When this process was late itself, there may be messages that it has not read.
+    // If this process was delayed itself, it may not have read all messages yet.
     if (now - lookedAt > 4 * LOOK_EVERY_MS) heardAt = now
     lookedAt = now
     if (!isStarted || now - heardAt < order.timing.freezeMs) return
@@ -80,7 +80,7 @@ function watch(
 const KEPT_CHARACTERS = 2_000
 const LOOK_EVERY_MS = 250
 
-/** Starts a process with a module of this folder. */
+/** Starts a process with a module of this directory. */
 export function startChild(module: string, nodeOptions: readonly string[]): ChildProcess {
   const test = join(process.cwd(), 'test')
   const hook = join(test, 'support', 'typescript-hook.cjs')

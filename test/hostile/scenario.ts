@@ -1,20 +1,20 @@
-/** What a hostile server does to one client, and what may come of it. It goes to another process as JSON. */
+/** The behaviour of a hostile server towards one client, and the allowed results. Scenarios are sent to another process as JSON. */
 
-/** Where in a connection it happens. */
+/** The phase of a connection in which it happens. */
 export type Phase =
-  | 'startup' // in the place of the request for a password
-  | 'sasl' // in the place of AuthenticationSASLContinue
-  | 'sasl-final' // in the place of AuthenticationSASLFinal
-  | 'password' // in the place of AuthenticationOk
-  | 'greeting' // between AuthenticationOk and ReadyForQuery, or right behind that
-  | 'first' // in the reply to the first request, which with some clients is for types or settings
+  | 'startup' // instead of the password request
+  | 'sasl' // instead of AuthenticationSASLContinue
+  | 'sasl-final' // instead of AuthenticationSASLFinal
+  | 'password' // instead of AuthenticationOk
+  | 'greeting' // between AuthenticationOk and ReadyForQuery, or immediately after it
+  | 'first' // in the reply to the first request, which some clients use for types or settings
   | 'simple' // in the reply to a simple query
-  | 'describe' // in the reply to Parse and Describe, where a client waits for that before it binds
+  | 'describe' // in the reply to Parse and Describe, if a client awaits it before Bind
   | 'extended' // in the reply to an extended query
   | 'begin' // in the reply to BEGIN
   | 'inside' // in the reply to a query in a transaction
   | 'commit' // in the reply to COMMIT
-  | 'idle' // when nothing was asked
+  | 'idle' // without a request
   | 'copy' // in the reply to COPY TO STDOUT
 
 export const LOGIN_PHASES: readonly Phase[] = [
@@ -25,7 +25,7 @@ export const LOGIN_PHASES: readonly Phase[] = [
   'greeting',
 ]
 
-/** Before AuthenticationOk. */
+/** The phases before AuthenticationOk. */
 export const UNAUTHENTICATED: readonly Phase[] = ['startup', 'sasl', 'sasl-final', 'password']
 
 export const PHASES: readonly Phase[] = [
@@ -34,7 +34,7 @@ export const PHASES: readonly Phase[] = [
   ...(['begin', 'inside', 'commit', 'idle', 'copy'] as const),
 ]
 
-/** `cut`: nothing is wrong but where the network cuts; `broken`: a message is; `special`: silence, endings, floods. */
+/** `cut`: valid messages, split at unusual places; `broken`: an invalid message; `special`: silence, closed connections, floods. */
 export type Kind = 'cut' | 'broken' | 'special'
 
 export const KINDS: readonly Kind[] = ['cut', 'broken', 'special']
@@ -43,65 +43,65 @@ export interface Scenario {
   readonly name: string
   readonly kind: Kind
   readonly phase: Phase
-  /** How many messages of the right reply come before `bytes`; at most all of them. */
+  /** The number of messages of the correct reply before `bytes`, at most all of them. */
   readonly after: number
   /** In base64. */
   readonly bytes: string
-  /** Whether the rest of the right reply comes behind them. */
+  /** Whether the rest of the correct reply follows. */
   readonly rest: boolean
-  /** What then: the server goes on as if it had answered, answers nothing any more, or ends the connection in two ways. */
+  /** What follows: the server continues as after a reply, stops responding, or ends the connection in one of two ways. */
   readonly afterwards: 'stay' | 'mute' | 'end' | 'destroy'
-  /** Where the stream is cut, counted from where `bytes` begin. What is behind a cut is sent when the rest was read. */
+  /** The positions where the stream is cut, relative to the start of `bytes`. The rest is sent after the first part was read. */
   readonly cuts: readonly number[]
-  /** The same, as fractions of the whole stream. */
+  /** The same positions, as fractions of the whole stream. */
   readonly fractions: readonly number[]
-  /** Sent again and again behind all of it, in base64: as fast as it is taken, or with a pause. */
+  /** Sent repeatedly after all of it, in base64: as fast as the client reads it, or with a pause. */
   readonly repeat?: { readonly bytes: string; readonly pauseMs: number }
-  /** Whether further connections find a healthy server before the query has ended. */
+  /** Whether further connections reach a healthy server before the query has ended. */
   readonly connections: 'first' | 'all'
   readonly scram: boolean
-  /** TLS from the first byte on, at a server that knows no ALPN. */
+  /** Direct TLS, at a server without ALPN. */
   readonly directWithoutAlpn: boolean
   /**
-   * Which ends of the query are right: `resolved`, `wrong` (with another value), `pending`, `rejected`, or a code that must be in the
-   * chain of the error.
+   * The allowed results of the query: `resolved`, `wrong` (with another value), `pending`, `rejected`, or a code that must be in the error's
+   * chain.
    */
   readonly ends: readonly string[]
-  /** Whether the next query must come on another connection. */
+  /** Whether the next query must use another connection. */
   readonly mustLeave: boolean
-  /** For a login, in place of the usual one. */
+  /** The time limit of a login, instead of the default. */
   readonly connectTimeoutMs?: number
-  /** The query is repeated for two seconds, in which there may be so many logins at the most. */
+  /** If set, the query is repeated for two seconds, with at most this number of logins. */
   readonly mostLogins?: number
-  /** Whether the client itself leaves the connection open for a while, and has no way to close it. */
+  /** Whether the client keeps the connection open for a while, and cannot close it. */
   readonly mayLeaveOpen: boolean
-  /** Passwords that the server may get, at the most. */
+  /** The maximum number of passwords that the server may receive. */
   readonly mostPasswords: number
 }
 
 export interface Timing {
   readonly connectTimeoutMs: number
-  /** For how long a query is waited for, on top of the login's own time. */
+  /** How long to wait for a query, in addition to the login's time limit. */
   readonly patienceMs: number
-  /** An event loop that does not turn for so long is frozen. */
+  /** The event loop counts as frozen if it is blocked for this time. */
   readonly freezeMs: number
 }
 
 /** How a query ended. */
 export interface End {
   readonly end: 'resolved' | 'wrong' | 'rejected' | 'pending'
-  /** The codes in the chain of the error. */
+  /** The codes in the error's chain. */
   readonly codes: readonly string[]
   readonly message: string
 }
 
 export interface Observation {
   readonly query: End
-  /** Whether the query still had not ended when its connection was gone, too. */
+  /** Whether the query had not ended even after its connection was closed. */
   readonly isStuck: boolean
-  /** The next query, while the server is healthy; where that came on the hostile connection and failed, the one after it. */
+  /** The next query, while the server is healthy. If it ran on the hostile connection and failed, the one after it. */
   readonly next: End
-  /** Whether that was the one after it. */
+  /** Whether this is the query after the next. */
   readonly isNextButOne: boolean
   readonly crashes: readonly string[]
   readonly tookMs: number
@@ -109,26 +109,26 @@ export interface Observation {
   readonly passwords: number
   readonly pouredBytes: number
   readonly grownMiB: number
-  /** Whether the next query came on the hostile connection. */
+  /** Whether the next query ran on the hostile connection. */
   readonly isReused: boolean
-  /** Connections that were open when the client was closed. */
+  /** The number of open connections when the client was closed. */
   readonly leftOpen: number
   readonly isCloseStuck: boolean
-  /** Whether the server has come to do what the scenario says. */
+  /** Whether the server reached the phase of the scenario. */
   readonly isReached: boolean
 }
 
-/** The process, in the place of an observation. */
+/** How the process ended, instead of an observation. */
 export type Lost = { readonly lost: 'frozen' | 'died'; readonly output: string }
 
 export type Result = Observation | Lost
 
-/** What was not right, in words. */
+/** The problems, in words. */
 export function faultsOf(scenario: Scenario, result: Result): string[] {
   if ('lost' in result) return [result.lost === 'frozen' ? 'frozen' : `died: ${result.output}`]
   const { query, next, crashes } = result
   const faults: string[] = crashes.map((crash) => `crashed: ${crash}`)
-  // On a slow machine a login whose time is short may not come so far.
+  // On a slow machine a login with a short time limit may not reach this phase.
   const isTooShort = scenario.connectTimeoutMs !== undefined && isEnd(query, 'ERR_CONNECT_TIMEOUT')
   if (!result.isReached && !isTooShort) faults.push('the server did not come to it')
   if (!scenario.ends.some((end) => isEnd(query, end)))
@@ -147,7 +147,7 @@ export function faultsOf(scenario: Scenario, result: Result): string[] {
   return faults
 }
 
-/** What a client may hold of what a hostile server sends it, garbage included, and what V8 and OpenSSL do beside it. */
+/** The memory that a client may use for input of a hostile server, including garbage, V8 and OpenSSL. */
 const MOST_MIB = 96
 
 function isEnd({ end, codes }: End, wanted: string): boolean {

@@ -1,4 +1,4 @@
-/** The scenarios: those that are always played, and as many as wanted of those that chance makes. */
+/** The scenarios: a fixed set, and a given number of random ones. */
 import * as fc from 'fast-check'
 import { CLIENT_NONCE, GREETING, columnOf, int16, int32 } from './server.js'
 import { cString, message } from '../core/support/backend-messages.js'
@@ -18,7 +18,7 @@ export interface Choice {
   readonly phases: readonly Phase[]
   readonly kinds: readonly Kind[]
   readonly seed: number
-  /** How many scenarios chance makes. */
+  /** The number of random scenarios. */
   readonly runs: number
 }
 
@@ -70,7 +70,7 @@ function scenario(
   }
 }
 
-// What nothing is wrong with.
+// Valid messages.
 
 const STATUS = message('S', cString('application_name'), cString('a name'))
 const NOTICE = errorOrNotice('N', { S: 'NOTICE', V: 'NOTICE', C: '00000', M: 'take note' })
@@ -88,21 +88,21 @@ function errorOrNotice(type: string, fields: Readonly<Record<string, string>>): 
   return message(type, ...parts, Buffer.from([0]))
 }
 
-/** What may come of a FATAL error in the place of the rest of the reply. */
+/** The allowed results of a FATAL error in place of the rest of the reply. */
 function endsOfFatal(
   { asksForTypes, leavesFailedStart }: ClientTraits,
   phase: Phase,
   after: number,
 ): string[] {
   if (phase === 'idle') return ['resolved']
-  // TypeORM (1.1) keeps one connection for its first queries, and says "already released" where that is lost between two of them.
+  // TypeORM (1.1) uses one connection for its first queries, and reports "already released" if it is lost between two of them.
   if (phase === 'first' && after === ALL && leavesFailedStart) return ['57P01', 'rejected']
-  // Where nobody has asked yet, or nobody hears of what was asked, the query may run on another connection.
+  // If there was no request yet, or no code awaits its result, the query may run on another connection.
   const isBetween = after === ALL || (phase === 'first' && asksForTypes)
   return isBetween ? ['57P01', 'resolved'] : ['57P01']
 }
 
-/** Each byte at which a FATAL error can be cut, in the phases in which it matters; and a whole login. */
+/** Each byte position at which a FATAL error can be cut, in the relevant phases, and in a whole login. */
 function everyCut(client: ClientTraits): Scenario[] {
   const places = range(1, FATAL.length)
   const fatal = (phase: Phase, after: number): Scenario[] =>
@@ -129,7 +129,7 @@ function everyCut(client: ClientTraits): Scenario[] {
       ends: ['resolved'],
     }),
   )
-  // The last message of the login and the next one, in whatever parts they come.
+  // The last message of the login and the next one, split at any position.
   const cutNext = range(-5, STATUS.length).map((place) =>
     scenario({
       name: `a login and a ParameterStatus, cut at byte ${place} of that`,
@@ -163,7 +163,7 @@ interface Stream {
   readonly ends: readonly string[]
 }
 
-/** What may stand at a place of a reply. */
+/** The messages that are valid at a position of a reply. */
 function soundStreams(client: ClientTraits, phase: Phase, after: number): Stream[] {
   const ends = ['resolved']
   const goesOn = { rest: true, afterwards: 'stay', ends } as const
@@ -175,7 +175,7 @@ function soundStreams(client: ClientTraits, phase: Phase, after: number): Stream
     ends: endsOfFatal(client, phase, after),
   }
   const plain: Stream = { name: 'the reply', sent: Buffer.alloc(0), ...goesOn }
-  // Before AuthenticationOk a server says nothing else.
+  // Before AuthenticationOk a server sends no other messages.
   const isBehindSasl = phase === 'sasl-final' && after === 1
   if (isBehindSasl || (UNAUTHENTICATED.includes(phase) && after === 0)) return [plain, fatal]
   const between: Stream[] = [
@@ -189,17 +189,17 @@ function soundStreams(client: ClientTraits, phase: Phase, after: number): Stream
   return after === 0 ? [...streams, ...failures(client, phase)] : streams
 }
 
-/** An error after which the session goes on, in the place of a whole reply. */
+/** An error in place of a whole reply, after which the session continues. */
 function failures({ asksForTypes }: ClientTraits, phase: Phase): Stream[] {
   if (LOGIN_PHASES.includes(phase) || phase === 'idle') return []
   const ready = message('Z', phase === 'inside' ? 'E' : 'I')
-  // In the reply to Parse and Describe, ReadyForQuery comes when the client has sent Sync.
+  // In the reply to Parse and Describe, ReadyForQuery follows the client's Sync.
   const sent = phase === 'describe' ? FAILURE : Buffer.concat([FAILURE, ready])
   const ends = phase === 'first' && asksForTypes ? ['22012', 'resolved'] : ['22012']
   return [{ name: 'an error', sent, rest: false, afterwards: 'stay', ends }]
 }
 
-/** What nothing is wrong with, and nothing is done to. */
+/** Valid messages without cuts. */
 function inOnePiece(client: ClientTraits): Scenario[] {
   return PHASES.flatMap((phase) =>
     firstAndLast(AFTERS[phase]).flatMap((after) =>
@@ -241,7 +241,7 @@ function behind(after: number): string {
   return after === ALL ? 'behind the reply' : `behind ${after} messages of the reply`
 }
 
-/** How many messages of a reply come before what a scenario sends. */
+/** The number of messages of a reply before the scenario's bytes. */
 const AFTERS: Readonly<Record<Phase, readonly number[]>> = {
   startup: [0],
   sasl: [0],
@@ -268,9 +268,9 @@ function fractions(minLength: number, maxLength: number): fc.Arbitrary<number[]>
   return fc.uniqueArray(fraction, { minLength, maxLength })
 }
 
-// What is wrong.
+// Invalid messages.
 
-/** Messages of every type that a server has, as they should be. */
+/** Valid messages of every type that a server sends. */
 const MESSAGES: Readonly<Record<string, Buffer>> = {
   S: STATUS,
   N: NOTICE,
@@ -299,16 +299,16 @@ const MESSAGES: Readonly<Record<string, Buffer>> = {
 }
 
 const TYPES = Object.keys(MESSAGES)
-/** Of these only the length is checked: they may be as long as they like. */
+/** Only the length of these is checked: they may be of any length. */
 const STREAMED = ['D', 'd']
-/** Types that can come between AuthenticationOk and ReadyForQuery. */
+/** Types that are valid between AuthenticationOk and ReadyForQuery. */
 const GREETING_TYPES = ['S', 'N', 'K', 'E', 'Z', 'v']
-/** Types that a client alone sends, and such as nobody does. */
+/** Types that only clients send, and unknown types. */
 const UNKNOWN_TYPES = Array.from({ length: 256 }, (_, code) => code).filter(
   (code) => !TYPES.includes(String.fromCharCode(code)),
 )
 
-/** Requests for authentication that have no place behind AuthenticationOk, and mostly none before it. */
+/** Authentication requests that are invalid after AuthenticationOk, and mostly also before it. */
 const REQUESTS: Readonly<Record<string, Buffer>> = {
   AuthenticationCleartextPassword: message('R', 3),
   AuthenticationMD5Password: message('R', 5, Buffer.from('salt')),
@@ -322,7 +322,7 @@ const REQUESTS: Readonly<Record<string, Buffer>> = {
 interface Breakage {
   readonly name: string
   readonly sent: Buffer
-  /** Whether it must be found; else it is up to the driver what comes of it, and it may wait for more. */
+  /** Whether it must be detected. Otherwise the result depends on the driver, which may wait for more. */
   readonly isFound: boolean
 }
 
@@ -348,7 +348,7 @@ function brokenByChance(client: ClientTraits, phase: Phase): fc.Arbitrary<Scenar
         connections: isBetween ? 'first' : 'all',
         ends: isFound ? endsOfBroken(client, phase, after) : ANY_END,
         mustLeave: isFound && !(isLogin && after !== ALL),
-        // What has its place there may be answered.
+        // Messages that are valid there may be accepted.
         mostPasswords: isFound ? (phase.startsWith('sasl') ? 2 : 1) : 3,
       })
     })
@@ -376,7 +376,7 @@ function breakages(phase: Phase): fc.Arbitrary<Breakage> {
   )
 }
 
-/** The length alone is wrong. */
+/** Only the length is wrong. */
 function wrongLength(type: string): fc.Arbitrary<Breakage> {
   const original = MESSAGES[type]!
   const impossible = fc.constantFrom(0, 1, 2, 3, -1, -2_147_483_648, -5)
@@ -392,7 +392,7 @@ function wrongLength(type: string): fc.Arbitrary<Breakage> {
       sent: withLength(original, length),
       isFound: !STREAMED.includes(type),
     })),
-    // Whatever comes behind it belongs to it, or it goes on in its middle.
+    // The following bytes become part of the message, or parsing continues within it.
     fc.integer({ min: 4, max: 2 * original.length }).map((length) => ({
       name: `${type} that says ${length} for ${original.length - 1}`,
       sent: withLength(original, length),
@@ -409,7 +409,7 @@ function framed(type: string, body: Buffer): Buffer {
   return message(type, body)
 }
 
-/** The end is missing, and the length says so. */
+/** The end is missing, and the length matches. */
 function shortened(type: string): fc.Arbitrary<Breakage> {
   const original = MESSAGES[type]!
   if (original.length === 5) return lengthened(type)
@@ -420,7 +420,7 @@ function shortened(type: string): fc.Arbitrary<Breakage> {
   }))
 }
 
-/** There is more than belongs to it, and the length says so. */
+/** There are additional bytes, and the length matches. */
 function lengthened(type: string): fc.Arbitrary<Breakage> {
   return fc.uint8Array({ minLength: 1, maxLength: 20 }).map((more) => ({
     name: `${type} with ${more.length} bytes more`,
@@ -429,7 +429,7 @@ function lengthened(type: string): fc.Arbitrary<Breakage> {
   }))
 }
 
-/** One field is wrong, in a message of the right length. */
+/** One field is invalid, in a message of correct length. */
 function wrongField(): fc.Arbitrary<Breakage> {
   const count = fc.constantFrom(0, 1, 3, 0x7fff, 0x8000, 0xffff)
   const counted = fc
@@ -507,7 +507,7 @@ function unknownType(): fc.Arbitrary<Breakage> {
     }))
 }
 
-/** A message that is right, but for its place. What only the request can tell is up to the driver. */
+/** A valid message at the wrong position. Errors that depend on the request are detected by the driver. */
 function outOfPlace(phase: Phase): fc.Arbitrary<Breakage> {
   const types = TYPES.filter((type) =>
     UNAUTHENTICATED.includes(phase)
@@ -540,7 +540,7 @@ function garbage(): fc.Arbitrary<Breakage> {
   }))
 }
 
-// What is no message.
+// Bytes that are not messages.
 
 /** Long enough for a login on loopback, and short enough to wait for. */
 const SHORT_LOGIN_MS = 250
@@ -553,7 +553,7 @@ function specials(client: ClientTraits): Scenario[] {
   ]).concat(refusals())
 }
 
-/** The first message of a reply to some request, and where within a reply a server may fall silent. */
+/** The first message of a reply, and the positions within a reply at which a server may stop responding. */
 function silence(phase: Phase): Scenario[] {
   if (phase === 'idle') return []
   const isLogin = LOGIN_PHASES.includes(phase)
@@ -602,7 +602,7 @@ function endings(client: ClientTraits, phase: Phase): Scenario[] {
 
 const FLOOD_BYTES = 16_384
 
-/** Bytes without an end. */
+/** Endless data. */
 function floods(phase: Phase): Scenario[] {
   const isLogin = LOGIN_PHASES.includes(phase)
   const after = phase === 'greeting' ? 2 : 0

@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL server that is healthy but for what a scenario says. It runs in the process of the client: what it has written was read
- * when the event loop has turned, so a cut needs no time.
+ * A PostgreSQL server that behaves correctly except as a scenario defines. It runs in the client's process: data that it writes is read
+ * after a turn of the event loop, so cuts need no delays.
  */
 import { createHmac, pbkdf2Sync } from 'node:crypto'
 import { once } from 'node:events'
@@ -20,17 +20,17 @@ export const PASSWORD = 'a token that is no JWT'
 export interface HostileServer {
   readonly port: number
   readonly ca: string
-  /** From now on connections meet it. Forgets what was counted. */
+  /** Plays the scenario on new connections, and resets the counters. */
   play(scenario: Scenario): void
-  /** From now on connections find a healthy server. */
+  /** Behaves correctly on new connections. */
   heal(): void
-  /** Resolves when what a scenario does to an idle connection was done, and read. */
+  /** Resolves when the actions of a scenario on an idle connection are done and read. */
   untilInjected(): Promise<void>
-  /** Cuts off the connections on which the scenario was played. */
+  /** Destroys the connections of the scenario. */
   breakHostile(): void
   readonly counts: Counts
   openConnections(): number
-  /** Cuts off all connections. */
+  /** Destroys all connections. */
   reset(): void
   close(): Promise<void>
 }
@@ -92,10 +92,10 @@ export async function startHostileServer(): Promise<HostileServer> {
   }
 }
 
-/** What all connections share. */
+/** State that all connections share. */
 interface Stage {
   scenario: Scenario | undefined
-  /** Connections on which the scenario was played. */
+  /** The connections on which the scenario was played. */
   played: number
   counts: Counts
   readonly hostile: Set<Socket>
@@ -112,7 +112,7 @@ function deferred(): Stage['injected'] {
   return { promise, resolve }
 }
 
-/** In so many turns of the event loop a client has read what was written, and done what it does about it at once. */
+/** After this number of turns of the event loop, the client has read and processed what was written. */
 const TURNS = 3
 
 async function turns(count = TURNS): Promise<void> {
@@ -121,7 +121,7 @@ async function turns(count = TURNS): Promise<void> {
 
 const WRITTEN_BYTES = 1 << 16
 
-/** More than a client may ever take in. */
+/** More than a client may ever buffer. */
 const MOST_POURED_BYTES = 64 << 20
 
 async function serve(raw: Socket, keys: KeyPair, stage: Stage): Promise<void> {
@@ -155,7 +155,7 @@ class Connection {
   readonly #socket: TLSSocket
   readonly #stage: Stage
   readonly #reader: ByteReader
-  /** The scenario that is played on this connection, until it was. */
+  /** The scenario of this connection, until it was played. */
   #scenario: Scenario | undefined
   #wasHostile = false
   #isMute = false
@@ -282,7 +282,7 @@ class Connection {
     await this.#reply(hasAsked ? [...this.#first(), ...own] : [], replies)
   }
 
-  /** What a statement returns, but for the description of its rows. */
+  /** The reply to a statement, without the description of its rows. */
   #run(text: string, values: readonly string[]): Buffer[] {
     if (/^\s*(?:begin|start transaction)/i.test(text)) return this.#completed('T', 'BEGIN')
     if (/^\s*commit/i.test(text)) return this.#completed('I', 'COMMIT')
@@ -347,7 +347,7 @@ class Connection {
     if (scenario.afterwards === 'end') this.#socket.end()
     if (scenario.afterwards === 'destroy') this.#raw.destroy()
     this.#isMute = scenario.afterwards === 'mute'
-    // Whoever answers what came in the place of the right request gets that now.
+    // A client that answered the replaced request gets the correct one now.
     if (
       !UNAUTHENTICATED.includes(scenario.phase) ||
       scenario.rest ||
@@ -358,7 +358,7 @@ class Connection {
     this.#socket.write(Buffer.concat(after))
   }
 
-  /** What is large goes as fast as the client takes it, and not through a queue in this process. */
+  /** Large data is written as fast as the client reads, without a queue in this process. */
   async #writeAll(bytes: Buffer): Promise<void> {
     for (let sent = 0; sent < bytes.length && !this.#socket.destroyed; sent += WRITTEN_BYTES)
       if (
@@ -389,7 +389,7 @@ class Connection {
   }
 }
 
-/** What a scenario says in the place of the client's nonce, which nobody knows before; as long as those of all clients. */
+/** Placeholder for the client's nonce, which is not known before. It has the length of all clients' nonces. */
 export const CLIENT_NONCE = 'the nonce of the client.'
 
 function withNonce(bytes: Buffer, nonce: string): Buffer {
@@ -424,7 +424,7 @@ function hmac(key: Buffer, text: string): Buffer {
   return createHmac('sha256', key).update(text).digest()
 }
 
-/** What a statement is to a scenario. */
+/** The kind of a statement for scenarios. */
 function phasesOf(text: string): Phase[] {
   if (/^\s*(?:begin|start transaction)/i.test(text)) return ['begin']
   if (/^\s*commit/i.test(text)) return ['commit']
@@ -433,11 +433,11 @@ function phasesOf(text: string): Phase[] {
   return text.includes("'asked'") ? ['simple'] : []
 }
 
-/** A word that is answered by so many bytes. */
+/** A word whose reply has this number of bytes. */
 export const largeWord = (bytes: number): string => `large ${bytes}`
 const LARGE_WORD = /'large (\d+)'/
 
-/** By the names that the clients' own requests look for. */
+/** By the names in the clients' own queries. */
 function columnsOf(text: string): string[] {
   if (text.includes('pg_range')) return ['typname', 'typtype', 'oid', 'typarray']
   if (text.includes('typelem')) return ['oid', 'typarray']

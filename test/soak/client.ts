@@ -1,4 +1,4 @@
-/** The process of one client: its pools live one life after the other. What nothing catches here would end an application. */
+/** The process of one client, whose pools are opened and closed repeatedly. An uncaught error here would end an application. */
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
@@ -30,19 +30,19 @@ import {
   type Calls,
 } from './workload.js'
 
-/** All of the report but for what the process itself has to say. */
+/** The whole report, except for the process's own part. */
 export type RunReport = Omit<ClientReport, 'crashes' | 'warnings'>
 
 export interface ClientRun {
   readonly calls: Calls
-  /** Resolves when all is closed. */
+  /** Resolves when everything is closed. */
   readonly ended: Promise<RunReport>
 }
 
 /**
- * Resolves when the client is loaded and goes to work.
+ * Resolves when the client is loaded and starts to work.
  *
- * @param signal fires when it is to end
+ * @param signal fires to end the work
  */
 export async function startClientRun(order: ClientOrder, signal: AbortSignal): Promise<ClientRun> {
   const calls = createCalls()
@@ -56,9 +56,9 @@ async function run(
   calls: Calls,
   signal: AbortSignal,
 ): Promise<RunReport> {
-  // Node makes it when somebody asks for it, as some clients do.
+  // Node creates it on first use, as by some clients.
   void process.stderr
-  // One turn, for what is closed when the client has been loaded.
+  // Waits one turn of the event loop, for handles that close after the client was loaded.
   await delay(0)
   const resourcesBefore = openResources()
   const connections: ConnectionCounts = { connections: 0, reconnects: 0, tokens: 0, conflicts: 0 }
@@ -75,7 +75,7 @@ async function run(
         connections[name] += result.counts[name]
     }
     await settleTo(resourcesBefore)
-    // One turn, for what is let go of in the events of the last sockets.
+    // Waits one turn of the event loop, for handles that are released in the events of the last sockets.
     await delay(0)
     heap.push(usedHeap())
   }
@@ -92,7 +92,7 @@ async function run(
   }
 }
 
-/** Fires after that time, and when `signal` does. */
+/** Fires after that time, and when `signal` fires. */
 function endOfLife(ms: number, signal: AbortSignal): AbortSignal {
   const end = new AbortController()
   const fire = (): void => {
@@ -100,13 +100,13 @@ function endOfLife(ms: number, signal: AbortSignal): AbortSignal {
     signal.removeEventListener('abort', fire)
     end.abort()
   }
-  // Not AbortSignal.any(): Node 20 lets it be collected before it fires.
+  // Not AbortSignal.any(): Node 20 may collect it as garbage before it fires.
   const timer = setTimeout(fire, ms)
   signal.addEventListener('abort', fire)
   return end.signal
 }
 
-/** The way to open a client that is recommended, with lifetimes; and the last one, whose sessions the server ends. */
+/** The recommended way to open a client, with lifetimes; and the last one, whose sessions the server ends. */
 async function poolsOf(
   { client: name, login, firstPool }: ClientOrder,
   calls: Calls,
@@ -133,11 +133,11 @@ export interface PoolOptions {
 
 export interface LifeResult {
   readonly counts: ConnectionCounts
-  /** What the pool left behind, in words. */
+  /** What the pool left open, in words. */
   readonly leftBehind: readonly string[]
 }
 
-/** @param signal fires when the life is to end */
+/** @param signal fires to close the pool */
 export async function livePool(options: PoolOptions, signal: AbortSignal): Promise<LifeResult> {
   const { pool, entry, calls, outcomes, seed } = options
   const login = auroraDsql(options.login)
@@ -173,7 +173,7 @@ async function close(client: { close(): Promise<void> }, login: Login): Promise<
   return [...closed, ...(await outlivers(() => login.stats().connectionsOpen))]
 }
 
-/** Pools are closed when they have said goodbye, which is a little before the sockets are. */
+/** Pools report that they are closed after they have sent Terminate, shortly before their sockets close. */
 async function outlivers(open: () => number): Promise<string[]> {
   const since = performance.now()
   const count = open()
@@ -183,7 +183,7 @@ async function outlivers(open: () => number): Promise<string[]> {
   return [`${count} connections outlived it by ${seconds.toFixed(1)} s`]
 }
 
-/** Less than the server, or a pool that was not closed in truth, lets idle connections live. */
+/** Less than the idle time after which the server, or a pool that was not really closed, ends connections. */
 const LONGEST_GOODBYE_SECS = 4
 
 function countsOf(login: Login): ConnectionCounts {
@@ -205,7 +205,7 @@ const warnings: string[] = []
 process.on('warning', (warning) => {
   if (warning.name === 'MaxListenersExceededWarning') warnings.push(inspect(warning))
 })
-// Ctrl-C goes to all processes of the terminal; this one ends when the soak sends STOP.
+// Ctrl-C signals all processes of the terminal. This one ends when the soak sends STOP.
 process.on('SIGINT', () => {})
 const orphaned = (): never => process.exit(1)
 process.once('disconnect', orphaned)
@@ -225,10 +225,10 @@ try {
   clearInterval(progress)
   await sent({ type: 'report', report: { ...report, crashes, warnings } })
 } catch (error) {
-  // Nothing of the above may hold up a process that cannot do what it is for.
+  // Nothing above may delay the end of a process that has failed.
   process.stderr.write(`${inspect(error)}\n`, () => process.exit(1))
 }
-// From here on nothing but what was left behind keeps the process alive.
+// From here on, only leaked handles keep the process alive.
 process.off('disconnect', orphaned)
 process.disconnect()
 

@@ -36,20 +36,20 @@ const leg = (id: number, account: number, amount: number): string =>
    INSERT INTO leg VALUES (${id}, ${account}, ${amount}, false)`
 const transfer = (id: number): string => `${note(id)}; ${leg(id, 0, -5)}; ${leg(id, 1, 5)}`
 
-/** What the ledger says of identifiers with these outcomes, once each of `transactions` has run. */
+/** The faults that the ledger reports for IDs with these outcomes, after each of `transactions` has run. */
 async function faultsAfter(
   outcomes: readonly Outcome[],
   ...transactions: readonly string[]
 ): Promise<string[]> {
-  // Several statements in one request are one transaction.
+  // Several statements in one simple query are one transaction.
   for (const transaction of transactions) await admin(transaction)
   return ledgerFaults(admin, [{ pool: 0, outcomes: Uint8Array.from(outcomes) }])
 }
 
 const { confirmed, open, refused, unknown, writeLost, written } = Outcome
 
-describe('the ledger', () => {
-  it('is in order where all is there once that was confirmed, and nothing that failed', async () => {
+describe('the soak ledger', () => {
+  it('is consistent if all confirmed rows exist, and no failed ones', async () => {
     const outcomes = [confirmed, written, writeLost, writeLost, unknown, unknown, refused, open]
     const rows = [transfer(0), note(1), note(2), transfer(4), transfer(7)]
     expect(await faultsAfter(outcomes, ...rows)).toEqual([])
@@ -57,8 +57,8 @@ describe('the ledger', () => {
 
   it.each<[string, Outcome, string, string[]]>([
     ['that was confirmed is missing', confirmed, 'SELECT', []],
-    ['that was confirmed is there twice', confirmed, 'twice', [transfer(0), transfer(0)]],
-    ['that was confirmed is there in part', confirmed, 'in part', [`${note(0)}; ${leg(0, 0, -5)}`]],
+    ['that was confirmed occurs twice', confirmed, 'twice', [transfer(0), transfer(0)]],
+    ['that was confirmed is incomplete', confirmed, 'in part', [`${note(0)}; ${leg(0, 0, -5)}`]],
     ['that was confirmed has no note', confirmed, 'no note', [`${leg(0, 0, -5)}; ${leg(0, 1, 5)}`]],
     [
       'was written by two transactions',
@@ -72,39 +72,39 @@ describe('the ledger', () => {
       'sum',
       [`${note(0)}; ${leg(0, 0, -5)}; ${leg(0, 1, 4)}`],
     ],
-    ['of unknown outcome is there in part', unknown, 'part', [note(0)]],
-    ['of unknown outcome is there twice', unknown, 'twice', [transfer(0), transfer(0)]],
-    ['that was rolled back is there', refused, 'whole', [transfer(0)]],
-    ['that was rolled back is there in part', refused, 'leg', [leg(0, 0, -5)]],
-    ['that did not end is there in part', open, 'part', [leg(0, 0, -5)]],
-  ])('is wrong where a transfer %s', async (_what, outcome, _how, transactions) => {
+    ['of unknown outcome is incomplete', unknown, 'part', [note(0)]],
+    ['of unknown outcome occurs twice', unknown, 'twice', [transfer(0), transfer(0)]],
+    ['that was rolled back exists', refused, 'whole', [transfer(0)]],
+    ['that was rolled back exists in part', refused, 'leg', [leg(0, 0, -5)]],
+    ['that did not end is incomplete', open, 'part', [leg(0, 0, -5)]],
+  ])('is inconsistent if a transfer %s', async (_what, outcome, _how, transactions) => {
     expect(await faultsAfter([outcome], ...transactions)).toEqual([
-      expect.stringMatching(/^identifier 0: .* but it is there /),
+      expect.stringMatching(/^ID 0: .* but it was found /),
     ])
   })
 
   it.each<[string, Outcome, string[]]>([
     ['that was written is missing', written, []],
-    ['that was written is there twice', written, [note(0), note(0)]],
-    ['that was lost is there twice', writeLost, [note(0), note(0)]],
-  ])('is wrong where a row %s', async (_what, outcome, transactions) => {
+    ['that was written occurs twice', written, [note(0), note(0)]],
+    ['that was lost occurs twice', writeLost, [note(0), note(0)]],
+  ])('is inconsistent if a row %s', async (_what, outcome, transactions) => {
     expect(await faultsAfter([outcome], ...transactions)).toHaveLength(1)
   })
 
-  it('is wrong where a statement ran outside of its transaction', async () => {
+  it('is inconsistent if a statement ran outside of its transaction', async () => {
     const lone = 'UPDATE account SET balance = balance + 7 WHERE id = 3'
     expect(await faultsAfter([confirmed], transfer(0), lone)).toEqual([
       'account 3 holds 7, and its legs brought 0',
     ])
   })
 
-  it('is wrong where there are rows that nobody knows of', async () => {
+  it('is inconsistent if there are rows with unknown IDs', async () => {
     expect(await faultsAfter([confirmed], transfer(0), note(1))).toEqual([
-      '1 rows are under identifiers that no client used',
+      '1 rows have IDs that no client used',
     ])
   })
 
-  it('is looked through from its first identifier to the last, pool by pool', async () => {
+  it('is checked from the first ID to the last one, for each pool', async () => {
     const count = 100_001
     await admin(
       `INSERT INTO note SELECT generate_series(${IDS_PER_POOL}, ${IDS_PER_POOL + count - 1})`,
@@ -118,6 +118,6 @@ describe('the ledger', () => {
       { pool: 0, outcomes: new Uint8Array() },
       { pool: 1, outcomes },
     ])
-    expect(faults).toEqual([expect.stringMatching(`identifier ${IDS_PER_POOL + count - 1}: `)])
+    expect(faults).toEqual([expect.stringMatching(`ID ${IDS_PER_POOL + count - 1}: `)])
   })
 })

@@ -1,10 +1,10 @@
-/** The tables that the clients write to, what each client knows about its rows, and the comparison of both. */
+/** The tables that the clients write to, each client's record of its rows, and the comparison of both. */
 import type { PoolOutcomes } from './messages.js'
 
-/** Runs a statement as the administrator, past the gateway. */
+/** Runs a statement as the administrator, without the gateway. */
 export type Admin = (text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>
 
-/** Accounts of each pool, few enough for transfers to meet at one. */
+/** The accounts of each pool, few enough that transfers conflict. */
 export const ACCOUNTS_PER_POOL = 40
 
 export function accountId(pool: number, index: number): number {
@@ -12,10 +12,10 @@ export function accountId(pool: number, index: number): number {
 }
 
 /**
- * No key is unique: what comes twice must be found, and not refused. Each row keeps the number of the transaction that wrote
- * it, so that a statement that ran outside of its transaction is found, too.
+ * There are no unique keys, because duplicates must be found instead of being rejected. Each row has the ID of the transaction that wrote
+ * it, to detect statements that ran outside of their transaction.
  *
- * `lingers` makes a COMMIT last a while, so that connections die in it by chance.
+ * `lingers` delays a COMMIT, so that connections are sometimes lost during it.
  */
 export function schemaOf(pools: number, roles: readonly string[]): string[] {
   return [
@@ -38,29 +38,29 @@ export const Outcome = {
   open: 0,
   /** A single row was written. */
   written: 1,
-  /** The statement of a single row failed; the server may have run it. */
+  /** The statement for a single row failed, but the server may have run it. */
   writeLost: 2,
   /** A transfer was committed. */
   confirmed: 3,
   /** A transfer may have been committed: `ERR_OUTCOME_UNKNOWN`. */
   unknown: 4,
-  /** A transfer failed in any other way, so that it must not be there. */
+  /** A transfer failed with another error, so it must not be in the tables. */
   refused: 5,
 } as const
 
 export type Outcome = (typeof Outcome)[keyof typeof Outcome]
 
-/** How many identifiers a pool has; those of all pools fit into an `int`. */
+/** The number of IDs of a pool. Those of all pools fit into an `int`. */
 export const IDS_PER_POOL = 2 ** 27
 
 export interface OutcomeLog {
-  /** Returns an identifier that was not used before. */
+  /** Returns an unused ID. */
   next(): number
   set(id: number, outcome: Outcome): void
   read(): Uint8Array
 }
 
-/** One byte an identifier, so that a long run does not look like a leak. */
+/** One byte per ID, so that a long run does not look like a memory leak. */
 export function createOutcomeLog(pool: number): OutcomeLog {
   const first = pool * IDS_PER_POOL
   let bytes = new Uint8Array(1_024)
@@ -81,17 +81,17 @@ export function createOutcomeLog(pool: number): OutcomeLog {
   }
 }
 
-/** What the tables hold under one identifier. */
+/** The rows of one ID. */
 export interface LedgerEntry {
   readonly notes: number
   readonly legs: number
   /** The sum of the legs. */
   readonly amount: number
-  /** How many transactions wrote it. */
+  /** The number of transactions that wrote rows. */
   readonly transactions: number
 }
 
-/** What is wrong with the tables, one sentence each: nothing, where the ledger is in order. */
+/** The faults of the tables, one sentence each. Empty if the ledger is consistent. */
 export async function ledgerFaults(
   admin: Admin,
   pools: readonly PoolOutcomes[],
@@ -107,19 +107,19 @@ export async function ledgerFaults(
       for (const { notes, legs } of entries.values()) rows += notes + legs
       outcomes.subarray(start, start + PAGE).forEach((outcome, index) => {
         const fault = entryFault(outcome as Outcome, entries.get(first + index) ?? NOTHING)
-        if (fault !== undefined) faults.push(`identifier ${first + index}: ${fault}`)
+        if (fault !== undefined) faults.push(`ID ${first + index}: ${fault}`)
       })
     }
   }
   return [...faults, ...(await alienRows(admin, pools, rows)), ...(await wrongBalances(admin))]
 }
 
-/** Says what is wrong with one identifier, if anything. */
+/** Returns the fault of one ID, if any. */
 export function entryFault(outcome: Outcome, entry: LedgerEntry): string | undefined {
   const found = shapeOf(entry)
   if (ALLOWED[outcome].includes(found)) return undefined
   const { notes, legs, transactions } = entry
-  return `${MEANINGS[outcome]}, but it is there ${found} (${notes} notes and ${legs} legs of ${transactions} transactions)`
+  return `${MEANINGS[outcome]}, but it was found ${found} (${notes} notes and ${legs} legs of ${transactions} transactions)`
 }
 
 type Shape = 'not at all' | 'as a row' | 'as a whole' | 'in part or more than once'
@@ -180,7 +180,7 @@ const ENTRIES = `
     SELECT id, 0, 1, amount, xact FROM leg WHERE id BETWEEN $1 AND $2
   ) AS entry GROUP BY id`
 
-/** Rows under identifiers of these pools that nobody used. */
+/** Rows with unused IDs of these pools. */
 async function alienRows(
   admin: Admin,
   pools: readonly PoolOutcomes[],
@@ -192,10 +192,10 @@ async function alienRows(
     [pools.map(({ pool }) => pool)],
   )
   const aliens = Number(row!['count']) - known
-  return aliens === 0 ? [] : [`${aliens} rows are under identifiers that no client used`]
+  return aliens === 0 ? [] : [`${aliens} rows have IDs that no client used`]
 }
 
-/** Accounts that do not hold what the legs brought, and money that came from nowhere. */
+/** Accounts whose balance differs from the sum of their legs, and money without a source. */
 async function wrongBalances(admin: Admin): Promise<string[]> {
   const rows = await admin(`
     SELECT format('account %s holds %s, and its legs brought %s', account.id, balance, coalesce(sum(amount), 0)) AS fault

@@ -1,7 +1,7 @@
 /**
- * `npm run soak -- --minutes N`: every client under load, while tokens, sessions and backends end all the time.
+ * `npm run soak -- --minutes N`: all clients under load, while tokens, sessions and backends end continuously.
  *
- * Exit codes: 0 when all was well, 1 otherwise, 2 for a command line that it does not understand, 130 after Ctrl-C.
+ * Exit codes: 0 without faults, 1 otherwise, 2 for an invalid command line, 130 after Ctrl-C.
  */
 import { writeFile } from 'node:fs/promises'
 import { terminalTable } from '../../bench/report.js'

@@ -1,11 +1,11 @@
-/** Which clients take part, how heavy the load is, and what the processes send each other. */
+/** The clients and load of the soak, and the messages between its processes. */
 import type { AuroraDsqlOptions } from '../../core/index.js'
 import type { ResilientClient } from '../resilience/clients/resilient-client.js'
 import type { Resources } from './resources.js'
 
 export type ClientName = keyof typeof CLIENTS
 
-/** Each in a file of its own, so that a process holds one client and not all of them. */
+/** Each in a separate file, so that a process loads only one client. */
 const CLIENTS = {
   sequelize: () => import('../resilience/clients/sequelize.js'),
   typeorm: () => import('../resilience/clients/typeorm.js'),
@@ -26,29 +26,29 @@ export async function loadClient(name: ClientName): Promise<ResilientClient> {
   return (await CLIENTS[name]()).client
 }
 
-/** How long things last, in seconds. The server ends sessions; a pool that knows that replaces its connections before. */
+/** Lifetimes in seconds. The server ends sessions. A pool with the matching lifetime replaces its connections before. */
 export const TOKEN_SECS = 3
 export const SESSION_SECS = 5
 export const LIFETIME_SECS = 4
 
-/** The part of all COMMITs that meet a conflict. */
+/** The fraction of COMMITs that fail with a conflict. */
 export const CONFLICT_PROBABILITY = 0.1
 
-/** Each client has two pools: one whose connections retire in time, and one whose sessions the server ends. */
+/** Each client has two pools: one whose connections are replaced in time, and one whose sessions the server ends. */
 export const POOLS_PER_CLIENT = 2
 export const POOL_SIZE = 3
 
-/** More than there are connections, so that some wait. */
+/** More than the connections, so that some tasks wait. */
 export const TRANSFER_TASKS = 4
 export const QUERY_TASKS = 2
 
-/** The longest pause of a task between two calls; all clients share one machine with the gateway and the database. */
+/** The longest pause of a task between two calls. All clients share one machine with the gateway and the database. */
 export const PAUSE_MS = 60
 
-/** A pool is closed and opened again this often; in a short run once. */
+/** How often a pool is closed and opened again; in a short run once. */
 export const POOL_LIFE_MS = 20_000
 
-/** How often a connection has trouble besides, on average. */
+/** The average interval of injected faults per connection. */
 export const TROUBLE_EVERY_MS = 6_000
 
 /** The first message to a client's process. */
@@ -56,12 +56,12 @@ export interface ClientOrder {
   readonly client: ClientName
   readonly seed: number
   readonly login: AuroraDsqlOptions
-  /** The number of its first pool; the identifiers that a pool writes follow from its number. */
+  /** The number of its first pool. The IDs that a pool writes depend on its number. */
   readonly firstPool: number
   readonly poolLifeMs: number
 }
 
-/** The second message to it: to end in good order. */
+/** The second message: to shut down cleanly. */
 export const STOP = 'stop'
 
 export type ClientMessage =
@@ -69,29 +69,29 @@ export type ClientMessage =
   | { readonly type: 'report'; readonly report: ClientReport }
 
 export interface CallCounts {
-  /** Statements that succeeded, in transactions or not, without BEGIN and COMMIT. */
+  /** Successful statements, inside and outside of transactions, without BEGIN and COMMIT. */
   queries: number
-  /** Transactions that were confirmed. */
+  /** Confirmed transactions. */
   confirmed: number
-  /** Transactions that a task began again after the connection was lost. */
+  /** Transactions that a task repeated after the connection was lost. */
   repeated: number
-  /** Calls of the application that failed. */
+  /** Failed calls of the application. */
   failed: number
   /** Calls that did not end. */
   hanging: number
-  /** Statements of transactions that were over or dead. */
+  /** Statements sent after the end or the failure of their transaction. */
   late: number
-  /** Those of them that were not refused. */
+  /** Those of them that were not rejected. */
   lateDone: number
 }
 
-/** What the logins of a client counted. */
+/** The counters of a client's logins. */
 export interface ConnectionCounts {
   connections: number
-  /** Connections that took the place of another one. */
+  /** Connections that replaced another one. */
   reconnects: number
   tokens: number
-  /** Transactions that ran again after a conflict. */
+  /** Transactions that were retried after a conflict. */
   conflicts: number
 }
 
@@ -100,33 +100,33 @@ export interface ClientReport {
   readonly connections: ConnectionCounts
   /** Failed calls by cause. */
   readonly failures: Readonly<Record<string, number>>
-  /** Causes that are not expected, with the first error of each. */
+  /** Unexpected causes, with the first error of each. */
   readonly unexpected: Readonly<Record<string, string>>
   readonly crashes: readonly string[]
-  /** Warnings of Node about what piles up. */
+  /** Warnings of Node about a growing number of listeners. */
   readonly warnings: readonly string[]
-  /** What was left behind by pools, in words. */
+  /** What pools left open, in words. */
   readonly leftBehind: readonly string[]
   /** Open handles and requests by kind, before the first pool was opened and after the last one was closed. */
   readonly resourcesBefore: Resources
   readonly resourcesAfter: Resources
-  /** Bytes of heap in use after each life of its pools, after a collection. */
+  /** Bytes of heap in use after each pool was closed, after a garbage collection. */
   readonly heap: readonly number[]
-  /** What became of each identifier, by pool. */
+  /** The outcome of each ID, by pool. */
   readonly outcomes: readonly PoolOutcomes[]
 }
 
 export interface PoolOutcomes {
   readonly pool: number
-  /** An `Outcome` for each identifier, from the pool's first. */
+  /** An `Outcome` for each ID, from the pool's first. */
   readonly outcomes: Uint8Array
 }
 
 export interface ClientEnd {
-  /** Missing where the process died before it had one. */
+  /** Missing if the process ended without a report. */
   readonly report: ClientReport | undefined
-  /** The exit code or the signal; `hangs` where the process did not end by itself after its report. */
+  /** The exit code or the signal; `hangs` if the process did not end after its report. */
   readonly exit: number | NodeJS.Signals | 'hangs' | null
-  /** The last that it wrote to its standard error. */
+  /** The last output on standard error. */
   readonly lastOutput: string
 }

@@ -4,12 +4,12 @@ import { seedOf, wrongOption } from '../support/seeded-random.js'
 import { CLIENT_NAMES, isClientName, type ClientName } from './messages.js'
 
 export interface SoakOptions {
-  /** For how long the clients work, in minutes. */
+  /** How long the clients work, in minutes. */
   readonly minutes: number
-  /** What the chance of tasks and troubles follows from; when they meet is up to the machine. */
+  /** The random seed of tasks and faults. Their timing depends on the machine. */
   readonly seed: number
   readonly clients: readonly ClientName[]
-  /** Where the results go as JSON, if anywhere. */
+  /** The file for the results as JSON, if any. */
   readonly json: string | undefined
 }
 
@@ -23,7 +23,7 @@ export const USAGE = `usage: npm run soak -- [--minutes N] [--seed N] [--clients
   --clients A,B   some of ${CLIENT_NAMES.join(', ')}; all by default
   --json FILE     writes the results to a file, too`
 
-/** @throws Error for a command line that it does not understand, with what is wrong about it */
+/** @throws Error with an explanation for an invalid command line */
 export function soakOptions(words: readonly string[]): SoakOptions {
   const { values } = parseArgs({
     args: [...words],

@@ -1,4 +1,4 @@
-/** Preloaded into the processes of the soak, where it has a client do what none must do. */
+/** Preloaded into the processes of the soak, to make a client misbehave deliberately. */
 'use strict'
 const { Client } = require('pg')
 
@@ -8,7 +8,7 @@ if (process.argv[1].endsWith('client.js')) {
   setTimeout(() => {
     throw new Error('the crash that was planted')
   }, WHEN_MS)
-  // A statement is sent twice.
+  // Sends a statement twice.
   setTimeout(() => {
     const { query } = Client.prototype
     Client.prototype.query = function (text, ...rest) {

@@ -1,4 +1,4 @@
-/** What the soak prints, and writes as JSON. */
+/** The output of the soak, as text and as JSON. */
 import type { FigureTable } from '../../bench/report.js'
 import type { CallCounts, ClientName, ClientReport } from './messages.js'
 import type { SoakOptions } from './options.js'
@@ -37,7 +37,7 @@ export function clientTable({ ends, resourcesBefore, resourcesAfter }: SoakResul
   }
 }
 
-/** Failed calls by cause, and by client. */
+/** Failed calls by cause and client. */
 export function failureTable({ ends }: SoakResult): FigureTable {
   const reports = [...ends].flatMap<[ClientName, ClientReport]>(([name, { report }]) =>
     report === undefined ? [] : [[name, report]],
@@ -90,7 +90,7 @@ function sockets(before: Resources, after: Resources): string {
   return `${count(before)} → ${count(after)}`
 }
 
-/** As Node calls them. Pipes are not among them: they go to the parent process. */
+/** Node's names of handles. Pipes are excluded: they connect to the parent process. */
 const SOCKETS: ReadonlySet<string> = new Set(['TCPSocketWrap', 'TLSWrap', 'TCPServerWrap'])
 
 function megabytes(bytes: number | undefined): string {
@@ -107,7 +107,7 @@ export function progressLine(seconds: number, counts: readonly CallCounts[]): st
   return `${Math.round(seconds)} s: ${sum('queries')} queries, ${sum('confirmed')} transactions, ${sum('failed')} failed calls`
 }
 
-/** The last lines: what was wrong, if anything. */
+/** The last lines: the faults, if any. */
 export function verdictText(
   faults: readonly Fault[],
   { seed }: SoakOptions,
@@ -123,7 +123,7 @@ export function verdictText(
   })
   const run = `Seed ${seed}, ${Math.round(tookSecs)} s.`
   if (lines.length > 0) return [...lines, `${run} FAILED: ${faults.length} faults.`].join('\n')
-  return `${run} No crash, no leak, no zombie; the ledger is in order, and every call failed of a trouble or not at all.`
+  return `${run} No crash, leak or zombie. The ledger is consistent, and calls failed only because of injected faults.`
 }
 
 const KINDS: readonly FaultKind[] = ['crash', 'leak', 'zombie', 'ledger', 'failure', 'idle']

@@ -1,4 +1,4 @@
-/** What a process still holds: handles, connections of a pool, memory. */
+/** The resources of a process: handles, connections of a pool, memory. */
 import { until } from '../resilience/until.js'
 
 export type Resources = Readonly<Record<string, number>>
@@ -10,33 +10,33 @@ export function openResources(): Resources {
   return counts
 }
 
-/** Resolves once there is no more of any kind than there was, or after some time in which it did not come to that. */
+/** Resolves when no kind has more handles than before, or after a time limit. */
 export async function settleTo(before: Resources): Promise<void> {
   const isSettled = (): boolean => excessOf(before, openResources()).length === 0
   await until('handles to close', isSettled).catch(() => {})
 }
 
-/** Bytes of heap in use, after a collection: the process runs under `--expose-gc`. */
+/** Bytes of heap in use, after a garbage collection: the process runs with `--expose-gc`. */
 export function usedHeap(): number {
   global.gc?.()
   return process.memoryUsage().heapUsed
 }
 
-/** The kinds of which there are more than before. */
+/** The kinds with more handles than before. */
 export function excessOf(before: Resources, after: Resources): string[] {
   return Object.entries(after)
     .filter(([kind, count]) => kind !== ASKING && count > (before[kind] ?? 0))
     .map(([kind, count]) => `${count} ${kind} (${before[kind] ?? 0} before)`)
 }
 
-/** Timers come and go: whoever asks has one, too. One that keeps a process alive is seen in that it does not end. */
+/** Timers are excluded, because this code uses one too. A timer that keeps a process alive shows in that the process does not end. */
 const ASKING = 'Timeout'
 
 /**
- * Looks now and then. A connection that is ending may overlap with the one that takes its place, but not for long: what stays
- * open beyond `limit` is a connection that the pool has lost sight of.
+ * Samples the number of connections. A connection that is ending may overlap with its replacement for a short time. If more than `limit`
+ * stay open, the pool has lost track of a connection.
  *
- * @returns `stop()`, which ends it and tells what was seen, in words
+ * @returns `stop()`, which ends it and returns the observations, in words
  */
 export function watchExcess(open: () => number, limit: number): { stop(): string[] } {
   let looks = 0

@@ -1,4 +1,4 @@
-/** The soak: all clients at work while connections are cut and killed; then the tables are compared with what the clients know. */
+/** The soak: all clients work while connections are cut and killed. Then the tables are compared with the clients' records. */
 import { fork } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -34,7 +34,7 @@ export interface SoakResult {
   readonly tookSecs: number
   readonly ends: ReadonlyMap<ClientName, ClientEnd>
   readonly troubles: Readonly<Record<string, number>>
-  /** Of this process, with the gateway in it. */
+  /** The handles of this process, which includes the gateway. */
   readonly resourcesBefore: Resources
   readonly resourcesAfter: Resources
   readonly faults: readonly Fault[]
@@ -42,7 +42,7 @@ export interface SoakResult {
 
 export type Progress = (seconds: number, counts: readonly CallCounts[]) => void
 
-/** @param signal ends it early, in good order */
+/** @param signal ends it early, with a clean shutdown */
 export async function runSoak(
   options: SoakOptions,
   progress: Progress,
@@ -108,7 +108,7 @@ function startProcesses(
   )
 }
 
-/** Lets the clients work under trouble; resolves, when they were told to end, with what trouble there was. */
+/** Runs the clients under injected faults. Resolves with the faults, after the clients were told to end. */
 async function work(
   { clients, seed, minutes }: SoakOptions,
   { gateway, admin, roles }: Stage,
@@ -128,13 +128,13 @@ async function work(
   await Promise.all([...processes.values()].map(({ started }) => started))
   await delay(minutes * 60_000, undefined, { signal: endOfWork(processes, signal) }).catch(() => {})
   await troubleMaker.stop()
-  // What the pools leave behind at their end must not be put out of the way by the server.
+  // The server must not clean up what the pools leave open at their end.
   gateway.faults.clear()
   for (const one of processes.values()) one.stop()
   return troubleMaker.troubles
 }
 
-/** Fires where the work is to end before its time: somebody wants that, or a process has died. */
+/** Fires if the work must end early, because of `signal` or because a process has died. */
 function endOfWork(
   processes: ReadonlyMap<ClientName, ClientProcess>,
   signal: AbortSignal,
@@ -167,7 +167,7 @@ async function faultsOf(
 
 export interface Stage {
   readonly gateway: Gateway
-  /** Runs a statement as the administrator, past the gateway. */
+  /** Runs a statement as the administrator, without the gateway. */
   readonly admin: Admin
   /** The roles of the clients. */
   readonly roles: readonly string[]
@@ -183,7 +183,7 @@ export async function startStage(clients: readonly ClientName[], pools: number):
     for (const closeOne of closers.splice(0).toReversed()) await closeOne()
   }
   try {
-    // Accounts change all the time, and for long: without the autovacuum they would only get slower.
+    // Accounts are updated constantly: without autovacuum they would become slower.
     const settings = { autovacuum: 'on' }
     const postgres = await launchPostgres({ roles: ['admin', ...roles], settings })
     closers.push(() => postgres.close())
@@ -209,7 +209,7 @@ export async function startStage(clients: readonly ClientName[], pools: number):
   }
 }
 
-/** A role for each client, so that a backend tells whose it is. */
+/** A role for each client, which identifies its backends. */
 function roleOf(client: ClientName): string {
   return `soak_${client.replaceAll('-', '_')}`
 }
@@ -229,11 +229,11 @@ function loginOptions(gateway: Gateway, user: string, database: string): AuroraD
 }
 
 export interface ClientProcess {
-  /** What it has last told. */
+  /** The last report. */
   readonly counts: CallCounts | undefined
-  /** Resolves when it is at work, or has died. */
+  /** Resolves when it works, or has died. */
   readonly started: Promise<void>
-  /** Tells it to end in good order. */
+  /** Tells it to shut down cleanly. */
   stop(): void
   readonly ended: Promise<ClientEnd>
 }
@@ -257,7 +257,7 @@ export function startClientProcess(order: ClientOrder): ClientProcess {
     if (message.type === 'progress') counts = message.counts
     else report = message.report
   })
-  // It may be dead already; what counts is its end.
+  // The process may already have ended; only its exit matters.
   child.on('error', () => {})
   const closed = new Promise<number | NodeJS.Signals | null>((resolve) => {
     child.once('close', (code, deadBy) => resolve(code ?? deadBy))
@@ -287,7 +287,7 @@ export function startClientProcess(order: ClientOrder): ClientProcess {
 
 const KEPT_CHARACTERS = 4_000
 
-/** Gives the server some time: a backend notices that its client is gone when its statement has ended. */
+/** Waits for the server: a backend detects a lost client only after its statement has ended. */
 async function readRemains({ admin, gateway, roles }: Stage): Promise<Remains> {
   const backends = async (): Promise<string[]> =>
     (await admin(BACKENDS, [roles])).map(({ backend }) => String(backend))

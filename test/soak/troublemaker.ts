@@ -1,21 +1,21 @@
-/** Kills connections at random, in every way that there is. */
+/** Kills connections at random, in all available ways. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Gateway } from '../../gateway/index.js'
 import type { Admin } from './ledger.js'
 
 export interface TroubleMaker {
-  /** What it did so far, by kind. */
+  /** The number of injected faults, by kind. */
   readonly troubles: Readonly<Record<string, number>>
-  /** Ends it; rejects with what it could not do. */
+  /** Ends it. Rejects with the error of a fault that could not be injected. */
   stop(): Promise<void>
 }
 
 export interface TroubleOptions {
   readonly gateway: Gateway
   readonly admin: Admin
-  /** Whose backends may be killed. */
+  /** The roles whose backends may be killed. */
   readonly roles: readonly string[]
-  /** The time between two troubles on average, in milliseconds. */
+  /** The average interval of faults, in milliseconds. */
   readonly everyMs: number
   readonly random: () => number
 }
@@ -29,13 +29,13 @@ export function startTroubleMaker(options: TroubleOptions): TroubleMaker {
       const kind = KINDS[Math.floor(random() * KINDS.length)]!
       const done = await kind(options)
       if (done !== undefined) troubles[done] = (troubles[done] ?? 0) + 1
-      // As far apart as what is independent of each other: now and then several at once, now and then none for long.
+      // Random intervals like those of independent events: sometimes several faults at once, sometimes none for a long time.
       const pauseMs = -Math.log(1 - random()) * everyMs
       await delay(pauseMs, undefined, { signal: stop.signal }).catch(() => {})
     }
   }
   const ended = makeTrouble()
-  // Looked at when it is stopped.
+  // The error is handled when it is stopped.
   ended.catch(() => {})
   return {
     troubles,
@@ -46,7 +46,7 @@ export function startTroubleMaker(options: TroubleOptions): TroubleMaker {
   }
 }
 
-/** Makes some trouble; resolves with its name, or with nothing where there was nobody to trouble. */
+/** Injects a fault. Resolves with its name, or with nothing if there was no connection. */
 type Kind = (options: TroubleOptions) => string | undefined | Promise<string | undefined>
 
 const cut =
@@ -56,7 +56,7 @@ const cut =
     return name
   }
 
-/** The server's own end of a backend. A phase is chosen first, for most of the time all backends are in the same one. */
+/** Kills a backend at the server. The phase is chosen first, because most of the time all backends are in the same one. */
 const terminateBackend: Kind = async ({ admin, roles, random }) => {
   const backends = await admin(BACKENDS, [roles])
   const phases = [...new Set(backends.map(({ phase }) => String(phase)))].toSorted()
@@ -66,7 +66,7 @@ const terminateBackend: Kind = async ({ admin, roles, random }) => {
     random,
   )
   if (backend === undefined) return undefined
-  // It may have gone on in the meantime, or be gone: what it dies in is up to chance.
+  // The backend may have continued or ended meanwhile, so the phase is approximate.
   await admin('SELECT pg_terminate_backend($1)', [backend['pid']])
   return `backend killed ${phase}`
 }

@@ -23,8 +23,8 @@ function faultsOf(change: Partial<ClientReport>, end: Partial<ClientEnd> = {}): 
   )
 }
 
-describe('the verdict on a client', () => {
-  it('is good where its calls failed of nothing but troubles, and nothing is left', () => {
+describe('the soak verdict on a client', () => {
+  it('is good if its calls failed only because of injected faults, and nothing is left open', () => {
     expect(faultsOf({})).toEqual([])
   })
 
@@ -44,11 +44,11 @@ describe('the verdict on a client', () => {
       { leftBehind: ['pool 0 (createPool): 1 connections outlived it'] },
     ],
     [
-      'zombie: pg: 1 statements of dead transactions were run',
+      'zombie: pg: 1 statements of ended transactions were run',
       { calls: { ...GOOD.calls, lateDone: 1 } },
     ],
     [
-      'failure: pg: 2 calls failed of 25P02: Error: aborted',
+      'failure: pg: 2 calls failed with 25P02: Error: aborted',
       { failures: { '57P01': 2, '25P02': 2 }, unexpected: { '25P02': 'Error: aborted' } },
     ],
     ['failure: pg: 1 calls did not end', { calls: { ...GOOD.calls, hanging: 1 } }],
@@ -64,16 +64,16 @@ describe('the verdict on a client', () => {
       'crash: pg: its process ended with SIGKILL: out of memory',
       { exit: 'SIGKILL', report: undefined, lastOutput: 'out of memory' },
     ],
-    ['crash: pg: its process told nothing', { report: undefined }],
-  ])('is %s, by how its process ended', (fault, end) => {
+    ['crash: pg: its process sent no report', { report: undefined }],
+  ])('is %s, because of the way its process ended', (fault, end) => {
     expect(faultsOf({}, end)).toEqual([fault])
   })
 })
 
-describe("the verdict on the server's side", () => {
+describe('the soak verdict on the server side', () => {
   const NOTHING = { backends: [], gateway: { connectionsOpen: 0, sessionsOpen: 0 }, strays: 0 }
 
-  it('is good where nothing is left', () => {
+  it('is good if nothing is left open', () => {
     expect(remainsFaults(NOTHING)).toEqual([])
   })
 
@@ -84,18 +84,20 @@ describe("the verdict on the server's side", () => {
     ],
     ['the gateway has 1 connections open', { gateway: { connectionsOpen: 1, sessionsOpen: 0 } }],
     ['the gateway has 2 sessions open', { gateway: { connectionsOpen: 0, sessionsOpen: 2 } }],
-    ['3 rows were written by statements of dead transactions', { strays: 3 }],
-  ])('is that %s', (text, change) => {
+    ['3 rows were written by statements of ended transactions', { strays: 3 }],
+  ])('reports that %s', (text, change) => {
     expect(remainsFaults({ ...NOTHING, ...change })).toEqual([{ kind: 'zombie', text }])
   })
 })
 
-describe('a run without what it is for', () => {
-  it('is no success', () => {
+describe('the soak verdict on a run without injected faults or conflicts', () => {
+  it('is a failure', () => {
     expect(troubleFaults({ 'cut before TLS': 1 }, 1)).toEqual([])
-    expect(troubleFaults({}, 1)).toEqual([{ kind: 'idle', text: 'no connection had any trouble' }])
+    expect(troubleFaults({}, 1)).toEqual([
+      { kind: 'idle', text: 'no fault was injected into a connection' },
+    ])
     expect(troubleFaults({ 'cut before TLS': 1 }, 0)).toEqual([
-      { kind: 'idle', text: 'no transaction met a conflict' },
+      { kind: 'idle', text: 'no transaction had a conflict' },
     ])
   })
 })
@@ -104,30 +106,30 @@ const withCode = (code: string): Error => Object.assign(new Error('it failed'), 
 
 describe('the cause of a failed call', () => {
   it.each([
-    ['of the application', withCode(CHANGED_MIND), CHANGED_MIND],
-    ['of the server', withCode('57P01'), '57P01'],
-    ['of the network', new Error('wrapped', { cause: withCode('ECONNRESET') }), 'ECONNRESET'],
+    ['from the application', withCode(CHANGED_MIND), CHANGED_MIND],
+    ['from the server', withCode('57P01'), '57P01'],
+    ['from the network', new Error('wrapped', { cause: withCode('ECONNRESET') }), 'ECONNRESET'],
     [
-      'of a driver',
+      'from a driver',
       new Error('insert into "note" - Connection terminated unexpectedly'),
       'Connection terminated unexpectedly',
     ],
     [
-      'that nobody knows the outcome',
+      'an unknown outcome',
       new PgIamError('ERR_OUTCOME_UNKNOWN', 'unknown', { cause: withCode('57P01') }),
       'ERR_OUTCOME_UNKNOWN',
     ],
-  ])('is expected where it is %s', (_what, error, name) => {
+  ])('is expected if it is %s', (_what, error, name) => {
     expect(causeOf(error)).toEqual({ name, isExpected: true })
   })
 
   it.each([
     ['a conflict that was not retried', withCode('40001'), '40001'],
-    ['a transaction that another one has broken', withCode('25P02'), '25P02'],
+    ['a statement in a failed transaction', withCode('25P02'), '25P02'],
     ['a refused token', withCode('28000'), '28000'],
     ['one without a code', new TypeError('x is not a function'), 'x is not a function'],
-    ['no error at all', 'gone', 'gone'],
-  ])('is not expected where it is %s', (_what, error, name) => {
+    ['a value that is not an error', 'gone', 'gone'],
+  ])('is not expected if it is %s', (_what, error, name) => {
     expect(causeOf(error)).toEqual({ name, isExpected: false })
   })
 })

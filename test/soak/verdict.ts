@@ -1,4 +1,4 @@
-/** What must not happen in a soak, and why calls may fail. */
+/** The faults that must not occur in a soak, and the expected causes of failed calls. */
 import { isPgIamError } from '../../core/index.js'
 import type { GatewayStats } from '../../gateway/index.js'
 import { errorChain } from '../support/adapter-contract/error-chain.js'
@@ -7,11 +7,11 @@ import { excessOf } from './resources.js'
 
 export interface Cause {
   readonly name: string
-  /** Whether a run with such troubles must bring it about, and an application must live with it. */
+  /** Whether the cause is expected with these injected faults, so that an application must handle it. */
   readonly isExpected: boolean
 }
 
-/** What a task throws to have its transaction rolled back. */
+/** The error with which a task rolls its transaction back. */
 export const CHANGED_MIND = 'CHANGED_MIND'
 
 export function causeOf(error: unknown): Cause {
@@ -27,14 +27,14 @@ export function causeOf(error: unknown): Cause {
   return { name: String(known), isExpected: false }
 }
 
-/** The connection was lost, as the server, the network or a driver puts it. */
+/** A lost connection, as reported by the server, the network or a driver. */
 const EXPECTED_CODES = [CHANGED_MIND, '57P01', 'ECONNRESET', 'CONNECTION_CLOSED'] as const
 
-/** What pg says, and TypeORM, where the connection is lost between its checkout and BEGIN, which no code tells. */
+/** The messages of pg and TypeORM if the connection is lost between checkout and BEGIN, for which there is no code. */
 const LOSSES = /Connection terminated unexpectedly|not queryable|Query runner already released/
 
-/** - `failure`: a call failed of something that is not among the troubles, or did not end;
- *  - `idle`: nothing was done, so that nothing was shown. */
+/** - `failure`: a call failed for a reason that was not injected, or did not end;
+ *  - `idle`: nothing was done, so the run proves nothing. */
 export type FaultKind = 'crash' | 'leak' | 'zombie' | 'ledger' | 'failure' | 'idle'
 
 export interface Fault {
@@ -42,7 +42,7 @@ export interface Fault {
   readonly text: string
 }
 
-/** The faults that a client's process tells of, by its report or by the way it ended. */
+/** The faults in the report of a client's process, or in the way it ended. */
 export function clientFaults(name: ClientName, end: ClientEnd): Fault[] {
   const { report } = end
   const because = (kind: FaultKind, texts: readonly string[]): Fault[] =>
@@ -61,12 +61,12 @@ export function clientFaults(name: ClientName, end: ClientEnd): Fault[] {
     ...because('zombie', leftBehind),
     ...because(
       'zombie',
-      calls.lateDone === 0 ? [] : [`${calls.lateDone} statements of dead transactions were run`],
+      calls.lateDone === 0 ? [] : [`${calls.lateDone} statements of ended transactions were run`],
     ),
     ...because(
       'failure',
       Object.entries(unexpected).map(
-        ([cause, first]) => `${report.failures[cause]} calls failed of ${cause}: ${first}`,
+        ([cause, first]) => `${report.failures[cause]} calls failed with ${cause}: ${first}`,
       ),
     ),
     ...because('failure', calls.hanging === 0 ? [] : [`${calls.hanging} calls did not end`]),
@@ -75,7 +75,7 @@ export function clientFaults(name: ClientName, end: ClientEnd): Fault[] {
 }
 
 function diedText({ exit, lastOutput }: ClientEnd): string {
-  const died = exit === 0 ? 'its process told nothing' : `its process ended with ${exit}`
+  const died = exit === 0 ? 'its process sent no report' : `its process ended with ${exit}`
   return lastOutput === '' ? died : `${died}: ${lastOutput}`
 }
 
@@ -84,12 +84,12 @@ function exitFaults({ exit }: ClientEnd): string[] {
   return [exit === 'hangs' ? 'its process did not end' : `its process ended with ${exit}`]
 }
 
-/** What is on the server's side when all clients are gone. */
+/** The state of the server side after all clients have ended. */
 export interface Remains {
   /** Backends of clients, in words. */
   readonly backends: readonly string[]
   readonly gateway: Pick<GatewayStats, 'connectionsOpen' | 'sessionsOpen'>
-  /** Rows that statements of dead transactions have written. */
+  /** Rows written by statements of failed transactions. */
   readonly strays: number
 }
 
@@ -99,18 +99,18 @@ export function remainsFaults({ backends, gateway, strays }: Remains): Fault[] {
     ...backends.map((backend) => `a backend outlived its client: ${backend}`),
     ...(connectionsOpen === 0 ? [] : [`the gateway has ${connectionsOpen} connections open`]),
     ...(sessionsOpen === 0 ? [] : [`the gateway has ${sessionsOpen} sessions open`]),
-    ...(strays === 0 ? [] : [`${strays} rows were written by statements of dead transactions`]),
+    ...(strays === 0 ? [] : [`${strays} rows were written by statements of ended transactions`]),
   ].map((text) => ({ kind: 'zombie', text }))
 }
 
-/** A run without what it is for shows nothing. */
+/** A run without faults or conflicts proves nothing. */
 export function troubleFaults(
   troubles: Readonly<Record<string, number>>,
   conflicts: number,
 ): Fault[] {
   const idle = [
-    ...(Object.keys(troubles).length === 0 ? ['no connection had any trouble'] : []),
-    ...(conflicts === 0 ? ['no transaction met a conflict'] : []),
+    ...(Object.keys(troubles).length === 0 ? ['no fault was injected into a connection'] : []),
+    ...(conflicts === 0 ? ['no transaction had a conflict'] : []),
   ]
   return idle.map((text) => ({ kind: 'idle', text }))
 }

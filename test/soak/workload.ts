@@ -1,4 +1,4 @@
-/** What the tasks on a pool do, over and over, and what comes of their calls. */
+/** The work of the tasks on a pool, and the outcome of their calls. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type { OpenClient, Statements } from '../resilience/clients/resilient-client.js'
@@ -14,13 +14,13 @@ export interface TaskContext {
   readonly outcomes: OutcomeLog
   readonly late: LateStatements
   readonly random: () => number
-  /** Fires when the task is to end. */
+  /** Fires to end the task. */
   readonly signal: AbortSignal
 }
 
 type Step = (context: TaskContext) => Promise<'goes on' | 'hangs'>
 
-/** Repeats `step` until the signal fires, with pauses. Never rejects. What hangs is not asked again. */
+/** Repeats `step` with pauses until the signal fires. Never rejects. After a call hangs, it is not called again. */
 export async function runTask(step: Step, context: TaskContext): Promise<void> {
   const { random, signal } = context
   while (!signal.aborted) {
@@ -29,7 +29,7 @@ export async function runTask(step: Step, context: TaskContext): Promise<void> {
   }
 }
 
-/** A single statement: it reads, or it writes a row. */
+/** A single statement that reads or writes a row. */
 export const query: Step = async ({ pool, client, calls, outcomes, random }) => {
   const chance = random()
   if (chance < 0.5) {
@@ -49,8 +49,8 @@ export const query: Step = async ({ pool, client, calls, outcomes, random }) => 
 }
 
 /**
- * A transfer in our transaction function. Where it was lost it is tried again under the same identifier, as an application
- * would, but not where its outcome is unknown.
+ * A transfer in pg-iam's transaction function. If it fails because of a connection loss, it is repeated with the same ID, as an application
+ * would do, but not if its outcome is unknown.
  */
 export const transfer: Step = async (context) => {
   const { pool, client, calls, outcomes, random, late, signal } = context
@@ -76,20 +76,20 @@ export const transfer: Step = async (context) => {
   return 'goes on'
 }
 
-/** What chance has made of a transfer. */
+/** The random properties of a transfer. */
 export interface Transfer {
-  /** In the order in which all transfers take them, so that none waits for another in a circle. */
+  /** In the order that all transfers use, to avoid deadlocks. */
   readonly accounts: readonly [number, number]
   readonly amount: number
-  /** A pause between its statements, in which its connection is idle, in milliseconds. */
+  /** The pause between its statements, in which its connection is idle, in milliseconds. */
   readonly pauseMs: number
-  /** Whether a statement lasts a while. */
+  /** Whether a statement is slow. */
   readonly sleeps: boolean
-  /** Whether COMMIT does. */
+  /** Whether COMMIT is slow. */
   readonly lingers: boolean
-  /** Whether it ends with an error of the application's own. */
+  /** Whether it ends with an error of the application. */
   readonly changesMind: boolean
-  /** When, after its function has ended, a statement comes late, in milliseconds. */
+  /** When a late statement is sent after the function has ended, in milliseconds. */
   readonly lateAfterMs: number | undefined
 }
 
@@ -107,10 +107,10 @@ export function chooseTransfer(pool: number, random: () => number): Transfer {
   }
 }
 
-/** Statements that nobody waits for any more. */
+/** Statements that no code awaits. */
 export interface LateStatements {
   add(statement: Promise<void>): void
-  /** Resolves when each has ended. */
+  /** Resolves when all of them have ended. */
   drained(): Promise<void>
 }
 
@@ -126,8 +126,8 @@ export function createLateStatements(): LateStatements {
 }
 
 /**
- * Does the statements of a transfer. It behaves as badly as applications do: after an error it goes on for a while, and it
- * leaves statements behind that come when the transaction is over. These write rows that must never be there.
+ * Runs the statements of a transfer. It misbehaves as applications do: it continues for a while after an error, and sends statements after
+ * the transaction has ended. These write rows that must never appear.
  */
 export async function moveMoney(
   id: number,
@@ -157,7 +157,7 @@ export async function moveMoney(
     await comeLate()
     throw error
   } finally {
-    // A timer, because what is sent now would still be in time.
+    // With a timer, because a statement that is sent now would still be in time.
     if (lateAfterMs !== undefined) late.add(delay(lateAfterMs).then(comeLate))
   }
   if (changesMind)
@@ -175,7 +175,7 @@ export interface Calls {
   readonly unexpected: Readonly<Record<string, string>>
   /** Makes a call; never rejects. */
   make<T>(work: () => Promise<T>): Promise<CallResult<T>>
-  /** Sends a statement that must be refused; never rejects. */
+  /** Sends a statement that must be rejected; never rejects. */
   makeLate(statement: () => Promise<unknown>): Promise<void>
 }
 

@@ -1,4 +1,4 @@
-/** A promise that a test settles when it likes. */
+/** A promise that a test settles. */
 
 export interface Deferred<T> {
   readonly promise: Promise<T>

@@ -1,6 +1,6 @@
-/** Variables of the environment for one test. */
+/** Environment variables for one test. */
 
-/** Runs `work` with these variables set, and puts the environment back. */
+/** Runs `work` with these variables, and restores the environment. */
 export async function withEnvironment<T>(
   variables: Readonly<Record<string, string>>,
   work: () => Promise<T>,

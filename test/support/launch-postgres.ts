@@ -1,4 +1,4 @@
-/** A PostgreSQL server for tests, as the gateway starts it, and with what tests need besides: TCP, TLS, a superuser. */
+/** A PostgreSQL server for tests, started like the gateway's, with additional features: TCP, TLS, a superuser. */
 import { randomBytes } from 'node:crypto'
 import { SILENT } from '../../core/events.js'
 import { SUPERUSER } from '../../gateway/engines/postgres/data-directory.js'
@@ -13,7 +13,7 @@ export interface LaunchPostgresOptions extends Pick<
   LaunchOptions,
   'tls' | 'accessRules' | 'settings' | 'isPackageOnly' | 'supervisor'
 > {
-  /** Login roles to create; each may create objects in schema `public`. Default none but the superuser. */
+  /** The login roles to create. Each may create objects in schema `public`. Default: only the superuser. */
   roles?: readonly string[]
   /** A database to create for the tests. Default `postgres`, which every server has. */
   database?: string
@@ -23,26 +23,26 @@ export interface PostgresServer {
   /** `127.0.0.1`, where every role logs in with {@link password} (SCRAM). */
   readonly host: string
   readonly port: number
-  /** Holds the Unix socket, where every role logs in without a password; only root and the server's user can enter it. */
+  /** The directory of the Unix socket, where no role needs a password. Only root and the server's user can access it. */
   readonly socketDirectory: string
   readonly database: string
   readonly superuser: string
-  /** The password of every role for logins over TCP, made for this server. */
+  /** The password of every role for logins over TCP, generated for this server. */
   readonly password: string
-  /** Where its programs are: `postgres`, `initdb`, and `psql` only where the machine has it. */
+  /** The directory of its programs: `postgres`, `initdb`, and `psql` if the machine has it. */
   readonly binDirectory: string
-  /** Ends the server at once and removes its files. Resolves when both are gone; may be called again. */
+  /** Stops the server immediately and removes its files. Resolves when both are done; may be called repeatedly. */
   close(): Promise<void>
 }
 
-/** Many servers share one machine, and none of them has a history that it must be quick about. */
+/** Many servers run on one machine, and none of them needs fast maintenance. */
 export const TEST_SETTINGS: Readonly<Record<string, string>> = {
   autovacuum: 'off',
   shared_buffers: '16MB',
   synchronous_commit: 'off',
 }
 
-/** The server ends and its directory goes when `close` is called and also when this process ends in any way, SIGKILL included. */
+/** The server ends and its directory is removed when `close` is called, and when this process ends for any reason, including SIGKILL. */
 export async function launchPostgres(options: LaunchPostgresOptions = {}): Promise<PostgresServer> {
   const { roles = [], database = 'postgres', settings, ...rest } = options
   const server = await launch({
@@ -63,7 +63,7 @@ export async function launchPostgres(options: LaunchPostgresOptions = {}): Promi
     await server.query('template1', statements.join(';'))
     if (database !== 'postgres')
       await server.query('template1', `CREATE DATABASE ${identifier(database)}`)
-    // Since PostgreSQL 15 nobody but the owner may create in schema public.
+    // Since PostgreSQL 15 only the owner may create objects in schema public.
     if (logins.length > 0)
       await server.query(database, `GRANT CREATE ON SCHEMA public TO ${logins.join(', ')}`)
     return {

@@ -1,20 +1,20 @@
-/** A gateway that stands for an Aurora cluster with a writer endpoint and two of readers, for the tests of one `describe`. */
+/** A gateway that emulates an Aurora cluster with a writer endpoint and two reader endpoints, for the tests of one `describe`. */
 import type { Login } from '../../core/index.js'
 import { startGateway, type Gateway } from '../../gateway/index.js'
 
 const HASH = 'c1a2b3c4d5e6'
 export const WRITER: string = `shop.cluster-${HASH}.eu-west-1.rds.amazonaws.com`
 export const READER: string = `shop.cluster-ro-${HASH}.eu-west-1.rds.amazonaws.com`
-/** In another region, as the reader of a global database may be. */
+/** In another region, like a reader of a global database. */
 export const FAR_READER: string = `shop-far.cluster-ro-${HASH}.us-east-2.rds.amazonaws.com`
 
 export interface ReplicatedGateway {
   readonly gateway: Gateway
-  /** A login to one of the endpoints, which takes no token for another one. */
+  /** A login to one of the endpoints, which accepts no token for another one. */
   login(host: string): Login
 }
 
-/** Starts it before the tests and closes it after them; the function that it returns gives it meanwhile. */
+/** Starts the gateway before the tests and closes it after them. The returned function returns it. */
 export function useReplicatedGateway(): () => ReplicatedGateway {
   let gateway: Gateway | undefined
 
@@ -26,7 +26,7 @@ export function useReplicatedGateway(): () => ReplicatedGateway {
   afterAll(() => gateway?.close())
 
   return () => {
-    if (gateway === undefined) throw new Error('the gateway is there while tests run only')
+    if (gateway === undefined) throw new Error('the gateway is available only while tests run')
     const started = gateway
     return { gateway: started, login: (host) => started.login({ host }) }
   }

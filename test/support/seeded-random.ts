@@ -1,6 +1,6 @@
-/** Chance that is the same each time, for tests and benchmarks with a `--seed`. */
+/** Reproducible random numbers, for tests and benchmarks with a `--seed`. */
 
-/** Returns a function like `Math.random` whose numbers follow from `seed` (mulberry32). */
+/** Returns a function like `Math.random` with numbers that depend on `seed` (mulberry32). */
 export function createSeededRandom(seed: number): () => number {
   let state = seed >>> 0
   return () => {
@@ -11,7 +11,7 @@ export function createSeededRandom(seed: number): () => number {
   }
 }
 
-/** Reads a `--seed`. Throws for what is none. */
+/** Parses a `--seed`. Throws if it is invalid. */
 export function seedOf(given: string): number {
   const seed = Number(given)
   if (given === '' || !Number.isSafeInteger(seed) || seed < 0)

@@ -1,5 +1,5 @@
 /**
- * Lets plain Node run TypeScript sources, for tests that need a process of their own:
+ * Lets Node run TypeScript sources, for tests that need a separate process:
  * `node --require ./test/support/typescript-hook.cjs --eval "require('./core/errors.ts')"`.
  */
 'use strict'
@@ -22,7 +22,7 @@ const compile = (module, file) => {
 require.extensions['.ts'] = compile
 require.extensions['.cts'] = compile
 
-// Sources import each other by the names that the build gives them, which end in `.js` or `.cjs`.
+// Sources import each other with the names of the build output, which end in `.js` or `.cjs`.
 const resolveFilename = Module._resolveFilename
 Module._resolveFilename = function (request, parent, ...rest) {
   if (request.startsWith('.') && /\.c?js$/.test(request) && parent?.filename !== undefined) {

@@ -1,13 +1,13 @@
-/** What clients do that leave it at one attempt for each call of the application: it fails, and the application calls again. */
+/** Policies with one attempt for each call of the application: if it fails, the application calls again. */
 import type { Region } from '../region.js'
 import type { Place, PlaceCallbacks, Policy, World } from './policy.js'
 
 export interface OneAttemptSettings {
   name: string
   description: string
-  /** Draws the age at which a connection is replaced, in seconds. */
+  /** Returns a random age at which a connection is replaced, in seconds. */
   lifetimeSecs: (random: () => number) => number
-  /** Draws the pause between a failed call and the next, in milliseconds. Default: none. */
+  /** Returns a random pause between a failed call and the next, in milliseconds. Default: none. */
   pauseMs?: (random: () => number) => number
 }
 
@@ -23,16 +23,16 @@ export function oneAttempt(settings: OneAttemptSettings): Policy {
   }
 }
 
-/** For how long a Region that does not answer is waited for: as by pg-iam, and much shorter than by any driver's default. */
+/** How long to wait for a Region that does not respond: as in pg-iam, and much shorter than any driver's default. */
 const NO_ANSWER_MS = 5_000
 
-/** Each call begins with the first Region: nobody remembers which one did not answer. */
+/** Each call tries the first Region first, because failures are not remembered. */
 function createPlace(
   { time, random, regions, loginMs }: World,
   { done, ended }: PlaceCallbacks,
   pauseMs: OneAttemptSettings['pauseMs'],
 ): Place {
-  // No function is made for an attempt: there are millions of them.
+  // No function is created for an attempt, because there are millions of them.
   let index = 0
   let takesMs = 0
   const attempt = (): void => {

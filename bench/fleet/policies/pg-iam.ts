@@ -1,4 +1,4 @@
-/** pg-iam's own code, from the pacer to the endpoints; only the login itself, the clock and chance are the simulation's. */
+/** pg-iam's own code, from the connect limiter to the endpoints. Only the login, the clock and randomness are simulated. */
 import type { TLSSocket } from 'node:tls'
 import {
   connectWithBackoff,
@@ -17,7 +17,7 @@ import type { Connector, Policy, World } from './policy.js'
 export interface PgIamSettings {
   name: string
   description: string
-  /** Options of the login. */
+  /** The options of the login. */
   options?: { connectRate?: number; connectTimeoutMs?: number }
 }
 
@@ -67,7 +67,7 @@ function createConnector(world: World, options: NonNullable<PgIamSettings['optio
   }
 }
 
-/** Takes the place of token, TCP, TLS and authentication. A Region that is down leaves it waiting until its signal fires. */
+/** Replaces token, TCP, TLS and authentication. While a Region is down, it waits until its signal fires. */
 function simulatedLogin({ time, regions, loginMs }: World, ended: () => void) {
   return ({ endpoint, signal }: LoginAttempt): Promise<LoggedIn> =>
     new Promise((resolve, reject) => {
@@ -91,7 +91,7 @@ function simulatedLogin({ time, regions, loginMs }: World, ended: () => void) {
 const NOTHING = Buffer.alloc(0)
 const REFUSED: Session = { destroy: () => undefined }
 
-/** Nothing but `destroy` is used of a socket before a driver has it. */
+/** Before a driver has a socket, only `destroy` is used. */
 function asSocket(session: Session): TLSSocket {
   return session as unknown as TLSSocket
 }

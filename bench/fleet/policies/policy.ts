@@ -1,42 +1,42 @@
-/** How the processes of a fleet get their connections: what differs between the lines of the benchmark. */
+/** How the processes of a fleet get their connections: the difference between the rows of the benchmark. */
 import type { Region, Session } from '../region.js'
 import type { VirtualTime } from '../virtual-time.js'
 
 export interface Policy {
-  /** As in the tables and charts. */
+  /** The name in the tables. */
   readonly name: string
   readonly description: string
-  /** What one process opens its connections with. */
+  /** Creates what one process opens its connections with. */
   createConnector(world: World): Connector
 }
 
-/** What a policy may use: time, chance and network are the simulation's. */
+/** The environment of a policy: time, randomness and network are simulated. */
 export interface World {
   time: VirtualTime
   random: () => number
-  /** In the order in which they are to be tried. */
+  /** In the order in which they are tried. */
   regions: readonly Region[]
-  /** Draws the time of one login: TCP, TLS and authentication. */
+  /** Returns a random duration of one login: TCP, TLS and authentication. */
   loginMs: () => number
 }
 
 export interface Connector {
-  /** Makes what opens the connections of one place in the pool, one after another. */
+  /** Creates one slot of the pool, which opens one connection after another. */
   createPlace(callbacks: PlaceCallbacks): Place
-  /** Draws the age at which a connection is replaced. */
+  /** Returns a random age at which a connection is replaced. */
   lifetimeMs(): number
 }
 
 export interface PlaceCallbacks {
-  /** Gets the connection, or nothing when the application is told that there is none. */
+  /** Gets the connection, or nothing if the application gets an error. */
   done: (session: Session | undefined) => void
-  /** Is called when the service ends the connection. */
+  /** Called when the service ends the connection. */
   ended: () => void
 }
 
 export interface Place {
-  /** What a call of the application begins that needs a connection. */
+  /** Called when a call of the application needs a connection. */
   connect(): void
-  /** The same call, made again after it failed. */
+  /** Called when the call is repeated after it failed. */
   connectAgain(): void
 }

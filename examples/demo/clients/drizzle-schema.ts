@@ -1,4 +1,4 @@
-/** The tables of the demo, as both Drizzles see them. */
+/** The tables of the demo, as a Drizzle schema for both drivers. */
 import { integer, pgTable, text, uuid } from 'drizzle-orm/pg-core'
 
 export const note = pgTable('demo_note', {

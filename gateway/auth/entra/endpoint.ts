@@ -1,4 +1,4 @@
-/** Endpoints of Azure: options, the key sets of their issuers, and the logins that are made for them. */
+/** Azure endpoints: options, the keys of their token issuers, and the gateway's own issuer. */
 import { randomUUID } from 'node:crypto'
 import type { CryptoKey } from 'jose'
 import { PgIamError } from '../../../core/errors.js'
@@ -38,25 +38,25 @@ import {
 
 export interface EntraEndpoint extends CommonEndpointOptions {
   provider: 'entra'
-  /** Who may log in here, and as which roles. At least one. */
+  /** The principals that may log in, with their roles. At least one. */
   principals: readonly EntraPrincipal[]
-  /** The ID of the tenant that tokens must be of. Needed with the keys of another issuer; made up otherwise. */
+  /** The required tenant ID of tokens. Required with `jwks`, `jwksUri` or `issuer`. Default: a generated one. */
   tenantId?: string
-  /** What tokens must be for. Default: the databases of the cloud that the first host name is of. */
+  /** The required audience of tokens. Default: the databases of the cloud that the first host name belongs to. */
   audience?: string
   /**
-   * Who must have issued the tokens. Where neither `jwks` nor `jwksUri` is given the keys are those that its metadata name, such
-   * as `https://login.microsoftonline.com/TENANT/v2.0`. Default: Microsoft's issuers for the tenant.
+   * The required issuer of tokens, such as `https://login.microsoftonline.com/TENANT/v2.0`. Without `jwks` and `jwksUri`, the keys are
+   * those in the issuer's metadata. Default: Microsoft's issuers for the tenant.
    */
   issuer?: string
   /**
-   * The public keys that tokens may be signed with, or a function that gives them, which is asked for each login. Without them,
-   * `jwksUri` or `issuer` the gateway is its own issuer, whose tokens `gateway.login()` uses.
+   * The public keys of the issuer, or a function that returns them and is called for each login. Without `jwks`, `jwksUri` and `issuer`
+   * the gateway issues its own tokens, which `gateway.login()` uses.
    */
   jwks?: PublishedKeySet | (() => PublishedKeySet | Promise<PublishedKeySet>)
-  /** The address of such keys: https, or http on this machine. */
+  /** The URL of the issuer's public keys: https, or http on this machine. */
   jwksUri?: string
-  /** For how long keys from an address are kept, in seconds, from 0 to 86,400. Default 300. */
+  /** How long keys from a URL are cached, in seconds, from 0 to 86,400. Default 300. */
   jwksMaxAgeSecs?: number
 }
 
@@ -107,10 +107,10 @@ export const entraEndpoint: EndpointDefinition<EntraEndpoint> = {
   },
 }
 
-/** "Azure OSSRDBMS Database": what the second version of tokens is for. It is the same in each tenant. */
+/** The audience of version 2 tokens: the application "Azure OSSRDBMS Database", which has the same ID in every tenant. */
 const DATABASES_APPLICATION = '123cd850-d9df-40bd-94d5-c9f07b7fa203'
 
-/** IDs of tenants and of objects are UUIDs, which Entra ID writes in lower case. */
+/** Tenant IDs and object IDs are UUIDs. Entra ID writes them in lower case. */
 const uuid: Check<string> = (value, name) =>
   matching(UUID, 'a UUID such as 0b1f7a2e-6c3d-4e8f-8a90-1c2d3e4f5a01')(value, name).toLowerCase()
 
@@ -171,7 +171,7 @@ function refuseTwoKeySources(given: KeyOptions, name: string): void {
 }
 
 /**
- * Tokens for databases are of the first version, which name another issuer than the metadata of the second one do.
+ * Tokens for databases have version 1, whose issuer differs from the one in the version 2 metadata.
  * See https://learn.microsoft.com/entra/identity-platform/access-tokens
  */
 function issuersOf(
@@ -184,11 +184,11 @@ function issuersOf(
   return issuer === undefined || issuer === version2 ? [version1, version2] : [issuer]
 }
 
-// The gateway as its own issuer of tokens, where it is told of no other: for development without Azure.
+// The gateway issues its own tokens if no other issuer is configured: for development without Azure.
 
 interface OwnIssuer {
   readonly keys: () => Promise<PublishedKeySet>
-  /** Gives tokens of the one principal that it was made for. */
+  /** Issues tokens for the principal that it was created for. */
   readonly credential: AzureTokenCredential
 }
 
@@ -201,7 +201,7 @@ interface OwnIssuerSettings {
   clock: () => number
 }
 
-/** The key is made with the first token, and is never anywhere but in memory. */
+/** The key is generated on first use and held in memory only. */
 function createOwnIssuer({ tenantId, issuer, objectId, clock }: OwnIssuerSettings): OwnIssuer {
   let pair: Promise<KeyPair> | undefined
   const keyPair = (): Promise<KeyPair> => (pair ??= makeKeyPair())

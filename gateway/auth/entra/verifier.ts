@@ -1,4 +1,4 @@
-/** Checks a login's token as Azure Database for PostgreSQL would. */
+/** Verifies tokens the way Azure Database for PostgreSQL does. */
 import type { CryptoKey, FlattenedJWSInput, JSONWebKeySet, JWTPayload } from 'jose'
 import { isPgIamError } from '../../../core/errors.js'
 import { describeValue } from '../../../core/options/check.js'
@@ -8,7 +8,7 @@ import { fatal, type RefusalReason } from '../refusal.js'
 import { accepted, denied, type Denied, type Verifier } from '../verifier.js'
 import { loadJose } from './load-jose.js'
 
-/** Who may log in as whom. */
+/** An Entra ID principal and its database roles. */
 export interface EntraPrincipal {
   /** The object ID of a user, a group, an application's service principal or a managed identity. */
   objectId: string
@@ -18,7 +18,7 @@ export interface EntraPrincipal {
 
 export interface EntraVerifierSettings {
   tenantId: string
-  /** What tokens may be for; the first is what clients are told. */
+  /** The accepted audiences. The first one appears in errors for clients. */
   audiences: readonly [string, ...string[]]
   issuers: readonly string[]
   keys: PublishedKeys
@@ -28,8 +28,8 @@ export interface EntraVerifierSettings {
 }
 
 /**
- * Creates the check. The signature comes first and the claims after it, so that a client that was given no token learns nothing
- * from the log's reasons but that.
+ * Creates the verifier. It verifies the signature before the claims, so that the refusal reasons reveal nothing to a client
+ * without a genuine token.
  */
 export function createEntraVerifier(settings: EntraVerifierSettings): Verifier {
   const { audiences, principals } = settings
@@ -46,7 +46,7 @@ export function createEntraVerifier(settings: EntraVerifierSettings): Verifier {
       if (known.length === 0)
         return denied(
           'principal-unknown',
-          `neither ${describeValue(objectId)} nor a group of it is a principal of this gateway`,
+          `neither ${describeValue(objectId)} nor any of its groups is a principal of this endpoint`,
           roleRefused(role),
         )
       if (!known.some(({ roles }) => roles.includes(role)))
@@ -64,7 +64,7 @@ export function createEntraVerifier(settings: EntraVerifierSettings): Verifier {
 interface TokenFault {
   readonly reason: RefusalReason
   readonly explanation: string
-  /** The claim that is at fault. */
+  /** The invalid claim. */
   readonly claim?: string
 }
 
@@ -82,13 +82,13 @@ async function checkToken(
     const { payload } = await jwtVerify(
       token,
       (header, jws) => {
-        // One without a name would be tried with the only key that there is, as long as there is one only.
-        if (header.kid === undefined) throw new errors.JWSInvalid('no key is named')
+        // jose would verify a token without a key ID if the set has exactly one key.
+        if (header.kid === undefined) throw new errors.JWSInvalid('the token has no key ID')
         keyId = header.kid
         return keys.find(header, jws) as Promise<CryptoKey>
       },
       {
-        // Entra ID signs with no other: https://learn.microsoft.com/entra/identity-platform/access-tokens
+        // Entra ID uses no other algorithm: https://learn.microsoft.com/entra/identity-platform/access-tokens
         algorithms: ['RS256'],
         audience: [...audiences],
         issuer: [...issuers],
@@ -99,15 +99,15 @@ async function checkToken(
     return payload['tid'] === tenantId ? { payload } : otherTenant(payload)
   } catch (error) {
     if (isPgIamError(error)) throw error
-    return explained(error as JoseFailure, {
+    return faultFor(error as JoseFailure, {
       tenantId,
       clock,
-      isRevoked: wasTakenBack(keyId, keys),
+      isRevoked: wasRevoked(keyId, keys),
     })
   }
 }
 
-/** An error of jose, or of the issuer. */
+/** An error from jose, or from reading the issuer's keys. */
 interface JoseFailure {
   readonly code?: unknown
   readonly claim?: unknown
@@ -115,30 +115,30 @@ interface JoseFailure {
   readonly payload?: JWTPayload
 }
 
-interface Circumstances {
+interface FaultContext {
   tenantId: string
   clock: () => number
   isRevoked: boolean
 }
 
-function explained(error: JoseFailure, circumstances: Circumstances): TokenFault {
+function faultFor(error: JoseFailure, context: FaultContext): TokenFault {
   switch (error.code) {
     case 'ERR_JWS_INVALID':
     case 'ERR_JWT_INVALID':
     case 'ERR_JOSE_NOT_SUPPORTED':
-      return fault('token-malformed', 'the token is no JSON Web Token of Entra ID')
+      return fault('token-malformed', 'the token is not a JSON Web Token of Entra ID')
     case 'ERR_JOSE_ALG_NOT_ALLOWED':
       return fault('algorithm-wrong', 'the token is not signed with RS256')
     case 'ERR_JWKS_NO_MATCHING_KEY':
-      return circumstances.isRevoked
-        ? fault('key-revoked', 'the issuer has taken back the key that the token is signed with')
-        : fault('key-unknown', 'the issuer publishes no key such as the token is signed with')
+      return context.isRevoked
+        ? fault('key-revoked', 'the issuer has revoked the signing key of the token')
+        : fault('key-unknown', 'the issuer does not publish the signing key of the token')
     case 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED':
-      return fault('signature-wrong', 'the signature is not one of the key that the token names')
+      return fault('signature-wrong', 'the signature does not match the signing key of the token')
     case 'ERR_JWT_EXPIRED':
-      return fault('token-expired', `the token ended at ${timeOf(error.payload?.exp)}`, 'exp')
+      return fault('token-expired', `the token expired at ${timeOf(error.payload?.exp)}`, 'exp')
     case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
-      return wrongClaim(error, circumstances)
+      return wrongClaim(error, context)
     default:
       return fault('verifier-failed', 'the keys of the issuer could not be read')
   }
@@ -146,7 +146,7 @@ function explained(error: JoseFailure, circumstances: Circumstances): TokenFault
 
 function wrongClaim(
   { claim, reason, payload = {} }: JoseFailure,
-  { tenantId }: Circumstances,
+  { tenantId }: FaultContext,
 ): TokenFault {
   const name = String(claim)
   if (reason === 'missing') return fault('claim-missing', `the token has no claim "${name}"`, name)
@@ -160,42 +160,42 @@ function wrongClaim(
     case 'nbf':
       return fault('token-not-yet-valid', `the token is not valid before ${timeOf(payload.nbf)}`)
     default:
-      return fault('token-malformed', `the claim "${name}" of the token cannot be what it is`)
+      return fault('token-malformed', `the claim "${name}" of the token is invalid`)
   }
 }
 
 function otherTenant({ tid }: JWTPayload): TokenFault {
-  return fault('tenant-wrong', `the token is of the tenant ${describeValue(tid)}`)
+  return fault('tenant-wrong', `the token is from the tenant ${describeValue(tid)}`)
 }
 
-function wasTakenBack(keyId: string | undefined, keys: PublishedKeys): boolean {
+function wasRevoked(keyId: string | undefined, keys: PublishedKeys): boolean {
   return keyId !== undefined && keys.wasPublished(keyId)
 }
 
-/** A token is for its owner and for the groups that it lists, whose members may log in as them. */
+/** A token matches the principal of its owner and of each group that it lists, because members may log in as their group. */
 function isMeant({ objectId }: EntraPrincipal, { oid, groups }: JWTPayload): boolean {
   return oid === objectId || (Array.isArray(groups) && groups.includes(objectId))
 }
 
-/** The part of a token that no other one has. */
+/** The signature, which is unique to a token. */
 function signatureOf(token: string): Buffer {
   return Buffer.from(token.slice(token.lastIndexOf('.') + 1), 'base64url')
 }
 
 function timeOf(seconds: number | undefined): string {
   const date = new Date((seconds ?? Number.NaN) * 1_000)
-  return Number.isNaN(date.getTime()) ? 'no time at all' : date.toISOString()
+  return Number.isNaN(date.getTime()) ? 'an invalid time' : date.toISOString()
 }
 
-// What Azure Database for PostgreSQL tells the clients whose tokens it does not take.
+// The errors that Azure Database for PostgreSQL sends to its clients.
 
 /**
- * The texts are those of public reports, such as https://github.com/microsoft/azuredatastudio-postgresql/issues/505 (audience),
+ * The texts are from public reports, such as https://github.com/microsoft/azuredatastudio-postgresql/issues/505 (audience),
  * https://github.com/darold/ora2pg/issues/1851 (expiry), https://github.com/microsoft/vscode-pgsql/issues/183 (object ID),
- * https://github.com/cyrilgdn/terraform-provider-postgresql/issues/60 (anything else). They show no SQLSTATE; it is the one that
- * PostgreSQL has for such a refusal.
+ * https://github.com/cyrilgdn/terraform-provider-postgresql/issues/60 (all others). They show no SQLSTATE; this is PostgreSQL's for
+ * a failed login.
  *
- * @param resource what a token must be for
+ * @param resource the required audience
  */
 function tokenRefused(
   reason: RefusalReason,
@@ -217,7 +217,7 @@ function tokenRefused(
   )
 }
 
-/** As in https://github.com/microsoft/azuredatastudio-postgresql/issues/246, where the user name was that of somebody else. */
+/** As in https://github.com/microsoft/azuredatastudio-postgresql/issues/246, where the role did not belong to the user. */
 function roleRefused(role: string): ServerError {
   return fatal('28P01', `password authentication failed for user "${role}"`)
 }
@@ -226,28 +226,28 @@ function invalid(message: string): ServerError {
   return fatal('28000', message)
 }
 
-// The keys that an issuer of tokens publishes, and those that it has taken back.
+// The keys that a token issuer publishes, and those that it has revoked.
 
 /** A JSON Web Key Set, as issuers publish them. */
 export interface PublishedKeySet {
   readonly keys: readonly object[]
 }
 
-/** Where the keys are read. */
+/** The source of the keys. */
 export type KeySource =
-  /** Anew for each login. */
+  /** Read for each login. */
   | { readonly read: () => PublishedKeySet | Promise<PublishedKeySet> }
-  /** From a URL, or from the one that the metadata of `issuer` names; kept for a while. */
+  /** Fetched from a URL, or from the URL in the metadata of `issuer`, and cached for `maxAgeMs`. */
   | { readonly url: string; readonly maxAgeMs: number }
   | { readonly issuer: string; readonly maxAgeMs: number }
 
-/** Said in words of our own, so that our types need no jose. */
+/** Declared here, so that the type declarations do not depend on jose. */
 type FindKey = (header: { alg: string; kid?: string }, token: object) => Promise<object>
 
 interface PublishedKeys {
-  /** Finds the key that a token says it is signed with, as `jwtVerify` of jose wants it. */
+  /** Finds the signing key of a token. It is the key function of jose's `jwtVerify`. */
   readonly find: FindKey
-  /** Tells whether a key was published at an earlier login. */
+  /** Whether the key was published at an earlier login. */
   wasPublished(keyId: string): boolean
 }
 
@@ -257,14 +257,14 @@ export function createPublishedKeys(source: KeySource): PublishedKeys {
     for (const { kid } of set?.keys ?? []) if (kid !== undefined) seen.add(kid)
   }
   return {
-    find: 'read' in source ? readEachTime(source, remember) : keptForAWhile(source, remember),
+    find: 'read' in source ? readForEachLogin(source, remember) : cached(source, remember),
     wasPublished: (keyId) => seen.has(keyId),
   }
 }
 
 type Remember = (set: JSONWebKeySet | undefined) => void
 
-function readEachTime(
+function readForEachLogin(
   { read }: Extract<KeySource, { read: unknown }>,
   remember: Remember,
 ): FindKey {
@@ -273,20 +273,20 @@ function readEachTime(
     const { createLocalJWKSet } = await loadJose()
     const set = (await read()) as JSONWebKeySet
     remember(set)
-    // jose keeps what it has made of a key as long as its set, which takes as long as to check a token. Whoever gives a set may
-    // also change it, so what counts is what is in it.
+    // jose caches the imported keys of a set, because importing a key takes as long as verifying a token. The caller may change the
+    // set, so the cache is valid while the content is the same.
     const text = JSON.stringify(set)
     if (known === undefined || known.text !== text) known = { text, keys: createLocalJWKSet(set) }
     return known.keys(header, token as FlattenedJWSInput)
   }
 }
 
-function keptForAWhile(source: Exclude<KeySource, { read: unknown }>, remember: Remember): FindKey {
+function cached(source: Exclude<KeySource, { read: unknown }>, remember: Remember): FindKey {
   const { maxAgeMs } = source
   let keys: ReturnType<typeof import('jose').createRemoteJWKSet> | undefined
   return async (header, token) => {
     const { createRemoteJWKSet } = await loadJose()
-    // Metadata that could not be read are asked for again with the next login.
+    // If the metadata could not be read, the next login tries again.
     keys ??= createRemoteJWKSet(new URL(await urlOf(source)), {
       cacheMaxAge: maxAgeMs,
       cooldownDuration: Math.min(maxAgeMs, 30_000),
@@ -303,10 +303,10 @@ async function urlOf(source: Exclude<KeySource, { read: unknown }>): Promise<str
   return 'url' in source ? source.url : discoverKeys(source.issuer)
 }
 
-// The metadata of an OpenID Connect issuer, as far as its keys are concerned.
+// Key discovery with the metadata of an OpenID Connect issuer.
 
 /**
- * Returns the address of the keys of `issuer`. Rejects where its metadata cannot be read or are another issuer's.
+ * Returns the URL of the issuer's keys. Rejects if its metadata cannot be read or belongs to another issuer.
  * See https://openid.net/specs/openid-connect-discovery-1_0.html, sections 4 and 4.3
  */
 async function discoverKeys(issuer: string): Promise<string> {
@@ -315,11 +315,12 @@ async function discoverKeys(issuer: string): Promise<string> {
     signal: AbortSignal.timeout(TIMEOUT_MS),
   })
   if (!response.ok)
-    throw new Error(`the metadata of the issuer came with status ${response.status}`)
+    throw new Error(`the metadata request to the issuer failed with status ${response.status}`)
   const { issuer: named, jwks_uri: url } = (await response.json()) as Record<string, unknown>
-  if (named !== issuer) throw new Error(`the metadata are those of ${describeValue(named)}`)
+  if (named !== issuer)
+    throw new Error(`the metadata belongs to another issuer, ${describeValue(named)}`)
   if (typeof url !== 'string' || !isSecureUrl(url))
-    throw new Error('the metadata name no keys at an https address')
+    throw new Error('the metadata has no https URL for the keys')
   return url
 }
 

@@ -1,4 +1,4 @@
-/** Keeps data directories: one prepared for later starts, in the user's cache folder, and the one of an engine, which no other may use. */
+/** Data directories of PGlite: the prepared one in the user's cache directory, and the one of an engine, with its lock. */
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -9,9 +9,9 @@ import { cacheFolders, readCached, writeCached } from '../cache-folder.js'
 import { createDump, fillDirectory } from './worker-thread.js'
 
 export interface DumpSource {
-  /** A dump of a fresh data directory, from the cache or newly made, which takes seconds. */
+  /** Returns a dump of a fresh data directory, from the cache or newly created, which takes seconds. */
   get(): Promise<Uint8Array>
-  /** Makes a new one next time: this one does not start. */
+  /** Makes the next `get` create a new dump, because PGlite does not start with this one. */
   discard(): void
 }
 
@@ -32,11 +32,11 @@ export function createDumpSource(settings: DumpSettings): DumpSource {
     async get() {
       const kept = isUseless ? undefined : await readCached(folders, name)
       if (kept !== undefined) return kept
-      logger.info('pglite: making a new data directory, which takes some seconds')
+      logger.info('pglite: creating a data directory, which takes several seconds')
       const dump = await createDump(database)
       isUseless = false
       await writeCached(folders, name, Buffer.from(dump)).catch((error: unknown) => {
-        const what = 'pglite: could not keep the new data directory; the next start is slow, too'
+        const what = 'pglite: the data directory could not be cached; the next start will be slow'
         logger.warn(what, { error })
       })
       return dump
@@ -47,15 +47,15 @@ export function createDumpSource(settings: DumpSettings): DumpSource {
   }
 }
 
-/** Changes whenever dumps are made in another way. */
+/** To be increased when the creation of dumps changes. */
 const FORMAT = 'v3'
 const KEY_DIGITS = 12
 
 /**
- * Fills an empty or missing directory from a dump. Another one beside it is filled at first: should this process end in the middle, there
- * is no directory with half a database in it.
+ * Fills an empty or missing directory from a dump. The files are written to a temporary directory, which is then renamed, so that a
+ * crash leaves no incomplete database.
  *
- * Rejects with `ERR_OPTION_INVALID` for a directory that holds something else.
+ * Rejects with `ERR_OPTION_INVALID` for a directory with other content.
  */
 export async function ensureDataDirectory(
   dataDirectory: string,
@@ -79,10 +79,10 @@ export async function ensureDataDirectory(
 }
 
 /**
- * Keeps two engines from one data directory, which would destroy it: makes a lock file beside it, and returns what removes that. The
- * lock of a process that is gone does not count.
+ * Prevents two engines from using one data directory, which would corrupt it. Creates a lock file next to it and returns a function that
+ * removes the file. The lock of a process that no longer exists is ignored.
  *
- * Rejects with `ERR_GATEWAY_ENGINE` when another engine has the directory.
+ * Rejects with `ERR_GATEWAY_ENGINE` if another engine uses the directory.
  */
 export async function lockDataDirectory(dataDirectory: string): Promise<() => Promise<void>> {
   const file = `${dataDirectory}.lock`
@@ -95,7 +95,7 @@ export async function lockDataDirectory(dataDirectory: string): Promise<() => Pr
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       const owner = Number(await readFile(file, 'utf8').catch(() => '0'))
       if (owner > 0 && isAlive(owner)) throw inUse(file, `process ${owner}`)
-      // Of several that find the lock stale, one moves it away. The others find the new one, or none.
+      // If several processes find the stale lock, only one succeeds in moving it away. The others find the new lock, or none.
       const away = `${file}.${randomUUID()}`
       await rename(file, away).catch(() => undefined)
       await rm(away, { force: true })
@@ -117,7 +117,7 @@ function isAlive(processId: number): boolean {
 
 function inUse(file: string, by: string): PgIamError {
   return new PgIamError('ERR_GATEWAY_ENGINE', `pglite: the data directory is in use by ${by}`, {
-    hint: `Choose another dataDirectory. If nothing uses this one, remove ${file}.`,
+    hint: `Choose another "dataDirectory". If no process uses this one, remove ${file}.`,
     retryable: true,
   })
 }

@@ -1,4 +1,4 @@
-/** The engine that is PGlite: PostgreSQL in WebAssembly, with one backend for all clients. */
+/** The engine `pglite`: PostgreSQL in WebAssembly, with one backend for all clients. */
 import { resolve as resolvePath } from 'node:path'
 import { type Logger, logger as loggerCheck } from '../../../core/events.js'
 import { checkOptions, integerWithin, invalidOption } from '../../../core/options/check.js'
@@ -25,42 +25,42 @@ import { createTurns, type Turns } from './turns.js'
 import { pgliteVersion, startWorkerBackend } from './worker-thread.js'
 
 export interface PgliteEngineOptions {
-  /** How long a client waits for its turn, in milliseconds, from 1 to 3,600,000. Then it reads SQLSTATE 55P03. Default 10,000. */
+  /** How long a client waits for the backend, in milliseconds, from 1 to 3,600,000. Then it gets SQLSTATE 55P03. Default 10,000. */
   lockTimeoutMs?: number
   /**
    * How long a client may be idle in a transaction while others wait, in milliseconds, from 1 to 3,600,000. Then the transaction is rolled
-   * back, and the client reads SQLSTATE 25P03 with its next statement. With a PGlite of your own it counts always: your code may wait,
-   * which the engine cannot see. Default 5,000.
+   * back, and the next statement of the client fails with SQLSTATE 25P03. With the caller's own PGlite the limit always applies, because
+   * the engine cannot see whether the caller's code waits. Default 5,000.
    */
   idleInTransactionTimeoutMs?: number
-  /** Where the engine says what happens to it. Default: nowhere. */
+  /** Receives log messages of the engine. Default: no logging. */
   logger?: Logger
 }
 
 export interface StartedPgliteOptions extends PgliteEngineOptions {
-  /** The login roles. `admin` always exists: it owns the database, can create roles, and is no superuser. */
+  /** The login roles. `admin` always exists: it owns the database and can create roles, but is not a superuser. */
   roles: readonly string[]
-  /** The name of the one database. */
+  /** The name of the only database. */
   database: string
-  /** Where the data is kept, on disk. Default: in memory, where it ends with the engine, and 1 GB is the most. */
+  /** The directory for persistent data. Default: the data is in memory, at most 1 GB, and is lost when the engine closes. */
   dataDirectory?: string
-  /** Where a prepared data directory is kept for later starts. Default: `pg-iam` in the user's cache folder. */
+  /** The directory that caches a prepared data directory for later starts. Default: `pg-iam` in the user's cache directory. */
   cacheDirectory?: string
-  /** How long a statement may run, in milliseconds. Then PGlite is ended, with all sessions, and started again. Default 60,000. */
+  /** The time limit of a statement, in milliseconds. Then PGlite is restarted, and all sessions end. Default 60,000. */
   statementTimeoutMs?: number
 }
 
 /**
- * Returns an engine that serves clients from a PGlite of your own, in this process, with its extensions and its data. Your code may go on
- * using it beside the clients: each of their transactions is one turn of `db.runExclusive`. `db` is not closed with the engine.
+ * Returns an engine that serves clients from the caller's PGlite in this process, with its extensions and data. The caller may continue
+ * to use `db`: each transaction of a client runs in one `db.runExclusive`. Closing the engine does not close `db`.
+ *
+ * Clients can become `postgres`, the superuser, with dynamic SQL, and a statement that does not end blocks the process. For untrusted
+ * clients use `startGateway({ engine: 'pglite' })` or a PostgreSQL server.
  *
  * @param db a `PGlite` (`@electric-sql/pglite` 0.5.14 or later), or an object with its methods `execProtocolRawStream`, `runExclusive`
  * and `exec`
  *
- * Its clients are not kept from becoming `postgres`, its superuser, by dynamic SQL; a statement that does not end blocks the process. For
- * clients that you do not trust use `startGateway({ engine: 'pglite' })`, or a PostgreSQL server.
- *
- * @throws PgIamError `ERR_OPTION_INVALID` for what is no PGlite, and for options that are wrong or unknown.
+ * @throws PgIamError `ERR_OPTION_INVALID` if `db` is not a PGlite, and for invalid or unknown options.
  */
 export async function pgliteEngine(
   db: PgliteLike,
@@ -83,7 +83,7 @@ export async function pgliteEngine(
     limits: settings,
     acquire: async () => {
       const release = await acquire(db)
-      // What your code has set since the last turn is not known.
+      // The caller's code may have changed settings since the last turn.
       host.isDirty = true
       return release
     },
@@ -119,15 +119,15 @@ export async function pgliteEngine(
 }
 
 /**
- * Starts PGlite in a worker thread and returns an engine that serves any number of clients from it. There is one backend underneath:
- * transactions take turns, and each session finds its own role, settings and prepared statements when its turn comes. No client is
- * superuser, and none can become another role than those that it is a member of.
+ * Starts PGlite in a worker thread and returns an engine that serves any number of clients from it. PGlite has one backend, so only one
+ * transaction runs at a time. The engine restores role, settings and prepared statements of a session for its turn. No client is a
+ * superuser, and a client can only become roles that its role is a member of.
  *
- * A statement that runs for longer than `statementTimeoutMs` ends PGlite, with all sessions, and it is started again: with the data in
- * `dataDirectory`, or else without data. docs/gateway.md has the list of what PGlite cannot do.
+ * If a statement runs longer than `statementTimeoutMs`, PGlite is restarted and all sessions end. The data in `dataDirectory` is kept;
+ * data in memory is lost. docs/gateway.md lists the limitations of PGlite.
  *
- * Rejects with `ERR_PEER_MISSING` without `@electric-sql/pglite`, with `ERR_OPTION_INVALID` for a `dataDirectory` that holds
- * something else, and with `ERR_GATEWAY_ENGINE` when the directory is in use or PGlite does not start.
+ * Rejects with `ERR_PEER_MISSING` without `@electric-sql/pglite`, with `ERR_OPTION_INVALID` for a `dataDirectory` with other content, and
+ * with `ERR_GATEWAY_ENGINE` if the directory is in use or PGlite does not start.
  */
 export async function startPgliteEngine(options: StartedPgliteOptions): Promise<Engine> {
   const settings = { ...DEFAULTS, ...options }
@@ -145,7 +145,7 @@ export async function startPgliteEngine(options: StartedPgliteOptions): Promise<
     dataDirectory === undefined ? async () => {} : await lockDataDirectory(dataDirectory)
   let isClosed = false
   let current: StartedRun | undefined
-  /** The thread that was lost must not have the data directory any more. */
+  /** Resolves when the lost thread has released the data directory. */
   let lastEnded: Promise<void> | undefined
 
   const start = singleFlight(async (): Promise<StartedRun> => {
@@ -167,7 +167,7 @@ export async function startPgliteEngine(options: StartedPgliteOptions): Promise<
     try {
       return await startInWorker({ ...settings, dump: await dumps.get() })
     } catch {
-      // Whole as it is, the dump may come from a PGlite that was put in the place of this one.
+      // The dump is intact, but it may have been created by a different build with the same version.
       dumps.discard()
       return startInWorker({ ...settings, dump: await dumps.get() })
     }
@@ -178,13 +178,13 @@ export async function startPgliteEngine(options: StartedPgliteOptions): Promise<
     lastEnded = run.ended
     const kept =
       dataDirectory === undefined
-        ? 'all data is lost, since it was kept in memory: give "dataDirectory" to keep it'
-        : 'what was committed is kept in the data directory'
-    logger.error(`pglite: PGlite was ended and is started again; ${kept}`, { reason })
+        ? 'all data is lost, because it was in memory: set "dataDirectory" to keep it'
+        : 'committed data is kept in the data directory'
+    logger.error(`pglite: PGlite was stopped and is restarted; ${kept}`, { reason })
     void endSessions(run, engineLost(reason))
     start().then(
-      () => logger.info('pglite: PGlite was started again'),
-      (error: unknown) => logger.error('pglite: PGlite could not be started again', { error }),
+      () => logger.info('pglite: PGlite was restarted'),
+      (error: unknown) => logger.error('pglite: PGlite could not be restarted', { error }),
     )
   }
   const running = async (): Promise<StartedRun> => {
@@ -209,7 +209,7 @@ export async function startPgliteEngine(options: StartedPgliteOptions): Promise<
     openSession: async (request) => open(await running(), request, names),
     async close() {
       isClosed = true
-      // One that is just starting stops itself.
+      // A run that is still starting stops itself when it sees `isClosed`.
       const run = current ?? (await start().catch(() => undefined))
       if (run !== undefined) {
         await endSessions(run, closing())
@@ -236,12 +236,12 @@ const CHECKS = {
 const FATAL = { severity: 'FATAL' } as const
 const MAX_COPY_BYTES = 268_435_456
 
-/** One life of a PGlite, with the sessions that end with it. */
+/** One run of PGlite, with its sessions. */
 interface EngineRun {
   readonly backend: Backend
   readonly seat: Seat
   readonly turns: Turns
-  /** What is done with the backend before others get the turn. */
+  /** Restores the backend before the turn is released. */
   readonly leave: () => Promise<void>
   readonly sessions: Set<PgliteSession>
 }
@@ -285,7 +285,7 @@ async function startInWorker(place: StartPlace): Promise<StartedRun> {
     lost: backend.lost,
     ended: backend.ended,
     async stop() {
-      // What is in memory need not be in order.
+      // Data in memory needs no clean shutdown.
       if (dataDirectory !== undefined) await seat.query(release).catch(() => {})
       await backend.stop(dataDirectory !== undefined)
     },
@@ -293,8 +293,8 @@ async function startInWorker(place: StartPlace): Promise<StartedRun> {
 }
 
 /**
- * The numbers of the sessions are the process IDs that clients get. That of the one backend, which `pg_backend_pid()` returns, is below
- * (42 in PGlite 0.5): a function that takes a process ID must not hit it by the number of a session.
+ * The first session number. Clients get these numbers as process IDs. They must differ from the process ID of the only backend, which
+ * `pg_backend_pid()` returns (42 in PGlite 0.5), so that functions that take a process ID cannot hit it by accident.
  */
 const FIRST_SESSION = 1_000
 
@@ -328,7 +328,7 @@ function sessionOpener(logger: Logger): SessionOpener {
     void session.finished.then(() => run.sessions.delete(session))
     if (!roles.has(role) && roles.add(role).size === 2) {
       logger.warn(
-        'pglite: a second role has logged in; all roles share one backend, so do not rely on PGlite to keep them apart',
+        'pglite: a second role has logged in; all roles share one backend, so do not rely on PGlite to isolate roles',
         { roles: [...roles] },
       )
     }
@@ -336,7 +336,7 @@ function sessionOpener(logger: Logger): SessionOpener {
   }
 }
 
-/** Gives the backend to a new session. Throws a FATAL `ServerError` where PostgreSQL would refuse the login. */
+/** Assigns the backend to a new session. Throws a FATAL `ServerError` if PostgreSQL would refuse the login. */
 async function logIn(seat: Seat, state: ReturnType<typeof newState>): Promise<void> {
   const { role, startup } = state
   const enter = async (): Promise<void> => {
@@ -408,8 +408,8 @@ function setAuthorization(role: string): string {
 }
 
 /**
- * Takes PGlite from the code that shares it. `runExclusive` waits for a query of that code and not for its transaction (0.5.14 to 0.5.17),
- * which is waited for by a query that does nothing.
+ * Acquires exclusive access to a PGlite that the caller's code also uses. `runExclusive` (0.5.14 to 0.5.17) waits for a running query of
+ * that code, but not for its transaction. An empty query waits for the transaction.
  */
 async function acquire(db: PgliteLike): Promise<() => void> {
   for (;;) {

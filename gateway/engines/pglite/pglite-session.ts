@@ -1,4 +1,4 @@
-/** One client's session: takes its turns at PGlite, and leaves nothing there that is not for others. */
+/** The session of one client. It acquires PGlite's only backend in turns, and leaves no state of its own there for other sessions. */
 import { Duplex } from 'node:stream'
 import {
   HEADER_BYTES,
@@ -33,7 +33,7 @@ export interface PgliteSession {
   readonly stream: EngineSession
   /** Ends the session with a FATAL error. */
   terminate(reason: ServerError): void
-  /** Resolves when PGlite has forgotten the session. Never rejects. */
+  /** Resolves when all state of the session is removed from PGlite. Never rejects. */
   readonly finished: Promise<void>
 }
 
@@ -43,57 +43,57 @@ export interface PgliteSessionSettings {
   readonly backend: Backend
   readonly seat: Seat
   readonly turns: Turns
-  /** What is done with the backend before others get the turn. */
+  /** Restores the backend before the turn is released. */
   readonly leave: () => Promise<void>
-  /** How many bytes of a COPY FROM STDIN are held until its end. */
+  /** The maximum size of the buffered data of a COPY FROM STDIN, in bytes. */
   readonly maxCopyBytes: number
 }
 
-/** What the last reply ended with: outside of a transaction, in one, in one that failed, or before the Sync of a batch. */
+/** The status after the last reply: idle, in a transaction, in a failed transaction, or (`undefined`) before the Sync of a batch. */
 type Status = 'I' | 'T' | 'E' | undefined
 
 export function createPgliteSession(settings: PgliteSessionSettings): PgliteSession {
   const { state, backend, seat, turns, maxCopyBytes } = settings
   const prepared = createPreparedStatements(seat)
 
-  // What has come from the client.
+  // Input from the client.
   let queue: Buffer[] = []
   let queuedBytes = 0
-  let taken: (() => void) | undefined
-  /** Whether the client has sent all that it will. */
+  let acceptMore: (() => void) | undefined
+  /** Whether the client sends no more messages. */
   let isEnded = false
-  /** Set while messages up to the next Sync are skipped, because their batch has failed: what its ReadyForQuery will say. */
+  /** While messages are skipped until the next Sync, because their batch has failed: the status for its ReadyForQuery. */
   let skipTo: Status
 
-  // What goes to the client.
+  // Output to the client.
   let isOver = false
-  let flows = true
-  let whenFlows: (() => void) | undefined
-  let owedBytes = 0
-  const told = new Map<string, string>()
+  let isFlowing = true
+  let onFlowing: (() => void) | undefined
+  let unacknowledgedBytes = 0
+  const shownSettings = new Map<string, string>()
 
-  // The turn, and what runs in it.
+  // The turn and the running batch.
   let request: TurnRequest | undefined
   let turn: Turn | undefined
   let isRunning = false
-  /** Whether what is answered is nobody's. */
+  /** Whether replies are discarded instead of being sent to the client. */
   let isDiscarding = false
-  /** Of the last ReadyForQuery. */
+  /** The status of the last ReadyForQuery. */
   let lastStatus: 'I' | 'T' | 'E' = 'I'
   let status: Status = 'I'
-  /** Whether PostgreSQL skips what comes up to the next Sync. */
+  /** Whether PostgreSQL discards messages until the next Sync. */
   let hasFailed = false
   let mayHold = false
   let deallocating: string[] = []
   /** A COPY FROM STDIN whose data is being collected. */
   let copy: Copy | undefined
   const copyPortals = new Set<string>()
-  /** Set where the gateway has ended what the session had open: the reason, until the client has read it. */
+  /** Set after the gateway has rolled back the session's work: the error, until the client has received it. */
   let lost: { reason: ServerError | undefined; readonly wasInTransaction: boolean } | undefined
-  let isAwake = false
-  /** Whether notices are left out. */
+  let isBusy = false
+  /** Whether notices are dropped. */
   let isQuiet = false
-  /** Whether the client has had its CopyInResponse from the gateway. */
+  /** Whether the gateway has sent the CopyInResponse, so that PGlite's is dropped. */
   let isCopyAnswered = false
 
   const replies = createReplyFilter(
@@ -120,7 +120,7 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
           queue.push(one)
           queuedBytes += one.length
         }
-        taken = done
+        acceptMore = done
         makeRoom()
         wake()
       },
@@ -140,11 +140,11 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
   ) satisfies EngineSession
   let finish: () => void = () => {}
   const finished = new Promise<void>((resolve) => (finish = resolve))
-  tellSettings()
+  sendSettings()
   push(readyForQuery('I'))
   return { stream, terminate, finished }
 
-  // ---- what PGlite answers ----
+  // ---- replies of PGlite ----
 
   async function run(messages: readonly Buffer[]): Promise<void> {
     const last = messages.findLast((one) => !OF_COPY.has(one[0]!))
@@ -153,14 +153,14 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
     try {
       await backend.run(Buffer.concat(messages), (piece) => {
         for (const part of replies.push(piece)) push(part)
-        if (flows || isOver || isDiscarding) backend.taken(piece.length)
-        else owedBytes += piece.length
-        turn?.setIdle(!flows)
+        if (isFlowing || isOver || isDiscarding) backend.taken(piece.length)
+        else unacknowledgedBytes += piece.length
+        turn?.setIdle(!isFlowing)
       })
     } finally {
       isRunning = false
     }
-    // A Query that is skipped ends nothing.
+    // PostgreSQL discards a Query after an error, so it does not end the batch.
     const ends = last[0] === FrontendType.sync || (endsBatch(last) && !hasFailed)
     status = ends ? lastStatus : undefined
   }
@@ -181,12 +181,12 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
   function reported(one: Buffer): Buffer | undefined {
     const [name, value] = seat.report(one)
     if (name === 'session_authorization' && value !== '' && value !== state.role) {
-      // Dynamic SQL on a PGlite whose superuser is there. The client must not have another role in its next statement.
+      // Possible with dynamic SQL on the caller's own PGlite, which has a superuser. The client must not run statements as another role.
       terminate(new ServerError('42501', 'permission denied to set session authorization'))
     }
-    if (name === 'session_authorization' || told.get(name) === value) return undefined
+    if (name === 'session_authorization' || shownSettings.get(name) === value) return undefined
     state.isDirty = true
-    told.set(name, value)
+    shownSettings.set(name, value)
     return one
   }
 
@@ -194,8 +194,8 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
 
   function makeRoom(): void {
     if (queuedBytes >= LARGE_BATCH_BYTES) return
-    const done = taken
-    taken = undefined
+    const done = acceptMore
+    acceptMore = undefined
     done?.()
   }
   function take(count: number): Buffer[] {
@@ -207,7 +207,7 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
     queue.unshift(...messages)
     for (const one of messages) queuedBytes += one.length
   }
-  /** How many messages the first batch has, up to its Query, Sync or Flush; 0 while it has not come, unless it is too large to wait for. */
+  /** The number of messages in the first batch, up to its Query, Sync or Flush. 0 if it is incomplete and not too large to buffer. */
   function batchLength(): number {
     const due = queue.findIndex((one) => endsBatch(one) || one[0] === FrontendType.flush) + 1
     return due === 0 && queuedBytes >= LARGE_BATCH_BYTES ? queue.length : due
@@ -222,14 +222,14 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
   // ---- to the client ----
 
   function flow(): void {
-    flows = true
-    if (owedBytes > 0) backend.taken(owedBytes)
-    owedBytes = 0
+    isFlowing = true
+    if (unacknowledgedBytes > 0) backend.taken(unacknowledgedBytes)
+    unacknowledgedBytes = 0
     if (isRunning) turn?.setIdle(false)
-    whenFlows?.()
+    onFlowing?.()
   }
   function push(bytes: Buffer): void {
-    if (!isOver && !isDiscarding && bytes.length > 0) flows = stream.push(bytes)
+    if (!isOver && !isDiscarding && bytes.length > 0) isFlowing = stream.push(bytes)
   }
   function close(last?: Buffer): void {
     if (isOver) return
@@ -238,16 +238,16 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
     stream.push(null)
     flow()
   }
-  function tellSettings(): void {
+  function sendSettings(): void {
     for (const [name, value] of seat.reported) {
-      // DISCARD ALL leaves it empty, though the session's user stays (PostgreSQL 18 in PGlite 0.5).
+      // DISCARD ALL reports it as empty, although the session user is unchanged (PostgreSQL 18 in PGlite 0.5).
       const shown = name === 'session_authorization' ? state.role : value
-      if (told.get(name) === shown) continue
-      told.set(name, shown)
+      if (shownSettings.get(name) === shown) continue
+      shownSettings.set(name, shown)
       push(parameterStatus(name, shown))
     }
   }
-  /** Answers a batch that does not run, or the rest of one: now where its end has come, else at its Sync. */
+  /** Sends an error for a batch that does not run. ReadyForQuery follows immediately if `last` ends the batch, else at its Sync. */
   function fail(last: Buffer | undefined, error: ServerError, then: 'I' | 'T' | 'E'): void {
     push(errorResponse(error))
     if (last !== undefined && endsBatch(last)) push(readyForQuery(then))
@@ -258,27 +258,27 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
     abandon()
   }
 
-  // ---- one thing after another ----
+  // ---- processing, one batch at a time ----
 
   function wake(): void {
-    if (isAwake) return
-    isAwake = true
+    if (isBusy) return
+    isBusy = true
     work()
       .catch((error: unknown) => terminate(asServerError(error)))
       .finally(() => {
-        isAwake = false
-        if (hasWork()) wake()
+        isBusy = false
+        if (hasInput()) wake()
         else if (isEnded || isOver) cleanUp()
       })
   }
-  function hasWork(): boolean {
+  function hasInput(): boolean {
     if (isOver) return false
     return copy === undefined && skipTo === undefined ? batchLength() > 0 : queue.length > 0
   }
   async function work(): Promise<void> {
-    while (hasWork()) {
-      if (!flows) await new Promise<void>((resolve) => (whenFlows = resolve))
-      whenFlows = undefined
+    while (hasInput()) {
+      if (!isFlowing) await new Promise<void>((resolve) => (onFlowing = resolve))
+      onFlowing = undefined
       if (skipTo !== undefined) skip(skipTo)
       else if (copy !== undefined) await takeCopyData(copy)
       else if (lost !== undefined) await answerLost(lost)
@@ -304,14 +304,14 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
       return
     }
     if (isOver) return
-    // What has come already goes with it, unless somebody waits.
+    // Batches that have already arrived run in the same turn, unless other sessions wait.
     while (!turns.isContended && batchLength() > 0 && batch.length < MAX_MESSAGES) {
       batch.push(...take(batchLength()))
     }
     await runBatch(batch)
     await pause()
   }
-  /** Runs messages up to one that begins a COPY FROM STDIN, whose data has yet to come. */
+  /** Runs the messages up to a COPY FROM STDIN, whose data has not arrived yet. */
   async function runBatch(batch: readonly Buffer[]): Promise<void> {
     let messages: Buffer[] = []
     for (const [index, one] of batch.entries()) {
@@ -336,12 +336,12 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
         }
       }
       messages.push(...prepared.toBackend(asked, deallocates))
-      // A COPY that waits for data would end PGlite, which takes the end of its input for the end of its client (0.5.14 to 0.5.17).
+      // Without this, a COPY that waits for data ends PGlite (0.5.14 to 0.5.17), which takes the end of its input for a disconnect.
       if (traits.namesCopy) messages.push(NO_DATA)
     }
     await run(messages)
   }
-  /** What the SQL of a message asks: its own, or that of the statement that it binds. */
+  /** The traits of the SQL in a message, or of the statement that it binds. */
   function traitsIn(one: Buffer): SqlTraits {
     let traits = NO_SQL
     if (one[0] === FrontendType.query) {
@@ -360,14 +360,14 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
     }
     if (traits === NO_SQL) return traits
     if (traits.changesState) state.isDirty = true
-    // The settings of the startup packet are put back at the next turn.
+    // The settings of the startup packet are restored at the next turn.
     if (traits.resets) state.isReset = true
     if (traits.mayHold) mayHold = true
     seat.learn(one.toString('latin1'), traits)
     return traits
   }
 
-  // ---- COPY FROM STDIN: PGlite takes it in one call only, so its data is collected (0.5.14 to 0.5.17) ----
+  // ---- COPY FROM STDIN: PGlite (0.5.14 to 0.5.17) needs all data in one call, so it is buffered ----
 
   async function takeCopyData(open: Copy): Promise<void> {
     turn?.setIdle(false)
@@ -387,7 +387,7 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
         take(1)
         await endCopy(open, one)
       } else if (type === FrontendType.flush || type === FrontendType.sync) {
-        // As in PostgreSQL.
+        // Ignored, as in PostgreSQL.
         take(1)
       } else {
         await endCopy(open, copyFail('unexpected message during COPY from stdin'))
@@ -410,7 +410,7 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
 
   async function getTurn(): Promise<void> {
     if (turn !== undefined) return turn.setIdle(false)
-    request = turns.ask(overstayed)
+    request = turns.ask(idleTimedOut)
     try {
       turn = await request.turn
     } finally {
@@ -420,16 +420,16 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
     try {
       await seat.enter(state)
     } catch (error) {
-      // The role is gone, or a setting is not allowed any more. The backend is not the session's, which must not go on.
+      // The role was dropped, or a setting is no longer allowed. The backend does not have the session's state, so the session must end.
       throw fatal(asServerError(error))
     }
-    tellSettings()
+    sendSettings()
   }
-  /** Gives the turn away when there is nothing open that only this session may see. */
+  /** Releases the turn, unless the session has an open transaction or other state that other sessions must not see. */
   async function pause(): Promise<void> {
     if (turn === undefined) return
     if (copy === undefined && status === 'I' && !(await holdsSomething())) await leaveTurn()
-    else turn.setIdle(!hasWork() || !flows)
+    else turn.setIdle(!hasInput() || !isFlowing)
   }
   async function holdsSomething(): Promise<boolean> {
     if (!mayHold) return false
@@ -447,15 +447,15 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
       left?.release()
     }
   }
-  /** Others have waited for too long while this session was idle. */
-  function overstayed(): void {
-    if (isRunning || whenFlows !== undefined) {
-      // It does not read its results.
+  /** Called when this session was idle too long while others waited. */
+  function idleTimedOut(): void {
+    if (isRunning || onFlowing !== undefined) {
+      // The client does not read its results.
       terminate(idleTooLong(turns.limits, 'FATAL'))
       return
     }
-    if (isAwake) return
-    isAwake = true
+    if (isBusy) return
+    isBusy = true
     const reason = idleTooLong(turns.limits, 'ERROR')
     const wasInTransaction = lastStatus !== 'I'
     const then = wasInTransaction ? 'E' : 'I'
@@ -471,11 +471,11 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
       })
       .catch((error: unknown) => terminate(asServerError(error)))
       .finally(() => {
-        isAwake = false
+        isBusy = false
         wake()
       })
   }
-  /** Undoes what is open, and gives the turn away. */
+  /** Rolls back open work, and releases the turn. */
   async function rollBack(): Promise<void> {
     if (turn === undefined) return
     isDiscarding = true
@@ -489,13 +489,13 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
       await leaveTurn()
     }
   }
-  /** Answers a client whose transaction the gateway has ended, as PostgreSQL does in a transaction that has failed. */
+  /** Answers the next batch after the gateway has rolled back the transaction, as PostgreSQL does in a failed transaction. */
   async function answerLost({ reason, wasInTransaction }: NonNullable<typeof lost>): Promise<void> {
     const batch = queue.slice(0, batchLength())
     const ends = batch.map(endOfTransaction).find((found) => found !== undefined)
     if (ends === 'rollback') {
       lost = undefined
-      // PostgreSQL warns that there is no transaction.
+      // Suppresses PostgreSQL's warning that there is no transaction in progress.
       isQuiet = true
       await serveBatch()
       isQuiet = false
@@ -509,26 +509,26 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
 
   // ---- the end ----
 
-  /** Nobody waits for an answer any more. */
+  /** Discards pending input and output after the client has gone, or the session was terminated. */
   function abandon(): void {
     isEnded = true
     queue = []
     queuedBytes = 0
-    taken?.()
-    taken = undefined
+    acceptMore?.()
+    acceptMore = undefined
     request?.withdraw(new ServerError('57014', 'canceling statement due to user request'))
-    whenFlows?.()
+    onFlowing?.()
     if (isRunning) isDiscarding = true
     flow()
-    if (!isAwake) cleanUp()
+    if (!isBusy) cleanUp()
   }
   function cleanUp(): void {
-    if (isAwake) return
-    isAwake = true
+    if (isBusy) return
+    isBusy = true
     copy = undefined
     state.isDirty = false
     rollBack()
-      // PGlite is gone, and its transactions with it.
+      // PGlite has been lost, and its transactions with it.
       .catch(() => {})
       .finally(() => {
         seat.forget(state)
@@ -539,24 +539,24 @@ export function createPgliteSession(settings: PgliteSessionSettings): PgliteSess
 }
 
 interface Copy {
-  /** The Query or the Execute that it begins with, as the backend gets it. */
+  /** The Query or Execute message that starts it, with the messages that must precede it. */
   readonly starter: readonly Buffer[]
   readonly isQuery: boolean
   data: Buffer[]
   bytes: number
 }
 
-/** How long what a client has sent before it left may wait for its turn, in milliseconds. */
+/** How long messages of a disconnected client may wait for the turn, in milliseconds. */
 const LINGER_MS = 1_000
-/** A batch larger than this begins before it is whole, and nothing more is read from its client meanwhile. */
+/** A batch larger than this is started before it is complete. Meanwhile no more input is read from the client. */
 const LARGE_BATCH_BYTES = 262_144
 const MAX_MESSAGES = 1_000
 
 const NO_DATA = copyFail('PGlite takes the data of one COPY in one query')
-/** In text format, without a number of columns: only the client and its data know better, and libraries do not look. */
+/** Text format with 0 columns: the gateway does not know the real format and columns, and client libraries ignore them. */
 const COPY_IN_RESPONSE = encodeMessage(code('G'), Buffer.alloc(3))
 
-/** Whether the backend has what only this session may have. */
+/** Whether the backend has a temporary table, a holdable cursor or an advisory lock, which only this session may use. */
 const HELD = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
   OR EXISTS (SELECT FROM pg_catalog.pg_cursor() WHERE is_holdable)
   OR EXISTS (SELECT FROM pg_catalog.pg_lock_status() WHERE locktype OPERATOR(pg_catalog.=) 'advisory')`
@@ -598,7 +598,7 @@ function endOfTransaction(one: Buffer): SqlTraits['endsTransaction'] {
 
 function asServerError(error: unknown): ServerError {
   if (error instanceof ServerError) return error
-  // A fault of ours, or of PGlite.
+  // An internal error of the engine or of PGlite.
   return new ServerError('XX000', 'PGlite failed', { severity: 'FATAL', cause: error })
 }
 

@@ -1,4 +1,4 @@
-/** Reads what PostgreSQL answers, and writes what the engine itself asks. */
+/** Parses and filters replies of PostgreSQL, and writes the engine's own messages. */
 import { createMessageReader } from '../../../wire/framing.js'
 import {
   HEADER_BYTES,
@@ -13,12 +13,12 @@ export function simpleQuery(sql: string): Buffer {
   return encodeMessage(FrontendType.query, cString(sql))
 }
 
-/** Ends a COPY FROM STDIN. PostgreSQL ignores it where there is none. */
+/** Ends a COPY FROM STDIN. PostgreSQL ignores the message if no COPY is in progress. */
 export function copyFail(reason: string): Buffer {
   return encodeMessage(FrontendType.copyFail, cString(reason))
 }
 
-/** Takes whole messages apart, without a copy. */
+/** Splits a buffer of whole messages, without copying. */
 export function messagesOf(bytes: Buffer): Buffer[] {
   const messages: Buffer[] = []
   for (let offset = 0; offset < bytes.length;) {
@@ -29,16 +29,16 @@ export function messagesOf(bytes: Buffer): Buffer[] {
   return messages
 }
 
-/** The text at `offset` and where the next part of the message begins. */
+/** The NUL-terminated string at `offset`, and the offset after it. */
 export function textAt(bytes: Buffer, offset: number): { text: string; end: number } {
   const nul = bytes.indexOf(0, offset)
   const end = nul === -1 ? bytes.length : nul
   return { text: bytes.toString('utf8', offset, end), end: end + 1 }
 }
 
-/** What came for SQL of the engine's own. */
+/** The reply to the engine's own SQL. */
 export interface OwnReply {
-  /** The rows of all statements, each as the texts of its columns. */
+  /** The rows of all statements. The columns are text. */
   readonly rows: readonly (string | null)[][]
   /** The first error. */
   readonly error: ServerError | undefined
@@ -68,20 +68,20 @@ function columnsOf(row: Buffer): (string | null)[] {
   return columns
 }
 
-/** Takes a whole message. Returns what to send instead, or nothing to leave it out. */
+/** Gets a whole message. Returns the bytes to send in its place, or `undefined` to drop it. */
 export type ReplyHandler = (message: Buffer) => Buffer | undefined
 
-/** Lets replies through, except for the messages that somebody wants to see. */
+/** Passes replies through, and calls handlers for certain message types. */
 export interface ReplyFilter {
-  /** Takes what PGlite wrote, which may end anywhere, and returns what is to be sent. */
+  /** Accepts output of PGlite, which may end within a message, and returns the bytes to send. */
   push(chunk: Buffer): Buffer[]
-  /** Whether what was sent ends with a whole message. */
+  /** Whether the sent bytes end at a message boundary. */
   readonly atBoundary: boolean
 }
 
-/** @param handlers by type byte. Only messages with one are collected before they go on; rows just pass. */
+/** @param handlers by type byte. Only messages with a handler are buffered; all others, such as rows, pass through. */
 export function createReplyFilter(handlers: ReadonlyMap<number, ReplyHandler>): ReplyFilter {
-  /** What has come of a header, or of a message that has a handler. */
+  /** The received part of a header, or of a message with a handler. */
   let collected: Buffer = NOTHING
   let passingBytes = 0
 

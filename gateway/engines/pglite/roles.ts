@@ -1,35 +1,35 @@
 /**
- * Makes the roles that clients log in as, and keeps every client from becoming another role than its own.
+ * Creates the roles that clients log in as, and prevents clients from becoming other roles.
  *
- * PGlite has one backend, whose authenticated user is the bootstrap superuser (OID 10) for as long as it lives. PostgreSQL lets whoever
- * has a superuser for authenticated user use SET SESSION AUTHORIZATION, in a function too. So while clients run, that superuser has no
- * row in `pg_authid`: PostgreSQL then knows no name for it, takes it for no superuser, and refuses SET SESSION AUTHORIZATION to everybody
- * with 42501, however it is asked. Two functions of another superuser, which nobody can become, take the row away and put it back.
+ * PGlite has one backend, whose authenticated user is always the bootstrap superuser (OID 10). PostgreSQL allows SET SESSION AUTHORIZATION
+ * if the authenticated user is a superuser, also within functions. Therefore the row of that superuser is deleted from `pg_authid` while
+ * clients run. PostgreSQL then does not treat it as a superuser, and rejects every SET SESSION AUTHORIZATION with 42501. Two functions
+ * of another superuser, which no client can become, delete and restore the row.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { PgIamError } from '../../../core/errors.js'
 import { catalogQuery, identifier, literal } from '../../sql.js'
 import type { OwnReply } from './replies.js'
 
-/** Runs SQL of the engine's own. */
+/** Runs the engine's own SQL. */
 export type RunSql = (sql: string) => Promise<OwnReply>
 
-/** Gives the backend to another role. */
+/** The SQL that changes the session user of the backend. */
 export interface Authority {
-  /** The SQL that makes `role` the session's user. It is all or nothing where it is one simple query. */
+  /** The SQL that makes `role` the session user. It is atomic if it is sent as one simple query. */
   become(role: string): string
-  /** The SQL that puts the superuser back, for whoever opens the data directory next. */
+  /** The SQL that restores the superuser, so that the data directory can be used by others. */
   readonly release: string
 }
 
-/** Where the functions are, and the superuser that owns them. The name is no role that a gateway can have. */
+/** The schema of the functions, and the superuser that owns them, as which no client can log in. */
 const KEEPER = 'pglite_keeper'
 
 /**
- * Makes the functions, as the superuser.
+ * Creates the functions, as the superuser.
  *
- * Nothing here can be called but `lock`, which takes away what clients must not have. `unlock` wants the secret of this start, of which
- * only the hash is kept, and `open` may only be called by OID 10, which no client can be.
+ * Clients can call only `lock`, which merely deletes the row. `unlock` requires the secret of this start, of which only the hash is
+ * stored. `open` can be executed only by OID 10, which no client can be.
  */
 async function createKeeper(run: RunSql): Promise<void> {
   const body = (sql: string): string =>
@@ -49,16 +49,16 @@ async function createKeeper(run: RunSql): Promise<void> {
     `REVOKE ALL ON FUNCTION ${KEEPER}.open() FROM PUBLIC`,
     `GRANT EXECUTE ON FUNCTION ${KEEPER}.open() TO postgres`,
     'RESET ROLE',
-    // With PostgreSQL's own programs the file system of the server is for superusers, and for members of these.
+    // Besides superusers, only members of these roles may access the server's file system and run programs.
     `DELETE FROM pg_catalog.pg_authid WHERE rolname OPERATOR(pg_catalog.=) ANY (ARRAY['pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program']::pg_catalog.name[])`,
   ])
 }
 
 /**
- * Makes the database ready for clients, and its superuser unreachable. Runs as OID 10, at every start.
+ * Prepares the database for clients, and makes its superuser unreachable. Runs as OID 10, at every start.
  *
- * `admin` owns the database and can create roles, and is no superuser. The others may create objects in schema `public` and schemas of
- * their own, as applications do that bring their migrations. What is there already stays as it is.
+ * `admin` owns the database and can create roles, but is not a superuser. The other roles may create schemas, and objects in schema
+ * `public`, for applications that run their own migrations. Existing roles are not changed.
  */
 export async function lockRoles(
   run: RunSql,
@@ -69,7 +69,7 @@ export async function lockRoles(
   const hash = createHash('sha256').update(secret).digest('hex')
   const keeper = `SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) '${KEEPER}'`
   const { rows } = await checked(run, keeper)
-  // Superuser again, where PGlite was ended in the middle.
+  // Restores the superuser if PGlite did not shut down cleanly.
   if (rows.length > 0) await checked(run, `SELECT ${KEEPER}.open()`)
   else await createKeeper(run)
   await runAll(run, [
@@ -84,14 +84,14 @@ export async function lockRoles(
   await createRoles(run, database, roles)
   await checked(run, `ALTER DATABASE ${identifier(database)} OWNER TO admin`)
   return {
-    // One simple query is one transaction: no client ever runs while the row is there.
+    // One simple query is one transaction, so no client statement runs while the row exists.
     become: (role) =>
       `SELECT ${KEEPER}.unlock(${literal(secret)}); SET SESSION AUTHORIZATION ${identifier(role)}; SELECT ${KEEPER}.lock()`,
     release: `SELECT ${KEEPER}.unlock(${literal(secret)})`,
   }
 }
 
-/** Makes the login roles that are missing. Runs as a superuser. */
+/** Creates the missing login roles. Runs as a superuser. */
 export async function createRoles(
   run: RunSql,
   database: string,
@@ -99,7 +99,7 @@ export async function createRoles(
 ): Promise<void> {
   const { rows } = await checked(run, catalogQuery('SELECT rolname FROM pg_catalog.pg_roles'))
   const existing = new Set(rows.flat())
-  // Those of the others refer to it.
+  // `admin` comes first, because the statements for the other roles refer to it.
   const wanted = ['admin', ...roles.filter((role) => role !== 'admin')]
   const statements = wanted
     .filter((role) => !existing.has(role))
@@ -116,7 +116,7 @@ export async function createRoles(
         `CREATE ROLE ${name} LOGIN`,
         `GRANT CREATE ON SCHEMA public TO ${name}`,
         `GRANT CREATE, TEMPORARY ON DATABASE ${identifier(database)} TO ${name}`,
-        // As if admin had created it, which lets admin grant to it and drop it.
+        // The same as if admin had created the role, so that admin can alter, grant and drop it.
         `GRANT ${name} TO admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`,
       ]
     })

@@ -1,4 +1,4 @@
-/** What belongs to a session, kept while another one has PGlite's only backend: role, settings, prepared statements. */
+/** The state of a session (role, settings, prepared statements), saved while other sessions use PGlite's only backend. */
 import { catalogQuery, literal, nameOf, raising, statementsOf } from '../../sql.js'
 import { HEADER_BYTES, cString, FrontendType, encodeMessage } from '../../../wire/messages.js'
 import { ServerError } from '../../../wire/error-response.js'
@@ -10,15 +10,15 @@ export type Setting = readonly [name: string, value: string]
 
 export interface SessionState {
   readonly role: string
-  /** What ALTER ROLE and the startup packet say, which a RESET goes back to at the session's next turn. */
+  /** The settings of ALTER ROLE and the startup packet. After a RESET, they apply again from the session's next turn. */
   startup: readonly Setting[]
-  /** What the session has set, as it was when another session got the backend. */
+  /** The settings that the session has changed, as saved when another session got the backend. */
   settings: readonly Setting[]
-  /** The statements of SQL's PREPARE, whole. */
+  /** The complete PREPARE statements of the session. */
   prepared: readonly string[]
-  /** Whether the backend may differ from what is kept here. */
+  /** Whether the backend may differ from the saved state. */
   isDirty: boolean
-  /** Whether the session has taken settings back to PGlite's own, which are not those of its startup packet. */
+  /** Whether the session has reset settings to PGlite's defaults, which differ from those of its startup packet. */
   isReset: boolean
 }
 
@@ -26,55 +26,56 @@ export function newState(role: string, startup: readonly Setting[]): SessionStat
   return { role, startup, settings: [], prepared: [], isDirty: false, isReset: false }
 }
 
-/** The backend, as far as one session after another has it. */
+/** The backend and the session whose state it currently has. */
 export interface Seat {
-  /** Rises whenever the protocol's prepared statements were dropped for another session's sake. */
+  /** Increases whenever the protocol's prepared statements are dropped, because another session gets the backend. */
   readonly generation: number
-  /** What PGlite has last reported by ParameterStatus. */
+  /** The settings that PGlite has last reported by ParameterStatus. */
   readonly reported: ReadonlyMap<string, string>
-  /** Takes note of a ParameterStatus. */
+  /** Records a ParameterStatus. */
   report(message: Buffer): Setting
-  /** Takes note of SQL that may name custom settings, such as `app.tenant`, which PostgreSQL cannot list, and of functions that set some. */
+  /** Records the names of custom settings in SQL, such as `app.tenant`, which PostgreSQL cannot list, and functions that change settings. */
   learn(sql: string, traits: Pick<SqlTraits, 'setsCustom' | 'makesSetter'>): void
-  /** Gives the backend to the session. Throws the `ServerError` of the first thing that is refused. */
+  /** Saves the state of the current session and restores that of this one. Throws the first error as a `ServerError`. */
   enter(state: SessionState): Promise<void>
-  /** Says that the backend is as this session has left it. */
+  /** Declares that the backend already has the state of this session. */
   occupy(state: SessionState): void
-  /** Forgets the session, which does not come back. */
+  /** Discards the state of a session that has ended. */
   forget(state: SessionState): void
   query(sql: string): Promise<OwnReply>
-  /** Begins the protocol with the backend, which reports its settings from then on. */
+  /** Sends the startup packet to the backend, which then reports its settings. */
   start(): Promise<void>
 }
 
 export interface SeatSettings {
   readonly backend: Backend
-  /** The SQL that makes a role the session's user. */
+  /** The SQL that makes a role the session user. */
   readonly become: Authority['become']
-  /** What puts the backend back to its beginnings, as simple queries of their own. */
+  /** The SQL that resets the backend to its initial state, sent as separate simple queries. */
   readonly clean: readonly string[]
-  /** Settings that sessions do not get. */
+  /** Settings that are not applied. */
   readonly ignored?: ReadonlySet<string>
 }
 
-/** Everything that belongs to a session, in PostgreSQL's own words. As it cannot run in a transaction it has a message of its own. */
+/** Resets all session state. DISCARD ALL cannot run in a transaction block, so it is a separate query. */
 export const CLEAN_ALL: readonly string[] = ['RESET ROLE', 'DISCARD ALL']
 
-/** For a PGlite that is used by other code, whose channels, temporary tables and locks stay. */
 /**
- * Settings that are not applied there: in a thread whose event loop goes on, they would have PostgreSQL end the only backend that there is.
+ * Settings that are not applied to a PGlite that other code uses. Its thread runs timers, and with these timeouts PostgreSQL would end
+ * the only backend.
  */
 export const DEADLY_SHARED: ReadonlySet<string> = new Set([
   ...['idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'],
 ])
 
+/** Resets a PGlite that other code uses. It keeps the channels, temporary tables and locks of that code. */
 export const CLEAN_SHARED: readonly string[] = ['RESET ROLE', 'RESET ALL', 'DEALLOCATE ALL']
 
 export function createSeat({ backend, become, clean, ignored }: SeatSettings): Seat {
   const reported = new Map<string, string>()
   const customNames = new Set<string>()
   let current: SessionState | undefined
-  /** The session's user, as far as it is known. */
+  /** The session user of the backend, if it is known. */
   let authorized: string | undefined
   let generation = 0
   let hasSetters = false
@@ -107,7 +108,7 @@ export function createSeat({ backend, become, clean, ignored }: SeatSettings): S
         .filter(([row]) => row === kind)
         .map(([, name, value]) => [name ?? '', Buffer.from(value ?? '', 'hex').toString()])
     state.settings = of('setting')
-    // PostgreSQL keeps all of the query that the PREPARE was in.
+    // PostgreSQL stores the whole query that contained the PREPARE.
     state.prepared = of('prepared').flatMap(([name, sql]) =>
       statementsOf(sql).flatMap(({ tokens, text }) =>
         tokens[0] === 'PREPARE' && nameOf(tokens[1]) === name ? [text] : [],
@@ -169,14 +170,14 @@ export function createSeat({ backend, become, clean, ignored }: SeatSettings): S
   }
 }
 
-/** The sources of functions that are not PostgreSQL's own. */
+/** The sources of user-defined functions. */
 const FUNCTIONS =
   'SELECT prosrc FROM pg_catalog.pg_proc WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid'
 const PARAMETER_STATUS = 'S'.charCodeAt(0)
 const CUSTOM_NAME = /[a-z_][\w$]*(?:\.[a-z_][\w$]*)+/gi
 const MAX_CUSTOM_NAMES = 256
 
-/** Texts come in hexadecimal digits, so that they are the same in every client_encoding. */
+/** The values are encoded in hexadecimal, so that they do not depend on client_encoding. */
 function savingSql(customNames: ReadonlySet<string>): string {
   const hex = (text: string): string =>
     `pg_catalog.encode(pg_catalog.convert_to(${text}, 'UTF8'), 'hex')`
@@ -200,8 +201,8 @@ function settingSql(settings: readonly Setting[]): string {
 }
 
 /**
- * What a login finds: whether the role can log in, and what ALTER ROLE and ALTER DATABASE have set for it. PostgreSQL applies such
- * settings to a new backend; here sessions come and go on an old one.
+ * Selects whether the role can log in, and its settings from ALTER ROLE and ALTER DATABASE. PostgreSQL applies these settings to a new
+ * backend, but here all sessions share an existing backend.
  */
 export function loginSql(role: string): string {
   const name = literal(role)
@@ -213,10 +214,10 @@ export function loginSql(role: string): string {
 }
 
 /**
- * Returns the settings of a startup packet in the order in which PostgreSQL applies them: first those of `options`, a command line,
+ * Returns the settings of a startup packet in the order in which PostgreSQL applies them: first those of the command line in `options`,
  * then the others.
  *
- * Throws a FATAL `ServerError` for a command line that PostgreSQL would not take, and for replication.
+ * Throws a FATAL `ServerError` for an invalid command line, and for replication.
  */
 export function startupSettings(parameters: ReadonlyMap<string, string>): Setting[] {
   if (!NO_REPLICATION.has(parameters.get('replication') ?? '')) {
@@ -235,7 +236,7 @@ const NO_SETTINGS: ReadonlySet<string> = new Set(['user', 'database', 'options',
 const NO_REPLICATION: ReadonlySet<string> = new Set(['', 'false', 'off', 'no', '0'])
 
 function commandLine(options: string): Setting[] {
-  // Words end at white space, which a backslash makes part of them.
+  // Arguments are separated by white space, which a backslash escapes.
   const words = (options.match(/(?:\\.|[^\\\s])+/gsu) ?? []).map((word) =>
     word.replace(/\\(.)/gsu, '$1'),
   )
@@ -250,33 +251,33 @@ function commandLine(options: string): Setting[] {
         hint: 'Write settings as "-c name=value".',
       })
     }
-    // A command line may write a name with dashes.
+    // On the command line, names may contain dashes in place of underscores.
     settings.push([assignment.slice(0, equals).replaceAll('-', '_'), assignment.slice(equals + 1)])
   }
   return settings
 }
 
-/** What SQL asks of a session, as far as one backend for all sessions matters to it. */
+/** The effects of SQL on session state that matter because all sessions share one backend. */
 export interface SqlTraits {
-  /** The SQL to run instead, which fails with the reason why the given one cannot run. */
+  /** SQL to run instead, which raises the error that explains why the given SQL is not supported. */
   readonly refusal?: string
-  /** Whether settings or statements of PREPARE may be others after it. */
+  /** Whether it may change settings or statements of PREPARE. */
   readonly changesState: boolean
-  /** Whether it may take settings back to PGlite's own. */
+  /** Whether it may reset settings to PGlite's defaults. */
   readonly resets: boolean
-  /** Whether it may set custom settings, whose names have to be known. */
+  /** Whether it may set custom settings, whose names must be recorded. */
   readonly setsCustom: boolean
-  /** Whether it makes a function that changes settings, so that from then on any SQL may. */
+  /** Whether it creates a function that changes settings. After that, any SQL may change settings. */
   readonly makesSetter: boolean
-  /** Whether it may leave a temporary table, a cursor WITH HOLD or an advisory lock. */
+  /** Whether it may create a temporary table, a cursor WITH HOLD or an advisory lock. */
   readonly mayHold: boolean
   /** Whether it waits for CopyData. */
   readonly copiesIn: boolean
-  /** Whether it is to be followed by what ends a COPY that was not seen. */
+  /** Whether it may contain a COPY that was not detected, so that a CopyFail must follow. */
   readonly namesCopy: boolean
   /** The name in a DEALLOCATE. */
   readonly deallocates?: string
-  /** Whether it ends a transaction, and how. */
+  /** How it ends a transaction, if it does. */
   readonly endsTransaction?: 'commit' | 'rollback'
 }
 
@@ -292,9 +293,9 @@ export const NO_SQL: SqlTraits = {
 
 export const COPIES_IN: SqlTraits = { ...NO_SQL, copiesIn: true, namesCopy: true }
 
-/** What dynamic SQL hides from this is not kept for the session, and is gone when another one gets the backend. */
+/** Dynamic SQL is not analysed: settings that it changes are lost when another session gets the backend. */
 export function traitsOf(sql: string): SqlTraits {
-  // Nearly all SQL ends here.
+  // The fast path of nearly all SQL.
   if (!OF_A_SESSION.test(sql)) return NO_SQL
   const statements = statementsOf(sql).map(({ tokens }) => tokens)
   const setsCustom = /set_config/i.test(sql)
@@ -326,7 +327,7 @@ function resets([first, ...rest]: readonly string[]): boolean {
   return first === 'RESET' || first === 'DISCARD' || (first === 'SET' && rest.includes('DEFAULT'))
 }
 
-/** Whether the source of a function changes settings, as far as one can see: the SET of an UPDATE does not. */
+/** Whether the source of a function appears to change settings. The SET of an UPDATE does not count. */
 function changesSettings(source: string): boolean {
   return /set_config|\bset\s+(?:session\s+)?[\w.]+\s*(?:=|to\s)/i.test(
     source.replace(/\bupdate\s(?:[^;]*?\s)?set\s/gi, ' '),
@@ -335,7 +336,7 @@ function changesSettings(source: string): boolean {
 
 function endOf([first, ...rest]: readonly string[]): SqlTraits['endsTransaction'] {
   if (first === 'COMMIT' || first === 'END') return 'commit'
-  // ROLLBACK TO SAVEPOINT does not.
+  // ROLLBACK TO SAVEPOINT does not end the transaction.
   return first === 'ABORT' || (first === 'ROLLBACK' && !rest.includes('TO'))
     ? 'rollback'
     : undefined
@@ -355,7 +356,8 @@ function copiesIn(tokens: readonly string[]): boolean {
 function refusalOf(tokens: readonly string[]): ServerError | undefined {
   if (tokens[0] === 'LISTEN') {
     return new ServerError('0A000', 'LISTEN is not supported by PGlite', {
-      detail: 'All clients share one backend, so that a notification cannot find its client.',
+      detail:
+        'All clients share one backend, so notifications cannot be delivered to a single client.',
       hint: 'Use the engine "postgres".',
     })
   }
@@ -364,25 +366,25 @@ function refusalOf(tokens: readonly string[]): ServerError | undefined {
   return new ServerError('42501', 'permission denied to set session authorization')
 }
 
-/** A session's prepared statements of the protocol, which are prepared again once another session has had the backend. */
+/** The protocol-level prepared statements of a session. They are prepared again after another session has used the backend. */
 export interface PreparedStatements {
   /**
-   * Returns what the backend gets for a message: the message, with statements that it has lost in front of it.
+   * Returns the messages for the backend: the given message, preceded by the Parse messages of statements that the backend has lost.
    *
-   * @param deallocated the statement that the SQL of a Query drops
+   * @param deallocated the statement that the SQL of a Query deallocates
    */
   toBackend(message: Buffer, deallocated?: string): Buffer[]
-  /** What the SQL of the statement asks, by its name. */
+  /** The traits of the named statement's SQL. */
   traits(name: string): SqlTraits
-  /** A ParseComplete came. Returns whether the client expects it. */
+  /** Handles a ParseComplete. Returns whether the client expects it. */
   parseComplete(): boolean
   closeComplete(): void
-  /** An ErrorResponse came: what follows it up to the next Sync is not done. */
+  /** Handles an ErrorResponse: PostgreSQL discards messages until the next Sync. */
   failed(): void
   ready(): void
-  /** Forgets one that SQL has dropped, or all. */
+  /** Removes the statement that SQL has deallocated, or all statements without a name. */
   drop(name?: string): void
-  /** SQL of the engine's own has taken the place of the unnamed statement. */
+  /** Called when the engine's own SQL has replaced the unnamed statement. */
   unnamedLost(): void
 }
 
@@ -392,7 +394,7 @@ interface Statement {
   generation: number
 }
 
-/** What has been sent and not been answered. A Query and a Sync end what an error leaves undone. */
+/** A message without a reply yet. After an error, messages up to the next Query or Sync get no reply. */
 type Pending =
   | { type: 'parse'; name: string; statement: Statement; isRepeat: boolean }
   | { type: 'close'; name: string | undefined }
@@ -402,7 +404,7 @@ export function createPreparedStatements(seat: Pick<Seat, 'generation'>): Prepar
   const statements = new Map<string, Statement>()
   let pending: Pending[] = []
 
-  /** The Parse message of a statement that the session has and the backend has not. */
+  /** The Parse message of a statement that the backend has lost. */
   const repeat = (name: string): Buffer[] => {
     const isPending = pending.some((item) => item.type === 'parse' && item.name === name)
     const statement = statements.get(name)
@@ -410,7 +412,7 @@ export function createPreparedStatements(seat: Pick<Seat, 'generation'>): Prepar
     pending.push({ type: 'parse', name, statement, isRepeat: true })
     return [statement.parse]
   }
-  /** Takes what is pending up to the first item of the kind. */
+  /** Removes pending items up to the first one of this type, and returns that one. */
   const take = <T extends Pending['type']>(type: T): Extract<Pending, { type: T }> | undefined => {
     const index = pending.findIndex((item) => item.type === type)
     if (index === -1) return undefined
@@ -435,7 +437,7 @@ export function createPreparedStatements(seat: Pick<Seat, 'generation'>): Prepar
                   cString(refusal),
                   bytes.subarray(types),
                 )
-          // A name that is taken is refused only where the backend has the statement.
+          // Restores a statement with the same name, so that PostgreSQL rejects the duplicate name.
           const before = name === '' ? [] : repeat(name)
           const statement = { parse, traits, generation: seat.generation }
           pending.push({ type: 'parse', name, statement, isRepeat: false })

@@ -1,25 +1,25 @@
-/** Lets one session at a time have PGlite, in the order in which they asked. */
+/** A FIFO lock with time limits: one session at a time uses PGlite. */
 import { ServerError } from '../../../wire/error-response.js'
 
 export interface Turns {
   readonly limits: TurnLimits
-  /** @param overstayed called when the holder of the turn has left others waiting for too long while it was idle */
+  /** @param overstayed called when the holder was idle for `idleInTransactionTimeoutMs` while others waited */
   ask(overstayed: () => void): TurnRequest
-  /** Whether somebody waits for the turn that is taken. */
+  /** Whether other sessions wait for the turn. */
   readonly isContended: boolean
 }
 
 export interface TurnRequest {
-  /** Rejects with the `ServerError` 55P03 when it takes too long, and with that of `withdraw`. */
+  /** Rejects with the `ServerError` 55P03 after `lockTimeoutMs`, and with the reason of `withdraw`. */
   readonly turn: Promise<Turn>
-  /** Stops waiting. Does nothing once the turn has come. */
+  /** Stops waiting. Does nothing once the turn is acquired. */
   withdraw(reason: ServerError): void
 }
 
 export interface Turn {
-  /** Says whether PGlite waits for the holder of the turn, which only matters while others wait for the holder, too. */
+  /** Sets whether PGlite waits for the holder of the turn. This matters only while other sessions wait for the turn. */
   setIdle(idle: boolean): void
-  /** Gives the turn to the next one. Must be called once. */
+  /** Passes the turn to the next session. Must be called once. */
   release(): void
 }
 
@@ -31,15 +31,15 @@ export interface TurnLimits {
 export interface TurnsSettings {
   readonly limits: TurnLimits
   /**
-   * Where other code uses the same PGlite: waits for its turn among that code, and returns what ends the turn. That code may wait at any
-   * time without anybody seeing it, so `idleInTransactionTimeoutMs` counts always.
+   * For a PGlite that other code uses too: acquires exclusive access, and returns the function that releases it. The engine cannot see
+   * whether that code waits, so `idleInTransactionTimeoutMs` then always applies.
    */
   readonly acquire?: () => Promise<() => void>
 }
 
 export function createTurns({ limits, acquire }: TurnsSettings): Turns {
   const waiting = new Set<Entry>()
-  /** Whether the turn is taken, or is being got from other code. */
+  /** Whether the turn is taken or being acquired from other code. */
   let taken = false
   let holder: { checkPatience(): void } | undefined
 
@@ -135,9 +135,9 @@ interface Entry {
   leave(): void
 }
 
-/** What to do about it, in the errors of sessions that get in each other's way. */
+/** The hint of errors about sessions that block each other. */
 const ONE_AT_A_TIME =
-  'PGlite runs one transaction at a time: use the engine "postgres" for transactions side by side. Otherwise send all statements of a transaction on its own connection, and end it soon.'
+  'PGlite runs one transaction at a time. Use the engine "postgres" for concurrent transactions, or send all statements of a transaction on its own connection and end it soon.'
 
 function waitedTooLong({ lockTimeoutMs }: TurnLimits): ServerError {
   return new ServerError(
@@ -147,18 +147,17 @@ function waitedTooLong({ lockTimeoutMs }: TurnLimits): ServerError {
   )
 }
 
-/** @param what what the session kept: a transaction, a temporary table */
 export function idleTooLong(
   { idleInTransactionTimeoutMs }: TurnLimits,
   severity: 'ERROR' | 'FATAL',
 ): ServerError {
   return new ServerError(
     '25P03',
-    `terminating transaction due to idle-in-transaction timeout: it kept other clients of PGlite waiting and was idle for longer than the gateway's "idleInTransactionTimeoutMs" (${idleInTransactionTimeoutMs} ms)`,
+    `terminating transaction due to idle-in-transaction timeout: it blocked other clients of PGlite and was idle for longer than the gateway's "idleInTransactionTimeoutMs" (${idleInTransactionTimeoutMs} ms)`,
     {
       severity,
       detail:
-        'The transaction was rolled back; temporary tables, cursors and advisory locks of the session are gone.',
+        'The transaction was rolled back. Temporary tables, cursors and advisory locks of the session were released.',
       hint: ONE_AT_A_TIME,
     },
   )

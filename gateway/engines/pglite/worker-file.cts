@@ -1,7 +1,7 @@
 /**
- * Where the worker's file is; where pg-iam is in a bundle there is no such file. A CommonJS module in both builds, because only there a file can tell its own place without
- * `import.meta`, which the CommonJS build of an ES module may not hold.
+ * The path of the worker file, which does not exist if pg-iam is bundled. This is a CommonJS module in both builds, because it needs its
+ * own path, and `import.meta` is not allowed in the CommonJS build of an ES module.
  */
 export declare const workerFile: string
-// A bundle that is an ES module has no `__dirname`.
+// `__dirname` does not exist in a bundle that is an ES module.
 exports.workerFile = typeof __dirname === 'string' ? `${__dirname}/worker.js` : 'worker.js'

@@ -1,4 +1,4 @@
-/** PGlite in a worker thread, so that logins, timers and other sockets of the process go on, and a statement that does not end can be ended. */
+/** PGlite in a worker thread, so that statements do not block the event loop of the process, and can be terminated. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -11,11 +11,11 @@ import { workerFile } from './worker-file.cjs'
 import type { WorkerAnswer, WorkerRequest, WorkerTask } from './worker.js'
 
 export interface WorkerBackend extends Backend {
-  /** Resolves with the reason as soon as PGlite is of no more use. */
+  /** Resolves with the reason when PGlite can no longer be used. */
   readonly lost: Promise<string>
-  /** Resolves when the thread is gone, and another one may have its data directory. */
+  /** Resolves when the thread has ended and its data directory can be used by another one. */
   readonly ended: Promise<void>
-  /** Ends PGlite as it should be, within a few seconds, or else without. */
+  /** Stops PGlite: with a clean shutdown of at most 5 seconds if `isOrderly`, else immediately. */
   stop(isOrderly: boolean): Promise<void>
 }
 
@@ -23,11 +23,11 @@ export interface WorkerPlace {
   readonly database: string
   readonly dump: Uint8Array | undefined
   readonly dataDirectory: string | undefined
-  /** How long one call of `run` may take, without the time in which PGlite waits for a client to read, in milliseconds. */
+  /** The time limit of one call of `run`, in milliseconds, without the time in which PGlite waits for a client to read. */
   readonly statementTimeoutMs: number
 }
 
-/** Rejects with `ERR_GATEWAY_ENGINE` when PGlite does not start. */
+/** Rejects with `ERR_GATEWAY_ENGINE` if PGlite does not start. */
 export async function startWorkerBackend({
   database,
   dump,
@@ -68,7 +68,7 @@ export async function startWorkerBackend({
 
   const post = (request: WorkerRequest): void => {
     thread.postMessage(request)
-    // The thread sleeps outside of its event loop.
+    // The thread waits in Atomics.wait, not in its event loop.
     Atomics.add(words, REQUESTS, 1)
     Atomics.notify(words, REQUESTS)
   }
@@ -117,11 +117,11 @@ export async function startWorkerBackend({
     async stop(isOrderly) {
       if (isOrderly && lostReason === undefined) {
         post({ type: 'stop' })
-        const timer = setTimeout(() => lose('it did not stop'), STOP_MS)
+        const timer = setTimeout(() => lose('the shutdown timed out'), STOP_MS)
         await ended
         clearTimeout(timer)
       } else {
-        lose('it was stopped')
+        lose('the engine was closed')
       }
       await ended
     },
@@ -166,12 +166,12 @@ function startClock(limitMs: number, expired: () => void): Clock {
   }
 }
 
-/** Makes a fresh data directory, in a thread of its own, whose memory is given back at once. Returns a dump of it. */
+/** Creates a fresh data directory and returns a dump of it. A separate thread is used, so that its memory is released. */
 export async function createDump(database: string): Promise<Uint8Array> {
   return (await performTask({ type: 'create', database })) ?? Buffer.alloc(0)
 }
 
-/** Writes a dump to an empty or missing directory, which PostgreSQL then leaves in order. */
+/** Writes a dump to an empty or missing directory, and shuts PostgreSQL down cleanly. */
 export async function fillDirectory(
   database: string,
   dump: Uint8Array,
@@ -196,14 +196,14 @@ function performTask(task: WorkerTask): Promise<Uint8Array | undefined> {
 function startThread(task: WorkerTask): Worker {
   return new Worker(workerFile, {
     workerData: { task },
-    // What the process was started with is not for this file: loaders would slow it down, and `--input-type` fails.
+    // The Node options of the process are not inherited: loaders would slow the thread down, and `--input-type` fails.
     execArgv: [],
-    // PostgreSQL must find its own limit before the thread does.
+    // Large enough that PostgreSQL's max_stack_depth is reached before the limit of the thread.
     resourceLimits: { stackSizeMb: STACK_MB },
   })
 }
 
-/** Where in the memory that is shared with the thread. */
+/** Indexes into the memory that is shared with the thread. */
 const UNREAD = 0
 const REQUESTS = 1
 const STACK_MB = 32
@@ -218,17 +218,17 @@ function couldNotStart(reason: string): PgIamError {
 }
 
 /**
- * Returns the version that the thread will load, without loading it here.
+ * Returns the version of PGlite that the thread will load, without loading it here.
  *
- * Rejects with `ERR_PEER_MISSING` when it is not installed, and with `ERR_GATEWAY_ENGINE` where the thread's file is not there, because
- * pg-iam is in a bundle.
+ * Rejects with `ERR_PEER_MISSING` if PGlite is not installed, and with `ERR_GATEWAY_ENGINE` if the worker file is missing because pg-iam
+ * is bundled.
  */
 export async function pgliteVersion(): Promise<string> {
   const isBundled = !existsSync(workerFile)
   const entry = resolvePglite(isBundled ? join(process.cwd(), 'bundle.js') : workerFile)
   if (isBundled) {
-    throw new PgIamError('ERR_GATEWAY_ENGINE', 'pglite: it cannot be started from a bundle', {
-      hint: 'It runs in a worker thread, whose file bundlers leave out. Name pg-iam as an external package of the bundle, or give the gateway an engine: pgliteEngine(db).',
+    throw new PgIamError('ERR_GATEWAY_ENGINE', 'pglite: PGlite cannot be started from a bundle', {
+      hint: 'PGlite runs in a worker thread, whose file bundlers omit. Mark pg-iam as an external package of the bundle, or pass the gateway an engine: pgliteEngine(db).',
     })
   }
   const manifest = await readFile(join(dirname(entry), '..', 'package.json'), 'utf8')

@@ -1,26 +1,26 @@
-/** The thread that PGlite runs in. */
+/** The worker thread that runs PGlite. */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { peerError } from '../../../core/load-peer.js'
 import { identifier } from '../../sql.js'
 import { createRunner } from './backend.js'
 
-/** What the thread is for. */
+/** The task of the thread. */
 export type WorkerTask = {
   readonly database: string
 } & (
-  | /** Makes a fresh data directory, and answers with a dump of it. */ {
+  | /** Creates a fresh data directory, and posts a dump of it. */ {
       readonly type: 'create'
     } /** Writes a dump to a directory. */
   | { readonly type: 'fill'; readonly dump: Uint8Array; readonly dataDirectory: string }
   | {
       readonly type: 'serve'
-      /** What the database is in memory at first; else it is in the directory. */
+      /** The initial content of a database in memory. Without it, the database is in the directory. */
       readonly dump: Uint8Array | undefined
       readonly dataDirectory: string | undefined
-      /** Two numbers of 32 bits: the bytes of replies that were posted and have not been taken, and how many requests were posted. */
+      /** Two 32-bit integers: the number of posted and not yet acknowledged reply bytes, and the number of posted requests. */
       readonly shared: SharedArrayBuffer
-      /** While more is unread than this, PGlite waits. */
+      /** PGlite pauses while more bytes than this are unacknowledged. */
       readonly maxUnreadBytes: number
     }
 )
@@ -38,8 +38,9 @@ const port = parentPort!
 const task = workerData.task as WorkerTask
 
 /**
- * What PGlite starts PostgreSQL with (0.5.14 to 0.5.17), but for `-O`, which allows changes of the system's tables, and for a search path
- * without `"$user"`. With PostgreSQL's own limit of the stack, 2 MB, a deep recursion ends the thread's stack first, and PGlite for good.
+ * PGlite's default parameters (0.5.14 to 0.5.17) without `-O`, which allows changes of system tables, and without its search path, which
+ * omits `"$user"`. With PostgreSQL's default max_stack_depth of 2 MB, deep recursion would overflow the thread's stack first, after which
+ * PGlite cannot be used.
  */
 function startParameters(defaults: readonly string[]): string[] {
   const kept = defaults.filter((one, index) => {
@@ -66,7 +67,7 @@ async function work(): Promise<void> {
   const { database } = task
   const startParams = startParameters(PGlite.defaultStartParams)
   if (task.type === 'create') {
-    // Small segments of the log make a small dump, and a renamed database a smaller one than another beside `postgres`.
+    // Small WAL segments make the dump smaller, as does renaming `postgres` instead of creating another database.
     const db = await PGlite.create({
       database: 'template1',
       initDbStartParams: ['--wal-segsize=1'],
@@ -100,8 +101,8 @@ async function work(): Promise<void> {
 }
 
 /**
- * Sleeps until there is a request. This thread's event loop must not go on meanwhile: PGlite makes PostgreSQL's timers of JavaScript's,
- * and where one of an idle session or transaction fires, PostgreSQL ends its backend, the only one (0.5.14 to 0.5.17).
+ * Blocks until there is a request. The event loop of this thread must not run meanwhile: PGlite (0.5.14 to 0.5.17) implements PostgreSQL's
+ * timers with JavaScript timers, and a timeout of an idle session or transaction would end the only backend.
  */
 function nextRequest(shared: Int32Array): WorkerRequest {
   for (;;) {
@@ -134,7 +135,7 @@ async function run(
   }
   const { buffer, byteOffset, byteLength } = messages
   await runner(Buffer.from(buffer, byteOffset, byteLength), (piece) => {
-    // PGlite's memory is in use again as soon as this returns.
+    // Copied, because PGlite reuses the memory when this returns.
     pieces.push(new Uint8Array(piece))
     length += piece.length
     if (length < PIECE_BYTES) return

@@ -1,4 +1,4 @@
-/** The directory with the data of a PostgreSQL that the gateway starts: a temporary one, or one of the user's that is kept. */
+/** The data directory of a PostgreSQL server that the gateway starts: a temporary one, or a persistent one of the user. */
 import { createHash, randomBytes } from 'node:crypto'
 import { closeSync, openSync } from 'node:fs'
 import {
@@ -20,13 +20,13 @@ import { cacheFolders, readCached, writeCached } from '../cache-folder.js'
 import { asUnsigned, type PostgresPrograms, type ServerUser } from './postgres-programs.js'
 import type { Supervisor } from './supervisor.js'
 
-/** The superuser of the databases. Only the engine itself logs in as it. Names that begin with `pg_` are PostgreSQL's own. */
+/** The superuser of the databases. Only the engine logs in as it. The name must not begin with `pg_`, which PostgreSQL reserves. */
 export const SUPERUSER = 'pgiam_superuser'
 
 export interface Cluster {
-  /** The data directory as the server finds it. */
+  /** The path of the data directory for the server. */
   readonly data: string
-  /** The password of {@link SUPERUSER}, for logins over TCP. Whoever can read it can read the data. */
+  /** The password of {@link SUPERUSER}, for logins over TCP. It is stored in the data directory. */
   readonly password: string
 }
 
@@ -38,7 +38,7 @@ export interface ClusterSettings {
   readonly logger: Logger
 }
 
-/** Makes a data directory that goes with the supervisor. */
+/** Creates a data directory that the supervisor removes when it ends. */
 export async function temporaryCluster(settings: ClusterSettings): Promise<Cluster> {
   const data = join(settings.supervisor.directory, 'data')
   const cached = await readCachedCluster(settings)
@@ -47,21 +47,21 @@ export async function temporaryCluster(settings: ClusterSettings): Promise<Clust
   return { data, ...(await readMarker(data)) }
 }
 
-/** A directory of the user's, open before the supervisor starts. */
+/** A persistent directory of the user, opened before the supervisor starts. */
 export interface KeptDirectory {
   readonly path: string
-  /** How the server finds it. */
+  /** The path of the directory for the server. */
   readonly serverPath: string
-  /** What the server has to inherit for that. */
+  /** The file descriptor that the server must inherit for this path. */
   readonly descriptor: number | undefined
   release(): void
 }
 
 /**
- * Makes the directory where it does not exist, and gives it to the server's user.
+ * Creates the directory if it does not exist, and makes it accessible to the server's user.
  *
- * The server of root runs as another user, who may not be allowed to pass through the folders above, which `mkdtemp` makes for their owner
- * alone. On Linux it inherits the open directory instead, whose path leads there directly.
+ * Root's server runs as another user, which may not have access to the parent directories; `mkdtemp` creates directories for their owner
+ * only. On Linux the server inherits a descriptor of the open directory and uses its path in /proc.
  */
 export async function openKeptDirectory(
   given: string,
@@ -80,7 +80,7 @@ export async function openKeptDirectory(
   let isOpen = true
   return {
     path,
-    // Standard input, output and error come first.
+    // Descriptors 0 to 2 are standard input, output and error.
     serverPath: '/proc/self/fd/3',
     descriptor,
     release() {
@@ -91,10 +91,10 @@ export async function openKeptDirectory(
 }
 
 /**
- * Makes a data directory in `kept` where it is empty.
+ * Creates a data directory in the given directory if that is empty.
  *
- * Rejects with `ERR_OPTION_INVALID` where it holds something that was not made here, or for another major version, and with
- * `ERR_GATEWAY_ENGINE` where another process is making it.
+ * Rejects with `ERR_OPTION_INVALID` if the directory was not created by this engine or has another major version, and with
+ * `ERR_GATEWAY_ENGINE` if another process is creating it.
  */
 export async function keptCluster(
   { path, serverPath }: KeptDirectory,
@@ -114,20 +114,20 @@ export async function keptCluster(
   if (marker === undefined) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      `"dataDirectory" ${path} is not empty, and was not made by the engine "postgres" of a gateway`,
+      `"dataDirectory" ${path} is not empty and was not created by the gateway's engine "postgres"`,
       {
         hint: names.includes('PG_VERSION')
-          ? 'A directory of PGlite needs engine: "pglite"; for one of another PostgreSQL start that server, and give its address as "upstream".'
-          : 'Give an empty or a new directory.',
+          ? 'A directory of PGlite needs engine: "pglite". For a directory of another PostgreSQL server, start that server and set "upstream" to its address.'
+          : 'Use an empty or a new directory.',
       },
     )
   }
   if (marker.major !== programs.major) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      `"dataDirectory" ${path} was made by PostgreSQL ${marker.major}, and the programs in ${programs.directory} are PostgreSQL ${programs.version}`,
+      `"dataDirectory" ${path} was created by PostgreSQL ${marker.major}, but the programs in ${programs.directory} are PostgreSQL ${programs.version}`,
       {
-        hint: `Set PG_BINDIR to the programs of PostgreSQL ${marker.major}, or give another directory.`,
+        hint: `Set PG_BINDIR to the programs of PostgreSQL ${marker.major}, or use another directory.`,
       },
     )
   }
@@ -135,7 +135,7 @@ export async function keptCluster(
   return { data: serverPath, ...marker }
 }
 
-/** Fills an empty directory. The marker comes first, as the lock against another process, and is written again at the end. */
+/** Fills an empty directory. The marker is written first, as a lock against other processes, and replaced at the end. */
 async function fill(path: string, settings: ClusterSettings): Promise<void> {
   const { user, supervisor } = settings
   try {
@@ -147,7 +147,7 @@ async function fill(path: string, settings: ClusterSettings): Promise<void> {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw beingMade(path)
     throw error
   }
-  // A directory that the user has made is mostly readable for others. PostgreSQL refuses to start on it; initdb would change it as well.
+  // PostgreSQL refuses to start if the directory is accessible to other users, as directories usually are. initdb changes the mode too.
   await chmod(path, 0o700)
   const data = join(supervisor.directory, 'data')
   let archive = await readCachedCluster(settings)
@@ -159,11 +159,11 @@ async function fill(path: string, settings: ClusterSettings): Promise<void> {
   await rename(join(path, `${MARKER}.new`), join(path, MARKER))
 }
 
-/** Where a process died while it made the directory, what there is of it is removed. Returns whether it is empty now. */
+/** Removes the incomplete directory of a process that was killed while creating it. Returns whether the directory is empty now. */
 async function takeOverUnfinished(path: string, names: readonly string[]): Promise<boolean> {
   if (!names.includes(MARKER)) return false
   const text = await readFile(join(path, MARKER), 'utf8')
-  // Killed before the first byte was written.
+  // The process was killed before it wrote the marker's content.
   const isEmpty = text === '' && names.length === 1
   const { state, pid } = isEmpty ? { state: PREPARING, pid: 0 } : unfinishedMarker(text)
   if (state !== PREPARING || !Number.isInteger(pid)) return false
@@ -194,12 +194,12 @@ function isRunning(pid: number): boolean {
 function beingMade(path: string): PgIamError {
   return new PgIamError(
     'ERR_GATEWAY_ENGINE',
-    `"dataDirectory" ${path} is being made by another gateway`,
-    { retryable: true, hint: 'Give each gateway a directory of its own.' },
+    `"dataDirectory" ${path} is being created by another gateway`,
+    { retryable: true, hint: 'Use a separate directory for each gateway.' },
   )
 }
 
-/** Runs initdb, and keeps the result for later starts where the cache folder can have it. Resolves with what it keeps. */
+/** Runs initdb and caches the result for later starts, if the cache directory is writable. Resolves with the archive. */
 async function initialize(data: string, settings: ClusterSettings): Promise<Buffer> {
   const { supervisor, programs, user, logger } = settings
   const { directory } = supervisor
@@ -208,7 +208,7 @@ async function initialize(data: string, settings: ClusterSettings): Promise<Buff
   if ((await supervisor.initdb(programs.directory, data, SUPERUSER)) !== 0) {
     const log = await readFile(join(directory, 'initdb.log'), 'utf8').catch(() => '')
     throw new PgIamError('ERR_GATEWAY_ENGINE', `PostgreSQL's initdb failed: ${log.trim()}`, {
-      hint: 'engine: "pglite" runs where PostgreSQL cannot, such as for a user without a name in /etc/passwd.',
+      hint: 'If PostgreSQL cannot run here, for example because the user has no entry in /etc/passwd, use engine: "pglite".',
     })
   }
   const marker = { engine: 'postgres', format: FORMAT, major: programs.major, password }
@@ -217,7 +217,7 @@ async function initialize(data: string, settings: ClusterSettings): Promise<Buff
   try {
     await writeCached(cacheFolders(settings.cacheDirectory), await cacheName(settings), archive)
   } catch (error) {
-    logger.debug('gateway: a prepared data directory could not be kept', { error })
+    logger.debug('gateway: the prepared data directory could not be cached', { error })
   }
   return archive
 }
@@ -226,20 +226,20 @@ async function readCachedCluster(settings: ClusterSettings): Promise<Buffer | un
   return readCached(cacheFolders(settings.cacheDirectory), await cacheName(settings))
 }
 
-/** By everything that decides what initdb makes: another version, build or format is another file. */
+/** The name depends on everything that affects the result of initdb: version, build and format. */
 async function cacheName({ programs }: ClusterSettings): Promise<string> {
   const { version, directory } = programs
   const server = process.platform === 'win32' ? 'postgres.exe' : 'postgres'
-  // Not its time: where root has the programs copied, each copy has another.
+  // The size identifies the build. The modification time does not, because it differs for each copy of the programs.
   const { size } = await stat(join(directory, server))
   const key = JSON.stringify([size, process.platform, process.arch, SUPERUSER, FORMAT])
   const hash = createHash('sha256').update(key).digest('hex').slice(0, 12)
   return `postgres-${version.replaceAll(/[^\w.]/g, '_')}-${hash}.cluster`
 }
 
-/** Changes whenever data directories are made in another way. */
+/** To be increased when the creation of data directories changes. */
 const FORMAT = 1
-/** Tells a data directory of this engine from every other. */
+/** Identifies a data directory of this engine. */
 const MARKER = 'pg-iam.json'
 
 interface Marker {
@@ -251,11 +251,11 @@ async function readMarker(data: string): Promise<Marker> {
   const marker = JSON.parse(await readFile(join(data, MARKER), 'utf8')) as Record<string, unknown>
   const { engine, format, major, password } = marker
   if (engine !== 'postgres' || format !== FORMAT || typeof password !== 'string')
-    throw new Error('not made by this engine')
+    throw new Error('the data directory was not created by this engine')
   return { major: Number(major), password }
 }
 
-/** A small file that the server reads: its user's own, and closed to everybody else. */
+/** Writes a file for the server: owned by its user, and not accessible to other users. */
 export async function writeForServer(
   path: string,
   content: string,
@@ -265,7 +265,7 @@ export async function writeForServer(
   if (user !== undefined) await lchown(path, asUnsigned(user.uid), asUnsigned(user.gid))
 }
 
-/** PostgreSQL insists on a directory of its user's own that is closed to others. */
+/** PostgreSQL requires that the directory is owned by its user and not accessible to others. */
 async function giveTo(path: string, { uid, gid }: ServerUser): Promise<void> {
   if ((await stat(path)).uid !== asUnsigned(uid)) {
     for (const entry of await readdir(path, { recursive: true }))
@@ -278,7 +278,7 @@ async function giveTo(path: string, { uid, gid }: ServerUser): Promise<void> {
 interface PackedFile {
   readonly path: string
   readonly size: number
-  /** Without the zeros at the end, which are most of a file of the write-ahead log. */
+  /** The size without trailing zeros, which are most of a WAL file. */
   readonly stored: number
 }
 
@@ -287,7 +287,7 @@ interface Packed {
   readonly files: readonly PackedFile[]
 }
 
-/** Puts a directory into one buffer: a list of what there is, its length in front, then the contents. */
+/** Packs a directory into one buffer: the length of the file list, the list as JSON, then the contents. */
 async function pack(directory: string): Promise<Buffer> {
   const folders: string[] = []
   const paths: string[] = []
@@ -324,7 +324,7 @@ function lengthWithoutZeros(bytes: Buffer): number {
 
 const BLOCK = Buffer.alloc(8_192)
 
-/** Each folder changes hands before anything is put into it, so that its owner can remove it at any moment. */
+/** The owner of each directory is set before it is filled, so that the owner can remove it at any time. */
 async function unpack(
   archive: Buffer,
   directory: string,
@@ -361,6 +361,6 @@ async function unpack(
       }
     }
   }
-  // As many as Node has threads for files.
+  // Four at once, the default number of threads that Node has for file operations.
   await Promise.all([work(), work(), work(), work()])
 }

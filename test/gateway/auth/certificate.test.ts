@@ -43,22 +43,22 @@ async function logIn(ssl: ConnectionOptions, user = 'app', own = gateway): Promi
   return rows[0].me as unknown
 }
 
-describe('an endpoint for client certificates', () => {
-  it('lets in whose common name is the role', async () => {
+describe('a certificate endpoint', () => {
+  it('accepts a client whose common name is the role', async () => {
     expect(await logIn(await authority.issue('CN=app'))).toBe('app')
     expect(await logIn(await authority.issue('O=Example, CN=admin'), 'admin')).toBe('admin')
     const { details } = await log.line('gateway: accepted a login')
     expect(details).toMatchObject({ provider: 'certificate', identity: 'app' })
   })
 
-  it('lets each endpoint’s own authority decide', async () => {
+  it('verifies certificates with its own authority only', async () => {
     const certificate = await otherAuthority.issue('CN=app')
     expect(await logIn({ ...certificate, servername: OTHER_HOST })).toBe('app')
     await expect(logIn(certificate)).rejects.toMatchObject({ code: '28000' })
     await log.refusal('certificate-untrusted')
   })
 
-  it('does not let a resumed TLS session carry the trust of one endpoint to another', async () => {
+  it('does not accept a TLS session that was resumed from another endpoint', async () => {
     const certificate = await otherAuthority.issue('CN=app')
     const sessions: Buffer[] = []
     for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
@@ -81,7 +81,7 @@ describe('an endpoint for client certificates', () => {
   it.each<[reason: string, what: string, ssl: () => Promise<ConnectionOptions>, message: string]>([
     [
       'certificate-missing',
-      'nothing',
+      'no certificate',
       async () => ({}),
       'connection requires a valid client certificate',
     ],
@@ -93,7 +93,7 @@ describe('an endpoint for client certificates', () => {
     ],
     [
       'certificate-expired',
-      'a certificate that has ended',
+      'an expired certificate',
       () => authority.issue('CN=app', -1),
       'connection requires a valid client certificate',
     ],
@@ -105,7 +105,7 @@ describe('an endpoint for client certificates', () => {
     ],
     [
       'certificate-wrong',
-      'a common name in other letters',
+      'a common name in another case',
       () => authority.issue('CN=App'),
       'certificate authentication failed for user "app"',
     ],
@@ -121,7 +121,7 @@ describe('an endpoint for client certificates', () => {
       () => authority.issue('CN=admin, CN=app'),
       'certificate authentication failed for user "app"',
     ],
-  ])('refuses (%s) whoever shows %s', async (reason, _what, ssl, message) => {
+  ])('refuses (%s) a client with %s', async (reason, _what, ssl, message) => {
     await expect(logIn(await ssl())).rejects.toMatchObject({
       severity: 'FATAL',
       code: '28000',
@@ -130,7 +130,7 @@ describe('an endpoint for client certificates', () => {
     expect((await log.refusal(reason)).details).toMatchObject({ role: 'app', servername: HOST })
   })
 
-  it('needs no certificate where another endpoint of its listener needs a token', async () => {
+  it('requires no certificate for another endpoint on the same listener that uses tokens', async () => {
     const login = gateway.login({ host: TOKEN_HOST })
     const password = await login.password()
     const client = new Client({
@@ -145,7 +145,7 @@ describe('an endpoint for client certificates', () => {
     await client.end()
   })
 
-  it('serves every name where it is alone', async () => {
+  it('accepts every server name on a separate listener', async () => {
     const own = await server.start({
       endpoints: [{ provider: 'certificate', hosts: [HOST], ca: authority.ca }],
     })
@@ -157,7 +157,7 @@ describe('an endpoint for client certificates', () => {
     nameless.socket.destroy()
   })
 
-  it('has no login of pg-iam, which is for tokens', () => {
+  it('has no pg-iam login, because it uses no tokens', () => {
     expect(() => gateway.login({ host: HOST })).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',

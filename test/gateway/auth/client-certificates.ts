@@ -1,4 +1,4 @@
-/** Client certificates, by an authority that is made for the tests. */
+/** Client certificates from an authority that is created for the tests. */
 import { webcrypto } from 'node:crypto'
 
 interface ClientKeyPair {
@@ -9,7 +9,7 @@ interface ClientKeyPair {
 export interface ClientAuthority {
   /** PEM text. */
   ca: string
-  /** @param days from now until when it is valid; it has been so for two days */
+  /** @param days the validity from now on; it started two days ago */
   issue(subject: string, days?: number): Promise<ClientKeyPair>
 }
 

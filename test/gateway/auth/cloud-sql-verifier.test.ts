@@ -50,8 +50,8 @@ async function reason(...given: Parameters<typeof verdict>): Promise<string> {
   return 'refused' in answer ? answer.refused.reason : 'accepted'
 }
 
-describe('an access token of Google Cloud', () => {
-  it('is accepted for the user that its account is', async () => {
+describe('a Google Cloud access token', () => {
+  it('is accepted for the user of its account', async () => {
     const { value, expiresAt } = tokens.issue(APP)
     expect(await verdict(value)).toEqual({
       accepted: { identity: APP, token: { fingerprint: expect.any(Buffer), expiresAt } },
@@ -59,7 +59,7 @@ describe('an access token of Google Cloud', () => {
     expect(await reason(tokens.issue(JANE).value, JANE)).toBe('accepted')
   })
 
-  it('tells itself apart from others without being kept', async () => {
+  it('is identified by a fingerprint that does not contain it', async () => {
     const [one, other] = [tokens.issue(APP).value, tokens.issue(APP).value]
     const fingerprints = await Promise.all(
       [one, one, other].map(async (value) => {
@@ -72,42 +72,45 @@ describe('an access token of Google Cloud', () => {
     expect(fingerprints[0]).not.toContain(one)
   })
 
-  it.each(['sqlservice.admin', 'cloud-platform'])('is accepted for the scope %s', async (scope) => {
-    const scopes = [`https://www.googleapis.com/auth/${scope}`, EMAIL_SCOPE]
-    expect(await reason(tokens.issue(APP, { scopes }).value)).toBe('accepted')
-  })
+  it.each(['sqlservice.admin', 'cloud-platform'])(
+    'is accepted with the scope %s',
+    async (scope) => {
+      const scopes = [`https://www.googleapis.com/auth/${scope}`, EMAIL_SCOPE]
+      expect(await reason(tokens.issue(APP, { scopes }).value)).toBe('accepted')
+    },
+  )
 
   it.each<[string, string, () => string, string?]>([
-    ['that is none', 'token-missing', () => ''],
+    ['that is empty', 'token-missing', () => ''],
     ['with a line break', 'token-malformed', () => `${tokens.issue(APP).value}\r\nx: y`],
-    ['that nobody has issued', 'token-unknown', () => 'ya29.c.unknown'],
+    ['that was never issued', 'token-unknown', () => 'ya29.c.unknown'],
     ['for other scopes', 'scope-wrong', () => tokens.issue(APP, { scopes: [EMAIL_SCOPE] }).value],
     [
-      'for a scope that only begins as the right one',
+      'for a scope that only starts with the correct one',
       'scope-wrong',
       () => tokens.issue(APP, { scopes: [`${LOGIN_SCOPE}.more`] }).value,
     ],
-    ['of somebody else', 'principal-unknown', () => tokens.issue('eve@example.com').value],
+    ['of another account', 'principal-unknown', () => tokens.issue('eve@example.com').value],
     ['of another user', 'user-wrong', () => tokens.issue(JANE).value],
     ['for the whole address of an account', 'user-wrong', () => tokens.issue(APP).value, APP],
     [
-      'for the user in other letters',
+      'for the user in another case',
       'user-wrong',
       () => tokens.issue(JANE).value,
       'Jane@example.com',
     ],
-  ])('%s is refused: %s', async (_title, expected, make, role = 'app@shop.iam') => {
+  ])('%s is refused with the reason %s', async (_title, expected, make, role = 'app@shop.iam') => {
     expect(await reason(make(), role)).toBe(expected)
   })
 
-  it('is refused when it was revoked', async () => {
+  it('is refused if it was revoked', async () => {
     const { value } = tokens.issue(APP)
     expect(await reason(value)).toBe('accepted')
     tokens.revoke(value)
     expect(await reason(value)).toBe('token-unknown')
   })
 
-  it('is refused when it has ended, by Google or by the clock of the gateway', async () => {
+  it('is refused after its expiry, according to Google or to the clock of the gateway', async () => {
     const { value } = tokens.issue(APP, { lifeSecs: 60 })
     expect(await reason(value, undefined, { clock: () => now + 59_999 })).toBe('accepted')
     expect(await reason(value, undefined, { clock: () => now + 60_000 })).toBe('token-expired')
@@ -119,20 +122,20 @@ describe('an access token of Google Cloud', () => {
 
   it.each<[string, LoopbackAnswer]>([
     ['fails', { status: 503, body: 'later' }],
-    ['is no JSON', { body: 'hello' }],
-    ['names nobody', { body: { scope: LOGIN_SCOPE, exp: '9999999999' } }],
+    ['is not JSON', { body: 'hello' }],
+    ['has no e-mail address', { body: { scope: LOGIN_SCOPE, exp: '9999999999' } }],
     [
-      'names an address that was not verified',
+      'has an unverified e-mail address',
       { body: { email: APP, email_verified: 'false', scope: LOGIN_SCOPE, exp: '9999999999' } },
     ],
-    ['names no scope', { body: { email: APP, exp: '9999999999' } }],
-    ['names no end', { body: { email: APP, scope: LOGIN_SCOPE } }],
-  ])('is refused where what Google says of it %s', async (_title, answer) => {
+    ['has no scope', { body: { email: APP, exp: '9999999999' } }],
+    ['has no expiry', { body: { email: APP, scope: LOGIN_SCOPE } }],
+  ])('is refused if the token info %s', async (_title, answer) => {
     google.intercept(() => answer)
     expect(await reason(tokens.issue(APP).value)).toBe('verifier-failed')
   })
 
-  it('is not sent on to where an answer points', async () => {
+  it('is not forwarded to a redirect target', async () => {
     let asked = 0
     google.intercept(() =>
       ++asked === 1 ? { status: 307, headers: { location: google.url }, body: '' } : undefined,
@@ -141,13 +144,13 @@ describe('an access token of Google Cloud', () => {
     expect(asked).toBe(1)
   })
 
-  it('is sent where no log of addresses has it', async () => {
+  it('is sent in a header, not in the URL', async () => {
     const before = google.requests.length
     await reason(tokens.issue(APP).value)
     expect(google.requests.slice(before)).toEqual(['POST /tokeninfo'])
   })
 
-  it('is refused with a reason and never an exception, whatever text came', () =>
+  it('is refused with a reason instead of an exception, for any text', () =>
     fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary', minLength: 1 }), async (text) => {
         const found = await reason(text, undefined, {
@@ -158,14 +161,14 @@ describe('an access token of Google Cloud', () => {
     ))
 })
 
-describe('a client', () => {
+describe('a Cloud SQL client with a refused token', () => {
   it.each([
     ['app@shop.iam', 'service account'],
     ['123-compute@developer', 'service account'],
     ['jane@example.com', 'user'],
     ['app', 'user'],
   ])(
-    'that logs in as %s is told what Cloud SQL tells a %s, whatever is wrong',
+    "that logs in as %s gets Cloud SQL's error for a %s, whatever the reason",
     async (role, kind) => {
       for (const token of ['', 'CANARY', tokens.issue('eve@example.com').value]) {
         const answer = await verdict(token, role)

@@ -10,14 +10,14 @@ const ENTRY = {
 const check = (own: object): EndpointOptions =>
   endpointOptions({ ...ENTRY, ...own }, 'endpoints[0]')
 
-describe('an endpoint of cloudSql', () => {
-  it('takes its options', () => {
+describe('a cloud-sql endpoint', () => {
+  it('accepts its options', () => {
     expect(check({})).toEqual(ENTRY)
     const tokenInfo = 'https://oauth2.googleapis.com/tokeninfo'
     expect(check({ listen: 0, tokenInfo })).toEqual({ ...ENTRY, listen: 0, tokenInfo })
   })
 
-  it('names the roles that its principals log in as', () => {
+  it('lists the roles of its principals', () => {
     expect(cloudSqlEndpoint.roles(ENTRY)).toEqual(['app@shop.iam', 'jane@example.com'])
   })
 
@@ -32,14 +32,14 @@ describe('an endpoint of cloudSql', () => {
     [{ principals: [5] }, '"endpoints[0].principals[0]" must be an e-mail address, got 5'],
     [
       { tokenInfo: 'http://oauth2.googleapis.com/tokeninfo' },
-      '"endpoints[0].tokenInfo" must be an https URL, or an http one of this machine, got "http://oauth2.googleapis.com/tokeninfo"',
+      '"endpoints[0].tokenInfo" must be an https URL, or an http URL on this machine, got "http://oauth2.googleapis.com/tokeninfo"',
     ],
     [{ tokeninfo: 'https://x' }, '"endpoints[0].tokeninfo" is not a known option'],
-  ])('refuses %j', (own, message) => {
+  ])('rejects the options %j', (own, message) => {
     expect(thrownBy(() => check(own))).toMatchObject({ message, code: 'ERR_OPTION_INVALID' })
   })
 
-  it('tells a client without TLS what Cloud SQL does', () => {
+  it("sends Cloud SQL's error to a client without TLS", () => {
     const surroundings = { clock: Date.now } as Parameters<typeof cloudSqlEndpoint.create>[1]
     const { errors: answers } = cloudSqlEndpoint.create(ENTRY, surroundings)
     const client = { role: 'app@shop.iam', database: 'shop', address: '127.0.0.1' }

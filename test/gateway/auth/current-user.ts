@@ -1,4 +1,4 @@
-/** Who one connection of a login is. */
+/** Returns the user of one connection of a login. */
 import { createPool } from '../../../adapters/pg.js'
 import type { Login } from '../../../core/index.js'
 

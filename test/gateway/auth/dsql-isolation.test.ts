@@ -8,7 +8,7 @@ import { pgSettings, withClient, withPool } from '../engines/checks/gateway-clie
 const SHOW = 'show transaction_isolation'
 const REPEATABLE_READ = [{ transaction_isolation: 'repeatable read' }]
 
-describe.each(['upstream', 'pglite'] as const)('a session of Aurora DSQL, on %s', (engine) => {
+describe.each(['upstream', 'pglite'] as const)('an Aurora DSQL session on %s', (engine) => {
   let server: PostgresServer | undefined
   let gateway: Gateway
   beforeAll(async () => {
@@ -25,7 +25,7 @@ describe.each(['upstream', 'pglite'] as const)('a session of Aurora DSQL, on %s'
     await gateway?.close()
     await server?.close()
   })
-  it('is REPEATABLE READ without asking, in each kind of transaction and after each kind of reset', () =>
+  it('is REPEATABLE READ by default, in each kind of transaction and after each kind of reset', () =>
     withClient(gateway, async (client) => {
       const levels = async (): Promise<void> => {
         expect((await client.query(SHOW)).rows).toEqual(REPEATABLE_READ)
@@ -93,7 +93,7 @@ describe.each(['upstream', 'pglite'] as const)('a session of Aurora DSQL, on %s'
       setting('default_transaction_isolation'),
     ],
   ]
-  it.each(refused)('refuses %s, and stays as it is', (sql, message) =>
+  it.each(refused)('refuses %s without changing the isolation level', (sql, message) =>
     withClient(gateway, async (client) => {
       for (const ask of [
         () => client.query(sql),
@@ -115,14 +115,14 @@ describe.each(['upstream', 'pglite'] as const)('a session of Aurora DSQL, on %s'
     { options: '-c default_transaction_isolation=serializable' },
     { options: '-c work_mem=5MB --default-transaction-isolation=read\\ committed' },
     { options: '-cDEFAULT_TRANSACTION_ISOLATION=serializable' },
-  ])('is not opened where the startup packet asks for another level: %j', async (settings) => {
+  ])('is refused if the startup packet requests another isolation level: %j', async (settings) => {
     const attempt = withClient(gateway, (client) => client.query('select 1'), settings)
     const message = setting('default_transaction_isolation')
     await expect(attempt).rejects.toMatchObject({ severity: 'FATAL', code: '0A000', message })
     expect(gateway.stats().refusals).toMatchObject({ 'setting-refused': expect.any(Number) })
   })
 
-  it('leaves text alone that only speaks of isolation levels', () =>
+  it('does not change SQL in which isolation levels occur only in text', () =>
     withClient(gateway, async (client) => {
       const text = 'begin isolation level serializable; ä'
       const { rows } = await client.query(
@@ -132,7 +132,7 @@ describe.each(['upstream', 'pglite'] as const)('a session of Aurora DSQL, on %s'
       expect(rows).toEqual([{ a: text, b: text, c: text }])
     }))
 
-  it("leaves Postgres.js' own transactions as they are, and refuses another level in them", async () => {
+  it('supports Postgres.js transactions, and refuses another isolation level in them', async () => {
     const { host, port, user, database, ssl, password } = pgSettings(gateway)
     const sql = postgresJs({
       host: host!,
@@ -152,7 +152,7 @@ describe.each(['upstream', 'pglite'] as const)('a session of Aurora DSQL, on %s'
     }
   })
 
-  it('of another endpoint is as the database is, and takes any level', async () => {
+  it('of another provider has the default level of the database and accepts any level', async () => {
     const settings = {
       password: '',
       ssl: { ca: gateway.ca, servername: 'plain.example.com' },
@@ -170,7 +170,7 @@ describe.each(['upstream', 'pglite'] as const)('a session of Aurora DSQL, on %s'
   })
 })
 
-describe('two sessions of Aurora DSQL that change one row at once', () => {
+describe('two Aurora DSQL sessions that change the same row concurrently', () => {
   let server: PostgresServer
   let gateway: Gateway
   beforeAll(async () => {
@@ -188,7 +188,7 @@ describe('two sessions of Aurora DSQL that change one row at once', () => {
   const count = (): Promise<unknown> =>
     withClient(gateway, async (client) => (await client.query('select n from counter')).rows)
 
-  it('lose no update: the later one meets a conflict', () =>
+  it('lose no update, because the second one fails with a conflict', () =>
     withPool(gateway, 2, async (pool) => {
       const [one, two] = [await pool.connect(), await pool.connect()]
       for (const client of [one, two]) {
@@ -204,7 +204,7 @@ describe('two sessions of Aurora DSQL that change one row at once', () => {
       expect(await count()).toEqual([{ n: 1 }])
     }))
 
-  it('both take effect where the application retries', () =>
+  it('both take effect if the application retries', () =>
     withPool(gateway, 2, async (pool) => {
       let runs = 0
       const bothHaveRead: (() => void)[] = []
@@ -225,7 +225,7 @@ describe('two sessions of Aurora DSQL that change one row at once', () => {
       expect(await count()).toEqual([{ n: 2 }])
     }))
 
-  it('both take effect without a transaction of the application, too', () =>
+  it('both take effect with statements outside of transactions', () =>
     withPool(gateway, 5, async (pool) => {
       await Promise.all(
         Array.from({ length: 20 }, () =>

@@ -1,4 +1,4 @@
-/** A verifier with known principals, and tokens for it by the signer of the AWS SDK. */
+/** A verifier with known principals, and tokens for it from the signer of the AWS SDK. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { canonicalQuery, createSigner } from '../../../core/providers/aws/sigv4.js'
 import { createAuroraDsqlVerifier } from '../../../gateway/auth/aurora-dsql.js'
@@ -25,7 +25,7 @@ export interface TokenSettings {
   sessionToken?: string
 }
 
-/** Signs as the SDK does, with its own clock. */
+/** Signs as the SDK does, but with a given clock. */
 export function sdkToken(settings: TokenSettings = {}): Promise<string> {
   const { hostname = CLUSTER, region = 'us-east-1', expiresIn = 900, admin = false } = settings
   const { accessKeyId, secretAccessKey, sessionToken } = { ...PRINCIPAL, ...settings }
@@ -45,13 +45,13 @@ export interface Verification extends Partial<LoginAttempt> {
   now?: number
 }
 
-/** Says `accepted`, or the reason of the refusal. */
+/** Returns `accepted`, or the reason of the refusal. */
 export function verdict(verification: Verification): string {
   const refused = refusalOf(verification)
   return refused === undefined ? 'accepted' : refused.reason
 }
 
-/** The refusal, or `undefined` when the login is accepted. */
+/** The refusal, or `undefined` if the login is accepted. */
 export function refusalOf({
   token,
   principals = [PRINCIPAL],
@@ -69,7 +69,7 @@ export function refusalOf({
   return 'refused' in answer ? answer.refused : undefined
 }
 
-/** When a token was signed, in epoch milliseconds. */
+/** The signing time, in epoch milliseconds. */
 export function signedAt(token: string): number {
   const [, stamp] = /X-Amz-Date=(\w+)/.exec(token) ?? []
   return Date.parse(String(stamp).replace(/(....)(..)(..)T(..)(..)(..)Z/, '$1-$2-$3T$4:$5:$6Z'))
@@ -79,11 +79,11 @@ export interface HandmadeToken {
   host?: string
   scope?: { date: string; region: string; service: string }
   timestamp?: string
-  /** Set, changed or, where `undefined`, left out, before the signature is made. */
+  /** Parameters to set, change or (if `undefined`) omit before signing. */
   parameters?: Record<string, string | undefined>
 }
 
-/** Signs what the SDK would not, with the principal's own secret: the signature is always right. */
+/** Signs requests that the SDK would not, with the principal's secret: the signature is always correct. */
 export function handmadeToken(made: HandmadeToken = {}): string {
   const timestamp = made.timestamp ?? '20260131T120000Z'
   const scope = { date: timestamp.slice(0, 8), region: 'us-east-1', service: 'dsql', ...made.scope }
@@ -110,5 +110,5 @@ export function handmadeToken(made: HandmadeToken = {}): string {
   return `${host}/?${query}`
 }
 
-/** A moment at which handmade tokens are valid. */
+/** A time at which handmade tokens are valid. */
 export const HANDMADE_NOW: number = Date.UTC(2026, 0, 31, 12, 5)

@@ -15,6 +15,6 @@ it.each([
   ['data:,x', false],
   ['127.0.0.1', false],
   ['', false],
-])('%s is trustworthy: %s', (text, is) => {
+])('isSecureUrl(%j) is %s', (text, is) => {
   expect(isSecureUrl(text)).toBe(is)
 })

@@ -6,8 +6,8 @@ import { recordLog, usePostgres } from '../upstream-gateway.js'
 const PRINCIPAL = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'canary-secret', roles: ['app'] }
 const NONE = { provider: 'none', hosts: ['none.example.com'] } as const
 
-describe('the endpoints in the settings of a gateway', () => {
-  it('are a made-up cluster where none are given only, and stand behind those of "clusters"', () => {
+describe('the endpoints in the gateway settings', () => {
+  it('default to a generated cluster, and follow those of "clusters"', () => {
     const endpoint = { provider: 'none', hosts: ['DB.example.com.', 'db.example.com'] } as const
     const checked = { provider: 'none', hosts: ['db.example.com'] }
     expect(gatewaySettings({ endpoints: [endpoint] }).endpoints).toEqual([checked])
@@ -17,7 +17,7 @@ describe('the endpoints in the settings of a gateway', () => {
     ])
   })
 
-  it('bring the roles that they name, as principals do, where "roles" does not say which', () => {
+  it('define their roles, as principals do, if "roles" is not given', () => {
     const given: GatewayOptions = {
       principals: [{ ...PRINCIPAL, roles: ['shop'] }],
       endpoints: [
@@ -31,7 +31,7 @@ describe('the endpoints in the settings of a gateway', () => {
     expect(gatewaySettings({ ...given, roles: ['x'] }).roles).toEqual(['admin', 'x'])
   })
 
-  it('take a region for hosts of RDS that name none', () => {
+  it('accept a region for RDS hosts whose name contains none', () => {
     const hosts = ['localhost', RDS]
     const endpoint = { provider: 'rds', hosts, region: 'us-east-1', port: 5433, listen: 0 } as const
     expect(gatewaySettings({ endpoints: [endpoint] }).endpoints).toEqual([endpoint])
@@ -76,7 +76,7 @@ describe('startGateway', () => {
     ['endpoints[0].ca', [{ provider: 'certificate', hosts: ['a'] }]],
     ['endpoints[0].ca', [{ provider: 'certificate', hosts: ['a'], ca: '/no/such/file' }]],
   ]
-  it.each(invalid)('refuses a wrong "%s": %p', async (option, endpoints) => {
+  it.each(invalid)('rejects an invalid "%s": %p', async (option, endpoints) => {
     await expect(startGateway({ endpoints } as GatewayOptions)).rejects.toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: expect.stringContaining(`"${option}"`) as string,
@@ -84,19 +84,19 @@ describe('startGateway', () => {
   })
 
   const conflicts: [what: string, options: GatewayOptions, named: string][] = [
-    ['one host for two endpoints', { endpoints: [NONE, NONE] }, '"endpoints[1].hosts"'],
+    ['the same host for two endpoints', { endpoints: [NONE, NONE] }, '"endpoints[1].hosts"'],
     [
-      'one host for a cluster and an endpoint',
+      'the same host for a cluster and an endpoint',
       { clusters: [CLUSTER], endpoints: [{ provider: 'aurora-dsql', hosts: [CLUSTER] }] },
       '"endpoints[0].hosts"',
     ],
     [
-      'an address among several endpoints, for which clients send no name',
+      'an IP address among several endpoints',
       { endpoints: [NONE, { provider: 'none', hosts: ['10.0.0.1'] }] },
       '"endpoints[1].hosts"',
     ],
     [
-      'two listeners on one port',
+      'two listeners with the same port',
       {
         endpoints: [
           { ...NONE, listen: 5432 },
@@ -111,7 +111,7 @@ describe('startGateway', () => {
       '"endpoints[1].listen"',
     ],
   ]
-  it.each(conflicts)('refuses %s', async (_what, options, named) => {
+  it.each(conflicts)('rejects %s', async (_what, options, named) => {
     await expect(startGateway(options)).rejects.toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
       message: expect.stringContaining(named) as string,
@@ -119,10 +119,10 @@ describe('startGateway', () => {
   })
 
   it.each([
-    ['no object', 'canary-secret'],
-    ['no text', { app: ['canary-secret'] }],
-    ['with a NUL', { app: 'canary-secret\0' }],
-  ])('never shows passwords in its refusals of some that are %s', async (_what, users) => {
+    ['a value that is not an object', 'canary-secret'],
+    ['a password that is not a string', { app: ['canary-secret'] }],
+    ['a password with a NUL', { app: 'canary-secret\0' }],
+  ])('does not expose passwords in errors about %s', async (_what, users) => {
     const endpoints = [{ provider: 'password', hosts: ['a'], users }]
     const refused = await startGateway({ endpoints } as GatewayOptions).catch(
       (refusal: unknown) => refusal,
@@ -132,7 +132,7 @@ describe('startGateway', () => {
     expect(`${message} ${hint} ${stack} ${String(cause)}`).not.toContain('canary-secret')
   })
 
-  it('suggests the nearest option of an endpoint', async () => {
+  it('suggests the most similar option of an endpoint', async () => {
     const endpoints = [{ provider: 'none', host: ['a'] }]
     await expect(startGateway({ endpoints } as object)).rejects.toMatchObject({
       hint: 'Did you mean "endpoints[0].hosts"?',
@@ -159,7 +159,7 @@ describe('the principals of AWS endpoints', () => {
     })
   })
 
-  it('are the endpoint’s own, else those of the gateway', async () => {
+  it('are those of the endpoint, or else those of the gateway', async () => {
     expect(both.credentials.accessKeyId).toBe('AKIDOWN')
     expect(both.login({ host: RDS }).user).toBe('report')
     expect(both.login({ host: DSQL }).user).toBe('app')
@@ -174,7 +174,7 @@ describe('the principals of AWS endpoints', () => {
     await log.refusal('access-key-unknown')
   })
 
-  it('get temporary credentials for the endpoint that is named, else for the first', async () => {
+  it('get temporary credentials for the given endpoint, or else for the first one', async () => {
     const first = both.issueCredentials({ roles: ['app'] })
     expect(await currentUser(both, { host: RDS, user: 'app', credentials: first })).toBe('app')
     const named = both.issueCredentials({ host: DSQL })
@@ -188,7 +188,7 @@ describe('the principals of AWS endpoints', () => {
     )
   })
 
-  it('are revoked wherever they are known', async () => {
+  it('are revoked at all endpoints', async () => {
     const issued = both.issueCredentials({ host: DSQL })
     expect(both.revokeCredentials(issued.accessKeyId)).toBe(true)
     await expect(currentUser(both, { host: DSQL, credentials: issued })).rejects.toMatchObject({

@@ -42,7 +42,7 @@ interface Started {
   login: (options?: CloudSqlOptions) => Login
 }
 
-/** A gateway that asks the stand-in for Google whose tokens are. */
+/** A gateway that looks tokens up at the local emulation of Google. */
 async function start(own: Partial<CloudSqlEndpoint> = {}, clock = Date.now): Promise<Started> {
   const log = recordLog()
   const endpoint: CloudSqlEndpoint = {
@@ -60,19 +60,19 @@ async function start(own: Partial<CloudSqlEndpoint> = {}, clock = Date.now): Pro
   })
   const { host, port, ca } = gateway
   const login = (options?: CloudSqlOptions): Login =>
-    // A shared token that is refused is asked for once more, which the counts of refusals would show.
+    // A refused shared token is requested once more, which would affect the counts of refusals.
     cloudSql({ host: HOST, connectTo: { host, port }, reuseTokenSecs: 0, ...options, tls: { ca } })
   return { gateway, log, login }
 }
 
-/** An auth client that was given this token. */
+/** An auth client that always returns this token. */
 const clientOf = (token: string): NonNullable<CloudSqlOptions['credentials']> => ({
   credentials: { expiry_date: Date.now() + 3_600_000 },
   getAccessToken: async () => Promise.resolve({ token }),
 })
 
-describe('a client of Google’s SDK', () => {
-  it('logs in as the service account of its machine, without being told any name', async () => {
+describe('a client with Google SDK credentials', () => {
+  it('logs in as the service account of its machine without a configured user name', async () => {
     const { gateway, login: loginWith } = await start()
     const login = loginWith()
     expect(login.user).toBeUndefined()
@@ -93,10 +93,10 @@ describe('a client of Google’s SDK', () => {
   })
 })
 
-describe('a login', () => {
+describe('a login to a cloud-sql endpoint', () => {
   it.each<[string, string, () => string]>([
     ['of another user', 'user-wrong', () => tokens.issue(JANE).value],
-    ['of somebody else', 'principal-unknown', () => tokens.issue('eve@example.com').value],
+    ['of another account', 'principal-unknown', () => tokens.issue('eve@example.com').value],
     [
       'for other scopes',
       'scope-wrong',
@@ -104,7 +104,7 @@ describe('a login', () => {
     ],
     ['that was never issued', 'token-unknown', () => 'ya29.c.CANARY'],
     ['that has ended', 'token-unknown', () => tokens.issue(ACCOUNT, { lifeSecs: 0 }).value],
-  ])('with a token %s is refused, and the log says why: %s', async (_title, reason, make) => {
+  ])('with a token %s is refused and logged with the reason %s', async (_title, reason, make) => {
     const { gateway, log, login } = await start()
     const value = make()
     const error = await rejectionOf(
@@ -121,7 +121,7 @@ describe('a login', () => {
     expect(printed(error) + printed(log.lines)).not.toContain(value)
   })
 
-  it('with a token that was revoked is refused, and sessions that are open go on', async () => {
+  it('with a revoked token is refused, and open sessions continue', async () => {
     const { gateway, login } = await start()
     const { value } = tokens.issue(ACCOUNT)
     const pool = createPool(login({ user: ACCOUNT, credentials: clientOf(value) }), { max: 2 })
@@ -134,7 +134,7 @@ describe('a login', () => {
     expect(gateway.stats().refusals).toEqual({ 'token-unknown': 1 })
   })
 
-  it('is refused where Google cannot be asked, and let in once it can', async () => {
+  it('is refused while the token info URL is unreachable, and accepted afterwards', async () => {
     const { gateway, log, login: loginWith } = await start()
     const login = loginWith({ user: ACCOUNT })
     google.intercept(() => ({ status: 503, body: 'later' }))
@@ -146,14 +146,14 @@ describe('a login', () => {
   })
 })
 
-describe('a gateway that gives tokens of its own', () => {
+describe('a gateway that issues its own Google tokens', () => {
   const options: CloudSqlEndpoint = {
     provider: 'cloud-sql',
     hosts: [HOST],
     principals: [ACCOUNT, JANE],
   }
 
-  it('gives logins with tokens of its first principal', async () => {
+  it('creates logins with tokens of its first principal', async () => {
     const gateway = await postgres.start({ endpoints: [options], roles: ROLES })
     const login = gateway.login()
     expect(login).toMatchObject({ provider: 'cloud-sql', host: HOST, user: 'app@shop.iam' })
@@ -167,7 +167,7 @@ describe('a gateway that gives tokens of its own', () => {
     expect(printed(login) + printed(gateway)).not.toContain((await login.token()).value)
   })
 
-  it('refuses them when they have ended, and the login gets another one', async () => {
+  it('refuses its own expired tokens, and the login requests a new one', async () => {
     let now = Date.now()
     const gateway = await postgres.start({ endpoints: [options], roles: ROLES, clock: () => now })
     const login = gateway.login()

@@ -12,8 +12,8 @@ import { sasl } from './sasl.js'
 
 const use = usePasswordGateway()
 
-describe('a password that is no answer', () => {
-  it('is refused in clear text where it is empty, in the words of PostgreSQL', async () => {
+describe('an invalid password response', () => {
+  it("in clear text is refused with PostgreSQL's error if it is empty", async () => {
     const { client } = await use.asked('cleartext')
     client.send(password(''))
     expect(await refusalOf(client)).toMatchObject({
@@ -27,14 +27,14 @@ describe('a password that is no answer', () => {
     ['the password itself', PASSWORD],
     ['nothing', ''],
     ['the hash of another salt', `md5${'0'.repeat(32)}`],
-  ])('is refused as an MD5 hash that is %s', async (_what, given) => {
+  ])('as an MD5 hash is refused if it is %s', async (_what, given) => {
     const { client } = await use.asked('md5')
     client.send(password(given))
     expect(await refusalOf(client)).toMatchObject({ C: '28P01' })
     await use.log.refusal('password-wrong')
   })
 
-  it('is asked for with another salt each time', async () => {
+  it('is requested with a new salt for each login', async () => {
     const requests = await Promise.all([use.asked('md5'), use.asked('md5')])
     const [one, two] = requests.map(({ client, request }) => {
       client.socket.destroy()
@@ -44,7 +44,7 @@ describe('a password that is no answer', () => {
     expect(one).not.toBe(two)
   })
 
-  it.each(['cleartext', 'md5'])('is refused (%s) without its end', async (method) => {
+  it.each(['cleartext', 'md5'])('(%s) is refused without its terminator', async (method) => {
     const { client } = await use.asked(method)
     client.send(frontend('p', Buffer.from('secret')))
     expect(await refusalOf(client)).toMatchObject({ C: '08P01' })
@@ -52,7 +52,7 @@ describe('a password that is no answer', () => {
   })
 })
 
-describe('bytes without sense', () => {
+describe('random bytes in place of a password', () => {
   const noise = fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes))
   const cuts = fc.array(fc.nat(), { maxLength: 4 })
   const answer = fc.oneof(
@@ -62,7 +62,7 @@ describe('bytes without sense', () => {
     fc.constant(sasl('SCRAM-SHA-256', 'n,,n=,r=abc')),
   )
 
-  it.each(METHODS)('in place of an answer (%s) keep nobody else out', async (method) => {
+  it.each(METHODS)('(%s) do not affect other clients', async (method) => {
     await fc.assert(
       fc.asyncProperty(fc.array(answer, { maxLength: 3 }), cuts, async (answers, places) => {
         const { client } = await use.asked(method)
@@ -73,8 +73,10 @@ describe('bytes without sense', () => {
       { numRuns: 60 },
     )
     expect(await currentUser(use.client(method))).toBe('app')
-    // Errors of the gateway itself would be among those of connections that broke.
-    const left = use.log.lines.filter(({ message }) => message.endsWith('left during its login'))
+    // Internal errors of the gateway would be among those of lost connections.
+    const left = use.log.lines.filter(({ message }) =>
+      message.endsWith('disconnected during its login'),
+    )
     const codes = left.map(({ details }) => (details['error'] as { code?: string }).code)
     expect(codes.filter((code) => code !== 'ECONNRESET' && code !== 'EPIPE')).toEqual([])
     expect(use.log.lines.filter(({ level }) => level === 'error')).toEqual([])

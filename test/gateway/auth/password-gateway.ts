@@ -1,4 +1,4 @@
-/** A gateway with an endpoint for each way to send a password, and clients for it. */
+/** A gateway with an endpoint for each password method, and clients for it. */
 import { Client, type ClientConfig } from 'pg'
 import type { Gateway } from '../../../gateway/index.js'
 import { errorFields, openTls, type RawClient, startup } from '../raw-client.js'
@@ -14,9 +14,9 @@ interface PasswordGateway {
   server: ReturnType<typeof usePostgres>
   log: LogRecorder
   gateway(): Gateway
-  /** A client of pg, as `app` with the right password unless it is told otherwise. */
+  /** A pg client, as `app` with the correct password by default. */
   client(method: string, more?: ClientConfig): Client
-  /** A client that was asked for a password, and the question. */
+  /** A client that has received a password request, and the request. */
   asked(method: string): Promise<{ client: RawClient; request: Buffer }>
 }
 
@@ -66,7 +66,7 @@ export async function currentUser(client: Client): Promise<unknown> {
   }
 }
 
-/** The fields of the error that a client is refused with. */
+/** The fields of the error that refuses the client. */
 export async function refusalOf(client: RawClient): Promise<Record<string, string>> {
   const fields = errorFields(await client.next('E'))
   expect(await client.ended()).toEqual([])

@@ -14,19 +14,19 @@ import { sasl } from './sasl.js'
 
 const use = usePasswordGateway()
 
-describe('a SCRAM exchange', () => {
+describe('a SCRAM exchange with the gateway', () => {
   it('offers channel binding first', async () => {
     const { client, request } = await use.asked('scram-sha-256')
     expect(request.toString('latin1', 4)).toBe('SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0')
     client.socket.destroy()
   })
 
-  it('lets a client in that binds its channel', async () => {
+  it('accepts a client that uses channel binding', async () => {
     const settings = { enableChannelBinding: true } as ClientConfig
     expect(await currentUser(use.client('scram-sha-256', settings))).toBe('app')
   })
 
-  it('proves that the gateway knows the password, too, before it lets the client in', async () => {
+  it('sends the server signature before the client is accepted', async () => {
     const { client } = await use.asked('scram-sha-256')
     const exchange = createScramClient(PASSWORD)
     client.send(sasl('SCRAM-SHA-256', exchange.clientFirst))
@@ -39,7 +39,7 @@ describe('a SCRAM exchange', () => {
     client.socket.destroy()
   })
 
-  it('shows the same salt for a role each time, whether it has a password or not', async () => {
+  it('sends the same salt for a role each time, whether it has a password or not', async () => {
     const saltOf = async (user: string): Promise<string | undefined> => {
       const client = await openTls(use.gateway(), { servername: hostOf('scram-sha-256') })
       client.send(startup({ ...APP, user }), sasl('SCRAM-SHA-256', 'n,,n=,r=abc'))
@@ -88,13 +88,13 @@ describe('a SCRAM exchange', () => {
       'protocol-violation',
     ],
     [
-      'the belief that there is no binding',
+      'that the server offers no channel binding',
       sasl('SCRAM-SHA-256', 'y,,n=,r=abc'),
       '28000',
       'channel-binding-wrong',
     ],
   ]
-  it.each(answers)('is refused when it begins with %s', async (_what, answer, code, reason) => {
+  it.each(answers)('is refused if the client sends %s', async (_what, answer, code, reason) => {
     const { client } = await use.asked('scram-sha-256')
     client.send(answer)
     expect(await refusalOf(client)).toMatchObject({ S: 'FATAL', C: code })

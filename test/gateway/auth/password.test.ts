@@ -6,8 +6,8 @@ import { currentUser, hostOf, METHODS, PASSWORD, usePasswordGateway } from './pa
 
 const use = usePasswordGateway()
 
-describe.each(METHODS)('an endpoint with passwords (%s)', (method) => {
-  it('lets pg in with the right password', async () => {
+describe.each(METHODS)('a password endpoint (%s)', (method) => {
+  it('accepts pg with the correct password', async () => {
     const before = use.gateway().stats()
     expect(await currentUser(use.client(method))).toBe('app')
     expect(use.gateway().stats()).toMatchObject({
@@ -18,13 +18,13 @@ describe.each(METHODS)('an endpoint with passwords (%s)', (method) => {
     expect(details).toMatchObject({ provider: 'password', identity: 'app' })
   })
 
-  it('lets a login of the gateway in, which knows the passwords', async () => {
+  it('accepts a login created by the gateway', async () => {
     const pool = createPool(use.gateway().login({ host: hostOf(method) }), { max: 1 })
     expect((await pool.query('select current_user as me')).rows).toEqual([{ me: 'app' }])
     await pool.end()
   })
 
-  it('lets Postgres.js in with the right password', async () => {
+  it('accepts Postgres.js with the correct password', async () => {
     const sql = postgres({
       host: use.gateway().host,
       port: use.gateway().port,
@@ -57,7 +57,7 @@ describe.each(METHODS)('an endpoint with passwords (%s)', (method) => {
 })
 
 describe('the passwords of an endpoint', () => {
-  it('are shown by nothing that prints the gateway or a login to it', async () => {
+  it('do not appear when the gateway or a login is printed', async () => {
     const login = use.gateway().login({ host: hostOf('md5') })
     expect(await login.password()).toBe(PASSWORD)
     for (const value of [use.gateway(), login, use.gateway().endpoints]) {
@@ -72,7 +72,7 @@ describe('the passwords of an endpoint', () => {
   })
 })
 
-describe('a function that gives passwords', () => {
+describe('a password look-up function', () => {
   const start = (lookUp: PasswordLookup): Promise<Gateway> =>
     use.server.start({
       logger: use.log.logger,
@@ -89,7 +89,7 @@ describe('a function that gives passwords', () => {
       }),
     )
 
-  it('is asked for the role at each login', async () => {
+  it('is called with the role for each login', async () => {
     const passwords = ['first', 'second']
     const roles: string[] = []
     const own = await start(async (role) => {
@@ -103,7 +103,7 @@ describe('a function that gives passwords', () => {
     expect(roles).toEqual(['app', 'app', 'app'])
   })
 
-  it('refuses the login where it fails, and says so in the log without the message', async () => {
+  it('that fails causes a refusal, which is logged without the message of the error', async () => {
     const own = await start(() =>
       Promise.reject(Object.assign(new Error('canary'), { code: 'ECONNREFUSED' })),
     )
@@ -113,7 +113,7 @@ describe('a function that gives passwords', () => {
     expect(JSON.stringify(use.log.lines)).not.toContain('canary')
   })
 
-  it('has no longer than the login may take', async () => {
+  it('is limited by the login timeout', async () => {
     const own = await use.server.start({
       loginTimeoutMs: 500,
       endpoints: [
@@ -125,7 +125,7 @@ describe('a function that gives passwords', () => {
         },
       ],
     })
-    // Were their places taken for good, the third would be one too many. The second may still come before the first has left.
+    // If their places were not released, the third one would exceed the limit. The second one may arrive before the first one has left.
     own.faults.limitConnections({ max: 2 })
     for (const count of [1, 2, 3]) {
       await expect(logIn(own, 'x')).rejects.toMatchObject({ code: '57014' })

@@ -21,7 +21,7 @@ beforeEach(() => {
   now = Date.now
 })
 
-/** Logs in with a token of the AWS SDK, by the gateway's own principal unless the settings say otherwise. */
+/** Logs in with a token of the AWS SDK, by default with the gateway's own principal. */
 async function logIn(settings: RdsTokenSettings = {}, config: ClientConfig = {}): Promise<unknown> {
   const { accessKeyId, secretAccessKey } = gateway.credentials
   const client = new Client({
@@ -41,8 +41,8 @@ async function logIn(settings: RdsTokenSettings = {}, config: ClientConfig = {})
 
 const MINUTE_MS = 60_000
 
-describe('a login to RDS', () => {
-  it('is let in with a token of the SDK, and logged with who it was', async () => {
+describe('a login to an rds endpoint', () => {
+  it('is accepted with a token of the AWS SDK, and its identity is logged', async () => {
     expect(await logIn()).toBe('app')
     expect(await logIn({ username: 'admin' }, { user: 'admin' })).toBe('admin')
     const { details } = await log.line('gateway: accepted a login')
@@ -61,7 +61,7 @@ describe('a login to RDS', () => {
     ['token-expired', 'that has ended', {}, 16 * MINUTE_MS],
     ['token-from-future', 'that is not valid yet', {}, -6 * MINUTE_MS],
     ['signature-wrong', 'with another secret', { secretAccessKey: 'other' }],
-    ['access-key-unknown', 'by nobody', { accessKeyId: 'AKIDNOBODY' }],
+    ['access-key-unknown', 'of an unknown access key', { accessKeyId: 'AKIDNOBODY' }],
   ])('is refused (%s) with a token %s', async (reason, _what, settings, ahead = 0) => {
     now = () => Date.now() + ahead
     const before = gateway.stats().refusals
@@ -80,12 +80,12 @@ describe('a login to RDS', () => {
     })
   })
 
-  it('is refused with a password that is no token', async () => {
+  it('is refused with a password that is not a token', async () => {
     await expect(logIn({}, { password: 'secret' })).rejects.toMatchObject({ code: '28000' })
     await log.refusal('token-malformed')
   })
 
-  it('is refused once its access key was revoked', async () => {
+  it('is refused after its access key was revoked', async () => {
     const { accessKeyId, secretAccessKey, sessionToken } = gateway.issueCredentials()
     const keys = { accessKeyId, secretAccessKey, sessionToken }
     expect(await logIn(keys)).toBe('app')

@@ -1,4 +1,4 @@
-/** An RDS verifier with known principals, and tokens for it by the signer of the AWS SDK. */
+/** An RDS verifier with known principals, and tokens for it from the signer of the AWS SDK. */
 import { Signer } from '@aws-sdk/rds-signer'
 import { canonicalQuery, createSigner } from '../../../core/providers/aws/sigv4.js'
 import { createPrincipals, type PrincipalOptions } from '../../../gateway/auth/aws.js'
@@ -26,7 +26,7 @@ export interface RdsTokenSettings {
   sessionToken?: string
 }
 
-/** Signs as the SDK does, with its own clock. */
+/** Signs as the SDK does, but with a given clock. */
 export function rdsToken(settings: RdsTokenSettings = {}): Promise<string> {
   const { hostname = DATABASE_HOST, port = PORT, region = 'eu-west-1', username = 'app' } = settings
   const { accessKeyId, secretAccessKey, sessionToken } = { ...PRINCIPAL, ...settings }
@@ -45,12 +45,12 @@ export interface RdsVerification extends Partial<LoginAttempt> {
   now?: number
 }
 
-/** Says `accepted`, or the reason of the refusal. */
+/** Returns `accepted`, or the reason of the refusal. */
 export function rdsVerdict(verification: RdsVerification): string {
   return rdsRefusal(verification)?.reason ?? 'accepted'
 }
 
-/** The refusal, or `undefined` when the login is accepted. */
+/** The refusal, or `undefined` if the login is accepted. */
 export function rdsRefusal({
   token,
   principals = [PRINCIPAL],
@@ -77,11 +77,11 @@ export interface HandmadeRdsToken {
   authority?: string
   scope?: Partial<Record<'date' | 'region' | 'service', string>>
   timestamp?: string
-  /** Set, changed or, where `undefined`, left out, before the signature is made. */
+  /** Parameters to set, change or (if `undefined`) omit before signing. */
   parameters?: Record<string, string | undefined>
 }
 
-/** Signs what the SDK would not, with the principal's own secret: the signature is always right. */
+/** Signs requests that the SDK would not, with the principal's secret: the signature is always correct. */
 export function handmadeRdsToken(made: HandmadeRdsToken = {}): string {
   const { authority = `${DATABASE_HOST}:${PORT}`, timestamp = '20260131T120000Z' } = made
   const scope = {
@@ -116,5 +116,5 @@ export function handmadeRdsToken(made: HandmadeRdsToken = {}): string {
   return `${authority}/?${query}`
 }
 
-/** A moment at which handmade tokens are valid. */
+/** A time at which handmade tokens are valid. */
 export const HANDMADE_NOW: number = Date.UTC(2026, 0, 31, 12, 5)

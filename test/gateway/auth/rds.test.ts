@@ -14,14 +14,14 @@ import {
   type RdsVerification,
 } from './rds-setting.js'
 
-/** Every character that a signer has to encode, and some that it must not. */
+/** All characters that a signer must encode, and some that it must not. */
 const oddText = fc.oneof(
   fc.string({ unit: 'binary', minLength: 1, maxLength: 63 }),
   fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 63 }),
 )
 
-describe('tokens of the AWS SDK for RDS', () => {
-  it('are accepted, whatever the keys, the session and the role', () =>
+describe('RDS tokens from the AWS SDK', () => {
+  it('are accepted for any credentials, session token and role', () =>
     fc.assert(
       fc.asyncProperty(
         fc.stringMatching(/^\w{1,40}$/),
@@ -40,7 +40,7 @@ describe('tokens of the AWS SDK for RDS', () => {
       { numRuns: 200 },
     ))
 
-  it('are accepted when the client dialled the database, this machine, or gave no name', async () => {
+  it('are accepted if the server name is the database, this machine or missing', async () => {
     const token = await rdsToken()
     for (const servername of [DATABASE_HOST, DATABASE_HOST.toUpperCase(), 'localhost', undefined])
       expect(rdsVerdict({ token, servername })).toBe('accepted')
@@ -49,37 +49,42 @@ describe('tokens of the AWS SDK for RDS', () => {
 
 type Case = [title: string, reason: string, token: RdsTokenSettings, more: Partial<RdsVerification>]
 
-describe('a token for RDS that was properly signed', () => {
+describe('a correctly signed RDS token', () => {
   const temporary = { ...PRINCIPAL, sessionToken: 'session' }
   const cases: Case[] = [
-    ['by an access key that nobody has', 'access-key-unknown', { accessKeyId: 'AKIDOTHER' }, {}],
+    ['with an unknown access key', 'access-key-unknown', { accessKeyId: 'AKIDOTHER' }, {}],
     ['with another secret', 'signature-wrong', { secretAccessKey: 'other' }, {}],
-    ['with a session that the key has not', 'session-token-unexpected', { sessionToken: 's' }, {}],
     [
-      'without the session of a temporary key',
+      'with a session token for a permanent key',
+      'session-token-unexpected',
+      { sessionToken: 's' },
+      {},
+    ],
+    [
+      'without the session token of a temporary key',
       'session-token-missing',
       {},
       { principals: [temporary] },
     ],
     [
-      'with another session of a temporary key',
+      'with another session token for a temporary key',
       'session-token-wrong',
       { sessionToken: 'sessions' },
       { principals: [temporary] },
     ],
     [
-      'by temporary credentials that have ended',
+      'with expired temporary credentials',
       'credentials-expired',
       { sessionToken: 'session' },
       { principals: [{ ...temporary, expiresAt: Date.now() }] },
     ],
-    ['for a host that is none', 'host-unknown', { hostname: `x${DATABASE_HOST}` }, {}],
+    ['for an unknown host', 'host-unknown', { hostname: `x${DATABASE_HOST}` }, {}],
     ['for this machine', 'host-unknown', { hostname: 'localhost' }, {}],
-    ['for another host than was dialled', 'host-wrong', {}, { servername: OTHER_HOST }],
+    ['for another host than the server name', 'host-wrong', {}, { servername: OTHER_HOST }],
     ['for another port', 'port-wrong', { port: 5433 }, {}],
     ['for another region', 'region-wrong', { region: 'us-east-1' }, {}],
     ['for another user', 'user-wrong', { username: 'report' }, {}],
-    ['for a user in other letters', 'user-wrong', { username: 'App' }, {}],
+    ['for a user in another case', 'user-wrong', { username: 'App' }, {}],
     [
       'for a role that the principal may not use',
       'role-not-allowed',
@@ -87,31 +92,31 @@ describe('a token for RDS that was properly signed', () => {
       { role: 'admin' },
     ],
   ]
-  it.each(cases)('%s is refused: %s', async (_title, reason, settings, more) => {
+  it.each(cases)('%s is refused with the reason %s', async (_title, reason, settings, more) => {
     expect(rdsVerdict({ token: await rdsToken(settings), ...more })).toBe(reason)
   })
 
-  it('is refused from the moment on in which it is 15 minutes old', async () => {
+  it('is refused when it is 15 minutes old', async () => {
     const token = await rdsToken()
     const end = signedAt(token) + 900_000
     expect(rdsVerdict({ token, now: end - 1 })).toBe('accepted')
     expect(rdsVerdict({ token, now: end })).toBe('token-expired')
   })
 
-  it('is refused when it is dated more than five minutes ahead', async () => {
+  it('is refused if it is dated more than five minutes in the future', async () => {
     const token = await rdsToken()
     expect(rdsVerdict({ token, now: signedAt(token) - 300_000 })).toBe('accepted')
     expect(rdsVerdict({ token, now: signedAt(token) - 300_001 })).toBe('token-from-future')
   })
 
-  it('is refused before its claims are looked at when the signature is wrong', async () => {
+  it('is refused for its signature before its claims are checked', async () => {
     const token = await rdsToken({ secretAccessKey: 'other', hostname: 'elsewhere', port: 1 })
     expect(rdsVerdict({ token, role: 'ghost', now: 0 })).toBe('signature-wrong')
   })
 })
 
-describe('a token for RDS whose signature is right', () => {
-  it('is accepted when its fields are', () => {
+describe('an RDS token with a correct signature', () => {
+  it('is accepted if its fields are correct', () => {
     expect(rdsVerdict({ token: handmadeRdsToken(), now: HANDMADE_NOW })).toBe('accepted')
     const seconds = { parameters: { 'X-Amz-Expires': '301' } }
     expect(rdsVerdict({ token: handmadeRdsToken(seconds), now: HANDMADE_NOW })).toBe('accepted')
@@ -139,7 +144,7 @@ describe('a token for RDS whose signature is right', () => {
     expect(rdsVerdict({ token: handmadeRdsToken(made), now: HANDMADE_NOW })).toBe(reason)
   })
 
-  it('is never accepted once a byte of it is changed', async () => {
+  it('is never accepted after one byte was changed', async () => {
     const token = await rdsToken()
     const meaning = (text: string): string =>
       text.replaceAll(/%[0-9a-f]{2}/gi, (hex) => hex.toUpperCase())
@@ -158,8 +163,8 @@ describe('a token for RDS whose signature is right', () => {
   })
 })
 
-describe('a refusal of RDS', () => {
-  it('tells the client what RDS would, whatever the reason', async () => {
+describe('a refused RDS login', () => {
+  it('sends the client the error of RDS, whatever the reason', async () => {
     for (const [settings, role] of [
       [{ accessKeyId: 'AKIDOTHER' }, 'app'],
       [{ secretAccessKey: 'x' }, 'app'],
@@ -180,7 +185,7 @@ describe('a refusal of RDS', () => {
     expect(rdsRefusal({ token: '' })).toMatchObject({ reason: 'token-missing' })
   })
 
-  it('never holds the token or a secret', async () => {
+  it('does not expose the token or a secret', async () => {
     const token = await rdsToken({ sessionToken: 'canary-session', port: 1 })
     const { explanation, told } = rdsRefusal({
       token,

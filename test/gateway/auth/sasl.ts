@@ -1,4 +1,4 @@
-/** The client's first answer of a SASL exchange. */
+/** The SASLInitialResponse of a client. */
 import { frontend, int32, text } from '../../wire/frontend-messages.js'
 
 export function sasl(mechanism: string, first: string): Buffer {

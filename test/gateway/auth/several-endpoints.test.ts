@@ -24,7 +24,7 @@ beforeAll(async () => {
 })
 
 describe('a gateway with several endpoints', () => {
-  it('says what it stands for, and where', () => {
+  it('lists its endpoints with their hosts and ports', () => {
     const { port } = gateway
     expect(gateway.endpoints).toEqual([
       { provider: 'aurora-dsql', hosts: [DSQL], port },
@@ -41,18 +41,18 @@ describe('a gateway with several endpoints', () => {
     ['rds', { host: RDS }],
     ['rds', { host: OTHER_RDS.toUpperCase() }],
     ['custom', { host: PLAIN }],
-  ])('makes logins of the kind %s for %p, which are let in', async (provider, options) => {
+  ])('creates accepted logins of provider %s for %p', async (provider, options) => {
     const before = gateway.stats()
     expect(gateway.login(options)).toMatchObject({ provider, user: 'app' })
     expect(await currentUser(gateway, options)).toBe('app')
     expect(gateway.stats().loginsAccepted).toBe(before.loginsAccepted + 1)
   })
 
-  it('makes a login for the first endpoint where no host is named', () => {
+  it('creates a login for the first endpoint if no host is given', () => {
     expect(gateway.login()).toMatchObject({ provider: 'aurora-dsql', host: DSQL })
   })
 
-  it('lets everybody in where nothing is asked', async () => {
+  it('accepts every role at an endpoint without authentication', async () => {
     const client = await openTls(gateway, { servername: OPEN })
     client.send(startup(APP))
     await client.next('Z')
@@ -61,7 +61,7 @@ describe('a gateway with several endpoints', () => {
     expect(details).toMatchObject({ provider: expect.any(String) as string })
   })
 
-  it('does not take the token of one provider for another', async () => {
+  it('refuses the token of another provider', async () => {
     const cases = [
       [DSQL, RDS, 'token-malformed', '08006'],
       [RDS, DSQL, 'token-malformed', '28000'],
@@ -77,10 +77,10 @@ describe('a gateway with several endpoints', () => {
   })
 
   it.each([
-    ['of no endpoint', 'localhost'],
-    ['of an endpoint with a listener of its own', PLAIN],
-    ['that is missing', ''],
-  ])('refuses a client whose server name is one %s', async (_what, servername) => {
+    ['unknown', 'localhost'],
+    ['that of an endpoint with a separate listener', PLAIN],
+    ['missing', ''],
+  ])('refuses a client whose server name is %s', async (_what, servername) => {
     const host = servername === '' ? { host: gateway.host } : {}
     const client = await openTls(gateway, { servername, ...host })
     client.send(startup(APP))
@@ -91,7 +91,7 @@ describe('a gateway with several endpoints', () => {
     await log.refusal('endpoint-unnamed')
   })
 
-  it('serves whatever name a client knows an endpoint by that is alone on its listener', async () => {
+  it('accepts any server name on the separate listener of an endpoint', async () => {
     const { port } = gateway.endpoints[2]!
     for (const servername of [PLAIN, 'localhost', RDS]) {
       const client = new Client({
@@ -109,15 +109,18 @@ describe('a gateway with several endpoints', () => {
   it.each([
     ['role-unknown', { ...APP, user: 'ghost' }, '28000', 'role "ghost" does not exist'],
     ['database-unknown', { ...APP, database: 'x' }, '3D000', 'database "x" does not exist'],
-  ])('refuses (%s) what does not exist', async (reason, parameters, code, message) => {
-    const client = await openTls(gateway, { servername: OPEN })
-    client.send(startup(parameters))
-    expect(errorFields(await client.next('E'))).toMatchObject({ C: code, M: message })
-    await client.ended()
-    await log.refusal(reason)
-  })
+  ])(
+    'refuses (%s) a role or a database that does not exist',
+    async (reason, parameters, code, message) => {
+      const client = await openTls(gateway, { servername: OPEN })
+      client.send(startup(parameters))
+      expect(errorFields(await client.next('E'))).toMatchObject({ C: code, M: message })
+      await client.ended()
+      await log.refusal(reason)
+    },
+  )
 
-  it('cancels queries on whichever listener the request comes in', async () => {
+  it('cancels queries on each listener', async () => {
     const { port } = gateway.endpoints[2]!
     const client = await openTls(gateway, { servername: OPEN })
     client.send(startup(APP))
@@ -131,7 +134,7 @@ describe('a gateway with several endpoints', () => {
     client.socket.destroy()
   })
 
-  it('has its faults at every endpoint', async () => {
+  it('applies faults to each endpoint', async () => {
     for (const { provider, hosts } of gateway.endpoints) {
       gateway.faults.rejectLogins({ sqlState: '53400', message: `not ${provider}` })
       const { port } = gateway.endpoints.find((each) => each.provider === provider)!
@@ -146,7 +149,7 @@ describe('a gateway with several endpoints', () => {
     }
   })
 
-  it('stalls and cuts logins at every endpoint, also where nothing is asked', async () => {
+  it('applies stalled and cut logins to each endpoint, even without authentication', async () => {
     const release = gateway.faults.stallLogins({ times: 1 })
     const stalled = await openTls(gateway, { servername: OPEN })
     stalled.send(startup(APP))
@@ -156,7 +159,7 @@ describe('a gateway with several endpoints', () => {
     await log.refusal('fault')
   })
 
-  it('counts all of it together', async () => {
+  it('counts the logins of all endpoints together', async () => {
     const own = await server.start({ endpoints: ENDPOINTS })
     await currentUser(own, { host: DSQL })
     await currentUser(own, { host: RDS })
@@ -175,7 +178,7 @@ describe('a gateway with several endpoints', () => {
   })
 })
 
-/** Resolves once the server runs the only query that sleeps. */
+/** Resolves when the server runs the only query that sleeps. */
 async function untilSleeping(): Promise<void> {
   const { socketDirectory, port, superuser } = server.server()
   const client = new Client({ host: socketDirectory, port, user: superuser, database: 'postgres' })

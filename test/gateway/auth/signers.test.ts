@@ -1,4 +1,4 @@
-/** Tokens of both signers at the gateway, which computes each signature itself. */
+/** Tokens of both signers at the gateway, which computes each signature independently. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Signer } from '@aws-sdk/rds-signer'
 import { createPool } from '../../../adapters/pg.js'
@@ -26,7 +26,7 @@ async function roleOf(login: Login): Promise<unknown> {
   }
 }
 
-/** The signers of AWS that have signed from now on, one for each token. */
+/** The AWS signers that have signed from now on, one for each token. */
 function watchSigners(): () => unknown[] {
   const spies = [
     jest.spyOn(DsqlSigner.prototype, 'getDbConnectAuthToken'),
@@ -36,36 +36,33 @@ function watchSigners(): () => unknown[] {
   return () => spies.flatMap(({ mock }) => mock.contexts)
 }
 
-describe.each([CLUSTER, DATABASE])('the gateway, standing for %s,', (host) => {
+describe.each([CLUSTER, DATABASE])('a gateway for %s', (host) => {
   it.each([
     ['aws-sdk', 'app', 1],
     ['aws-sdk', 'admin', 1],
     ['built-in', 'app', 0],
     ['built-in', 'admin', 0],
-  ] as const)(
-    'lets in with a token of the signer "%s" the user %s',
-    async (signer, user, byAws) => {
-      const signers = watchSigners()
-      expect(await roleOf(gateway.login({ host, user, signer }))).toBe(user)
-      expect(signers()).toHaveLength(byAws)
-    },
-  )
+  ] as const)('accepts a token of the signer "%s" for the user %s', async (signer, user, byAws) => {
+    const signers = watchSigners()
+    expect(await roleOf(gateway.login({ host, user, signer }))).toBe(user)
+    expect(signers()).toHaveLength(byAws)
+  })
 
-  it('lets in with temporary credentials, whichever signer has signed with them', async () => {
+  it('accepts temporary credentials with each signer', async () => {
     for (const signer of ['aws-sdk', 'built-in'] as const) {
       const credentials = gateway.issueCredentials()
       expect(await roleOf(gateway.login({ host, credentials, signer }))).toBe('app')
     }
   })
 
-  it('gives logins with the built-in signer, which need no package of AWS', async () => {
+  it('creates logins with the built-in signer, which need no AWS package', async () => {
     const signers = watchSigners()
     expect(await roleOf(gateway.login({ host }))).toBe('app')
     expect(await roleOf(gateway.login({ host, signer: undefined as never }))).toBe('app')
     expect(signers()).toEqual([])
   })
 
-  it('is logged in to with the signer of AWS by every other login', async () => {
+  it("accepts AWS's signer, the default of other logins", async () => {
     const signers = watchSigners()
     const options = {
       credentials: gateway.credentials,
@@ -79,14 +76,14 @@ describe.each([CLUSTER, DATABASE])('the gateway, standing for %s,', (host) => {
 })
 
 describe('a login to several hosts', () => {
-  it('has one signer of AWS for each of them', async () => {
+  it('has one AWS signer for each host', async () => {
     const signers = watchSigners()
     const address = { host: gateway.host, port: gateway.port }
     const login = rds({
       host: [DATABASE.replace('shop', 'gone'), DATABASE],
       user: 'app',
       credentials: gateway.credentials,
-      // Nobody listens at the first.
+      // No server listens at the first host.
       connectTo: [{ host: '127.0.0.1', port: 1 }, address],
       tls: { ca: gateway.ca },
       reuseTokenSecs: 0,

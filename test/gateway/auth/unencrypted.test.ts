@@ -9,7 +9,7 @@ const server = usePostgres()
 const log = recordLog()
 
 describe('a client without TLS', () => {
-  /** What it is told, and its own address as the gateway sees it. */
+  /** The error of the client, and its IP address as the gateway sees it. */
   async function answerTo(
     own: Gateway,
     port: number,
@@ -50,7 +50,7 @@ describe('a client without TLS', () => {
       { provider: 'none', hosts: [OPEN] },
       `no pg_hba.conf entry for ${origin}`,
     ],
-  ])('is turned away in the words of %s', async (_what, endpoint, message) => {
+  ])('gets the error of %s', async (_what, endpoint, message) => {
     const own = await server.start({ endpoints: [endpoint], logger: log.logger })
     expect(await answerTo(own, own.port, 'app')).toMatchObject({
       S: 'FATAL',
@@ -63,7 +63,7 @@ describe('a client without TLS', () => {
     })
   })
 
-  it('is turned away in the words of the first endpoint where several share a listener', async () => {
+  it('gets the error of the first endpoint on a shared listener', async () => {
     const gateway = await server.start({ endpoints: ENDPOINTS })
     expect((await answerTo(gateway, gateway.port, 'app'))['M']).toMatch(/TLS is required/)
     const { port } = gateway.endpoints[2]!

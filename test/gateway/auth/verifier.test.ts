@@ -7,7 +7,7 @@ import {
 
 const REQUEST = { role: 'app', database: 'postgres', servername: 'db.example.com' }
 
-/** A client with one answer. */
+/** A client with one response. */
 function clientThatSays(answer: string): LoginClient {
   return {
     ask: async () => Buffer.from(answer),
@@ -18,7 +18,7 @@ function clientThatSays(answer: string): LoginClient {
 }
 
 describe('cleartextToken', () => {
-  it('hands the token and the request to the verifier, and gives its verdict', async () => {
+  it('passes the token and the request to the verifier, and returns its verdict', async () => {
     const attempts: LoginAttempt[] = []
     const verdict = accepted('somebody')
     const method = cleartextToken({
@@ -41,7 +41,7 @@ describe('cleartextToken', () => {
     ['any error', new RangeError('canary'), 'RangeError'],
     ['no error', 'canary', 'no error'],
     ['nothing', undefined, 'no error'],
-  ])('refuses the login where the verifier throws %s', async (_what, thrown, kind) => {
+  ])('refuses the login if the verifier throws %s', async (_what, thrown, kind) => {
     const throwing = cleartextToken({
       verify() {
         throw thrown

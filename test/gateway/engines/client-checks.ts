@@ -1,4 +1,4 @@
-/** What every client may expect of a gateway, whatever engine stands behind it. */
+/** The checks that apply to every client of a gateway with any engine. */
 import type { Gateway } from '../../../gateway/index.js'
 import { describeBulk } from './checks/bulk-checks.js'
 import { describeForeignClients } from './checks/foreign-client-checks.js'
@@ -9,7 +9,7 @@ import { describeSessions } from './checks/session-checks.js'
 /**
  * Registers the checks.
  *
- * @param gatewayOf gives a running gateway, with the roles `admin` and `app`, where `app` may create tables in `public`
+ * @param gatewayOf returns a running gateway, with the roles `admin` and `app`, where `app` may create tables in `public`
  */
 export function describeClientChecks(gatewayOf: () => Gateway): void {
   describe('queries', () => describeQueries(gatewayOf))

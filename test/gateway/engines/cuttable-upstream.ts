@@ -1,4 +1,4 @@
-/** Stands between a gateway and its PostgreSQL, and can break the connections at any byte. */
+/** A relay between a gateway and its PostgreSQL server that can cut connections at any byte. */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import type { PostgresServer } from '../../support/launch-postgres.js'
 
 export interface CuttableUpstream {
-  /** To be given as `upstream`. */
+  /** The value for the option `upstream`. */
   readonly address: { host: string; port: number }
-  /** Breaks every connection now. */
+  /** Cuts all connections now. */
   cut(): void
-  /** Breaks each connection in place of passing on the given bytes of the server; all before them are passed on. */
+  /** Cuts each connection instead of forwarding the given bytes of the server. All bytes before them are forwarded. */
   cutAt(bytes: Buffer, keep: number): void
   close(): Promise<void>
 }

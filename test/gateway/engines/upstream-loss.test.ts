@@ -13,11 +13,11 @@ beforeEach(async () => {
 afterEach(() => upstream.close())
 
 const LOST = { S: 'FATAL', C: '57P01' }
-/** Type, length, number of columns, length of the first one. */
+/** Type, length, number of columns, length of the first column. */
 const DATA_ROW_HEADER = 11
 
-describe('a session whose PostgreSQL is lost', () => {
-  it('tells the client while that is idle, and closes', async () => {
+describe('a session with a lost PostgreSQL server', () => {
+  it('sends an error to an idle client, and closes', async () => {
     const gateway = await postgres.start({ upstream: upstream.address })
     const client = await loggedIn(gateway)
     upstream.cut()
@@ -25,7 +25,7 @@ describe('a session whose PostgreSQL is lost', () => {
     expect(await client.ended()).toEqual([])
   })
 
-  it('tells the client in the middle of a query, and closes', async () => {
+  it('sends an error during a query, and closes', async () => {
     const gateway = await postgres.start({ upstream: upstream.address })
     const client = await loggedIn(gateway)
     upstream.cutAt(Buffer.from('cut here'), -DATA_ROW_HEADER)
@@ -35,7 +35,7 @@ describe('a session whose PostgreSQL is lost', () => {
     expect(await client.ended()).toEqual([])
   })
 
-  it('just closes in the middle of a message, where no other may stand', async () => {
+  it('closes without an error within a message', async () => {
     const gateway = await postgres.start({ upstream: upstream.address })
     const client = await loggedIn(gateway)
     upstream.cutAt(Buffer.from('cut here'), 3)
@@ -43,7 +43,7 @@ describe('a session whose PostgreSQL is lost', () => {
     expect((await client.ended()).map(({ type }) => type)).toEqual(['T'])
   })
 
-  it('passes on what a server that shuts the session down says itself, and adds nothing', async () => {
+  it('forwards the error of a server that shuts down, without another one', async () => {
     const gateway = await postgres.start()
     const client = await loggedIn(gateway)
     client.send(query('select pg_backend_pid() as pid'))
@@ -62,7 +62,7 @@ describe('a session whose PostgreSQL is lost', () => {
     expect(await client.ended()).toEqual([])
   })
 
-  it('leaves the gateway as it was for the next client', async () => {
+  it('does not affect later clients of the gateway', async () => {
     const gateway = await postgres.start({ upstream: upstream.address })
     const client = await loggedIn(gateway)
     upstream.cut()
@@ -75,8 +75,8 @@ describe('a session whose PostgreSQL is lost', () => {
   })
 })
 
-describe('a PostgreSQL that cannot be reached', () => {
-  it('refuses the login with an error, and accepts it once it can be', async () => {
+describe('an unreachable PostgreSQL server', () => {
+  it('causes a login error while it is unreachable', async () => {
     const log = recordLog()
     const gateway = await startGateway({ upstream: upstream.address, logger: log.logger })
     await upstream.close()
@@ -87,7 +87,7 @@ describe('a PostgreSQL that cannot be reached', () => {
     upstream = await cuttableUpstream(postgres.server())
   })
 
-  it('keeps the gateway from starting', async () => {
+  it('makes startGateway reject', async () => {
     await upstream.close()
     const { address } = upstream
     const attempt = startGateway({ upstream: address })

@@ -16,19 +16,19 @@ import { errorFields, loggedIn, openTls, password, query, startup } from '../raw
 import { recordLog, usePostgres } from '../upstream-gateway.js'
 import { withClient } from './checks/gateway-clients.js'
 
-/** One connection of the gateway, seen from the server behind it. */
+/** One connection of the gateway, as the upstream server sees it. */
 interface Connection {
   readonly socket: Socket
-  /** All that came so far. */
+  /** All received bytes. */
   received: Buffer
-  /** Resolves when the gateway has ended it. */
+  /** Resolves when the gateway has ended the connection. */
   readonly ended: Promise<unknown>
 }
 
 const APP = { user: 'app', database: 'postgres' }
 let server: Server
 let gateway: Gateway
-/** Those that are not taken yet, without that of the gateway's start. */
+/** Connections that were not taken yet, without the probe of the gateway's start. */
 let connections: Connection[]
 let wake: () => void
 
@@ -67,14 +67,14 @@ async function nextConnection(): Promise<Connection> {
   }
 }
 
-/** A client that has not begun TLS yet. */
+/** A client that has not started TLS yet. */
 async function openPlain(): Promise<Socket> {
   const client = connect(gateway.port, '127.0.0.1')
   await once(client, 'connect')
   return client
 }
 
-it('PostgreSQL is not connected to before the token of the client is accepted', async () => {
+it('the gateway does not connect to PostgreSQL before it has accepted the token of the client', async () => {
   const withoutTls = await openPlain()
   withoutTls.end(startup(APP)).resume()
   await once(withoutTls, 'close')
@@ -96,7 +96,7 @@ it('PostgreSQL is not connected to before the token of the client is accepted', 
 })
 
 it.each(['Terminate', 'end', 'destroy'] as const)(
-  'PostgreSQL gets a Terminate, once, from a client that leaves by %s',
+  'PostgreSQL gets exactly one Terminate when a client disconnects by %s',
   async (how) => {
     const client = await loggedIn(gateway)
     const connection = await nextConnection()
@@ -128,19 +128,19 @@ function overTcp(password?: string): UpstreamOptions {
   }
 }
 
-describe('the login at a PostgreSQL that asks for a password', () => {
-  it('is made by SCRAM-SHA-256', async () => {
+describe('the login at a PostgreSQL server that requires a password', () => {
+  it('uses SCRAM-SHA-256', async () => {
     const gateway = await postgres.start({ upstream: overTcp(postgres.server().password) })
     expect(await currentUser(gateway)).toEqual({ u: 'app' })
   })
 
-  it('may come from a URL', async () => {
+  it('accepts the password of a URL', async () => {
     const { host, port, password } = postgres.server()
     const upstream = `postgres://:${encodeURIComponent(password)}@${host}:${port}/postgres`
     expect(await currentUser(await postgres.start({ upstream }))).toEqual({ u: 'app' })
   })
 
-  it('fails with a wrong password, which is shown to nobody', async () => {
+  it('fails with a wrong password, which is not exposed', async () => {
     const log = recordLog()
     const gateway = await postgres.start({
       upstream: overTcp('canary-password'),
@@ -151,7 +151,7 @@ describe('the login at a PostgreSQL that asks for a password', () => {
     expect(JSON.stringify([error, log.lines])).not.toContain('canary-password')
   })
 
-  it('fails without a password, and says what to do', async () => {
+  it('fails without a password, with a hint', async () => {
     const attempt = currentUser(await postgres.start({ upstream: overTcp() }))
     await expect(attempt).rejects.toMatchObject({
       code: '28000',
@@ -159,7 +159,7 @@ describe('the login at a PostgreSQL that asks for a password', () => {
     })
   })
 
-  it('goes to the database of "upstream" where that names one', async () => {
+  it('uses the database of "upstream" if it is set', async () => {
     const { socketDirectory: host, port, superuser: user } = postgres.server()
     const admin = new Client({ host, port, user, database: 'postgres' })
     await admin.connect()
@@ -178,7 +178,7 @@ function sasl(mechanisms: string): Buffer {
   return Buffer.concat([backend.int32(10), Buffer.from(mechanisms)])
 }
 
-describe('the login at a server that answers as it likes', () => {
+describe('the login at a misbehaving server', () => {
   let server: Server
   let answer: (socket: Socket, received: Buffer) => void
   beforeEach(async () => {
@@ -204,7 +204,7 @@ describe('the login at a server that answers as it likes', () => {
   }
   const ready = [backend.authenticationOk(), backend.readyForQuery('I')]
 
-  it('sends the password in clear text within this machine', async () => {
+  it('sends the password in clear text on this machine', async () => {
     let password = ''
     answer = (socket, received) => {
       if (received[0] !== 0x70) socket.write(backend.authenticationCleartextPassword())
@@ -237,7 +237,7 @@ describe('the login at a server that answers as it likes', () => {
       () => backend.encodeMessage(0x52, sasl('SCRAM-SHA-1\0\0')),
     ],
     [
-      'goes on with a SCRAM exchange that nobody began',
+      'sends a SCRAM message without an exchange',
       '28000',
       () => backend.encodeMessage(0x52, backend.int32(11)),
     ],
@@ -247,14 +247,14 @@ describe('the login at a server that answers as it likes', () => {
       () => Buffer.from('520x7fffffff'.replace('0x', ''), 'hex'),
     ],
   ]
-  it.each(cases)('refuses the client where the server %s', async (_what, code, bytes) => {
+  it.each(cases)('refuses the client if the server %s', async (_what, code, bytes) => {
     answer = (socket) => void socket.write(bytes())
     const gateway = await start()
     await expect(currentUser(gateway)).rejects.toMatchObject({ severity: 'FATAL', code })
     await gateway.close()
   })
 
-  it('refuses the client where the server says yes in the middle of a SCRAM exchange', async () => {
+  it('refuses the client if the server skips the end of the SCRAM exchange', async () => {
     answer = (socket, received) =>
       void socket.write(
         received[0] === 0x70
@@ -266,7 +266,7 @@ describe('the login at a server that answers as it likes', () => {
     await gateway.close()
   })
 
-  it('leaves no session that is opened after the login has timed out', async () => {
+  it('closes a session that is opened after the login timeout', async () => {
     let opening: Socket | undefined
     answer = (socket) => {
       opening = socket
@@ -280,14 +280,14 @@ describe('the login at a server that answers as it likes', () => {
     await gateway.close()
   })
 
-  it('refuses the client where the server closes in the middle of it', async () => {
+  it('refuses the client if the server closes the connection during the login', async () => {
     answer = (socket) => void socket.end(backend.authenticationOk())
     const gateway = await start()
     await expect(currentUser(gateway)).rejects.toMatchObject({ code: '08006' })
     await gateway.close()
   })
 
-  it('keeps the gateway from starting where no PostgreSQL answers', async () => {
+  it('makes startGateway reject if no PostgreSQL server responds', async () => {
     const other = createServer((socket) =>
       socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'),
     )
@@ -316,11 +316,11 @@ describe('upstreamAddress', () => {
     ],
     ['postgres://localhost/%C3%A9?sslmode=prefer', { host: 'localhost', database: 'é' }],
   ]
-  it.each(cases)('reads %s', (given, address) => {
+  it.each(cases)('parses %s', (given, address) => {
     expect(upstreamAddress(given, 'upstream')).toEqual(address)
   })
 
-  it('takes an object as it is', () => {
+  it('accepts an object without changes', () => {
     const given = { host: '/tmp', port: 5433, database: 'd', password: 'p' }
     expect(upstreamAddress(given, 'upstream')).toEqual(given)
   })

@@ -1,9 +1,9 @@
-/** The gateways that the faults are shown on: one on each engine, with the table `item (id int primary key)`. */
+/** The gateways for the tests of faults: one with each engine, with the table `item (id int primary key)`. */
 import { startGateway, type Gateway } from '../../../gateway/index.js'
 import { launchPostgres, type PostgresServer } from '../../support/launch-postgres.js'
 import { withClient } from '../engines/checks/gateway-clients.js'
 
-/** Runs `describeFaults` for each engine. What is left armed, and in the table, goes after each test. */
+/** Runs `describeFaults` for each engine. Armed faults and rows are removed after each test. */
 export function describeOnEachEngine(
   title: string,
   describeFaults: (gateway: () => Gateway) => void,
@@ -34,7 +34,7 @@ export function describeOnEachEngine(
   })
 }
 
-/** The numbers in the table, seen by a client of its own. */
+/** The numbers in the table, read by a separate client. */
 export function itemsIn(gateway: Gateway): Promise<number[]> {
   return withClient(gateway, async (client) => {
     const { rows } = await client.query<{ id: number }>('SELECT id FROM item ORDER BY id')

@@ -8,7 +8,7 @@ import { pgSettings, withClient } from '../engines/checks/gateway-clients.js'
 import { openPlain } from '../raw-client.js'
 import { describeOnEachEngine } from './fault-gateways.js'
 
-describeOnEachEngine('faults at logins', (gateway) => {
+describeOnEachEngine('login faults', (gateway) => {
   const logIn = (): Promise<void> => withClient(gateway(), async () => {})
   const refusals = async (count: number): Promise<unknown[]> => {
     const errors: unknown[] = []
@@ -16,7 +16,7 @@ describeOnEachEngine('faults at logins', (gateway) => {
     return errors
   }
 
-  it('refuse the next logins with an error of choice, and no more', async () => {
+  it('refuse the given number of logins with the given error', async () => {
     gateway().faults.rejectLogins({ times: 2, sqlState: '28000', message: 'not today' })
     gateway().faults.rejectLogins()
     expect(await refusals(3)).toEqual([
@@ -27,18 +27,18 @@ describeOnEachEngine('faults at logins', (gateway) => {
     await logIn()
   })
 
-  it('count as refusals, by their reason', async () => {
+  it('count as refusals with their reason', async () => {
     const before = gateway().stats().refusals.fault ?? 0
     gateway().faults.rejectLogins()
     await refusals(1)
     expect(gateway().stats().refusals.fault).toBe(before + 1)
   })
 
-  it('hold logins up until they are let go', async () => {
+  it('delay logins until they are released', async () => {
     const { loginsAccepted } = gateway().stats()
     const release = gateway().faults.stallLogins()
     const held = logIn()
-    // One that comes later is not held up, and is through before it.
+    // A later login is not delayed, and finishes first.
     await logIn()
     expect(gateway().stats().loginsAccepted).toBe(loginsAccepted + 1)
     release()
@@ -46,7 +46,7 @@ describeOnEachEngine('faults at logins', (gateway) => {
     expect(gateway().stats().loginsAccepted).toBe(loginsAccepted + 2)
   })
 
-  it('hold logins up until everything is cleared', async () => {
+  it('delay logins until all faults are cleared', async () => {
     gateway().faults.stallLogins({ times: 2 })
     const held = [logIn(), logIn()]
     await logIn()
@@ -61,14 +61,14 @@ describeOnEachEngine('faults at logins', (gateway) => {
     await logIn()
   })
 
-  it('cut a connection whose token has come, without a word', async () => {
+  it('cut a connection after its token was received, without an error', async () => {
     gateway().faults.cut({ at: 'authentication', times: 2 })
     for (const error of await refusals(2))
       expect((error as Error).message).toBe('Connection terminated unexpectedly')
     await logIn()
   })
 
-  it('limit open sessions, those in the middle of their login among them', async () => {
+  it('limit open sessions, including pending logins', async () => {
     gateway().faults.limitConnections({ max: 2 })
     const clients = Array.from({ length: 5 }, () => openClient(gateway()))
     const results = await Promise.allSettled(clients.map((client) => client.connect()))
@@ -81,14 +81,14 @@ describeOnEachEngine('faults at logins', (gateway) => {
         })
     await Promise.all(clients.map((client) => client.end()))
     await noSession(gateway())
-    // Those that failed hold no place.
+    // Failed logins do not count.
     await logIn()
     gateway().faults.limitConnections(undefined)
     await Promise.all([logIn(), logIn(), logIn()])
   })
 
-  it('limit new sessions, after a burst', async () => {
-    // So few a second that none is added while the test runs.
+  it('limit the rate of new sessions after a burst', async () => {
+    // So low a rate that no session is added during the test.
     gateway().faults.limitConnections({ perSecond: 0.001, burst: 2 })
     await logIn()
     await logIn()
@@ -105,7 +105,7 @@ function openClient(gateway: Gateway): Client {
   return client
 }
 
-/** Resolves when the gateway has seen the end of every session. */
+/** Resolves when the gateway has handled the end of every session. */
 async function noSession(gateway: Gateway): Promise<void> {
   while (gateway.faults.sessions().length > 0) await new Promise((resolve) => setImmediate(resolve))
 }
@@ -114,7 +114,7 @@ const { faults } = createFaults(Date.now)
 
 type Call = (given: never) => unknown
 
-describe('the options of faults', () => {
+describe('the options of gateway.faults', () => {
   it.each<[keyof GatewayFaults, unknown, string]>([
     ['rejectLogins', { times: 0 }, 'times'],
     ['rejectLogins', { times: 1.5 }, 'times'],
@@ -137,14 +137,14 @@ describe('the options of faults', () => {
     ['limitConnections', { perSecond: 0 }, 'perSecond'],
     ['limitConnections', { burst: 0 }, 'burst'],
     ['limitConnections', { rate: 100 }, 'rate'],
-  ])('%s refuses %p, by its name', (name, given, option) => {
+  ])('of %s reject %p and name the option', (name, given, option) => {
     const error = thrownBy(() => (faults[name] as Call)(given as never))
     expect(isPgIamError(error, 'ERR_OPTION_INVALID')).toBe(true)
     expect((error as Error).message).toContain(`"${option}"`)
   })
 
   it.each<keyof GatewayFaults>(['rejectLogins', 'stallLogins', 'cut', 'raiseConflicts'])(
-    '%s refuses what is no object',
+    'of %s must be an object',
     (name) => {
       const error = thrownBy(() => (faults[name] as Call)('often' as never))
       expect(isPgIamError(error, 'ERR_OPTION_INVALID')).toBe(true)
@@ -152,7 +152,7 @@ describe('the options of faults', () => {
   )
 })
 
-/** A limiter by a clock that the test sets. */
+/** A limiter with a clock that the test sets. */
 function limiter(limits: Parameters<typeof createConnectionLimiter>[0]): {
   admitted: (openSessions?: number) => string
   pass: (ms: number) => void
@@ -166,29 +166,29 @@ function limiter(limits: Parameters<typeof createConnectionLimiter>[0]): {
 }
 
 describe('createConnectionLimiter', () => {
-  it('lets as many sessions be open as there may be', () => {
+  it('allows the maximum number of open sessions', () => {
     const { admitted } = limiter({ max: 2 })
     expect([0, 1, 2, 3].map((open) => admitted(open))).toEqual(['in', 'in', '53300', '53300'])
   })
 
-  it('lets a burst in, and then one at a time at the rate', () => {
+  it('allows a burst, and then sessions at the given rate', () => {
     const { admitted, pass } = limiter({ perSecond: 10, burst: 3 })
     expect([1, 2, 3, 4].map(() => admitted())).toEqual(['in', 'in', 'in', '53400'])
     pass(99)
     expect(admitted()).toBe('53400')
     pass(1)
     expect([1, 2].map(() => admitted())).toEqual(['in', '53400'])
-    // A quiet time earns no more than the burst.
+    // Idle time adds no more than the burst.
     pass(60_000)
     expect([1, 2, 3, 4].map(() => admitted())).toEqual(['in', 'in', 'in', '53400'])
   })
 
-  it('has a burst of one second where none is given', () => {
+  it('allows a burst of one second by default', () => {
     const { admitted } = limiter({ perSecond: 2 })
     expect([1, 2, 3].map(() => admitted())).toEqual(['in', 'in', '53400'])
   })
 
-  it('does not count one that is refused for the open sessions against the rate', () => {
+  it('does not count a session that exceeds the maximum towards the rate', () => {
     const { admitted } = limiter({ max: 1, perSecond: 1, burst: 1 })
     expect(admitted(1)).toBe('53300')
     expect(admitted(0)).toBe('in')

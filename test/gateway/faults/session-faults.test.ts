@@ -14,8 +14,8 @@ import { frontend, int16, int32, text } from '../../wire/frontend-messages.js'
 import { pgSettings, withClient, withPostgresJs } from '../engines/checks/gateway-clients.js'
 import { describeOnEachEngine, itemsIn } from './fault-gateways.js'
 
-describeOnEachEngine('faults of sessions', (gateway) => {
-  it('show the sessions that are open', async () => {
+describeOnEachEngine('session faults', (gateway) => {
+  it('list the open sessions', async () => {
     const settings = { ...pgSettings(gateway(), 'admin'), application_name: 'shown' }
     const client = new Client(settings)
     await client.connect()
@@ -53,7 +53,7 @@ describeOnEachEngine('faults of sessions', (gateway) => {
     expect(gateway().faults.killSession(1)).toBe(false)
   })
 
-  it('end every session at an age, those that are open and those to come', async () => {
+  it('end every session at the given age, including open and future sessions', async () => {
     const open = await connected(gateway())
     const ended = once(open, 'error')
     gateway().faults.endSessionsAt(1)
@@ -63,7 +63,7 @@ describeOnEachEngine('faults of sessions', (gateway) => {
     const errors: unknown[] = []
     late.on('error', (error) => errors.push(error))
     const lateEnded = new Promise((resolve) => late.once('end', resolve))
-    // It may be over before pg has heard of its beginning.
+    // The session may end before pg has handled its start.
     await late.connect().catch((error: unknown) => errors.push(error))
     await lateEnded
     expect(errors).toContainEqual(expect.objectContaining(MAXIMUM))
@@ -72,7 +72,7 @@ describeOnEachEngine('faults of sessions', (gateway) => {
   })
 })
 
-it('a session that is killed in a statement does not go on with it behind the scenes', async () => {
+it('a killed session does not complete its running statement', async () => {
   const postgres = await launchPostgres({ roles: ['admin', 'app'] })
   const rig = await startRig(postgres)
   const pool = createPool(rig.login())
@@ -101,7 +101,7 @@ async function connected(gateway: Gateway): Promise<Client & { processID: number
   return client
 }
 
-/** Each way in which pg sends a statement: simple, extended, and prepared under a name. */
+/** The ways in which pg sends a statement: simple, extended, and as a named prepared statement. */
 const PROTOCOLS: readonly [
   name: string,
   run: (client: Client, text: string) => Promise<unknown>,
@@ -111,14 +111,14 @@ const PROTOCOLS: readonly [
   ['prepared', (client, text) => client.query({ name: text, text })],
 ]
 
-describeOnEachEngine('faults at statements and commits', (gateway) => {
-  describe.each(PROTOCOLS)('by the %s protocol', (_name, run) => {
+describeOnEachEngine('statement and commit faults', (gateway) => {
+  describe.each(PROTOCOLS)('with the %s protocol', (_name, run) => {
     const begin = async (client: Client): Promise<void> => {
       await run(client, 'BEGIN')
       await run(client, 'INSERT INTO item VALUES (1)')
     }
 
-    it('raise a conflict at COMMIT, which rolls back, and leave the session as it was', async () => {
+    it('raise a conflict at COMMIT, which rolls back, and keep the session usable', async () => {
       await withClient(gateway(), async (client) => {
         gateway().faults.raiseConflicts()
         await begin(client)
@@ -129,7 +129,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
           message: 'change conflicts with another transaction (OC000)',
         })
         expect(isOccConflict(error)).toBe(true)
-        // Outside of a transaction, and in good order.
+        // Outside of a transaction, and usable.
         expect(await run(client, 'SELECT 1 AS one')).toMatchObject({ rows: [{ one: 1 }] })
         await begin(client)
         await run(client, 'COMMIT')
@@ -137,7 +137,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
       expect(await itemsIn(gateway())).toEqual([1])
     })
 
-    it('come again on the same session, once those before them are over', async () => {
+    it('occur again in the same session', async () => {
       await withClient(gateway(), async (client) => {
         for (const at of ['statement', 'commit', 'statement', 'commit'] as const) {
           await run(client, 'BEGIN')
@@ -145,7 +145,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
           const error = await rejectionOf(run(client, at === 'commit' ? 'COMMIT' : 'SELECT 1'))
           expect(error).toMatchObject({ code: '40001' })
           if (at === 'statement') await run(client, 'ROLLBACK')
-          // Nothing is armed any more.
+          // No fault is armed any more.
           expect(await run(client, 'SELECT 2 AS two')).toMatchObject({ rows: [{ two: 2 }] })
         }
       })
@@ -166,7 +166,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
       expect(await itemsIn(gateway())).toEqual([])
     })
 
-    it('cut the connection when a statement has come, before it runs', async () => {
+    it('cut the connection after a statement is received, before it runs', async () => {
       await withClient(gateway(), async (client) => {
         client.on('error', () => {})
         gateway().faults.cut({ at: 'statement' })
@@ -191,7 +191,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
     })
   })
 
-  it('leave BEGIN, ROLLBACK, SAVEPOINT, SET and SHOW alone', async () => {
+  it('do not apply to BEGIN, ROLLBACK, SAVEPOINT, SET and SHOW', async () => {
     await withClient(gateway(), async (client) => {
       client.on('error', () => {})
       gateway().faults.raiseConflicts({ at: 'statement' })
@@ -213,7 +213,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
   })
 
   it.each(['COMMIT', 'commit work', 'END', '/* a comment */ Commit', '-- another\nCOMMIT;'])(
-    'take %j for a COMMIT',
+    'treat %j as a COMMIT',
     async (text) => {
       await withClient(gateway(), async (client) => {
         gateway().faults.raiseConflicts()
@@ -223,7 +223,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
     },
   )
 
-  it('happen as often as they were asked for, in the order in which they were', async () => {
+  it('occur the given number of times, in order', async () => {
     await withClient(gateway(), async (client) => {
       gateway().faults.raiseConflicts({ at: 'statement', times: 2 })
       gateway().faults.raiseConflicts({ at: 'statement', code: 'OC001' })
@@ -235,7 +235,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
     })
   })
 
-  it('happen always and never with a probability of 1 and 0', async () => {
+  it('occur always with probability 1 and never with probability 0', async () => {
     await withClient(gateway(), async (client) => {
       gateway().faults.raiseConflicts({ at: 'statement', probability: 1 })
       for (let turn = 0; turn < 5; turn++)
@@ -245,7 +245,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
     })
   })
 
-  it('are no more when they were cleared', async () => {
+  it('do not occur after they were cleared', async () => {
     const { faults } = gateway()
     faults.raiseConflicts({ times: 5 })
     for (const at of ['statement', 'commit'] as const) faults.raiseConflicts({ at, probability: 1 })
@@ -262,7 +262,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
     })
   })
 
-  it('meet the right one of several requests that were sent at once', async () => {
+  it('apply to the right one of several pipelined requests', async () => {
     await withPostgresJs(gateway(), { max: 1 }, async (sql) => {
       await sql`SELECT 1`
       gateway().faults.raiseConflicts({ at: 'statement' })
@@ -279,7 +279,7 @@ describeOnEachEngine('faults at statements and commits', (gateway) => {
     })
   })
 
-  it('roll a transaction of Postgres.js back as a whole', async () => {
+  it('roll back a whole Postgres.js transaction', async () => {
     await withPostgresJs(gateway(), { max: 1 }, async (sql) => {
       gateway().faults.raiseConflicts()
       const run = sql.begin(async (transaction) => {
@@ -319,8 +319,8 @@ function setting(): {
   return { faults, reply, arm: () => (isArmed = true) }
 }
 
-describe('a session for which no fault is armed', () => {
-  it('passes messages and replies on as they came, and reads no SQL of a query', () => {
+describe('a session without armed faults', () => {
+  it('forwards messages and replies unchanged, and does not parse the SQL of queries', () => {
     const { faults, reply } = setting()
     const messages = Buffer.concat([frontend('Q', text('COMMIT')), frontend('Q', text('SELECT 1'))])
     const answer = readyForQuery('I')
@@ -330,7 +330,7 @@ describe('a session for which no fault is armed', () => {
     expect(decoded).not.toHaveBeenCalled()
   })
 
-  it('knows how many requests are not answered', () => {
+  it('counts the unanswered requests', () => {
     const { faults, reply } = setting()
     expect(faults.isAsked).toBe(false)
     faults.fromClient(Buffer.concat([frontend('Q', text('SELECT 1')), bind(''), execute, sync]))
@@ -340,7 +340,7 @@ describe('a session for which no fault is armed', () => {
     expect(faults.isAsked).toBe(false)
   })
 
-  it('remembers what was prepared, for a fault that is armed later', () => {
+  it('remembers prepared statements for faults that are armed later', () => {
     const { faults, reply, arm } = setting()
     const parse = frontend('P', text('c'), text('/* of a pool */ COMMIT'), int16(0))
     faults.fromClient(Buffer.concat([parse, bind('c'), sync]))

@@ -20,12 +20,12 @@ const APP = { user: 'app', database: 'postgres' }
 const MEGABYTE = 1_048_576
 const postgres = usePostgres()
 
-/** The beginning of a Query of this length, and so many of its bytes. */
+/** The beginning of a Query of this length, with this number of bytes. */
 function halfQuery(announced: number, sent: number): Buffer {
   return Buffer.concat([Buffer.from('Q'), int32(announced), Buffer.alloc(sent, ' ')])
 }
 
-/** Resolves when the gateway has read what was sent. */
+/** Resolves when the gateway has read all sent bytes. */
 async function sendAll(client: RawClient, bytes: Buffer): Promise<void> {
   await new Promise((resolve) => client.socket.write(bytes, resolve))
 }
@@ -43,7 +43,7 @@ async function memoryOf(work: () => Promise<void>): Promise<number> {
 }
 
 describe.each(['upstream', 'pglite'] as const)(
-  'what clients send and the engine does not take, on %s',
+  'client input that the engine does not read, on %s,',
   (engine) => {
     let gateway: Gateway
     beforeAll(async () => {
@@ -53,25 +53,25 @@ describe.each(['upstream', 'pglite'] as const)(
       })
     })
 
-    it('is refused at once where one message is longer than "maxBufferedBytes"', async () => {
+    it('is refused immediately if one message is longer than "maxBufferedBytes"', async () => {
       const client = await loggedIn(gateway)
       await sendAll(client, halfQuery(9 * MEGABYTE, 1))
       expect(errorFields(await client.next('E'))).toMatchObject({
         S: 'FATAL',
         C: '54000',
         M: expect.stringContaining('"maxBufferedBytes"') as string,
-        H: expect.stringContaining('Raise the option "maxBufferedBytes"') as string,
+        H: expect.stringContaining('the option "maxBufferedBytes"') as string,
       })
       expect(await client.ended()).toEqual([])
     })
 
-    it('tells a client why that goes on to send all of it', async () => {
+    it('causes an error that the client receives even if it continues to send', async () => {
       const client = await loggedIn(gateway)
       client.send(frontend('Q', Buffer.alloc(30 * MEGABYTE, ' '), text('')))
       expect(errorFields(await client.next('E'))).toMatchObject({ S: 'FATAL', C: '54000' })
     })
 
-    it('ends the client that holds most where all of it is too much, and no other', async () => {
+    it('ends the client that buffers most if the total is exceeded, and no other', async () => {
       const small = await loggedIn(gateway)
       await sendAll(small, halfQuery(2 * MEGABYTE, 1_000))
       const large = await loggedIn(gateway)
@@ -85,7 +85,7 @@ describe.each(['upstream', 'pglite'] as const)(
         M: expect.stringContaining('"maxBufferedBytes"') as string,
       })
       expect(await large.ended()).toEqual([])
-      // Those that were left get to the end of their messages.
+      // The remaining clients can complete their messages.
       const end = Buffer.concat([Buffer.alloc(2 * MEGABYTE - 4 - 1_000 - 1, ' '), text('')])
       await sendAll(small, end)
       await small.next('Z')
@@ -94,7 +94,7 @@ describe.each(['upstream', 'pglite'] as const)(
       await until('the sessions to end', () => gateway.stats().sessionsOpen === 0)
     })
 
-    it('is given back when it has been taken', async () => {
+    it('is removed from the total when the engine has read it', async () => {
       await withClient(gateway, async (client) => {
         const large = 'x'.repeat(5 * MEGABYTE)
         for (let i = 0; i < 5; i++) {
@@ -116,8 +116,8 @@ async function answersElsewhere(gateway: Gateway): Promise<void> {
   client.socket.destroy()
 }
 
-describe('a client', () => {
-  it('that does not read its replies makes the gateway hold no more than a little of them', async () => {
+describe('a slow or misbehaving client', () => {
+  it('that does not read its replies causes only limited buffering', async () => {
     const gateway = await postgres.start()
     const client = await loggedIn(gateway)
     const grown = await memoryOf(async () => {
@@ -141,7 +141,7 @@ describe('a client', () => {
     client.socket.destroy()
   })
 
-  it('that does not read its replies can be ended', async () => {
+  it('that does not read its replies can be terminated', async () => {
     const gateway = await postgres.start()
     const client = await loggedIn(gateway)
     client.socket.pause()
@@ -152,7 +152,7 @@ describe('a client', () => {
     client.socket.destroy()
   })
 
-  it('that goes on sending after it was refused is cut off', async () => {
+  it('that continues to send after it was refused is disconnected', async () => {
     const gateway = await postgres.start()
     const client = await loggedIn(gateway)
     const closed = once(client.socket, 'close')
@@ -175,7 +175,7 @@ it('a password message of more than 64 kB is refused before it is read', async (
   expect(await client.ended()).toEqual([])
 })
 
-it('clients that break off anywhere leave nothing behind', async () => {
+it('clients that disconnect at any point leave nothing behind', async () => {
   const log = recordLog()
   const gateway = await postgres.start({ logger: log.logger })
   const token = await gateway.login({ user: 'app' }).password()

@@ -2,7 +2,7 @@ import type { Gateway } from '../../../gateway/index.js'
 import { describeFuzz } from '../fuzz-checks.js'
 import { recordLog, usePostgres } from '../upstream-gateway.js'
 
-describe('a gateway in front of a real PostgreSQL', () => {
+describe('a gateway with PostgreSQL', () => {
   const postgres = usePostgres()
   const log = recordLog()
   let gateway: Gateway

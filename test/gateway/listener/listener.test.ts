@@ -5,8 +5,8 @@ import { usePostgres } from '../upstream-gateway.js'
 
 const server = usePostgres()
 
-describe('one connection too many', () => {
-  it('is counted over all listeners, and told so in the words of its provider', async () => {
+describe('a connection that exceeds "maxConnections"', () => {
+  it('is counted across all listeners, and gets the error of its provider', async () => {
     const own = await server.start({ endpoints: ENDPOINTS, maxConnections: 1 })
     const first = await openTls(own, { servername: OPEN })
     first.send(startup(APP))
@@ -23,8 +23,8 @@ describe('one connection too many', () => {
   })
 })
 
-describe('the listeners', () => {
-  it('take the ports that they are told to, and free all of them', async () => {
+describe('the listeners of a gateway', () => {
+  it('use the given ports, and release all of them', async () => {
     const probe = await server.start({ endpoints: ENDPOINTS })
     const ports = [probe.port, probe.endpoints[2]!.port]
     await probe.close()
@@ -36,7 +36,7 @@ describe('the listeners', () => {
     expect([own.port, own.endpoints[2]!.port]).toEqual(ports)
   })
 
-  it('are none where one of their ports is taken', async () => {
+  it('are all closed if one of the ports is in use', async () => {
     const { port: taken } = await server.start()
     const probe = await server.start()
     const { port } = probe
@@ -46,11 +46,11 @@ describe('the listeners', () => {
       { provider: 'none', hosts: [PLAIN], listen: taken },
     ]
     await expect(server.start({ port, endpoints })).rejects.toMatchObject({ code: 'EADDRINUSE' })
-    // Nothing was left listening there.
+    // No listener was left on that port.
     expect((await server.start({ port })).port).toBe(port)
   })
 
-  it('are those of endpoints alone where none shares the gateway’s', async () => {
+  it('are only those of the endpoints if no endpoint uses the shared listener', async () => {
     const own = await server.start({
       endpoints: [
         { provider: 'none', hosts: [OPEN], listen: 0 },
@@ -63,7 +63,7 @@ describe('the listeners', () => {
 })
 
 describe('an endpoint', () => {
-  it('may be known by an address, for which TLS is verified', async () => {
+  it('can have an IP address as its host, for which TLS is verified', async () => {
     const own = await server.start({ endpoints: [{ provider: 'none', hosts: ['10.1.2.3'] }] })
     const client = await openTls(own, { servername: '', host: '10.1.2.3' })
     client.send(startup(APP))
@@ -71,7 +71,7 @@ describe('an endpoint', () => {
     client.socket.destroy()
   })
 
-  it('is passed over for a login without a host where no login is for it', async () => {
+  it('without a login function is skipped for a login without a host', async () => {
     const own = await server.start({
       endpoints: [
         { provider: 'none', hosts: [OPEN] },
@@ -84,8 +84,8 @@ describe('an endpoint', () => {
   })
 })
 
-describe('roles that endpoints name', () => {
-  it('exist by default, and log in', async () => {
+describe('roles that only endpoints name', () => {
+  it('exist by default, and can log in', async () => {
     const own = await startGateway({
       endpoints: [
         { provider: 'password', hosts: [PLAIN], users: { shop: 'x' }, method: 'cleartext' },

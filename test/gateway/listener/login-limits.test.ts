@@ -18,7 +18,7 @@ const postgres = usePostgres()
 const APP = { user: 'app', database: 'postgres' }
 
 describe('a slow login', () => {
-  it('is ended after "loginTimeoutMs", wherever it stands', async () => {
+  it('is ended after "loginTimeoutMs" at each stage', async () => {
     const log = recordLog()
     const gateway = await postgres.start({ logger: log.logger, loginTimeoutMs: 2_000 })
     const beforeFirstByte = async (): Promise<void> => {
@@ -41,8 +41,8 @@ describe('a slow login', () => {
   })
 })
 
-describe('one connection too many', () => {
-  it('is told so, and the others go on', async () => {
+describe('a login that exceeds "maxConnections"', () => {
+  it('gets an error, and other sessions continue', async () => {
     const gateway = await postgres.start({ maxConnections: 1 })
     const first = await loggedIn(gateway)
     const second = await openTls(gateway)
@@ -55,7 +55,7 @@ describe('one connection too many', () => {
     first.socket.destroy()
   })
 
-  it('is told so after its token where the last place was taken meanwhile, and the place is free again later', async () => {
+  it('gets the error after its token if the limit was reached meanwhile, and releases its place', async () => {
     const gateway = await postgres.start({ maxConnections: 1 })
     const token = await gateway.login({ user: 'app' }).password()
     const late = await openTls(gateway)
@@ -71,8 +71,8 @@ describe('one connection too many', () => {
   })
 })
 
-describe('connections that do not log in', () => {
-  it('take no place of a session, and the oldest goes where there are more than "maxPendingLogins"', async () => {
+describe('connections that have not logged in', () => {
+  it('do not count as sessions, and the oldest is closed if there are more than "maxPendingLogins"', async () => {
     const log = recordLog()
     const gateway = await postgres.start({
       maxConnections: 1,
@@ -87,13 +87,13 @@ describe('connections that do not log in', () => {
     await client.next('Z')
     await Promise.any(closed)
     expect(await log.refusal('too-many-logins')).toMatchObject({ level: 'warn' })
-    // Of the five one was the client, until it was logged in.
+    // One of the five was the client, until it had logged in.
     await until('the last of them to be left', () => gateway.stats().connectionsOpen === 5)
     for (const socket of silent) socket.destroy()
     client.socket.destroy()
   })
 
-  it('are told so where they have said who they are', async () => {
+  it('get an error if they have sent a startup packet', async () => {
     const gateway = await postgres.start({ maxPendingLogins: 1 })
     const pushedOut = await openTls(gateway)
     pushedOut.send(startup(APP))
@@ -105,7 +105,7 @@ describe('connections that do not log in', () => {
     next.socket.destroy()
   })
 
-  it('cost the PostgreSQL behind the gateway nothing, whatever of a login they have done', async () => {
+  it('do not cause connections to the upstream PostgreSQL at any stage of the login', async () => {
     const gateway = await postgres.start({ loginTimeoutMs: 600_000 })
     const backends = async (): Promise<number> => {
       const { socketDirectory: host, port, superuser: user } = postgres.server()
@@ -129,7 +129,7 @@ describe('connections that do not log in', () => {
       await client.next('R')
       return client.socket
     }
-    // The server takes 200 connections.
+    // The server allows 200 connections.
     const asking = await Promise.all(
       Array.from({ length: 260 }, (_, i) => (i % 8 ? askTls() : askLogin())),
     )
@@ -141,11 +141,11 @@ describe('connections that do not log in', () => {
   })
 })
 
-describe('a client that goes in the middle of its login', () => {
-  it('is noted as gone, and is neither refused nor kept', async () => {
+describe('a client that disconnects during its login', () => {
+  it('is logged as disconnected, and not counted as refused', async () => {
     const log = recordLog()
     const gateway = await postgres.start({ logger: log.logger })
-    const left = 'gateway: a client left during its login'
+    const left = 'gateway: a client disconnected during its login'
 
     const plain = await openPlain(gateway)
     plain.destroy()

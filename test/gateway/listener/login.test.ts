@@ -11,7 +11,7 @@ const CLUSTERS = [
 ] as const
 const APP = { user: 'app', database: 'postgres' }
 
-describe('a login', () => {
+describe('a login to the gateway', () => {
   const log = recordLog()
   let gateway: Gateway
   beforeAll(async () => {
@@ -22,7 +22,7 @@ describe('a login', () => {
     })
   })
 
-  /** Sends a startup packet and, where one is given, a password; returns the fields of the gateway's last message. */
+  /** Sends a startup packet and, if given, a password. Returns the fields of the gateway's last message. */
   async function attempt(
     parameters: Record<string, string>,
     token?: string | Buffer,
@@ -36,7 +36,7 @@ describe('a login', () => {
     return fields
   }
 
-  /** Tokens by the first principal of the gateway. */
+  /** Tokens of the gateway's first principal. */
   const token = (settings: Parameters<typeof sdkToken>[0] = {}): Promise<string> => {
     const { accessKeyId, secretAccessKey } = gateway.credentials
     return sdkToken({ accessKeyId, secretAccessKey, hostname: CLUSTERS[0], ...settings })
@@ -82,7 +82,7 @@ describe('a login', () => {
     ],
     ['database-unknown', { user: 'app' }, {}, { C: '3D000', M: 'database "app" does not exist' }],
   ]
-  it.each(cases)('is refused: %s', async (reason, parameters, settings, told) => {
+  it.each(cases)('is refused with the reason %s', async (reason, parameters, settings, told) => {
     const before = gateway.stats()
     expect(await attempt(parameters, await token(settings))).toMatchObject(told)
     const line = await log.refusal(reason)
@@ -96,14 +96,14 @@ describe('a login', () => {
     expect(refusals[reason]).toBe((before.refusals[reason] ?? 0) + 1)
   })
 
-  it('is refused without a password, and with one that is no token', async () => {
+  it('is refused without a password, and with a password that is not a token', async () => {
     expect(await attempt(APP, '')).toMatchObject(denied)
     await log.refusal('token-missing')
     expect(await attempt(APP, 'secret')).toMatchObject(denied)
     await log.refusal('token-malformed')
   })
 
-  it('needs the token of the cluster that was dialled', async () => {
+  it('needs a token for the cluster in the server name', async () => {
     const other = await token({ hostname: CLUSTERS[1], region: 'eu-west-1' })
     const client = await openTls(gateway, { servername: CLUSTERS[1] })
     client.send(startup(APP), password(other))
@@ -125,11 +125,15 @@ describe('a login', () => {
       startup({ database: 'postgres' }),
       { C: '28000', M: 'no PostgreSQL user name specified in startup packet' },
     ],
-    ['without an end', startup(APP).subarray(0, -1), { C: '08P01' }],
+    ['without a terminator', startup(APP).subarray(0, -1), { C: '08P01' }],
     ['with a NUL in a value', startup({ ...APP, application_name: 'a\0b' }), { C: '08P01' }],
     ['with a NUL in a name', startup({ ...APP, 'applicat\0ion': 'a' }), { C: '08P01' }],
     ['with an empty name', startup({ '': 'a', ...APP }), { C: '08P01' }],
-    ['with bytes behind its end', Buffer.concat([startup(APP), Buffer.from('x')]), { C: '08P01' }],
+    [
+      'with bytes after its terminator',
+      Buffer.concat([startup(APP), Buffer.from('x')]),
+      { C: '08P01' },
+    ],
   ]
   it.each(protocolCases)('is refused with a startup packet %s', async (_what, packet, told) => {
     const client = await openTls(gateway)
@@ -160,20 +164,20 @@ describe('a login', () => {
     await log.refusal('protocol-violation')
   })
 
-  it('may hold a password of 65,536 bytes, and is told that it is no token', async () => {
+  it('can have a password of 65,536 bytes, which is refused as a malformed token', async () => {
     const longest = frontend('p', Buffer.alloc(65_535, 'x'), Buffer.alloc(1))
     expect(await attempt(APP, longest)).toMatchObject(denied)
     await log.refusal('token-malformed')
   })
 
-  it('may come in one piece, password and first query included', async () => {
+  it('can arrive in one piece, including the password and the first query', async () => {
     const client = await openTls(gateway)
     client.send(startup(APP), password(await token()), query('select 7'))
     expect((await client.next('D')).body.toString('latin1', 6)).toBe('7')
     client.socket.destroy()
   })
 
-  it('may come byte by byte', async () => {
+  it('can arrive byte by byte', async () => {
     const client = await openTls(gateway)
     const bytes = Buffer.concat([startup(APP), password(await token())])
     for (const byte of bytes) client.send(Buffer.of(byte))
@@ -182,7 +186,7 @@ describe('a login', () => {
   })
 
   it.each([0x0003_0002, 0x0003_270f])(
-    'gets protocol 3.0 where it asks for more (%d)',
+    'gets protocol 3.0 if it requests a later version (%d)',
     async (version) => {
       const client = await openTls(gateway)
       client.send(startup({ ...APP, '_pq_.one': '1', '_pq_.two': '2' }, version))
@@ -196,7 +200,7 @@ describe('a login', () => {
     },
   )
 
-  it('is in no log line with its token', async () => {
+  it('is not logged with its token', async () => {
     const secret = await token({ hostname: 'example.com' })
     await attempt(APP, secret)
     const [, signature] = /X-Amz-Signature=(\w+)/.exec(secret)!

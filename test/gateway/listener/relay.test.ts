@@ -22,7 +22,7 @@ beforeAll(async () => {
   gateway = await postgres.start({ logger: log.logger })
 })
 
-/** Resolves once the server has said so, `times` times in a row, of the only other backend that runs `marker`. */
+/** Resolves when the condition holds `times` times in a row for the only other backend that runs `marker`. */
 async function untilBackend(marker: string, condition: string, times = 1): Promise<void> {
   await withClient(gateway, async (client) => {
     for (let seen = 0; seen < times;) {
@@ -35,7 +35,7 @@ async function untilBackend(marker: string, condition: string, times = 1): Promi
   })
 }
 
-describe('a session', () => {
+describe('a relayed session', () => {
   const cases: [what: string, bytes: Buffer][] = [
     ['an unknown message type', frontend('!', text('x'))],
     ['a password', frontend('p', text('x'))],
@@ -43,7 +43,7 @@ describe('a session', () => {
     ['a length of 2 GB', Buffer.concat([Buffer.from('Q'), int32(0x7fff_ffff)])],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
   ]
-  it.each(cases)('ends with an error on %s, and rolls back', async (_what, bytes) => {
+  it.each(cases)('ends with an error after %s, and rolls back', async (_what, bytes) => {
     await withClient(gateway, (client) =>
       client.query('create table if not exists violated (v int)'),
     )
@@ -59,7 +59,7 @@ describe('a session', () => {
     })
   })
 
-  it('takes a parameter of 100 MB', () =>
+  it('accepts a parameter of 100 MB', () =>
     withClient(gateway, async (client) => {
       const bytes = Buffer.alloc(100_000_000, 7)
       const { rows } = await client.query('select length($1::bytea) as n, sha256($1::bytea) as h', [
@@ -68,14 +68,14 @@ describe('a session', () => {
       expect(rows[0]).toMatchObject({ n: 100_000_000 })
     }))
 
-  it('lets the server wait when the client does not read', async () => {
+  it('makes the server wait if the client does not read', async () => {
     const client = await loggedIn(gateway)
     client.socket.pause()
     const megabytes = 100
     client.send(
       query(`select repeat('x', 1048576) as slow_reader from generate_series(1, ${megabytes})`),
     )
-    // It waits now and then while somebody reads, and without end while nobody does.
+    // The server waits occasionally while the client reads, and permanently while it does not.
     await untilBackend('slow_reader', `wait_event = 'ClientWrite'`, 500)
     client.socket.resume()
     let rows = 0
@@ -84,7 +84,7 @@ describe('a session', () => {
     client.socket.destroy()
   })
 
-  it('lets the client wait when the server does not read', () =>
+  it('makes the client wait if the server does not read', () =>
     withClient(gateway, async (holder) => {
       await holder.query('select pg_advisory_lock(4711)')
       const client = await loggedIn(gateway)
@@ -99,7 +99,7 @@ describe('a session', () => {
       client.socket.destroy()
     }))
 
-  it('listens to notifications', () =>
+  it('delivers notifications', () =>
     withClient(gateway, async (listener) => {
       const heard = once(listener, 'notification')
       await listener.query('listen channel_one')
@@ -108,7 +108,7 @@ describe('a session', () => {
     }))
 })
 
-/** A client in the middle of a query, and the key to cancel it. */
+/** A client during a query, and the key to cancel it. */
 async function sleeping(): Promise<{ client: RawClient; key: Buffer }> {
   const client = await openTls(gateway)
   client.send(
@@ -118,7 +118,7 @@ async function sleeping(): Promise<{ client: RawClient; key: Buffer }> {
     ]),
   )
   const { body: key } = await client.next('K')
-  // The key of the server behind the gateway would be of no use to a client.
+  // The key of the upstream server would be of no use to a client.
   expect((await client.next('K', 'Z')).type).toBe('Z')
   client.send(query('select pg_sleep(600)'))
   await untilBackend('pg_sleep', `wait_event = 'PgSleep'`)
@@ -129,7 +129,7 @@ function cancelRequest(key: Buffer): Buffer {
 }
 
 describe('a cancel request', () => {
-  it('over plain TCP ends the query of its session, and nothing else', async () => {
+  it('over plain TCP cancels the query of its session, and no other', async () => {
     const { client, key } = await sleeping()
     const before = gateway.stats()
     const socket = await openPlain(gateway)
@@ -146,7 +146,7 @@ describe('a cancel request', () => {
     client.socket.destroy()
   })
 
-  it('over TLS ends the query of its session', async () => {
+  it('over TLS cancels the query of its session', async () => {
     const { client, key } = await sleeping()
     const canceller = await openTls(gateway)
     canceller.send(cancelRequest(key))
@@ -155,7 +155,7 @@ describe('a cancel request', () => {
     client.socket.destroy()
   })
 
-  it('with a wrong key does nothing and says nothing', async () => {
+  it('with a wrong key has no effect and gets no response', async () => {
     const before = gateway.stats()
     const { client, key: right } = await sleeping()
     const almost = Buffer.from(right)

@@ -24,7 +24,7 @@ beforeAll(async () => {
   gateway = await postgres.start({ logger: log.logger })
 })
 
-/** Sends bytes without TLS, and returns all that comes back until the gateway closes. */
+/** Sends bytes without TLS, and returns all received bytes until the gateway closes. */
 async function plainAnswer(...bytes: Buffer[]): Promise<Buffer> {
   const socket = await openPlain(gateway)
   const received: Buffer[] = []
@@ -44,23 +44,23 @@ async function logInOver(socket: Socket): Promise<void> {
 
 const gssRequest = Buffer.concat([int32(8), int32(GSSENC_REQUEST)])
 
-describe('a connection', () => {
-  it('gets TLS on request', async () => {
+describe('a new connection', () => {
+  it('gets TLS after an SSLRequest', async () => {
     const client = await loggedIn(gateway)
     client.socket.destroy()
   })
 
-  it('gets TLS at once with the ALPN protocol of PostgreSQL', async () => {
+  it("gets direct TLS with PostgreSQL's ALPN protocol", async () => {
     const socket = await openPlain(gateway)
     await logInOver(await secure(socket, gateway, { ALPNProtocols: ['postgresql'] }))
   })
 
-  it('may name the ALPN protocol of PostgreSQL after a request for TLS, too', async () => {
+  it("can use PostgreSQL's ALPN protocol after an SSLRequest too", async () => {
     const client = await openTls(gateway, { ALPNProtocols: ['postgresql'] })
     await logInOver(client.socket)
   })
 
-  it('is told that there is no GSSAPI encryption, and gets TLS then', async () => {
+  it('gets no GSSAPI encryption, and then TLS', async () => {
     const socket = await openPlain(gateway)
     socket.write(gssRequest)
     expect((await once(socket, 'data')).toString()).toBe('N')
@@ -69,7 +69,7 @@ describe('a connection', () => {
     await logInOver(await secure(socket, gateway))
   })
 
-  it('may send its first bytes one by one', async () => {
+  it('can send its first bytes one by one', async () => {
     const socket = await openPlain(gateway)
     for (const byte of sslRequestPacket()) {
       await new Promise((resolve) => socket.write(Buffer.of(byte), resolve))
@@ -88,7 +88,7 @@ describe('a connection', () => {
   })
 })
 
-/** Begins TLS at once, and returns the code of the error that the client meets, if it meets one. */
+/** Starts direct TLS, and returns the code of the client's error, if any. */
 async function directTlsError(alpn?: string[]): Promise<string | undefined> {
   const socket = await openPlain(gateway)
   const secured = connectTls({
@@ -103,20 +103,20 @@ async function directTlsError(alpn?: string[]): Promise<string | undefined> {
   return failures[0]?.code
 }
 
-describe('a connection is closed', () => {
-  it('when TLS begins at once without an ALPN protocol', async () => {
+describe('the connection is closed', () => {
+  it('if direct TLS has no ALPN protocol', async () => {
     await directTlsError()
     expect((await log.refusal('protocol-violation')).message).toMatch(/without the ALPN protocol/)
   })
 
-  it('when TLS names another ALPN protocol', async () => {
+  it('if TLS has another ALPN protocol', async () => {
     expect(await directTlsError(['h2', 'http/1.1'])).toBe(
       'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL',
     )
     await log.refusal('tls-failed')
   })
 
-  it('when TLS is older than 1.2', async () => {
+  it('if TLS is older than 1.2', async () => {
     const socket = await openPlain(gateway)
     socket.write(sslRequestPacket())
     await once(socket, 'data')
@@ -131,7 +131,7 @@ describe('a connection is closed', () => {
     await log.refusal('tls-failed')
   })
 
-  it('when the client begins its login without TLS, and is told so', async () => {
+  it('with an error if the client starts its login without TLS', async () => {
     const answer = await plainAnswer(startup({ user: 'app', database: 'postgres' }))
     expect(answer[0]).toBe('E'.charCodeAt(0))
     expect(errorFields({ type: 'E', body: answer.subarray(5) })).toMatchObject({
@@ -141,7 +141,7 @@ describe('a connection is closed', () => {
     await log.refusal('tls-required')
   })
 
-  it('when there are bytes behind the request for TLS, and not one of them is read', async () => {
+  it('if unencrypted data follows the SSLRequest, and the data is not processed', async () => {
     const stuffed = startup({ user: 'app', database: 'postgres' })
     expect(await plainAnswer(sslRequestPacket(), stuffed)).toEqual(Buffer.alloc(0))
     expect((await log.refusal('protocol-violation')).message).toMatch(/unencrypted data/)
@@ -154,17 +154,17 @@ describe('a connection is closed', () => {
     ['a negative length', '', [int32(-1)]],
     ['a length of 10,001', '', [int32(10_001)]],
     ['a length of 2 GB', '', [int32(0x7fff_ffff)]],
-    ['two requests for GSSAPI encryption', 'N', [gssRequest, gssRequest]],
+    ['followed by a second GSSENCRequest', 'N', [gssRequest, gssRequest]],
     ['a cancel request that is too short', '', [int32(12), int32(80_877_102), int32(1)]],
     ['a cancel request that is too long', '', [int32(20), int32(80_877_102), Buffer.alloc(12)]],
     ['random bytes', '', [Buffer.from('ff00ff00ff00ff00', 'hex')]],
   ]
-  it.each(cases)('when the first packet is %s', async (_what, answer, bytes) => {
+  it.each(cases)('if the first packet is %s', async (_what, answer, bytes) => {
     expect((await plainAnswer(...bytes)).toString()).toBe(answer)
     await log.refusal('protocol-violation')
   })
 
-  it('when encryption is asked for again within TLS', async () => {
+  it('if encryption is requested again within TLS', async () => {
     for (const packet of [sslRequestPacket(), gssRequest]) {
       const client = await openTls(gateway)
       client.send(packet)
@@ -173,7 +173,7 @@ describe('a connection is closed', () => {
     }
   })
 
-  it('while all others go on', async () => {
+  it('without affecting other connections', async () => {
     const client = await loggedIn(gateway)
     await plainAnswer(Buffer.from('GET / HTTP/1.1\r\n\r\n'))
     client.send(Buffer.from('S\0\0\0\x04', 'latin1'))

@@ -1,4 +1,4 @@
-/** The clients that meet hostile servers, each in a file of its own, so that a process holds one of them. */
+/** The clients of the hostile tests, each in a separate file, so that a process loads only one of them. */
 import type { HostileClient } from './hostile-client.js'
 
 const CLIENTS = {

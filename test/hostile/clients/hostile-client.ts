@@ -1,19 +1,19 @@
-/** What the hostile servers' tests need of a client, opened with pg-iam and as its own documentation has it. */
+/** The interface of clients in the hostile tests, opened with pg-iam and as their documentation describes. */
 import type { Login } from '../../../core/index.js'
 
 export interface HostileClient {
   readonly name: string
-  /** Whether it asks for types before the first query, of which nobody hears. */
+  /** Whether it runs a type query before the first query, whose result no code awaits. */
   readonly asksForTypes: boolean
-  /** Whether it has a statement described before it binds parameters to it. */
+  /** Whether it describes a statement before it binds parameters. */
   readonly describesFirst: boolean
-  /** Whether a pool whose first query has failed stays open, with nothing to close it by. */
+  /** Whether a pool stays open after its first query failed, without a way to close it. */
   readonly leavesFailedStart: boolean
   openOurs(login: Login): OpenHostileClient
   openBare(login: BareLogin, connectTimeoutMs: number): OpenHostileClient
 }
 
-/** A static password, and TLS that is verified by the driver itself. */
+/** A static password, and TLS that the driver verifies itself. */
 export interface BareLogin {
   readonly host: string
   readonly port: number
@@ -25,16 +25,16 @@ export interface BareLogin {
     readonly servername: string
     readonly rejectUnauthorized: true
   }
-  /** Whether TLS begins with the first byte. */
+  /** Whether to use direct TLS. */
   readonly isDirect: boolean
 }
 
-/** On a pool of one connection. Each operation resolves with what came in the place of `word`. */
+/** The actions, on a pool of one connection. Each resolves with the value in the place of `word`. */
 export interface OpenHostileClient {
   simple(word: string): Promise<unknown>
-  /** With a parameter. */
+  /** A query with a parameter. */
   extended(word: string): Promise<unknown>
-  /** By our transaction function with pg-iam, and by the client's own without. */
+  /** A transaction: with pg-iam by its transaction function, otherwise by the client's own. */
   transaction(word: string): Promise<unknown>
   copy(): Promise<unknown>
   close(): Promise<unknown>

@@ -22,7 +22,7 @@ export const pool: HostileClient = {
   openBare: (login, connectTimeoutMs) => openPool(barePool(login, connectTimeoutMs)),
 }
 
-/** A client is for one connection: when that has failed or ended there is another one. */
+/** A client has one connection. After it has failed or ended, a new client is created. */
 export const client: HostileClient = {
   name: 'pg-client',
   asksForTypes: false,
@@ -49,7 +49,7 @@ export function bareConfig(
   } as PoolConfig
 }
 
-/** As pg's documentation asks of everybody who makes a pool, it has listeners for errors. */
+/** It has error listeners, as pg's documentation requires for pools. */
 export function barePool(login: BareLogin, connectTimeoutMs: number): Pool {
   const bare = new Pool({ ...bareConfig(login, connectTimeoutMs), max: 1 })
   bare.on('error', () => {})

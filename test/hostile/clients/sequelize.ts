@@ -35,7 +35,7 @@ export const client: HostileClient = {
 
 const OPTIONS: Options = { logging: false, pool: { max: 1, idle: 600_000 } }
 
-/** Without it Sequelize opens a connection more, only to ask for it. */
+/** Without it, Sequelize opens an additional connection to query it. */
 const KNOWN_VERSION: object = { databaseVersion: '16.0.0' }
 
 function openSequelize(sequelize: Sequelize, { isOurs = false } = {}): OpenHostileClient {

@@ -25,7 +25,7 @@ export const client: HostileClient = {
     openDataSource(
       new DataSource({
         type: 'postgres',
-        // It asks for the database where this is missing.
+        // TypeORM queries the database version if this is missing.
         database: login.database,
         extra: bareConfig(login, connectTimeoutMs),
         poolSize: 1,

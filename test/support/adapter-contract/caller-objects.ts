@@ -1,13 +1,13 @@
-/** Shows whether somebody wrote to an object. */
+/** Detects changes to the caller's objects. */
 
-/** Freezes plain objects and arrays, however deep. */
+/** Freezes plain objects and arrays recursively. */
 export function deepFreeze<T>(value: T): T {
   if (!isPlain(value)) return value
   for (const property of Object.values(value)) deepFreeze(property)
   return Object.freeze(value)
 }
 
-/** A copy of plain objects and arrays with all their properties, hidden ones too; whatever else is in them stays itself. */
+/** Copies plain objects and arrays with all properties, including hidden ones. Other values are not copied. */
 export function snapshot(value: unknown): unknown {
   if (!isPlain(value)) return value
   const entries = Object.entries(Object.getOwnPropertyDescriptors(value))

@@ -1,4 +1,4 @@
-/** Runs a task in a Node process of its own: for what only a whole process can show. */
+/** Runs a task in a separate Node process, to test the behaviour of a whole process. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -8,21 +8,21 @@ import type { Request } from './contract-provider.js'
 import type { ContractServer } from './contract-server.js'
 import { contractProvider } from './providers/contract-providers.js'
 
-/** What the process is told, as JSON. */
+/** The order for the process, as JSON. */
 export interface ChildOrder {
   readonly task: 'lifecycle' | 'failing-provider' | 'hostile-server'
   readonly client: string
   readonly variant: string
   readonly login: ChildLogin
-  /** Further places to log in to, for tasks that have several. */
+  /** Additional servers to log in to, for tasks with several servers. */
   readonly targets?: readonly ChildTarget[]
 }
 
-/** What a login of the process is made from. */
+/** The data from which the process creates a login. */
 export interface ChildLogin {
   readonly provider: string
   readonly options: CommonOptions
-  /** Credentials that last. */
+  /** Credentials that do not expire during the test. */
   readonly given: unknown
   readonly environment: Readonly<Record<string, string>>
 }
@@ -30,20 +30,20 @@ export interface ChildLogin {
 export interface ChildTarget {
   readonly name: string
   readonly port: number
-  /** The authority to trust. */
+  /** The certificate authority to trust. */
   readonly ca: string
 }
 
 export interface ChildResult<Report> {
-  /** The exit code, or the signal that ended it: SIGTERM when it did not end by itself. */
+  /** The exit code, or the signal that ended it: SIGTERM if it did not end without help. */
   readonly end: number | NodeJS.Signals | null
-  /** What the task reported, where it came to that. */
+  /** The report of the task, if it was written. */
   readonly report: Report | undefined
-  /** All that it wrote, its report aside. */
+  /** All other output. */
   readonly output: string
 }
 
-/** Gives it plenty of time to end by itself, and ends it after that. */
+/** Waits until it ends, and kills it after a generous time limit. */
 export async function runChild<Report>(order: ChildOrder): Promise<ChildResult<Report>> {
   const support = join(process.cwd(), 'test', 'support')
   const child = spawn(
@@ -65,7 +65,7 @@ export async function runChild<Report>(order: ChildOrder): Promise<ChildResult<R
   }
 }
 
-/** What a login of another process is made from, to be like those of `server`. */
+/** The data for a login of another process to `server`. */
 export async function childLogin({
   gateway,
   relay,
@@ -84,7 +84,7 @@ export async function childLogin({
   }
 }
 
-/** Makes it, in that process. The credentials are what was sent, but where `request` says otherwise. */
+/** Creates the login in that process, with the sent credentials unless `request` is given. */
 export function loginOfChild(
   { provider, options, given }: ChildLogin,
   own: CommonOptions = {},
@@ -95,7 +95,7 @@ export function loginOfChild(
 
 const ENTRY = `require(process.argv[1] + '/adapter-contract/child/main.ts')`
 
-/** Without what could turn the child into something else: variables of libpq and AWS, Node's options, and jest's mark. */
+/** Without variables that could affect the child: those of libpq and AWS, Node's options, and jest's. */
 function cleanEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(?:PG|AWS_|NODE_|JEST_)/.test(name),

@@ -1,4 +1,4 @@
-/** What every section of the contract works with. */
+/** The context of the contract's sections. */
 import type { Login } from '../../../core/index.js'
 import type { AdapterVariant, Database } from './adapter-driver.js'
 import type { ContractProvider, Request } from './contract-provider.js'
@@ -9,9 +9,9 @@ export interface ContractContext {
   readonly client: string
   readonly variant: AdapterVariant
   readonly provider: ContractProvider
-  /** The gateway, there while tests run. */
+  /** The gateway, which is available while tests run. */
   server(): ContractServer
-  /** Opens the client; it is closed at the end of the test. */
+  /** Opens the client, which is closed at the end of the test. */
   open(login: Login, settings?: OpenSettings): Database
   /** A number that no other test uses. */
   nextId(): number
@@ -21,11 +21,11 @@ export interface OpenSettings {
   /** Default 5. */
   readonly poolSize?: number
   readonly log?: (line: string) => void
-  /** Options to use in place of the variant's own. */
+  /** Options to use instead of those of the variant. */
   readonly options?: object
 }
 
-/** Sets up a context within a `describe`, with hooks that close what its tests open. */
+/** Creates a context within a `describe`, with hooks that close what its tests open. */
 export function createContext(
   client: string,
   variant: AdapterVariant,
@@ -57,26 +57,26 @@ export function createContext(
 
 let nextId = 1
 
-/** Runs `work` as often as that, all at once. */
+/** Calls `work` this number of times concurrently. */
 export function atOnce<T>(times: number, work: (index: number) => Promise<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: times }, (_, index) => work(index)))
 }
 
 /**
- * Waits until as many connections are open. A pool opens connections for queries that others may have done by the time they
- * are open, and notices lost ones in its own time.
+ * Waits until this number of connections is open. A pool may open a connection for a query that has already run on another one, and
+ * may detect lost connections with a delay.
  */
 export function connectionsOpen(login: Login, database: Database, count: number): Promise<void> {
   const { connections = () => login.stats().connectionsOpen } = database
   return eventually(`${count} open connections`, () => connections() === count)
 }
 
-/** How many tokens so many connections cost that are opened within a minute. */
+/** The number of tokens for this number of connections that are opened within a minute. */
 export function tokensFor({ provider }: ContractServer, connections: number): number {
   return provider.sharesTokens ? 1 : connections
 }
 
-/** Counts how often a login asks for credentials. */
+/** Counts how often a login requests credentials. */
 export function countCalls(request: Request): { request: Request; calls: () => number } {
   let calls = 0
   return {

@@ -1,4 +1,4 @@
-/** What the contract needs of a provider: its side of the gateway, and logins whose credentials a test holds in its hand. */
+/** The interface of providers for the contract: its gateway endpoint, and logins whose credentials a test controls. */
 import type { CommonOptions, Login, ProviderName } from '../../../core/index.js'
 import type { Gateway, GatewayOptions } from '../../../gateway/index.js'
 import type { Failure } from './failures.js'
@@ -7,33 +7,33 @@ export interface ContractProvider {
   readonly name: ProviderName
   /** Whether connections that are opened within a minute share a token. */
   readonly sharesTokens: boolean
-  /** The SQLSTATE of the server's refusal of a token that is not good. */
+  /** The SQLSTATE with which the server refuses an invalid token. */
   readonly refusedWith: string
-  /** Every way in which a request for credentials can fail. */
+  /** All ways in which a request for credentials can fail. */
   readonly failures: readonly Failure[]
-  /** The provider's own function; the credentials of the login are what `request` gives, each time that they are asked for. */
+  /** The provider's login function. `request` returns the credentials, and is called each time they are requested. */
   login(options: CommonOptions, request: Request): Login
-  /** Starts what issues tokens or credentials, beside the gateway. */
+  /** Starts the issuer of tokens or credentials. */
   start(): Promise<ProviderStand>
 }
 
-/** Gives what a request for credentials resolves with: an `Issued.given`, or something that is wrong. */
+/** Returns the result of a request for credentials: an `Issued.given`, or an invalid value. */
 export type Request = () => unknown
 
 export interface ProviderStand {
-  /** What the gateway stands for. */
+  /** The endpoint of the gateway. */
   readonly gatewayOptions: GatewayOptions
-  /** Where its logins go, and as whom. */
+  /** The address and user of its logins. */
   readonly options: CommonOptions & { readonly host: string }
   /** The database role that they get. */
   readonly role: string
-  /** What the SDK of the provider reads from the environment of a process. */
+  /** The environment variables that the provider's SDK reads. */
   readonly environment: Readonly<Record<string, string>>
   /** Issues credentials. */
   issue(gateway: Gateway, life: Life): Promise<Issued>
-  /** Issues some that can be sent to another process as JSON, and last. */
+  /** Issues credentials that can be sent to another process as JSON and do not expire during a test. */
   issueForever(gateway: Gateway): Promise<unknown>
-  /** Watches the tokens that are made from now on; the function that it returns gives those parts of them that are secret. */
+  /** Records tokens that are created from now on. The returned function returns their secret parts. */
   watchSecrets(): () => readonly string[]
   close(): Promise<void>
 }
@@ -44,8 +44,8 @@ export interface Life {
 
 export interface Issued {
   readonly given: unknown
-  /** Has the gateway refuse what is made with them. */
+  /** Makes the gateway refuse tokens of these credentials. */
   revoke(): void
-  /** What of them must not be seen. */
+  /** The secrets that must not be exposed. */
   readonly secrets: readonly string[]
 }

@@ -1,4 +1,4 @@
-/** The gateway that the contract runs against, on each of its engines. */
+/** The gateway that the contract runs against, with each engine. */
 import { createPool } from '../../../adapters/pg.js'
 import type { AuroraDsqlOptions, CommonOptions, Login } from '../../../core/index.js'
 import { SILENT } from '../../../core/events.js'
@@ -19,18 +19,18 @@ export type EngineName = (typeof ENGINES)[number]
 export interface ContractServer {
   readonly engine: EngineName
   readonly gateway: Gateway
-  /** Every connection of the logins goes through it. */
+  /** Every connection of the logins passes through it. */
   readonly relay: Relay
   readonly provider: ContractProvider
   readonly stand: ProviderStand
   /**
-   * A login to a database with the table `note`. Its credentials are what `request` gives; the default issues
-   * some for an hour each time that it is asked.
+   * A login to a database with the table `note`. `request` returns its credentials; the default issues new ones for an
+   * hour at each call.
    */
   providerLogin: (options?: CommonOptions, request?: Request) => Login
-  /** The same for tests of Aurora DSQL alone. */
+  /** The same for tests of Aurora DSQL only. */
   login: (options?: AuroraDsqlOptions) => Login
-  /** Ends every session: PostgreSQL as its administrator would, PGlite, which has nothing of the kind, as a broken network. */
+  /** Ends every session: on PostgreSQL as an administrator would, on PGlite, which does not support this, as a network failure would. */
   endSessions: () => Promise<void>
   close: () => Promise<void>
 }
@@ -65,7 +65,7 @@ export async function startContractServers(
     const gateway = keep(
       await startGateway({
         ...mergedOptions(stands),
-        // Looked up at each call, because tests put the date forward.
+        // Read at each call, because tests change the date.
         clock: () => Date.now(),
         engine: postgres === undefined ? 'pglite' : engineOn(postgres, SILENT),
       }),

@@ -11,7 +11,7 @@ const assertion = (
 })
 
 describe('renderContract', () => {
-  it('shows what passed and what failed, by client, promise and provider, and a dash for what did not run', () => {
+  it('shows the results by client, promise and provider, and a dash for tests that did not run', () => {
     const counts = countContract([
       assertion('pg', 'promise 1: one token', 'passed'),
       assertion('pg', 'promise 1: one token', 'passed', { engine: 'on PostgreSQL' }),

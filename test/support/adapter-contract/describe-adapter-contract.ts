@@ -1,9 +1,9 @@
 /**
- * The contract: what every adapter promises, shown on the real client and a real server.
+ * The contract: the promises of every adapter, tested with the real client and a real server.
  *
- * `npm test` shows each promise once for each client, with Aurora DSQL on PostgreSQL. What depends on the provider or on the engine, and
- * not on the client, it shows with pg; the other clients log in to each provider. `npm run test:contract` shows everything with
- * every client.
+ * `npm test` tests each promise once for each client, with Aurora DSQL on PostgreSQL. Behaviour that depends on the provider or the
+ * engine, but not on the client, is tested with pg; the other clients only log in to each provider. `npm run test:contract` tests all
+ * promises with every client, provider and engine.
  */
 import type { AdapterDriver, AdapterVariant } from './adapter-driver.js'
 import { createContext, type ContractContext } from './contract-context.js'
@@ -27,7 +27,7 @@ import { useContractServer, useContractServers } from './use-contract-server.js'
 
 type Section = readonly [title: string, describe: (context: ContractContext) => void]
 
-// The titles are what the table of the contract is made from: a promise goes by its number.
+// The table of the contract is created from the titles: promises are identified by their number.
 
 const LOGIN: Section = ['login: as the user of the login, in its database', describeLogin]
 const SQL: Section = ['sql: queries, parameters and transactions', describeQueries]
@@ -42,31 +42,31 @@ const SECTIONS: readonly Section[] = [
   ONE_TOKEN,
   ['promise 2: one credentials call for 50 connections', describeBurst],
   ['promise 3: expiry, rotation and ended sessions fail no query', describeContinuity],
-  ['promise 4: a provider that fails and recovers', describeFailingProvider],
+  ['promise 4: queries recover from a failing provider', describeFailingProvider],
   ['promise 6: no token in logs, errors and objects', describeSecrecy],
   ['promise 10: closing releases every handle', describeClosing],
 ]
 
-/** What is refused never gets as far as an engine. */
+/** Rejected options never reach an engine. */
 const VERIFIED_TLS: Section = ['promise 7: no token without verified TLS', describeVerifiedTls]
 
-/** What is the same whatever the provider is. */
+/** Behaviour that does not depend on the provider. */
 const OPTIONS: readonly Section[] = [
-  ['refuse: options that contradict the login', describeRefusals],
-  ['kept: the objects of the caller stay as they are', describeCallerObjects],
+  ['refuse: options that conflict with the login', describeRefusals],
+  ['kept: the objects of the caller are not modified', describeCallerObjects],
 ]
 
-/** With Aurora DSQL `test/resilience` runs these, and at length. */
+/** For Aurora DSQL, `test/resilience` tests these in more detail. */
 const BEYOND_LOGIN: readonly Section[] = [
-  ['promise 5: a backend that dies takes nothing with it', describeDyingBackends],
+  ['promise 5: a killed backend affects nothing else', describeDyingBackends],
   [
-    'promise 8: conflicts are recognised, and the outermost transaction is retried',
+    'promise 8: conflicts are recognized, and the outermost transaction is retried',
     describeConflicts,
   ],
-  ['promise 9: connections retire at their own age', describeLifetimes],
+  ['promise 9: connections are replaced at a random age', describeLifetimes],
 ]
 
-/** @param scope `whole` also shows what depends on the provider and on the engine */
+/** @param scope `whole` also tests behaviour that depends on the provider and the engine */
 export function describeAdapterContract(
   driver: AdapterDriver,
   { scope = 'client' }: { scope?: 'client' | 'whole' } = {},
@@ -102,7 +102,7 @@ export function describeAdapterContract(
 
 const OTHER_PROVIDERS = CONTRACT_PROVIDERS.filter((provider) => provider !== auroraDsqlContract)
 
-/** A second entry that gives the same options as the first connects in the same way; a hook does not. */
+/** A second entry that gives the same options as the first connects in the same way, but a hook does not. */
 function sectionsOfEntry({ refusesAt }: AdapterVariant, isFirst: boolean): readonly Section[] {
   if (isFirst || refusesAt === 'connection') return [...SECTIONS, VERIFIED_TLS, ...OPTIONS]
   return [LOGIN, ONE_TOKEN, ...OPTIONS]

@@ -1,6 +1,6 @@
-/** What is inside of an error: every client wraps the errors of its driver in a way of its own. */
+/** Inspects errors: every client wraps the errors of its driver differently. */
 
-/** The error and all that it was made from, outermost first. */
+/** The error and its causes, outermost first. */
 export function errorChain(error: unknown): unknown[] {
   const chain: unknown[] = []
   const visit = (link: unknown): void => {
@@ -16,17 +16,17 @@ export function errorChain(error: unknown): unknown[] {
   return chain
 }
 
-/** What `promise` rejects with. */
+/** Returns the error with which `promise` rejects. */
 export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise
   } catch (error) {
     return error
   }
-  throw new Error('it did not fail')
+  throw new Error('the promise did not reject')
 }
 
-/** The codes in an error, outermost first. */
+/** The codes in an error chain, outermost first. */
 export function codesOf(error: unknown): unknown[] {
   return errorChain(error).flatMap((link) => {
     const code = typeof link === 'object' ? (link as { code?: unknown }).code : undefined

@@ -1,11 +1,11 @@
-/** Waits for something that another side of a connection brings about and does not announce here. */
+/** Waits for an effect of the other side of a connection that is not announced here. */
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** Resolves as soon as `holds` does; rejects, naming `what`, where it never comes to that. */
+/** Resolves when `holds` returns `true`. Rejects with `what` in the message after a time limit. */
 export async function eventually(what: string, holds: () => boolean): Promise<void> {
   const deadline = performance.now() + LONGEST_MS
   while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`)
+    if (performance.now() > deadline) throw new Error(`timed out waiting for ${what}`)
     await pause(ASK_AGAIN_MS)
   }
 }

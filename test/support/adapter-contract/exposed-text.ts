@@ -1,7 +1,7 @@
-/** Everything that printing a value, or sending it to a log, can bring to light. */
+/** All text that printing or logging a value can expose. */
 import { inspect } from 'node:util'
 
-/** All texts together, so that one search finds what must not be there. */
+/** All texts together, so that one search covers them. */
 export function exposedText(value: unknown): string {
   return [
     inspect(value, WITH_HIDDEN),
@@ -18,7 +18,7 @@ const WITH_HIDDEN = {
   maxStringLength: null,
 } as const
 
-/** As `JSON.stringify` with all enumerable properties, `toJSON` included, but around circles. */
+/** Like `JSON.stringify` with all enumerable properties, including `toJSON`, but with support for cycles. */
 function safeJson(value: unknown): string {
   const seen = new WeakSet<object>()
   return (

@@ -1,16 +1,16 @@
-/** Every way in which a request for credentials can fail. */
+/** All ways in which a request for credentials can fail. */
 import type { PgIamErrorCode } from '../../../core/index.js'
 
 export interface Failure {
   readonly name: string
-  /** What the function does. `original` is the error that the application must get to see, where there is one. */
+  /** The behaviour of the function. `original` is the error that the application must get, if there is one. */
   readonly fail: (original: Error) => unknown
   readonly hasOriginal: boolean
-  /** The code of ours in what the application gets. */
+  /** The code of the PgIamError that the application gets. */
   readonly code: PgIamErrorCode
 }
 
-/** Those of any function that is to give something. */
+/** Failures of any function that returns a value. */
 export function failuresOf(code: PgIamErrorCode): readonly Failure[] {
   return [
     {
@@ -43,7 +43,7 @@ export function failuresOf(code: PgIamErrorCode): readonly Failure[] {
   ]
 }
 
-/** And those of AWS credentials. */
+/** Additional failures of AWS credentials. */
 export const AWS_FAILURES: readonly Failure[] = [
   ...failuresOf('ERR_CREDENTIALS_UNAVAILABLE'),
   {
@@ -65,7 +65,7 @@ export const AWS_FAILURES: readonly Failure[] = [
     code: 'ERR_CREDENTIALS_UNAVAILABLE',
   },
   {
-    name: 'returns credentials that have ended',
+    name: 'returns expired credentials',
     fail: () => ({ accessKeyId: 'AKIA', secretAccessKey: 'secret', expiration: new Date(0) }),
     hasOriginal: false,
     code: 'ERR_CREDENTIALS_UNAVAILABLE',

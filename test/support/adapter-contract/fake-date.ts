@@ -1,6 +1,6 @@
-/** Moves the date of this process, for the login, the signer of its tokens and the gateway alike. Timers run on. */
+/** Changes the date of this process, for the login, the token signer and the gateway. Timers are not affected. */
 
-/** Freezes the date until the end of the test; the function that it returns puts it forward. */
+/** Freezes the date until the end of the test. The returned function advances it. */
 export function fakeDate(): (milliseconds: number) => void {
   jest.useFakeTimers({
     now: Date.now(),

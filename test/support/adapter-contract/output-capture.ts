@@ -1,6 +1,6 @@
-/** What a client writes to the console or to the streams of the process, besides what it gives to a logger. */
+/** Output that a client writes to the console or the process's streams, in addition to its logger. */
 
-/** Captures until the end of the test; the function that it returns gives all of it so far. */
+/** Captures output until the end of the test. The returned function returns all of it so far. */
 export function captureOutput(): () => string {
   const written: string[] = []
   const keep = (...parts: unknown[]): boolean => {

@@ -1,4 +1,4 @@
-/** A server that pretends to be PostgreSQL, takes any password, and keeps every byte that it is sent. */
+/** A server that emulates a PostgreSQL login, accepts any password, and records all received bytes. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
@@ -6,14 +6,14 @@ import type { GatewayCertificates } from '../../../gateway/certificates.js'
 
 export interface RecordingServer {
   readonly port: number
-  /** Everything that arrived, decrypted where it came over TLS. */
+  /** All received bytes, decrypted if they came over TLS. */
   received: () => string
-  /** Connections accepted since the start. */
+  /** The number of accepted connections. */
   accepted: () => number
   close: () => Promise<void>
 }
 
-/** @param certificates what it does TLS with; without them it says that it has none */
+/** @param certificates for TLS; without them it declines TLS */
 export async function startRecordingServer(
   certificates?: Pick<GatewayCertificates, 'certificate' | 'privateKey'>,
 ): Promise<RecordingServer> {
@@ -49,7 +49,7 @@ export async function startRecordingServer(
   }
 }
 
-/** How a client asks for TLS. */
+/** The SSLRequest of a client. */
 export const SSL_REQUEST: Buffer = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 const CLEARTEXT_REQUEST = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 3])
 
@@ -61,7 +61,7 @@ function secure(
   return secured.on('error', () => {})
 }
 
-/** Asks whoever writes a startup packet for a password, and goes away once something came that can be one. */
+/** Requests a password after the startup packet, and disconnects after a possible password was received. */
 function answer(socket: Socket, chunks: Buffer[]): void {
   socket.on('data', (chunk: Buffer) => {
     chunks.push(chunk)

@@ -1,14 +1,14 @@
-/** A TCP relay in front of the gateway, which can cut every connection as a network does. */
+/** A TCP relay in front of the gateway that can cut all connections like a network failure. */
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
 export interface Relay {
   readonly port: number
-  /** Connections accepted since the start. */
+  /** The number of accepted connections. */
   accepted(): number
-  /** Connections that are open now. */
+  /** The number of open connections. */
   open(): number
-  /** Ends all connections at both sides without a word. */
+  /** Destroys all connections at both sides. */
   cut(): void
   close(): Promise<void>
 }

@@ -4,7 +4,7 @@ import { RDS_OPTIONS } from '../../core/support/rds-options.js'
 import { watchSignatures } from './signed-tokens.js'
 
 describe('watchSignatures', () => {
-  it('gives the signatures that are in the tokens, and no others', async () => {
+  it('returns exactly the signatures of the tokens', async () => {
     const signatures = watchSignatures()
     const tokens = [
       await auroraDsql(OPTIONS).password(),

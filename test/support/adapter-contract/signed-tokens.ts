@@ -1,8 +1,8 @@
-/** The signatures of AWS tokens: the part that is secret, and unlike anything else. */
+/** The signatures of AWS tokens, which are their secret and unique part. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Signer } from '@aws-sdk/rds-signer'
 
-/** Watches, until the end of the test, what the signers of AWS sign in this process; the function that it returns gives the signatures so far. */
+/** Records what the AWS signers sign in this process until the end of the test. The returned function returns the signatures so far. */
 export function watchSignatures(): () => readonly string[] {
   const signatures: string[] = []
   const watch = <Method extends string>(

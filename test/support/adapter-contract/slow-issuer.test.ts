@@ -9,7 +9,7 @@ describe('promise 4 of the contract', () => {
     start: () => startStand(100),
   })
 
-  it('holds for an issuer that takes its time: the limit for a token that never comes is not that for one that comes late', async () => {
+  it('holds for a slow issuer: the time limit for a token that never comes differs from that for a late one', async () => {
     const { end, report } = await runChild<FailingProviderReport>({
       task: 'failing-provider',
       client: 'postgres-js',

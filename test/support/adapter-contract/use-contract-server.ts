@@ -7,7 +7,7 @@ import {
   type EngineName,
 } from './contract-server.js'
 
-/** Starts it before the tests and closes it after them; the function that it returns gives it meanwhile. */
+/** Starts the gateway before the tests and closes it after them. The returned function returns it. */
 export function useContractServer(
   engine: EngineName = 'PostgreSQL',
   provider?: ContractProvider,
@@ -34,7 +34,7 @@ function useStarted(start: () => Promise<ContractServer[]>): () => readonly Cont
   afterAll(() => servers?.[0]?.close())
 
   return () => {
-    if (servers === undefined) throw new Error('the gateway is there while tests run only')
+    if (servers === undefined) throw new Error('the gateway is available only while tests run')
     return servers
   }
 }

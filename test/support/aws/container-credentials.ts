@@ -1,19 +1,19 @@
 /**
- * A stand-in for the agent that gives a container its credentials, as EKS Pod Identity's and that of ECS do: on loopback, for a
- * token that it finds in a file.
+ * An emulation of the agent that provides a container's credentials, like those of EKS Pod Identity and ECS: on loopback, for a token
+ * in a file.
  */
 import { startLoopback } from '../issuers/loopback-server.js'
 import type { RoleCredentials } from './sts.js'
 
 export interface ContainerAgent {
-  /** For AWS_CONTAINER_CREDENTIALS_FULL_URI. */
+  /** The value of AWS_CONTAINER_CREDENTIALS_FULL_URI. */
   readonly url: string
-  /** With which tokens it was asked. */
+  /** The tokens of the requests. */
   readonly authorizations: readonly string[]
   close(): Promise<void>
 }
 
-/** Starts it. It gives credentials for `token` alone. */
+/** Starts it. It returns credentials for `token` only. */
 export async function startContainerAgent(
   token: () => string,
   credentials: () => RoleCredentials,

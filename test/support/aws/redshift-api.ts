@@ -1,6 +1,6 @@
 /**
- * A stand-in for the APIs of Redshift that give passwords, on loopback. The SDKs are pointed to it by
- * AWS_ENDPOINT_URL_REDSHIFT and AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS.
+ * An emulation on loopback of the Redshift APIs that issue passwords. The SDKs use it because of AWS_ENDPOINT_URL_REDSHIFT and
+ * AWS_ENDPOINT_URL_REDSHIFT_SERVERLESS.
  */
 import {
   startLoopback,
@@ -12,15 +12,15 @@ import { signerOf, type Signer } from './signed-request.js'
 export interface PasswordRequest {
   readonly operation: string
   readonly signer: Signer | undefined
-  /** As the API calls them, numbers as text. */
+  /** The parameters with the API's names; numbers are text. */
   readonly parameters: Readonly<Record<string, string>>
-  /** Resolves once the answer was sent, or the client is gone. */
+  /** Resolves when the response was sent, or the client has disconnected. */
   readonly over: Promise<void>
-  /** Resolves once the client has closed the connection. */
+  /** Resolves when the client has closed the connection. */
   disconnected(): Promise<void>
 }
 
-/** What is left out is not sent. */
+/** Undefined fields are not sent. */
 export interface GivenPassword {
   readonly user?: string
   readonly password?: string
@@ -33,15 +33,15 @@ export interface ApiError {
 }
 
 export interface RedshiftApi {
-  /** What to put into the environment. */
+  /** The environment variables for the SDK. */
   readonly env: Readonly<Record<string, string>>
   readonly requests: readonly PasswordRequest[]
-  /** The last password of a user, as a database would know it. */
+  /** The last password of a user, for checks by a database. */
   passwordOf(user: string): string | undefined
   close(): Promise<void>
 }
 
-/** Starts it. `answer` gives the user and the password, or an error; or a promise, to hold the answer back. */
+/** Starts it. `answer` returns the user and the password, or an error; or a promise, to delay the response. */
 export async function startRedshiftApi(
   answer: (
     request: PasswordRequest,

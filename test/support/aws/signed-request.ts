@@ -1,4 +1,4 @@
-/** Who signed a request to an AWS API, read without the SDK that made it. */
+/** The signature of a request to an AWS API, parsed without the SDK that signed it. */
 import { createHash, createHmac } from 'node:crypto'
 import type { LoopbackRequest } from '../issuers/loopback-server.js'
 
@@ -7,7 +7,7 @@ export interface Signer {
   readonly region: string
   readonly service: string
   readonly sessionToken: string | undefined
-  /** Tells whether the request was signed with this key, and is as it was signed. */
+  /** Whether the request was signed with this key and was not changed. */
   hasSignedWith(secretAccessKey: string): boolean
 }
 

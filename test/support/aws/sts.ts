@@ -1,9 +1,9 @@
-/** A stand-in for AWS STS on loopback, which the SDK is pointed to by AWS_ENDPOINT_URL_STS. */
+/** An emulation of AWS STS on loopback, which the SDK uses because of AWS_ENDPOINT_URL_STS. */
 import { startLoopback, type LoopbackAnswer } from '../issuers/loopback-server.js'
 import { signerOf, type Signer } from './signed-request.js'
 
 export interface StsRequest {
-  /** Who signed it; a web identity is signed by nobody. */
+  /** The access key that signed it; web identity requests are unsigned. */
   readonly signer: Signer | undefined
   readonly parameters: Readonly<Record<string, string>>
 }
@@ -15,7 +15,7 @@ export interface RoleCredentials {
   readonly expiration: Date
 }
 
-/** An error of STS by its code, with the HTTP status that goes with it. */
+/** An STS error by its code, with its HTTP status. */
 export interface StsError {
   readonly status: number
   readonly code: string
@@ -27,7 +27,7 @@ export interface StsStandIn {
   close(): Promise<void>
 }
 
-/** Starts it. `answer` gives the credentials of a role, or an error: its code, with the status 403, or both. */
+/** Starts it. `answer` returns the credentials of a role, or an error: its code, with the status 403, or both. */
 export async function startSts(
   answer: (request: StsRequest, count: number) => RoleCredentials | StsError | string,
 ): Promise<StsStandIn> {

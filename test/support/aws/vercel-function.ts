@@ -1,6 +1,6 @@
 /**
- * A function as Vercel runs it, in a process of its own: the token of OpenID Connect is there only while a request is handled. Reads
- * what it needs from standard input, and prints what happened.
+ * A function as Vercel runs it, in a separate process: the OpenID Connect token is available only during a request. It reads its
+ * parameters from standard input, and prints the results.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { json } from 'node:stream/consumers'
@@ -16,11 +16,11 @@ export interface VercelOrder {
 }
 
 export interface VercelReport {
-  /** How the first query failed, which was asked outside of a request. */
+  /** The error of the first query, which ran outside of a request. */
   readonly outside: { code: string; hint: string; cause: string }
-  /** What the next one gave, on the same pool, within a request. */
+  /** The result of the next query on the same pool, during a request. */
   readonly within: unknown
-  /** What a new pool gave after that, outside of a request again. */
+  /** The result of a query on a new pool after that, outside of a request. */
   readonly later: unknown
   readonly credentialCalls: number
 }
@@ -32,7 +32,7 @@ interface Failure {
 }
 
 const requests = new AsyncLocalStorage<{ headers: Record<string, string> }>()
-// What Vercel's runtime does for each request.
+// Emulates what Vercel's runtime does for each request.
 Object.assign(globalThis, {
   [Symbol.for('@vercel/request-context')]: { get: () => requests.getStore() },
 })

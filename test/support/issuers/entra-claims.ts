@@ -7,10 +7,10 @@ export const OBJECT_ID = '0b1f7a2e-6c3d-4e8f-8a90-1c2d3e4f5a01'
 export const OTHER_OBJECT_ID = '0b1f7a2e-6c3d-4e8f-8a90-1c2d3e4f5a02'
 export const AUDIENCE = 'https://ossrdbms-aad.database.windows.net'
 
-/** `undefined` leaves a claim out. */
+/** `undefined` omits a claim. */
 export type EntraClaims = Readonly<Record<string, unknown>>
 
-/** The claims of a token that is valid for an hour from `now` (epoch milliseconds) on. */
+/** The claims of a token that is valid for an hour from `now` (epoch milliseconds). */
 export function entraClaims(own: EntraClaims = {}, now: number = Date.now()): JWTPayload {
   const issuedAt = Math.floor(now / 1_000)
   const tenant = typeof own['tid'] === 'string' ? own['tid'] : TENANT
@@ -30,12 +30,12 @@ export function entraClaims(own: EntraClaims = {}, now: number = Date.now()): JW
   return Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined))
 }
 
-/** The `xms_mirid` claim of a managed identity that an administrator made. */
+/** The `xms_mirid` claim of a user-assigned managed identity. */
 export function userAssignedIdentity(name: string): string {
   return `/subscriptions/8f4cd5a1-0000-4000-8000-000000000001/resourcegroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/${name}`
 }
 
-/** The `xms_mirid` claim of the identity that a resource itself has, such as `Microsoft.Web/sites`. */
+/** The `xms_mirid` claim of the system-assigned identity of a resource, such as `Microsoft.Web/sites`. */
 export function systemAssignedIdentity(type: string, name: string): string {
   return `/subscriptions/8f4cd5a1-0000-4000-8000-000000000001/resourcegroups/shop/providers/${type}/${name}`
 }

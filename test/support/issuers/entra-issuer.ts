@@ -1,4 +1,4 @@
-/** A stand-in for Microsoft Entra ID on loopback: discovery, published keys, and tokens for client secrets. */
+/** An emulation of Microsoft Entra ID on loopback: discovery, published keys, and tokens for client secrets. */
 import { createAuthority } from '../../core/support/certificates.js'
 import { AUDIENCE, TENANT, entraClaims, type EntraClaims } from './entra-claims.js'
 import {
@@ -12,18 +12,18 @@ import { createSigningKeys, type SigningKeys, type SigningOptions } from './sign
 export interface EntraIssuer {
   readonly tenantId: string
   readonly keys: SigningKeys
-  /** Over HTTPS, which MSAL insists on, with {@link ca}. */
+  /** The HTTPS URL, which MSAL requires, with {@link ca}. */
   readonly authorityHost: string
   readonly ca: string
-  /** Over plain HTTP, which is enough for what is public anyway. */
+  /** The HTTP URL, which is sufficient for public data. */
   readonly url: string
-  /** What clients have asked for: `METHOD path`. */
+  /** The requests of clients: `METHOD path`. */
   readonly requests: readonly string[]
-  /** A token with these claims beside the usual ones. */
+  /** Returns a token with these claims in addition to the usual ones. */
   token(claims?: EntraClaims, options?: SigningOptions): Promise<string>
-  /** Lets an application log in with its secret. */
+  /** Allows an application to log in with its secret. */
   addApplication(application: Application): void
-  /** Answers the next requests instead, until it gives `undefined`. */
+  /** Overrides the responses to the next requests, until it returns `undefined`. */
   intercept(answer: (request: LoopbackRequest) => LoopbackAnswer | undefined): void
   close(): Promise<void>
 }

@@ -1,11 +1,11 @@
-/** A stand-in for the metadata server of Google Compute Engine, which gives a service account its tokens. */
+/** An emulation of the metadata server of Google Compute Engine, which issues tokens for a service account. */
 import type { GoogleTokens } from './google-tokens.js'
 import { startLoopback, type LoopbackAnswer } from './loopback-server.js'
 
 export interface GceMetadata {
-  /** What points Google's SDK to it. */
+  /** The environment variables for Google's SDK. */
   readonly env: Readonly<Record<string, string>>
-  /** The scopes of each token that was asked for. */
+  /** The scopes of each requested token. */
   readonly scopes: readonly (readonly string[])[]
   close(): Promise<void>
 }
@@ -16,7 +16,7 @@ export interface GceMetadataOptions {
   email: string
   /** Default 3,600. */
   lifeSecs?: number
-  /** Answers a request for a token instead, unless it gives `undefined`. */
+  /** Overrides the response to a token request, unless it returns `undefined`. */
   intercept?: () => LoopbackAnswer | undefined
 }
 
@@ -50,7 +50,7 @@ export async function startGceMetadata(options: GceMetadataOptions): Promise<Gce
     env: {
       GCE_METADATA_HOST: server.url.slice('http://'.length),
       METADATA_SERVER_DETECTION: 'assume-present',
-      // Else it is looked for by running gcloud.
+      // Otherwise the SDK runs gcloud to find it.
       GOOGLE_CLOUD_PROJECT: 'shop',
     },
     scopes: asked,

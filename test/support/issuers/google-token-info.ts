@@ -1,16 +1,16 @@
-/** A stand-in for Google's endpoint that says whose an access token is. */
+/** An emulation of Google's endpoint that returns the account of an access token. */
 import type { GoogleTokens } from './google-tokens.js'
 import { startLoopback, type LoopbackAnswer } from './loopback-server.js'
 
 export interface GoogleTokenInfo {
   readonly url: string
   readonly requests: readonly string[]
-  /** Answers the next requests instead, until it gives `undefined`. */
+  /** Overrides the responses to the next requests, until it returns `undefined`. */
   intercept(answer: () => LoopbackAnswer | undefined): void
   close(): Promise<void>
 }
 
-/** Starts it. The token comes as Google's SDK sends it: as a bearer token of a POST. */
+/** Starts it. It accepts the token as Google's SDK sends it: as a bearer token of a POST. */
 export async function startGoogleTokenInfo(
   tokens: GoogleTokens,
   now: () => number = Date.now,
@@ -24,7 +24,7 @@ export async function startGoogleTokenInfo(
     const value = headers.authorization?.replace(/^Bearer /, '') ?? ''
     const token = tokens.find(value)
     if (method !== 'POST' || path !== '/tokeninfo') return { status: 404, body: 'not found' }
-    // Google does not tell a token that has ended from one that never was.
+    // Google does not distinguish expired tokens from unknown ones.
     if (token === undefined || token.expiresAt <= now())
       return {
         status: 400,

@@ -1,4 +1,4 @@
-/** Google's access tokens: text without a meaning, which only Google can tell something of. */
+/** Google's access tokens: opaque strings that only Google can resolve. */
 import { randomBytes } from 'node:crypto'
 
 export interface GoogleToken {
@@ -12,7 +12,7 @@ export interface GoogleToken {
 export interface GoogleTokens {
   issue(email: string, options?: { scopes?: readonly string[]; lifeSecs?: number }): GoogleToken
   find(value: string): GoogleToken | undefined
-  /** Forgets a token, as Google does when it was revoked. */
+  /** Removes a token, as Google does when it is revoked. */
   revoke(value: string): void
 }
 

@@ -1,4 +1,4 @@
-/** An HTTP or HTTPS server on loopback, for stand-ins of a cloud's endpoints. */
+/** An HTTP or HTTPS server on loopback, for emulations of cloud endpoints. */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
@@ -10,13 +10,13 @@ export interface LoopbackRequest {
   readonly path: string
   readonly query: URLSearchParams
   readonly headers: IncomingMessage['headers']
-  /** The body as it came. */
+  /** The raw body. */
   readonly body: string
-  /** The body, where it is a form. */
+  /** The parsed body, if it is a form. */
   readonly form: URLSearchParams
-  /** Resolves once the answer was sent, or the client is gone. */
+  /** Resolves when the response was sent, or the client has disconnected. */
   readonly over: Promise<void>
-  /** Resolves once the client has closed the connection. */
+  /** Resolves when the client has closed the connection. */
   disconnected(): Promise<void>
 }
 
@@ -24,20 +24,20 @@ export interface LoopbackAnswer {
   /** Default 200. */
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
-  /** Text as it is, anything else as JSON. */
+  /** A string is sent unchanged, other values as JSON. */
   readonly body: unknown
 }
 
 export type LoopbackHandler = (request: LoopbackRequest) => LoopbackAnswer | Promise<LoopbackAnswer>
 
 export interface LoopbackServer {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   readonly url: string
   readonly port: number
   close(): Promise<void>
 }
 
-/** Starts it, with TLS where a certificate is given. */
+/** Starts it, with TLS if a certificate is given. */
 export async function startLoopback(
   handle: LoopbackHandler,
   certificate?: KeyPair,
@@ -60,7 +60,7 @@ export async function startLoopback(
   }
   const server =
     certificate === undefined ? createServer(listener) : createTlsServer(certificate, listener)
-  // It is the client who has to close a connection that is at rest.
+  // Idle connections must be closed by the client.
   server.keepAliveTimeout = 0
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,24 +1,24 @@
-/** A stand-in for the endpoint of Azure's instance metadata that gives a managed identity its tokens. */
+/** An emulation of the Azure instance metadata endpoint that issues tokens for a managed identity. */
 import type { EntraClaims } from './entra-claims.js'
 import type { EntraIssuer } from './entra-issuer.js'
 import { startLoopback, type LoopbackAnswer } from './loopback-server.js'
 
 export interface ManagedIdentity {
-  /** What points the Azure SDK to it. */
+  /** The environment variables for the Azure SDK. */
   readonly env: { readonly AZURE_POD_IDENTITY_AUTHORITY_HOST: string }
-  /** The resources that tokens were asked for. */
+  /** The resources of the requested tokens. */
   readonly resources: readonly string[]
   close(): Promise<void>
 }
 
-/** Starts it. `claims` says who the identity is, by the resource that it asks a token for. */
+/** Starts it. `claims` returns the claims of the identity, by the requested resource. */
 export async function startManagedIdentity(
   issuer: EntraIssuer,
   claims: (resource: string) => EntraClaims | LoopbackAnswer,
 ): Promise<ManagedIdentity> {
   const resources: string[] = []
   const server = await startLoopback(async ({ path, query, headers }) => {
-    // The endpoint refuses requests without this header, which a browser or a proxy would not send. MSAL ends the path in a slash.
+    // The endpoint rejects requests without this header, which browsers and proxies do not send. MSAL adds a trailing slash to the path.
     if (!/^\/metadata\/identity\/oauth2\/token\/?$/.test(path) || headers['metadata'] !== 'true')
       return { status: 400, body: { error: 'invalid_request' } }
     const resource = query.get('resource') ?? ''

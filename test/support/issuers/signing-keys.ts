@@ -1,4 +1,4 @@
-/** The keys of an issuer of JSON Web Tokens: they can be rotated, and taken out of its published set. */
+/** The keys of a JSON Web Token issuer. They can be rotated, and removed from the published set. */
 import { randomUUID } from 'node:crypto'
 import {
   SignJWT,
@@ -10,28 +10,28 @@ import {
 } from 'jose'
 
 export interface SigningKeys {
-  /** The ID of the key that signs. */
+  /** The ID of the current signing key. */
   current(): string
-  /** What the issuer publishes, as JSON that belongs to the caller. */
+  /** The published keys, as a new JSON object. */
   published(): { keys: JWK[] }
-  /** Signs with a new key from now on; the others stay published. Resolves with its ID. */
+  /** Signs with a new key from now on; the others remain published. Resolves with its ID. */
   rotate(): Promise<string>
-  /** Takes a key out of what is published. It can still sign, as a stolen one can. */
+  /** Removes a key from the published set. It can still sign, like a stolen one. */
   revoke(keyId: string): void
-  /** Signs whatever claims it is given. */
+  /** Signs any claims. */
   sign(claims: JWTPayload, options?: SigningOptions): Promise<string>
 }
 
 export interface SigningOptions {
   /** Default: the current key. */
   keyId?: string
-  /** What the token's header says beside, or instead of, the usual. */
+  /** Additional or replaced fields of the token's header. */
   header?: Readonly<Record<string, unknown>>
 }
 
 const ALGORITHM = 'RS256'
 
-/** Makes keys as those of Microsoft Entra ID: RSA, 2,048 bits. */
+/** Generates keys like those of Microsoft Entra ID: RSA, 2,048 bits. */
 export async function createSigningKeys(): Promise<SigningKeys> {
   const privateKeys = new Map<string, CryptoKey>()
   const published = new Map<string, JWK>()
@@ -49,11 +49,11 @@ export async function createSigningKeys(): Promise<SigningKeys> {
     published: () => structuredClone({ keys: [...published.values()] }),
     rotate,
     revoke(keyId) {
-      if (!published.delete(keyId)) throw new Error('no such key is published')
+      if (!published.delete(keyId)) throw new Error('the key is not published')
     },
     sign(claims, { keyId = current, header = {} } = {}) {
       const key = privateKeys.get(keyId)
-      if (key === undefined) throw new Error('no such key was made')
+      if (key === undefined) throw new Error('the key does not exist')
       return new SignJWT(claims)
         .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT', kid: keyId, ...header })
         .sign(key)

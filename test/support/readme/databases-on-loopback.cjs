@@ -1,4 +1,4 @@
-// Preloaded into the README's programs: the databases that they name answer on this machine. Nothing of the programs is changed.
+// Preloaded into the README's programs, which run unchanged: connects the databases that they name to this machine.
 const dns = require('node:dns')
 const net = require('node:net')
 
@@ -15,7 +15,7 @@ dns.lookup = (hostname, options, callback) => {
 
 const { connect } = net.Socket.prototype
 net.Socket.prototype.connect = function (...args) {
-  // pg (8.23) gives a port and a host, Node's own callers one list of arguments.
+  // pg (8.23) passes a port and a host, Node's own callers pass one list of arguments.
   if (PORTS.includes(args[0]) && DATABASES.test(args[1])) args[0] = Number(process.env.GATEWAY_PORT)
   const [options] = Array.isArray(args[0]) ? args[0] : args
   if (PORTS.includes(options?.port) && DATABASES.test(options.host))

@@ -1,4 +1,4 @@
-/** Every database that the README's programs name, on one gateway, with stand-ins of what gives them their identities. */
+/** All databases of the README's programs, on one gateway, with emulations of their identity providers. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startGateway } from '../../../gateway/index.js'
@@ -11,7 +11,7 @@ import { createGoogleTokens } from '../issuers/google-tokens.js'
 import { startManagedIdentity } from '../issuers/managed-identity.js'
 
 export interface ReadmeDatabases {
-  /** What a program's process has in its environment. */
+  /** The environment variables of a program's process. */
   readonly env: NodeJS.ProcessEnv
   close(): Promise<void>
 }
@@ -19,7 +19,7 @@ export interface ReadmeDatabases {
 const ACCOUNT = 'app@shop.iam.gserviceaccount.com'
 const WAREHOUSE_USER = 'IAMR:app'
 
-/** @param folder where files for the programs go */
+/** @param folder the directory for files of the programs */
 export async function startReadmeDatabases(folder: string): Promise<ReadmeDatabases> {
   const issuer = await startEntraIssuer()
   const identity = await startManagedIdentity(issuer, () => ({

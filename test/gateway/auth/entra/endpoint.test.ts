@@ -15,8 +15,8 @@ const ENTRY = {
 const check = (own: object): EndpointOptions =>
   endpointOptions({ ...ENTRY, ...own }, 'endpoints[0]')
 
-describe('an endpoint of entra', () => {
-  it('takes its options, IDs in any letters', () => {
+describe('an entra endpoint', () => {
+  it('accepts its options, with IDs in upper or lower case', () => {
     const jwks = { keys: [] }
     expect(check({})).toEqual(ENTRY)
     expect(check({ listen: 0, tenantId: TENANT.toUpperCase(), jwks })).toEqual({
@@ -33,7 +33,7 @@ describe('an endpoint of entra', () => {
       expect(check({ tenantId: TENANT, issuer, jwksMaxAgeSecs: 0 })).toMatchObject({ issuer })
   })
 
-  it('names the roles that its principals may log in as', () => {
+  it('lists the roles of its principals', () => {
     const principals = [
       { objectId: OBJECT_ID, roles: ['app'] },
       { objectId: OTHER_OBJECT_ID, roles: ['readers'] },
@@ -75,11 +75,11 @@ describe('an endpoint of entra', () => {
     ],
     [
       { tenantId: TENANT, jwksUri: 'http://keys.example.com' },
-      '"endpoints[0].jwksUri" must be an https URL, or an http one of this machine, got "http://keys.example.com"',
+      '"endpoints[0].jwksUri" must be an https URL, or an http URL on this machine, got "http://keys.example.com"',
     ],
     [
       { tenantId: TENANT, issuer: 'login.microsoftonline.com' },
-      '"endpoints[0].issuer" must be an https URL, or an http one of this machine, got "login.microsoftonline.com"',
+      '"endpoints[0].issuer" must be an https URL, or an http URL on this machine, got "login.microsoftonline.com"',
     ],
     [
       { tenantId: TENANT, jwks: { keys: [] }, jwksUri: 'https://x' },
@@ -95,12 +95,12 @@ describe('an endpoint of entra', () => {
       { jwksMaxAgeSecs: 86_401 },
       '"endpoints[0].jwksMaxAgeSecs" must be an integer of seconds from 0 to 86400, got 86401',
     ],
-  ])('refuses %j', (own, message, code = 'ERR_OPTION_INVALID') => {
+  ])('rejects the options %j', (own, message, code = 'ERR_OPTION_INVALID') => {
     expect(thrownBy(() => check(own))).toMatchObject({ message, code })
   })
 })
 
-describe('the tokens of an endpoint that is its own issuer', () => {
+describe('the tokens of an entra endpoint with its own issuer', () => {
   const verdictFor = async (hosts: string[], scope: string): Promise<string> => {
     const surroundings = { clock: Date.now } as Parameters<typeof entraEndpoint.create>[1]
     const options = { ...ENTRY, provider: 'entra' as const, hosts }
@@ -120,7 +120,7 @@ describe('the tokens of an endpoint that is its own issuer', () => {
     ['shop.postgres.database.usgovcloudapi.net', 'usgovcloudapi.net'],
     ['shop.postgres.database.chinacloudapi.cn', 'chinacloudapi.cn'],
     ['localhost', 'windows.net'],
-  ])('must at %s be for the databases of its cloud', async (host, domain) => {
+  ])('have the audience of the cloud of %s', async (host, domain) => {
     const scope = `https://ossrdbms-aad.database.${domain}/.default`
     expect(await verdictFor([host], scope)).toBe('accepted')
     expect(await verdictFor([host], scope.replace('.default', '/.default'))).toBe('accepted')
@@ -135,14 +135,14 @@ describe('the tokens of an endpoint that is its own issuer', () => {
 const HOST = 'shop.postgres.database.azure.com'
 const postgres = usePostgres(['app'])
 
-describe('a gateway that is its own issuer', () => {
+describe('a gateway with its own Entra ID issuer', () => {
   const options: EntraEndpoint = {
     provider: 'entra',
     hosts: [HOST],
     principals: [{ objectId: OBJECT_ID, roles: ['app'] }],
   }
 
-  it('gives logins with tokens of its first principal', async () => {
+  it('creates logins with tokens of its first principal', async () => {
     const gateway = await postgres.start({ endpoints: [options], roles: ['app'] })
     const login = gateway.login()
     expect(login).toMatchObject({ provider: 'entra', host: HOST, user: 'app' })
@@ -150,7 +150,7 @@ describe('a gateway that is its own issuer', () => {
     expect(gateway.stats()).toMatchObject({ loginsAccepted: 1, distinctTokens: 1 })
   })
 
-  it('refuses its own tokens for something else', async () => {
+  it('refuses its own tokens for another audience', async () => {
     const gateway = await postgres.start({ endpoints: [options], roles: ['app'] })
     const scope = 'https://management.azure.com/.default'
     const login = gateway.login({ scope, reuseTokenSecs: 0 } as EntraOptions)
@@ -158,7 +158,7 @@ describe('a gateway that is its own issuer', () => {
     expect(gateway.stats().refusals).toEqual({ 'audience-wrong': 1 })
   })
 
-  it('refuses its own tokens when they have ended, and the login gets another one', async () => {
+  it('refuses its own expired tokens, and the login requests a new one', async () => {
     let now = Date.now()
     const clock = () => now
     const gateway = await postgres.start({ endpoints: [options], roles: ['app'], clock })
@@ -170,7 +170,7 @@ describe('a gateway that is its own issuer', () => {
     expect(login.stats().tokensMade).toBe(2)
   })
 
-  it('does not take the tokens of another gateway', async () => {
+  it('refuses the tokens of another gateway', async () => {
     const [one, other] = await Promise.all([
       postgres.start({ endpoints: [options], roles: ['app'] }),
       postgres.start({ endpoints: [options], roles: ['app'] }),

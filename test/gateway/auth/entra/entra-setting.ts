@@ -1,4 +1,4 @@
-/** A verifier of Entra ID's tokens with known keys and principals. */
+/** A verifier of Entra ID tokens with known keys and principals. */
 import {
   createEntraVerifier,
   createPublishedKeys,
@@ -16,7 +16,7 @@ import {
 } from '../../../support/issuers/entra-claims.js'
 import type { SigningKeys, SigningOptions } from '../../../support/issuers/signing-keys.js'
 
-/** When the tokens of these tests are made, in epoch milliseconds. */
+/** The issue time of the tokens in these tests, in epoch milliseconds. */
 export const NOW: number = Date.UTC(2026, 0, 31, 12)
 
 export const ISSUER: string = `https://sts.windows.net/${TENANT}/`
@@ -25,13 +25,13 @@ export interface EntraSetting {
   /** Signs the usual claims and these. */
   token(claims?: EntraClaims, options?: SigningOptions): Promise<string>
   verdict(token: string, own?: Partial<EntraVerifierSettings> & { role?: string }): Promise<Verdict>
-  /** Says `accepted`, or the reason of the refusal. */
+  /** Returns `accepted`, or the reason of the refusal. */
   reason(token: string, own?: Partial<EntraVerifierSettings> & { role?: string }): Promise<string>
   /** The refusal of a token that must be refused. */
   refusal(token: string, own?: Partial<EntraVerifierSettings> & { role?: string }): Promise<Refusal>
 }
 
-/** @param source default: the keys, read anew for each login */
+/** @param source default: the keys, read for each login */
 export function entraSetting(
   keys: SigningKeys,
   source: KeySource = { read: keys.published },

@@ -51,12 +51,12 @@ async function start(own: Partial<EntraEndpoint> = {}, clock = Date.now): Promis
   const gateway = await postgres.start({ endpoints: [endpoint], roles, logger: log.logger, clock })
   const { host, port, ca } = gateway
   const login = (options?: EntraOptions): Login =>
-    // A shared token that is refused is asked for once more, which the counts of refusals would show.
+    // A refused shared token is requested once more, which would affect the counts of refusals.
     entra({ host: HOST, connectTo: { host, port }, reuseTokenSecs: 0, ...options, tls: { ca } })
   return { gateway, log, login }
 }
 
-/** A credential that was given this token. */
+/** A credential that always returns this token. */
 const credentialOf = (token: string): NonNullable<EntraOptions['credentials']> => ({
   getToken: async () => Promise.resolve({ token, expiresOnTimestamp: Date.now() + 3_600_000 }),
 })
@@ -68,8 +68,8 @@ const application = () =>
     tlsOptions: { ca: issuer.ca },
   })
 
-describe('a client of the Azure SDK', () => {
-  it('logs in with a client secret, whatever way the gateway gets the keys', async () => {
+describe('a client with Azure SDK credentials', () => {
+  it('logs in with a client secret, for each source of the keys', async () => {
     const { url, tenantId, keys } = issuer
     for (const own of [
       {},
@@ -83,7 +83,7 @@ describe('a client of the Azure SDK', () => {
     }
   })
 
-  it('logs in with tokens of an issuer that is known by its metadata only', async () => {
+  it('logs in with tokens of an issuer that is configured by its metadata only', async () => {
     const url = `${issuer.url}/${issuer.tenantId}/v2.0`
     const { login } = await start({ jwks: undefined, issuer: url } as object)
     const credentials = credentialOf(await issuer.token({ iss: url }))
@@ -92,7 +92,7 @@ describe('a client of the Azure SDK', () => {
     await expect(currentUser(foreign)).rejects.toMatchObject({ code: '28000' })
   })
 
-  it('logs in as the managed identity that it is, without being told any name', async () => {
+  it('logs in as its managed identity without a configured user name', async () => {
     const mirid = userAssignedIdentity('shop-identity')
     const identity = await startManagedIdentity(issuer, () => ({ xms_mirid: mirid }))
     const surroundings = process.env
@@ -126,7 +126,7 @@ describe('a client of the Azure SDK', () => {
 
 type Refused = [title: string, reason: string, token: [EntraClaims, SigningOptions?]]
 
-describe('a login', () => {
+describe('a login to an entra endpoint', () => {
   const now = Math.floor(Date.now() / 1_000)
   it.each<Refused>([
     ['for something else', 'audience-wrong', [{ aud: 'https://management.azure.com' }]],
@@ -136,7 +136,7 @@ describe('a login', () => {
     ['that has not begun', 'token-not-yet-valid', [{ nbf: now + 3_600 }]],
     ['of another user', 'principal-unknown', [{ oid: OTHER_OBJECT_ID }]],
     ['with an unknown key', 'key-unknown', [{}, { header: { kid: 'other' } }]],
-  ])('with a token %s is refused, and the log says why: %s', async (_, reason, token) => {
+  ])('with a token %s is refused and logged with the reason %s', async (_, reason, token) => {
     const { gateway, log, login } = await start()
     const value = await issuer.token(...token)
     const error = await rejectionOf(
@@ -150,7 +150,7 @@ describe('a login', () => {
       expect(printed(error) + printed(log.lines)).not.toContain(part)
   })
 
-  it('with a token whose key was taken back is refused, and the log says so', async () => {
+  it('is refused and logged if the signing key of the token was revoked', async () => {
     const { gateway, log, login } = await start()
     const old = issuer.keys.current()
     const value = await issuer.token()
@@ -163,7 +163,7 @@ describe('a login', () => {
     expect(gateway.stats().refusals).toEqual({ 'key-revoked': 1 })
   })
 
-  it('as a role that is not the principal’s is refused, with the way out as a hint', async () => {
+  it('is refused with a hint if the principal may not use the role', async () => {
     const { log, login } = await start({ principals: [{ objectId: OBJECT_ID, roles: [] }] })
     const value = await issuer.token({ upn: "jane.o'hara@example.com" })
     const error = await rejectionOf(currentUser(login({ credentials: credentialOf(value) })))
@@ -179,7 +179,7 @@ describe('a login', () => {
     })
   })
 
-  it('is refused where the issuer cannot be reached, and let in once it can', async () => {
+  it('is refused while the issuer is unreachable, and accepted afterwards', async () => {
     const gone = await startEntraIssuer({ keys: issuer.keys })
     let isGone = false
     const { gateway, login } = await start({

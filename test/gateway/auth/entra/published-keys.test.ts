@@ -19,7 +19,7 @@ const issuerUrl = (): string => `${issuer.url}/${issuer.tenantId}/v2.0`
 const keyRequests = (): number =>
   issuer.requests.filter((request) => request.endsWith('/discovery/v2.0/keys')).length
 
-/** Verifies tokens with the keys of the issuer, as they are read from `source`. */
+/** Verifies tokens with the keys of the issuer, as read from `source`. */
 function reading(source: KeySource) {
   const setting = entraSetting(issuer.keys, source)
   return {
@@ -29,8 +29,8 @@ function reading(source: KeySource) {
 }
 
 describe.each<[string, (maxAgeMs: number) => KeySource]>([
-  ['the keys at an address', (maxAgeMs) => ({ url: keysUrl(), maxAgeMs })],
-  ['the keys of an issuer', (maxAgeMs) => ({ issuer: issuerUrl(), maxAgeMs })],
+  ['the keys from a URL', (maxAgeMs) => ({ url: keysUrl(), maxAgeMs })],
+  ['the keys from the metadata of an issuer', (maxAgeMs) => ({ issuer: issuerUrl(), maxAgeMs })],
 ])('%s', (_what, source) => {
   it('are read once for many logins', async () => {
     const { reason } = reading(source(60_000))
@@ -40,13 +40,13 @@ describe.each<[string, (maxAgeMs: number) => KeySource]>([
     expect(keyRequests()).toBe(1)
   })
 
-  it('are read again for each login where they are not to be kept', async () => {
+  it('are read for each login if they are not cached', async () => {
     const { reason } = reading(source(0))
     expect([await reason(), await reason()]).toEqual(['accepted', 'accepted'])
     expect(keyRequests()).toBe(2)
   })
 
-  it('lose their effect when they are taken back', async () => {
+  it('are not accepted after they were revoked', async () => {
     const { reason } = reading(source(0))
     const old = issuer.keys.current()
     await issuer.keys.rotate()
@@ -55,7 +55,7 @@ describe.each<[string, (maxAgeMs: number) => KeySource]>([
     expect([await reason(old), await reason()]).toEqual(['key-revoked', 'accepted'])
   })
 
-  it('that cannot be read let nobody in, and are asked for again', async () => {
+  it('that cannot be read cause refusals, and are read again', async () => {
     const { reason } = reading(source(60_000))
     for (const answer of [
       { status: 503, body: 'later' },
@@ -70,7 +70,7 @@ describe.each<[string, (maxAgeMs: number) => KeySource]>([
     expect(await reason()).toBe('accepted')
   })
 
-  it('of an issuer that is gone let nobody in', async () => {
+  it('of an unreachable issuer cause refusals', async () => {
     const { reason } = reading(source(0))
     expect(await reason()).toBe('accepted')
     await issuer.close()
@@ -79,7 +79,7 @@ describe.each<[string, (maxAgeMs: number) => KeySource]>([
 })
 
 describe('the metadata of an issuer', () => {
-  it('are not believed when they are those of another one', async () => {
+  it('is rejected if it belongs to another issuer', async () => {
     const { reason } = reading({ issuer: issuerUrl(), maxAgeMs: 0 })
     issuer.intercept(({ path }) =>
       path.endsWith('/openid-configuration')
@@ -90,7 +90,7 @@ describe('the metadata of an issuer', () => {
     expect(keyRequests()).toBe(0)
   })
 
-  it('are not followed to an address that could be anybody’s', async () => {
+  it('is rejected if the URL of the keys is not secure', async () => {
     const { port, pathname } = new URL(keysUrl())
     // The first of them would lead to the right keys.
     for (const url of [
@@ -111,8 +111,8 @@ describe('the metadata of an issuer', () => {
   })
 })
 
-describe('keys that a function gives', () => {
-  it('are asked for each login', async () => {
+describe('keys from a function', () => {
+  it('are requested for each login', async () => {
     let asked = 0
     const read = () => {
       asked++
@@ -123,7 +123,7 @@ describe('keys that a function gives', () => {
     expect(asked).toBe(2)
   })
 
-  it('count as they are at each login, also where one and the same set is changed', async () => {
+  it('are used as they are at each login, even if the same set is modified', async () => {
     const set = issuer.keys.published()
     const { reason } = reading({ read: () => set })
     const [first] = set.keys
@@ -132,18 +132,18 @@ describe('keys that a function gives', () => {
     expect(await reason()).toBe('key-revoked')
     set.keys.push(first!)
     expect(await reason()).toBe('accepted')
-    // Another key under the name of this one.
+    // Another key with the same ID.
     const other = await createSigningKeys()
     set.keys[0] = { ...other.published().keys[0]!, kid: first!.kid! }
     expect(await reason()).toBe('signature-wrong')
   })
 
-  it('let nobody in when the function fails', async () => {
+  it('cause refusals if the function fails', async () => {
     const { reason } = reading({ read: () => Promise.reject(new Error('vault is sealed')) })
     expect(await reason()).toBe('verifier-failed')
   })
 
-  it('are remembered only once they were published', async () => {
+  it('count as published only after they were returned', async () => {
     const published = createPublishedKeys({ read: keys.published })
     const id = issuer.keys.current()
     expect(published.wasPublished(id)).toBe(false)

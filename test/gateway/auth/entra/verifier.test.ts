@@ -21,8 +21,8 @@ beforeAll(async () => {
 const seconds = (epochMs: number): number => Math.floor(epochMs / 1_000)
 const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-describe('a token of Entra ID', () => {
-  it('is accepted for a role of its owner, until it ends', async () => {
+describe('an Entra ID token', () => {
+  it('is accepted for a role of its owner, until it expires', async () => {
     const token = await setting.token()
     expect(await setting.verdict(token)).toEqual({
       accepted: {
@@ -40,20 +40,20 @@ describe('a token of Entra ID', () => {
     expect(await setting.verdict(token)).toMatchObject({ accepted: { identity: OTHER_OBJECT_ID } })
   })
 
-  it('is accepted for any of the things that it may be for, by any of the issuers', async () => {
+  it('is accepted for each audience and each issuer', async () => {
     const own = { audiences: ['https://other', AUDIENCE] as const, issuers: ['https://x', ISSUER] }
     expect(await setting.reason(await setting.token(), own)).toBe('accepted')
     expect(await setting.reason(await setting.token({ aud: ['a', AUDIENCE] }))).toBe('accepted')
   })
 
-  it('is refused from the moment on in which it ends', async () => {
+  it('is refused from its expiry on', async () => {
     const token = await setting.token()
     const end = NOW + 3_600_000
     expect(await setting.reason(token, { clock: () => end - 1_000 })).toBe('accepted')
     expect(await setting.reason(token, { clock: () => end })).toBe('token-expired')
   })
 
-  it('is refused until the moment in which it begins', async () => {
+  it('is refused before its not-before time', async () => {
     const token = await setting.token()
     expect(await setting.reason(token, { clock: () => NOW - 1_000 })).toBe('token-not-yet-valid')
     expect(await setting.reason(token, { clock: () => NOW })).toBe('accepted')
@@ -62,48 +62,55 @@ describe('a token of Entra ID', () => {
 
 type Case = [title: string, reason: string, claims: EntraClaims, role?: string]
 
-describe('a token that was properly signed', () => {
+describe('a correctly signed Entra ID token', () => {
   const cases: Case[] = [
-    ['for something else', 'audience-wrong', { aud: 'https://management.azure.com' }],
-    ['for a longer name', 'audience-wrong', { aud: `${AUDIENCE}.example.com` }],
+    ['for another audience', 'audience-wrong', { aud: 'https://management.azure.com' }],
+    ['for a longer audience', 'audience-wrong', { aud: `${AUDIENCE}.example.com` }],
     ['of another tenant', 'tenant-wrong', { tid: OTHER_TENANT }],
-    ['of another tenant under our issuer', 'tenant-wrong', { tid: OTHER_TENANT, iss: ISSUER }],
+    [
+      'of another tenant with the expected issuer',
+      'tenant-wrong',
+      { tid: OTHER_TENANT, iss: ISSUER },
+    ],
     ['by another issuer', 'issuer-wrong', { iss: 'https://issuer.example.com/' }],
-    ['by our issuer without its slash', 'issuer-wrong', { iss: ISSUER.slice(0, -1) }],
-    ['that ended a minute ago', 'token-expired', { exp: seconds(NOW) - 60 }],
-    ['that begins in a minute', 'token-not-yet-valid', { nbf: seconds(NOW) + 60 }],
-    ['of somebody else', 'principal-unknown', { oid: OTHER_OBJECT_ID }],
+    ['by the expected issuer without its slash', 'issuer-wrong', { iss: ISSUER.slice(0, -1) }],
+    ['that expired a minute ago', 'token-expired', { exp: seconds(NOW) - 60 }],
+    ['that is valid from the next minute', 'token-not-yet-valid', { nbf: seconds(NOW) + 60 }],
+    ['of another principal', 'principal-unknown', { oid: OTHER_OBJECT_ID }],
     ['of a member of other groups', 'principal-unknown', { oid: OTHER_OBJECT_ID, groups: ['x'] }],
-    ['with groups that are no list', 'principal-unknown', { oid: 'x', groups: OBJECT_ID }],
-    ['for a role of somebody else', 'role-not-allowed', {}, 'admin'],
-    ['for a role in other letters', 'role-not-allowed', {}, 'APP'],
-    ['without an end', 'claim-missing', { exp: undefined }],
+    ['with groups that are not a list', 'principal-unknown', { oid: 'x', groups: OBJECT_ID }],
+    ['for a role of another principal', 'role-not-allowed', {}, 'admin'],
+    ['for a role in another case', 'role-not-allowed', {}, 'APP'],
+    ['without an expiry', 'claim-missing', { exp: undefined }],
     ['without an audience', 'claim-missing', { aud: undefined }],
     ['without an issuer', 'claim-missing', { iss: undefined }],
     ['without a tenant', 'claim-missing', { tid: undefined }],
     ['without an owner', 'claim-missing', { oid: undefined }],
-    ['with an end in words', 'token-malformed', { exp: 'never' as never }],
+    ['with an expiry that is not a number', 'token-malformed', { exp: 'never' as never }],
   ]
-  it.each(cases)('%s is refused: %s', async (_title, reason, claims, role = 'app') => {
-    // A tenant that is left out is one that is not there, and not the usual one.
-    expect(await setting.reason(await setting.token(claims), { role })).toBe(reason)
-  })
+  it.each(cases)(
+    '%s is refused with the reason %s',
+    async (_title, reason, claims, role = 'app') => {
+      // An omitted tenant means that the claim is missing, not the default tenant.
+      expect(await setting.reason(await setting.token(claims), { role })).toBe(reason)
+    },
+  )
 })
 
-describe('a signature', () => {
-  it('with a key that is not published is refused', async () => {
+describe('the signature of an Entra ID token', () => {
+  it('is refused if its key is not published', async () => {
     const others = await createSigningKeys()
     const token = await others.sign(entraClaims({}, NOW))
     expect(await setting.reason(token)).toBe('key-unknown')
   })
 
-  it('with another key than the one that is named is refused', async () => {
+  it('is refused if it was made with another key than the token names', async () => {
     const others = await createSigningKeys()
     const token = await others.sign(entraClaims({}, NOW), { header: { kid: keys.current() } })
     expect(await setting.reason(token)).toBe('signature-wrong')
   })
 
-  it('with a key that was taken back is refused, and one with the next key is not', async () => {
+  it('is refused if its key was revoked, and accepted with the next key', async () => {
     const own = await createSigningKeys()
     const rotating = entraSetting(own)
     const old = own.current()
@@ -116,7 +123,7 @@ describe('a signature', () => {
     expect(await rotating.reason(await rotating.token())).toBe('accepted')
   })
 
-  it('is looked at before the claims', async () => {
+  it('is verified before the claims', async () => {
     const others = await createSigningKeys()
     const claims = entraClaims({ aud: 'x', exp: 1, tid: OTHER_TENANT }, NOW)
     const token = await others.sign(claims, { header: { kid: keys.current() } })
@@ -127,7 +134,7 @@ describe('a signature', () => {
     ['none', () => ''],
     [
       'HS256',
-      // The published key as the secret: the trick that makes of a public key one to sign with.
+      // The public key as an HMAC secret: the attack that uses a public key to sign.
       (text: string) =>
         createHmac('sha256', JSON.stringify(keys.published().keys[0]))
           .update(text)
@@ -140,19 +147,19 @@ describe('a signature', () => {
         return sign('sha256', Buffer.from(text), privateKey).toString('base64url')
       },
     ],
-  ])('by the algorithm %s is refused', async (alg, make) => {
+  ])('is refused with the algorithm %s', async (alg, make) => {
     const text = `${encoded({ alg, typ: 'JWT', kid: keys.current() })}.${encoded(entraClaims({}, NOW))}`
     expect(await setting.reason(`${text}.${make(text)}`)).toBe('algorithm-wrong')
   })
 
-  it('with no key named is refused, also where there is one key only', async () => {
+  it('is refused without a key ID, even if there is only one key', async () => {
     const token = await setting.token({}, { header: { kid: undefined } })
     expect(await setting.reason(token)).toBe('token-malformed')
   })
 })
 
-describe('what is no token', () => {
-  it('is refused with a reason and never an exception', async () => {
+describe('an invalid Entra ID token', () => {
+  it('is refused with a reason instead of an exception', async () => {
     expect(await setting.reason('')).toBe('token-missing')
     await fc.assert(
       fc.asyncProperty(
@@ -165,12 +172,12 @@ describe('what is no token', () => {
     )
   })
 
-  it('is a token of which one byte is changed', async () => {
+  it('is refused if one byte was changed', async () => {
     const token = await setting.token()
     await fc.assert(
       fc.asyncProperty(fc.nat(token.length - 1), fc.stringMatching(/^[\w.]$/), async (at, byte) => {
         fc.pre(token[at] !== byte)
-        // The last character of the signature has bits that mean nothing.
+        // The last character of the signature has unused bits.
         fc.pre(at < token.length - 1)
         const changed = token.slice(0, at) + byte + token.slice(at + 1)
         expect(await setting.reason(changed)).not.toBe('accepted')
@@ -179,14 +186,14 @@ describe('what is no token', () => {
     )
   })
 
-  it('is a token of which the claims are another’s', async () => {
+  it('is refused if the claims are from another token', async () => {
     const [head, , signature] = (await setting.token()).split('.') as [string, string, string]
     const claims = encoded(entraClaims({ oid: OTHER_OBJECT_ID }, NOW))
     expect(await setting.reason(`${head}.${claims}.${signature}`)).toBe('signature-wrong')
   })
 })
 
-describe('a client', () => {
+describe('a client with a refused Entra ID token', () => {
   it.each<[EntraClaims, RegExp]>([
     [
       { aud: 'x' },
@@ -195,7 +202,7 @@ describe('a client', () => {
     [{ exp: 1 }, /^The access token has expired\. Please acquire a new token and retry\.$/],
     [{ oid: undefined }, /^The access token doesn't have a valid oid claim\./],
     [{ tid: OTHER_TENANT }, /^An error occurred while validating the access token\./],
-  ])('with the claims %j is told what Azure tells it', async (claims, message) => {
+  ])("gets Azure's error for the claims %j", async (claims, message) => {
     const { told } = await setting.refusal(await setting.token(claims))
     expect(told).toMatchObject({
       severity: 'FATAL',
@@ -204,7 +211,7 @@ describe('a client', () => {
     })
   })
 
-  it('with the wrong role is told of no token', async () => {
+  it('gets an error without details of the token if the role is wrong', async () => {
     const { told } = await setting.refusal(await setting.token(), { role: 'admin' })
     expect(told).toMatchObject({
       sqlState: '28P01',
@@ -212,7 +219,7 @@ describe('a client', () => {
     })
   })
 
-  it('sees nothing of its token, and the log no more than its claims', async () => {
+  it('does not see its token in the error, and the log contains only its claims', async () => {
     for (const claims of [
       { aud: 'x' },
       { exp: 1 },

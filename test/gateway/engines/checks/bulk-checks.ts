@@ -8,7 +8,7 @@ import type { Gateway } from '../../../../gateway/index.js'
 import { withClient, withPostgresJs } from './gateway-clients.js'
 
 export function describeBulk(gatewayOf: () => Gateway): void {
-  it('gives a result of 100,000 rows', () =>
+  it('returns a result of 100,000 rows', () =>
     withClient(gatewayOf(), async (client) => {
       const { rows } = await client.query({
         text: `select i, 'row ' || i as t from generate_series(1, 100000) i`,
@@ -19,7 +19,7 @@ export function describeBulk(gatewayOf: () => Gateway): void {
       expect(rows.reduce((sum, row) => sum + (row as [number])[0], 0)).toBe(5_000_050_000)
     }))
 
-  it('takes a parameter of 5 MB and gives it back', () =>
+  it('accepts a parameter of 5 MB and returns it', () =>
     withClient(gatewayOf(), async (client) => {
       const large = Buffer.alloc(5_000_000, 'abcdefghij').toString('latin1')
       const { rows } = await client.query('select md5($1::text) as md5, $1::text as text', [large])
@@ -45,7 +45,7 @@ export function describeBulk(gatewayOf: () => Gateway): void {
       expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }])
     }))
 
-  it('closes a cursor that was read in part', () =>
+  it('closes a cursor that was partially read', () =>
     withClient(gatewayOf(), async (client) => {
       const cursor = client.query(new Cursor('select i from generate_series(1, 1000) i'))
       expect(await cursor.read(2)).toEqual([{ i: 1 }, { i: 2 }])
@@ -72,7 +72,7 @@ export function describeBulk(gatewayOf: () => Gateway): void {
       await client.query('drop table copied')
     }))
 
-  it('forgets the rows of a COPY that fails, and goes on', () =>
+  it('discards the rows of a failed COPY, and continues', () =>
     withClient(gatewayOf(), async (client) => {
       await client.query('create table miscopied (i int)')
       const copying = pipeline(
@@ -86,7 +86,7 @@ export function describeBulk(gatewayOf: () => Gateway): void {
       await client.query('drop table miscopied')
     }))
 
-  it('forgets the rows of a COPY that the client gives up', () =>
+  it('discards the rows of a COPY that the client aborts', () =>
     withClient(gatewayOf(), async (client) => {
       await client.query('create table uncopied (i int)')
       const given = new Error('given up')

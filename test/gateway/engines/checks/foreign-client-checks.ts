@@ -1,4 +1,4 @@
-/** Clients that know nothing of this package: psql, and AWS's own connector for Aurora DSQL. */
+/** Clients that are independent of this package: psql, and AWS's own connector for Aurora DSQL. */
 import { AuroraDSQLClient, AuroraDSQLPool } from '@aws/aurora-dsql-node-postgres-connector'
 import { execFile } from 'node:child_process'
 import { access, constants, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
@@ -29,7 +29,7 @@ export function describeForeignClients(gatewayOf: () => Gateway): void {
     return { host, address, port, user, token, caFile }
   }
 
-  it('lets psql log in with a token of the AWS SDK, for the cluster and for localhost', async () => {
+  it('accepts psql with a token of the AWS SDK, for the cluster and for localhost', async () => {
     for (const host of [gatewayOf().clusters[0]!, 'localhost']) {
       const app = await libpqAnswer(asLibpq(host, 'app', await tokenFor(host)))
       expect(app).toBe('app 42')
@@ -38,13 +38,13 @@ export function describeForeignClients(gatewayOf: () => Gateway): void {
     }
   })
 
-  it('tells psql what Aurora DSQL would when the token is wrong', async () => {
+  it("sends psql Aurora DSQL's error if the token is wrong", async () => {
     const host = gatewayOf().clusters[0]!
     const attempt = libpqAnswer(asLibpq(host, 'app', await tokenFor(host, { admin: true })))
     await expect(attempt).rejects.toThrow(/unable to accept connection, access denied/)
   })
 
-  it('does not let psql log in where it does not know the authority', async () => {
+  it('cannot be used by psql without the certificate authority', async () => {
     const other = join(directory, 'other.pem')
     const { createCertificates } = await import('../../../../gateway/certificates.js')
     await writeFile(other, (await createCertificates(['localhost'])).ca)
@@ -52,7 +52,7 @@ export function describeForeignClients(gatewayOf: () => Gateway): void {
     await expect(libpqAnswer({ ...attempt, caFile: other })).rejects.toThrow(/certificate/)
   })
 
-  it('serves AWS’s connector for node-postgres by the address, as a pool', async () => {
+  it("serves a pool of AWS's connector for node-postgres by IP address", async () => {
     const { host, port, ca, credentials } = gatewayOf()
     const pool = new AuroraDSQLPool({
       host,
@@ -75,13 +75,13 @@ export function describeForeignClients(gatewayOf: () => Gateway): void {
     await pool.end()
   })
 
-  it('serves AWS’s connector for node-postgres by the name of the cluster', async () => {
+  it("serves AWS's connector for node-postgres by the name of the cluster", async () => {
     const { host, port, ca, credentials, clusters } = gatewayOf()
     const client = new AuroraDSQLClient({
       host: clusters[0]!,
       customCredentialsProvider: credentials,
       ssl: { ca },
-      // What DNS or a hosts file would do.
+      // Emulates DNS or a hosts file.
       stream: () => {
         const socket = new Socket()
         const dial = socket.connect.bind(socket)
@@ -105,8 +105,8 @@ interface Attempt {
 }
 
 /**
- * What psql prints when it is asked for user and answer, over a verified connection to `host`. Where the machine has no psql,
- * pg makes the same login with the same checks: the gateway's side of it is tested either way.
+ * Returns psql's output for a query of user and answer, over a verified connection to `host`. If the machine has no psql, pg logs in
+ * with the same checks, so that the gateway's side is tested in any case.
  */
 async function libpqAnswer(attempt: Attempt): Promise<string> {
   const psql = await findPsql()

@@ -1,9 +1,9 @@
-/** Opens the clients that the checks are made with, each logged in to a gateway with tokens of its own. */
+/** Opens the clients for the checks, each logged in to a gateway with its own tokens. */
 import { Client, Pool, type ClientConfig, type PoolConfig } from 'pg'
 import postgres from 'postgres'
 import type { Gateway } from '../../../../gateway/index.js'
 
-/** Settings of pg for one connection to the gateway, by the name of its first cluster. */
+/** The settings of pg for one connection to the gateway, by the name of its first cluster. */
 export function pgSettings(gateway: Gateway, user = 'app'): ClientConfig & PoolConfig {
   const login = gateway.login({ user })
   return {
@@ -16,7 +16,7 @@ export function pgSettings(gateway: Gateway, user = 'app'): ClientConfig & PoolC
   }
 }
 
-/** Runs `work` with a connected client and ends it. */
+/** Runs `work` with a connected client, and ends it. */
 export async function withClient<T>(
   gateway: Gateway,
   work: (client: Client) => Promise<T>,
@@ -31,14 +31,14 @@ export async function withClient<T>(
   }
 }
 
-/** Runs `work` with a pool and ends it. */
+/** Runs `work` with a pool, and ends it. */
 export async function withPool<T>(
   gateway: Gateway,
   max: number,
   work: (pool: Pool) => Promise<T>,
 ): Promise<T> {
   const pool = new Pool({ ...pgSettings(gateway), max })
-  // Its end is done before its connections are: the gateway may close in the middle of them.
+  // `end` resolves before its connections are closed, so the gateway may close meanwhile.
   pool.on('error', () => {})
   try {
     return await work(pool)
@@ -47,7 +47,7 @@ export async function withPool<T>(
   }
 }
 
-/** Runs `work` with Postgres.js and ends it. */
+/** Runs `work` with Postgres.js, and ends it. */
 export async function withPostgresJs<T>(
   gateway: Gateway,
   settings: postgres.Options<Record<string, never>>,

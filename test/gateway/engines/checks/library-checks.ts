@@ -1,4 +1,4 @@
-/** The libraries that applications use, each with a little of everything that it does. */
+/** The libraries that applications use, each with its main features. */
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { eq } from 'drizzle-orm'
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
@@ -94,7 +94,7 @@ export function describeLibraries(gatewayOf: () => Gateway): void {
       ssl: ssl as { ca: string },
       entities: [Item],
       synchronize: true,
-      // It would create an extension, which only a superuser may.
+      // It would create an extension, which only a superuser may do.
       installExtensions: false,
     })
     await source.initialize()

@@ -1,10 +1,10 @@
-/** Queries, statements and errors, as every client of PostgreSQL makes them. */
+/** Queries, statements and errors, for every client of PostgreSQL. */
 import { Client, type DatabaseError } from 'pg'
 import type { Gateway } from '../../../../gateway/index.js'
 import { pgSettings, withClient } from './gateway-clients.js'
 
 export function describeQueries(gatewayOf: () => Gateway): void {
-  it('runs simple queries and gives their rows and command tags', () =>
+  it('runs simple queries and returns their rows and command tags', () =>
     withClient(gatewayOf(), async (client) => {
       const result = await client.query('select 1 as one, null as nothing union all select 2, null')
       expect(result.rows).toEqual([
@@ -30,7 +30,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
       expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }])
     }))
 
-  it('passes parameters of every kind', () =>
+  it('accepts parameters of every type', () =>
     withClient(gatewayOf(), async (client) => {
       const bytes = Buffer.from(Array.from({ length: 4_096 }, (_, index) => index % 256))
       const values = [42, 'O’Neil; -- "é" 🐘', null, bytes, true, new Date(0), ['a', null, 'b"c']]
@@ -42,7 +42,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
       expect(rows).toEqual([{ i, t, n, b, o, d, a }])
     }))
 
-  it('keeps named statements of one name apart in two clients', () =>
+  it('isolates prepared statements with the same name in two clients', () =>
     withClient(gatewayOf(), (one) =>
       withClient(gatewayOf(), async (two) => {
         for (const round of [1, 2, 3]) {
@@ -54,7 +54,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
       }),
     ))
 
-  it('answers 50 queries that were sent without waiting, in their order', () =>
+  it('answers 50 pipelined queries in order', () =>
     withClient(gatewayOf(), async (client) => {
       const numbers = Array.from({ length: 50 }, (_, index) => index)
       const answers = numbers.map((n) =>
@@ -66,7 +66,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
       expect(rows).toEqual(numbers.map((n) => ({ n })))
     }))
 
-  it('reports an error with its fields and goes on', () =>
+  it('returns an error with its fields, and continues', () =>
     withClient(gatewayOf(), async (client) => {
       const failure = client.query('select * from no_such_table where id = $1', [1])
       await expect(failure).rejects.toMatchObject({
@@ -89,7 +89,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
       expect((answers[1] as { reason: DatabaseError }).reason.code).toBe('22012')
     }))
 
-  it('passes notices on', () =>
+  it('forwards notices', () =>
     withClient(gatewayOf(), async (client) => {
       const notices: (string | undefined)[] = []
       client.on('notice', ({ message }) => notices.push(message))
@@ -109,7 +109,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
       { application_name: 'check "one"', options: '-c statement_timeout=1234' },
     ))
 
-  it('runs as the role of the login', async () => {
+  it('runs statements as the role of the login', async () => {
     const roles = ['app', 'admin'].map(async (user) =>
       withClient(
         gatewayOf(),
@@ -124,7 +124,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
     ])
   })
 
-  it('keeps one role out of the tables of another', async () => {
+  it('denies a role access to the tables of another role', async () => {
     const gateway = gatewayOf()
     const asAdmin = pgSettings(gateway, 'admin')
     await withClient(gateway, (admin) => admin.query('create table of_admin (id int)'), asAdmin)
@@ -133,7 +133,7 @@ export function describeQueries(gatewayOf: () => Gateway): void {
     await withClient(gateway, (admin) => admin.query('drop table of_admin'), asAdmin)
   })
 
-  it('lets 20 clients log in and query at once', async () => {
+  it('serves 20 clients that log in and query concurrently', async () => {
     const clients = Array.from({ length: 20 }, (_, n) =>
       withClient(gatewayOf(), async (client) => {
         const { rows } = await client.query('select $1::int as n', [n])

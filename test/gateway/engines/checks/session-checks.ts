@@ -1,11 +1,11 @@
-/** Transactions and session state: what one client does is nobody else's business until it commits. */
+/** Transactions and session state: changes are isolated until they are committed. */
 import { Client } from 'pg'
 import type { Gateway } from '../../../../gateway/index.js'
 import { pgTransaction } from '../../../../adapters/pg.js'
 import { pgSettings, withClient, withPool } from './gateway-clients.js'
 
 export function describeSessions(gatewayOf: () => Gateway): void {
-  it('loses no update of 40 transactions over a pool of 5', () =>
+  it('loses no update of 40 transactions on a pool of 5', () =>
     withPool(gatewayOf(), 5, async (pool) => {
       await pool.query('create table counters (id int primary key, n int)')
       await pool.query('insert into counters values (1, 0)')
@@ -17,7 +17,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
             const { n } = rows[0] as { n: number }
             await client.query('update counters set n = $1 where id = 1', [n + 1])
           },
-          // Aurora DSQL's sessions are REPEATABLE READ, where all but one of those that meet have to begin anew.
+          // Aurora DSQL sessions are REPEATABLE READ, so all but one of the conflicting transactions must be retried.
           { maxAttempts: 100, baseDelayMs: 1, maxDelayMs: 50 },
         )
       await Promise.all(Array.from({ length: 40 }, increment))
@@ -25,7 +25,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       await pool.query('drop table counters')
     }))
 
-  it('keeps what was committed and forgets what was rolled back', () =>
+  it('keeps committed data and discards rolled-back data', () =>
     withClient(gatewayOf(), (one) =>
       withClient(gatewayOf(), async (two) => {
         await one.query('create table kept (v text)')
@@ -49,7 +49,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }])
     }))
 
-  it('goes back to a savepoint', () =>
+  it('rolls back to a savepoint', () =>
     withClient(gatewayOf(), async (client) => {
       await client.query('create table saved (v int)')
       await client.query('begin')
@@ -66,7 +66,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       await client.query('drop table saved')
     }))
 
-  it('keeps settings of one session out of the others', () =>
+  it('isolates the settings of sessions', () =>
     withClient(gatewayOf(), (one) =>
       withClient(gatewayOf(), async (two) => {
         const read = `select current_setting('work_mem') as m, nullif(current_setting('app.tenant', true), '') as t`
@@ -81,7 +81,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
       }),
     ))
 
-  it('rolls back the transaction of a client that vanishes', async () => {
+  it('rolls back the transaction of a client that disconnects', async () => {
     const gateway = gatewayOf()
     await withClient(gateway, (client) => client.query('create table vanished (v int)'))
     const vanishing = new Client(pgSettings(gateway))
@@ -95,7 +95,7 @@ export function describeSessions(gatewayOf: () => Gateway): void {
     stream.destroy()
     await gone
     await withClient(gateway, async (client) => {
-      // A lock of the lost transaction would stand in the way of this one.
+      // A lock of the lost transaction would block this one.
       await client.query('alter table vanished add column w int')
       expect((await client.query('select * from vanished')).rows).toEqual([])
       await client.query('drop table vanished')

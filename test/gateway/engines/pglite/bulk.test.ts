@@ -17,7 +17,7 @@ const copyData = (data: string | Buffer): Buffer => frontend('d', Buffer.from(da
 const COPY_DONE = frontend('c')
 const copyFail = (reason: string): Buffer => frontend('f', text(reason))
 
-describe('bulk on PGlite', () => {
+describe('bulk data on PGlite', () => {
   let engine: Engine
   let one: ProtocolClient
   let two: ProtocolClient
@@ -36,7 +36,7 @@ describe('bulk on PGlite', () => {
     await Promise.all([one.leave(), two.leave()])
   })
 
-  it('takes the data of a COPY as it comes', async () => {
+  it('accepts the data of a COPY in pieces', async () => {
     one.send(query('copy t from stdin'))
     await one.next('G')
     for (let row = 0; row < 100; row++) {
@@ -48,7 +48,7 @@ describe('bulk on PGlite', () => {
     expect(await two.value('select sum(i) from t')).toBe('4950')
   })
 
-  it('takes a COPY all in one, and what follows it', async () => {
+  it('accepts a COPY and the following messages in one piece', async () => {
     one.send(
       query('copy t from stdin'),
       copyData('1\n2\n'),
@@ -59,7 +59,7 @@ describe('bulk on PGlite', () => {
     expect((await one.answer()).rows).toEqual([['3']])
   })
 
-  it('takes a COPY of the extended protocol, whose first Sync does not count', async () => {
+  it('accepts a COPY of the extended protocol, and ignores its first Sync', async () => {
     one.send(parse('', 'copy t from stdin'), bind(''), execute(), SYNC)
     await one.next('G')
     one.send(copyData('1\n'), COPY_DONE, SYNC)
@@ -67,16 +67,16 @@ describe('bulk on PGlite', () => {
     expect(await two.value('select count(*) from t')).toBe('1')
   })
 
-  it('refuses a COPY for which no data can come, and goes on', async () => {
+  it('refuses a COPY that cannot get data, and continues', async () => {
     await one.query('set standard_conforming_strings = off; create table unseen (i int)')
-    // With this setting the COPY is no part of the text, as which it would be read otherwise.
+    // With this setting the COPY is not part of the string literal, as which it would otherwise be parsed.
     const { errors } = await one.query(`select '\\''; copy unseen from stdin; select '\\''`)
     expect(errors).toMatchObject([{ code: '57014' }])
     expect(await one.value('select 1')).toBe('1')
     await one.query('reset standard_conforming_strings; drop table unseen')
   })
 
-  it('gives up a COPY that the client gives up, and one with wrong data', async () => {
+  it('ends a COPY that the client aborts, and one with invalid data', async () => {
     one.send(query('copy t from stdin'), copyData('1\n'), copyFail('changed my mind'))
     expect((await one.answer()).errors).toMatchObject([
       { code: '57014', message: 'COPY from stdin failed: changed my mind' },
@@ -86,7 +86,7 @@ describe('bulk on PGlite', () => {
     expect(await one.value('select count(*) from t')).toBe('0')
   })
 
-  it('rolls back the COPY of a client that vanishes', async () => {
+  it('rolls back the COPY of a client that disconnects', async () => {
     const three = await connect(engine)
     three.send(query('copy t from stdin'), copyData('1\n'))
     await three.next('G')
@@ -94,7 +94,7 @@ describe('bulk on PGlite', () => {
     expect(await two.value('select count(*) from t')).toBe('0')
   })
 
-  it('cancels a COPY with the next data', async () => {
+  it('cancels a COPY when its next data arrives', async () => {
     one.send(query('copy t from stdin'))
     await one.next('G')
     one.session.cancel()
@@ -102,7 +102,7 @@ describe('bulk on PGlite', () => {
     expect((await one.answer()).errors).toMatchObject([{ code: '57014' }])
   })
 
-  it('copies out', async () => {
+  it('copies rows out', async () => {
     await one.query('insert into t select generate_series(1, 20000)')
     one.send(query('copy t to stdout'))
     const { types, tags } = await one.answer()
@@ -110,7 +110,7 @@ describe('bulk on PGlite', () => {
     expect(tags).toEqual(['COPY 20000'])
   })
 
-  it('does not let what one client leaves unread slow down another', async () => {
+  it('does not slow down other clients if one client does not read', async () => {
     one.session.pause()
     one.send(query(`select repeat('x', 900000)`))
     expect(
@@ -120,7 +120,7 @@ describe('bulk on PGlite', () => {
     expect((await one.answer()).rows).toHaveLength(1)
   })
 
-  it('takes no more from a client than the engine can take', async () => {
+  it('limits the input of a client to what the engine can process', async () => {
     await two.query('begin')
     const flowing = one.session.write(query(`select '${'x'.repeat(300_000)}'`))
     expect(flowing).toBe(false)
@@ -130,7 +130,7 @@ describe('bulk on PGlite', () => {
     expect((await one.answer()).rows).toHaveLength(1)
   })
 
-  it('gives a value of 100 MB', async () => {
+  it('returns a value of 100 MB', async () => {
     const { rows } = await one.query(
       `select string_agg(c, '') from (select repeat(chr(97 + i % 26), 1000000) c from generate_series(0, 99) i) x`,
     )
@@ -139,7 +139,7 @@ describe('bulk on PGlite', () => {
     expect([value[0], value[1_000_000], value.at(-1)]).toEqual(['a', 'b', 'v'])
   })
 
-  it('gives back any parameters, however their messages are cut', async () => {
+  it('returns any parameters, however their messages are split', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.uint8Array({ maxLength: 200_000, size: 'max' }), {

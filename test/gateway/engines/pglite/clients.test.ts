@@ -1,7 +1,7 @@
 import { startGateway, type Gateway } from '../../../../gateway/index.js'
 import { describeClientChecks } from '../client-checks.js'
 
-describe('clients of a gateway in front of PGlite', () => {
+describe('a gateway with PGlite', () => {
   let gateway: Gateway
 
   beforeAll(async () => {

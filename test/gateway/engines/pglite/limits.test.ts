@@ -8,8 +8,8 @@ import { sequelizeOptions } from '../../../../adapters/sequelize.js'
 import { typeormOptions } from '../../../../adapters/typeorm.js'
 import { type Gateway, startGateway } from '../../../../gateway/index.js'
 
-/** What an application reads that forgets the transaction's own connection, which PGlite cannot serve. */
-describe('an application that runs a query beside its own transaction on PGlite', () => {
+/** The error for an application that does not use the transaction's own connection, which PGlite cannot serve. */
+describe('an application that runs a query on the pool during a transaction on PGlite', () => {
   let gateway: Gateway
 
   beforeAll(async () => {
@@ -17,7 +17,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
   })
   afterAll(() => gateway?.close())
 
-  /** The query is served once the transaction was ended, whose next statement says why. */
+  /** The query is served after the transaction was rolled back, whose next statement gets the error. */
   const expectReason = async (work: Promise<unknown>): Promise<void> => {
     const error = await work.then(
       () => undefined,
@@ -35,12 +35,12 @@ describe('an application that runs a query beside its own transaction on PGlite'
       expect.objectContaining({
         code: '25P03',
         message: expect.stringContaining('"idleInTransactionTimeoutMs" (500 ms)') as string,
-        hint: expect.stringContaining('use the engine "postgres"') as string,
+        hint: expect.stringContaining('Use the engine "postgres"') as string,
       }),
     )
   }
 
-  it('reads in pg that PGlite runs one transaction at a time', async () => {
+  it('gets the error about one transaction at a time with pg', async () => {
     const pool = createPool(gateway.login())
     const work = pgTransaction(pool, async (client) => {
       await client.query('select 1')
@@ -56,7 +56,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await pool.end()
   })
 
-  it('reads it in Postgres.js', async () => {
+  it('gets the error about one transaction at a time with Postgres.js', async () => {
     const sql = createSql(gateway.login())
     const work = sql.begin(async (tx) => {
       await tx`select 1`
@@ -67,7 +67,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await sql.end()
   })
 
-  it('reads it in Sequelize', async () => {
+  it('gets the error about one transaction at a time with Sequelize', async () => {
     const sequelize = new Sequelize(sequelizeOptions(gateway.login(), { logging: false }))
     const work = sequelize.transaction(async (transaction) => {
       await sequelize.query('select 1', { transaction })
@@ -78,7 +78,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await sequelize.close()
   })
 
-  it('reads it in Knex', async () => {
+  it('gets the error about one transaction at a time with Knex', async () => {
     const db = knex(knexConfig(gateway.login()))
     const work = db.transaction(async (trx) => {
       await trx.raw('select 1')
@@ -89,7 +89,7 @@ describe('an application that runs a query beside its own transaction on PGlite'
     await db.destroy()
   })
 
-  it('reads it in TypeORM', async () => {
+  it('gets the error about one transaction at a time with TypeORM', async () => {
     const source = await new DataSource(typeormOptions(gateway.login())).initialize()
     const work = source.transaction(async (manager) => {
       await manager.query('select 1')

@@ -8,10 +8,10 @@ import {
 } from '../../../../gateway/engines/pglite/pglite-engine.js'
 import { connect, query } from './protocol-client.js'
 
-/** Ends the stack of PGlite's JavaScript, without PostgreSQL seeing that coming. */
+/** Overflows the stack of PGlite's JavaScript, without reaching PostgreSQL's limit. */
 const DEADLY = [query(`select repeat('[', 1000000)::json`)]
 
-describe('PGlite when it is lost', () => {
+describe('a lost PGlite', () => {
   let directory: string
   let errors: string[]
   let options: StartedPgliteOptions
@@ -32,7 +32,7 @@ describe('PGlite when it is lost', () => {
     await rm(directory, { recursive: true })
   })
 
-  it('tells all sessions, says that the data is gone, and starts anew', async () => {
+  it('ends all sessions, logs that the data is lost, and is restarted', async () => {
     engine = await startPgliteEngine(options)
     const [one, two] = [await connect(engine), await connect(engine)]
     await one.query('create table t (i int)')
@@ -49,7 +49,7 @@ describe('PGlite when it is lost', () => {
     expect((await three.query('create table t (i int)')).errors).toEqual([])
   })
 
-  it('ends a statement that does not end with the worker thread, and starts again', async () => {
+  it('ends a statement that does not end, by terminating the worker thread, and is restarted', async () => {
     engine = await startPgliteEngine({ ...options, statementTimeoutMs: 2_000 })
     const one = await connect(engine)
     one.send(query('do $$ begin loop end loop; end $$'))
@@ -63,7 +63,7 @@ describe('PGlite when it is lost', () => {
     expect(await (await connect(engine)).value('select 1')).toBe('1')
   })
 
-  it('keeps what was committed in a data directory, when it is lost and when it is closed', async () => {
+  it('keeps committed data in a data directory after a crash and after a shutdown', async () => {
     const dataDirectory = join(directory, 'data')
     engine = await startPgliteEngine({ ...options, dataDirectory })
     const one = await connect(engine)
@@ -77,7 +77,7 @@ describe('PGlite when it is lost', () => {
     expect(await (await connect(engine)).value('select sum(i) from t')).toBe('1')
   })
 
-  it('does not share a data directory, and takes none that holds something else', async () => {
+  it('refuses a data directory that is in use or has other content', async () => {
     const dataDirectory = join(directory, 'data')
     engine = await startPgliteEngine({ ...options, dataDirectory })
     const again = startPgliteEngine({ ...options, dataDirectory })
@@ -88,7 +88,7 @@ describe('PGlite when it is lost', () => {
     await rm(`${directory}.lock`, { force: true })
   })
 
-  it('makes a dump that was destroyed anew, and a database of any name', async () => {
+  it('recreates a damaged dump, and supports any database name', async () => {
     const cacheDirectory = join(directory, 'cache')
     const named = { ...options, cacheDirectory, database: 'Odd "name"' }
     engine = await startPgliteEngine(named)

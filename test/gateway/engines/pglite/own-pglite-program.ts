@@ -1,6 +1,6 @@
 /**
- * What one may expect of `pgliteEngine(db)`, as a program: PGlite loads parts of itself by `import()`, which Jest has not. Prints, as JSON,
- * what became of each scenario of `scenarios`.
+ * The scenarios of `pgliteEngine(db)`, as a program: PGlite loads parts of itself with `import()`, which Jest does not support. Prints the
+ * result of each scenario of `scenarios` as JSON.
  */
 import { deepStrictEqual, match, rejects, strictEqual } from 'node:assert/strict'
 import { PGlite } from '@electric-sql/pglite'
@@ -8,7 +8,7 @@ import type { pgliteEngine as PgliteEngine } from '../../../../gateway/engines/p
 import type { Engine } from '../../../../gateway/engines/engine.js'
 import { bind, connect, execute, parse, SYNC } from './protocol-client.js'
 
-// The engine as it is published.
+// The engine of the package.
 const { pgliteEngine } = require('../../../../dist/cjs/gateway/index.js') as {
   pgliteEngine: typeof PgliteEngine
 }
@@ -19,7 +19,7 @@ interface Place {
 }
 
 export const scenarios: Record<string, (place: Place) => Promise<void>> = {
-  'serves its data, and the caller goes on using it beside the clients': async ({ db, engine }) => {
+  'serves its data while the caller continues to use it': async ({ db, engine }) => {
     const client = await connect(engine)
     await client.query(`insert into notes values ('of a client')`)
     await db.query(`insert into notes values ('of the caller')`)
@@ -31,7 +31,7 @@ export const scenarios: Record<string, (place: Place) => Promise<void>> = {
     await client.leave()
   },
 
-  'keeps the settings of the caller and of its clients apart': async ({ db, engine }) => {
+  'isolates the settings of the caller and of clients': async ({ db, engine }) => {
     const client = await connect(engine, 'app', { application_name: 'client' })
     await db.exec(`set work_mem = '5MB'`)
     await client.query(`set work_mem = '6MB'`)
@@ -42,10 +42,7 @@ export const scenarios: Record<string, (place: Place) => Promise<void>> = {
     await db.exec('reset work_mem')
   },
 
-  'waits for a transaction of the caller, and the caller for those of clients': async ({
-    db,
-    engine,
-  }) => {
+  'makes clients wait for a transaction of the caller, and vice versa': async ({ db, engine }) => {
     const client = await connect(engine)
     let answer: Promise<string | null> | undefined
     await db.transaction(async (tx) => {
@@ -62,10 +59,7 @@ export const scenarios: Record<string, (place: Place) => Promise<void>> = {
     await client.leave()
   },
 
-  'is not kept from the caller by a client that leaves a transaction open': async ({
-    db,
-    engine,
-  }) => {
+  'is available to the caller after a client leaves a transaction open': async ({ db, engine }) => {
     const client = await connect(engine)
     await client.query(`begin; insert into notes values ('lost')`)
     deepStrictEqual((await db.query('select * from notes')).rows, [])
@@ -74,7 +68,7 @@ export const scenarios: Record<string, (place: Place) => Promise<void>> = {
     await client.leave()
   },
 
-  'keeps what the caller listens to, and statements of one name in two clients': async ({
+  'keeps the listeners of the caller, and statements with the same name of two clients': async ({
     db,
     engine,
   }) => {
@@ -95,7 +89,7 @@ export const scenarios: Record<string, (place: Place) => Promise<void>> = {
     await Promise.all([one.leave(), two.leave()])
   },
 
-  'refuses a role and a database that it does not have': async ({ engine }) => {
+  'refuses a role and a database that do not exist': async ({ engine }) => {
     await rejects(connect(engine, 'nobody'), { sqlState: '28000' })
     await rejects(connect(engine, 'app', {}, 'other'), { sqlState: '3D000' })
     const postgres = await connect(engine, 'postgres')
@@ -103,7 +97,7 @@ export const scenarios: Record<string, (place: Place) => Promise<void>> = {
     await postgres.leave()
   },
 
-  'ends a client that becomes another role by dynamic SQL': async ({ db, engine }) => {
+  'ends a client that changes its role with dynamic SQL': async ({ db, engine }) => {
     const client = await connect(engine)
     const { errors } = await client.query('set session authorization postgres')
     strictEqual(errors[0]?.code, '42501')
@@ -120,7 +114,7 @@ export const scenarios: Record<string, (place: Place) => Promise<void>> = {
     deepStrictEqual((await db.query('select 1 as one')).rows, [{ one: 1 }])
   },
 
-  'names what is wrong with its arguments': async ({ db }) => {
+  'names invalid arguments in errors': async ({ db }) => {
     for (const [given, options, message] of [
       [undefined, {}, /"db" must be a PGlite/],
       [{}, {}, /"db" must be a PGlite/],

@@ -3,18 +3,18 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 
 const NAMES = [
-  'serves its data, and the caller goes on using it beside the clients',
-  'keeps the settings of the caller and of its clients apart',
-  'waits for a transaction of the caller, and the caller for those of clients',
-  'is not kept from the caller by a client that leaves a transaction open',
-  'keeps what the caller listens to, and statements of one name in two clients',
-  'refuses a role and a database that it does not have',
-  'ends a client that becomes another role by dynamic SQL',
+  'serves its data while the caller continues to use it',
+  'isolates the settings of the caller and of clients',
+  'makes clients wait for a transaction of the caller, and vice versa',
+  'is available to the caller after a client leaves a transaction open',
+  'keeps the listeners of the caller, and statements with the same name of two clients',
+  'refuses a role and a database that do not exist',
+  'ends a client that changes its role with dynamic SQL',
   'stays open when the engine is closed',
-  'names what is wrong with its arguments',
+  'names invalid arguments in errors',
 ]
 
-describe('pgliteEngine(db), with a PGlite of the caller,', () => {
+describe('pgliteEngine(db)', () => {
   let results: Record<string, string>
 
   beforeAll(async () => {
@@ -30,7 +30,7 @@ describe('pgliteEngine(db), with a PGlite of the caller,', () => {
     results = JSON.parse(stdout) as Record<string, string>
   })
 
-  it.each(NAMES)('%s', (name) => expect(results[name]).toBe('passed'))
+  it.each(NAMES)('passes the scenario: %s', (name) => expect(results[name]).toBe('passed'))
 
-  it('has no other scenario', () => expect(Object.keys(results)).toEqual(NAMES))
+  it('has no other scenarios', () => expect(Object.keys(results)).toEqual(NAMES))
 })

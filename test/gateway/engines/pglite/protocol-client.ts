@@ -1,4 +1,4 @@
-/** A client that speaks the protocol to a session of an engine, without a gateway in between. */
+/** A protocol client for a session of an engine, without a gateway. */
 import type { Engine, EngineSession } from '../../../../gateway/engines/engine.js'
 import { createMessageReader } from '../../../../wire/framing.js'
 import { frontend, int16, int32, text } from '../../../wire/frontend-messages.js'
@@ -8,12 +8,12 @@ export interface Reply {
   body: Buffer
 }
 
-/** What came up to and including a ReadyForQuery. */
+/** The messages up to and including a ReadyForQuery. */
 export interface Answer {
   rows: (string | null)[][]
   tags: string[]
   errors: { severity: string; code: string; message: string; hint: string | undefined }[]
-  /** All type letters, in their order. */
+  /** All message types, in order. */
   types: string
   /** `I`, `T` or `E`. */
   status: string
@@ -22,19 +22,19 @@ export interface Answer {
 export interface ProtocolClient {
   readonly session: EngineSession
   send(...messages: readonly Buffer[]): void
-  /** Resolves with what comes up to the next ReadyForQuery. Rejects when the session ends before. */
+  /** Resolves with the messages up to the next ReadyForQuery. Rejects if the session ends before. */
   answer(): Promise<Answer>
-  /** Sends a simple query and waits for its answer. */
+  /** Sends a simple query and waits for its reply. */
   query(sql: string): Promise<Answer>
-  /** The only value of the only row. Throws the error where there is one. */
+  /** The only value of the only row. Throws the error if there is one. */
   value(sql: string): Promise<string | null>
-  /** Resolves with the next message of the type, which `answer` will not give again. Notifications are only given here. */
+  /** Resolves with the next message of the type, which `answer` then omits. Notifications are returned only here. */
   next(type: string): Promise<Reply>
-  /** How many notifications have come and have not been taken by `next`. */
+  /** The number of received notifications that `next` has not returned. */
   readonly unread: number
-  /** Resolves with what is left when the session has ended. */
+  /** Resolves with the remaining messages when the session has ended. */
   ended(): Promise<Answer>
-  /** Leaves as Terminate does, and waits for the end. */
+  /** Sends a Terminate, and waits for the end. */
   leave(): Promise<void>
 }
 

@@ -12,7 +12,7 @@ import {
   SYNC,
 } from './protocol-client.js'
 
-describe('what clients do to PGlite', () => {
+describe('PGlite', () => {
   let engine: Engine
   let one: ProtocolClient
   let witness: ProtocolClient
@@ -46,12 +46,12 @@ describe('what clients do to PGlite', () => {
     ['parentheses', `select ${'('.repeat(100_000)}1${')'.repeat(100_000)}`, '42601'],
     ['a nested query type', `select repeat('(', 100000)::tsquery`, '54001'],
     ['a regular expression', `select 'a' ~ repeat('(', 50000)`, '2201B'],
-  ])('ends in an error: %s', async (_label, sql, code) => {
+  ])('returns an error: %s', async (_label, sql, code) => {
     expect((await one.query(sql)).errors).toMatchObject([{ code }])
     expect(await one.value('select 1')).toBe('1')
   })
 
-  it('rolls a transaction back after an overflow of the stack', async () => {
+  it('rolls a transaction back after a stack overflow', async () => {
     await one.query('begin; delete from witness; savepoint s')
     expect((await one.query(`select ${'1+'.repeat(100_000)}1`)).errors).toMatchObject([
       { code: '54001' },
@@ -75,14 +75,14 @@ describe('what clients do to PGlite', () => {
     'update pg_class set relname = relname',
     'drop database postgres',
     'checkpoint',
-  ])('lives through: %s', async (sql) => {
+  ])('survives: %s', async (sql) => {
     await one.query(sql)
     await one.query('select 1')
     await one.query('rollback')
     expect(await one.value('select 1')).toBe('1')
   })
 
-  it('lives through messages in any order and with any content', async () => {
+  it('survives messages in any order and with any content', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(anyFrontendMessage, { maxLength: 12 }), async (messages) => {
         const client = await connect(engine)
@@ -94,7 +94,7 @@ describe('what clients do to PGlite', () => {
     )
   })
 
-  it('lives through statements, binds and executes that do not fit each other', async () => {
+  it('survives Parse, Bind and Execute messages that do not match', async () => {
     const sql = fc.constantFrom(
       'select $1::int',
       'select $1, $2',

@@ -34,8 +34,8 @@ describe('a session on PGlite', () => {
   })
   afterEach(() => Promise.all([one.leave(), two.leave()]))
 
-  describe('its settings', () => {
-    it('reports the settings of a server, and those of the startup packet', async () => {
+  describe('settings', () => {
+    it('are reported, including those of the startup packet', async () => {
       const session = await engine.openSession({
         role: 'app',
         database: 'postgres',
@@ -72,7 +72,7 @@ describe('a session on PGlite', () => {
         'a function',
         `create or replace function public.hidden() returns void language plpgsql as 'begin set work_mem = ''7MB''; end'; select public.hidden()`,
       ],
-    ])('keeps a setting made by %s out of the other session', async (_label, sql) => {
+    ])('made by %s are not visible in another session', async (_label, sql) => {
       expect((await one.query(sql)).errors).toEqual([])
       expect(await two.value('show work_mem')).toBe('4MB')
       expect(await one.value('show work_mem')).toBe('7MB')
@@ -81,7 +81,7 @@ describe('a session on PGlite', () => {
       expect(await two.value('show work_mem')).toBe('8MB')
     })
 
-    it('keeps settings of every kind through the turns of others', async () => {
+    it('of every kind are kept across the turns of other sessions', async () => {
       const settings = {
         application_name: `quote ' and \\ backslash`,
         DateStyle: 'German, DMY',
@@ -102,8 +102,8 @@ describe('a session on PGlite', () => {
         expect(await one.value(`select current_setting('${name}')`)).toBe(value)
     })
 
-    it('knows a custom setting only in the session that has set it', async () => {
-      // Once a session has set it, PostgreSQL knows the name in its backend, which is that of the others, too: empty, and not NULL.
+    it('with custom names are known only in the session that has set them', async () => {
+      // After a session has set it, PostgreSQL knows the name in the shared backend: the value is empty in other sessions, not NULL.
       const read = `select nullif(current_setting('app.tenant', true), '')`
       await one.query(`set app.tenant = 'one'`)
       expect(await two.value(read)).toBeNull()
@@ -115,7 +115,7 @@ describe('a session on PGlite', () => {
       await three.leave()
     })
 
-    it('forgets a custom setting of a transaction as PostgreSQL does', async () => {
+    it('with custom names of a transaction are reset as in PostgreSQL', async () => {
       const read = `select current_setting('app.user', true)`
       await one.query('begin')
       await one.query(`select set_config('app.user', 'x', true)`)
@@ -125,14 +125,14 @@ describe('a session on PGlite', () => {
       expect(await one.value(read)).toBe('')
     })
 
-    it('forgets a custom setting of a transaction that came all at once', async () => {
+    it('with custom names of a transaction in one batch are reset', async () => {
       one.send(query('begin'), query(`select set_config('app.step', 'x', true)`), query('commit'))
       for (const step of ['begin', 'set', 'commit'])
         expect([step, (await one.answer()).errors]).toEqual([step, []])
       expect(await two.value(`select current_setting('app.step', true)`)).toBe('')
     })
 
-    it('does not keep what a rolled back transaction has set', async () => {
+    it('of a rolled-back transaction are discarded', async () => {
       await one.query('begin')
       await one.query(`set work_mem = '9MB'`)
       await one.query('rollback')
@@ -145,7 +145,7 @@ describe('a session on PGlite', () => {
       'reset all',
       'discard all',
       'set application_name to default',
-    ])('goes back to the startup packet by %s', async (sql) => {
+    ])('are reset to those of the startup packet by %s', async (sql) => {
       const named = await connect(engine, 'app', { application_name: 'started' })
       await named.query(`set application_name = 'changed'`)
       expect((await named.query(sql)).errors).toEqual([])
@@ -154,7 +154,7 @@ describe('a session on PGlite', () => {
       await named.leave()
     })
 
-    it('applies what ALTER ROLE and ALTER DATABASE have set, under the startup packet', async () => {
+    it('of ALTER ROLE and ALTER DATABASE are applied, with lower priority than the startup packet', async () => {
       const admin = await connect(engine, 'admin')
       await admin.query(`create role configured login`)
       await admin.query(`alter role configured set work_mem = '5MB'`)
@@ -175,8 +175,8 @@ describe('a session on PGlite', () => {
     })
   })
 
-  describe('its role', () => {
-    it('runs as the role of the login, with any name', async () => {
+  describe('role', () => {
+    it('is the role of the login, with any name', async () => {
       const odd = await connect(engine, 'Ünïcode "x"')
       expect(await odd.value('select current_user')).toBe('Ünïcode "x"')
       expect(await one.value('select session_user')).toBe('app')
@@ -197,7 +197,7 @@ describe('a session on PGlite', () => {
       `do $$ begin execute 'set session ' || 'authorization postgres'; end $$`,
       'begin; set local session authorization postgres',
       `create function public.f() returns int language sql set session_authorization = 'admin' return 1; select public.f()`,
-    ])('does not let a client become somebody else by %s', async (sql) => {
+    ])('cannot be changed by %s', async (sql) => {
       const { errors } = await one.query(sql)
       // The superuser has no name while clients run.
       expect(['42501', '22023']).toContain(errors[0]?.code)
@@ -207,14 +207,14 @@ describe('a session on PGlite', () => {
     })
 
     it.each(['reset session authorization', 'discard all', 'set session authorization default'])(
-      'lets a client go back to itself by %s',
+      'stays the same after %s',
       async (sql) => {
         expect((await one.query(sql)).errors).toEqual([])
         expect(await one.value('select session_user')).toBe('app')
       },
     )
 
-    it('keeps SET ROLE to its session', async () => {
+    it('of SET ROLE is limited to its session', async () => {
       const admin = await connect(engine, 'admin')
       await admin.query('create role team; grant team to admin')
       expect((await admin.query('set role team')).errors).toEqual([])
@@ -224,7 +224,7 @@ describe('a session on PGlite', () => {
       await admin.leave()
     })
 
-    it('ends a session whose role is gone', async () => {
+    it('that was dropped ends its session', async () => {
       const admin = await connect(engine, 'admin')
       await admin.query('create role leaving login')
       const client = await connect(engine, 'leaving')
@@ -234,7 +234,7 @@ describe('a session on PGlite', () => {
       await admin.leave()
     })
 
-    it('lets admin make tables, schemas and roles, and nobody else roles', async () => {
+    it('admin can create tables, schemas and roles, and other roles cannot create roles', async () => {
       const admin = await connect(engine, 'admin')
       for (const sql of [
         'create schema s',
@@ -259,7 +259,7 @@ describe('a session on PGlite', () => {
       ['a setting of the superuser', 'app', { options: '-c max_stack_depth=1MB' }, '42501'],
       ['another command line', 'app', { options: '-B 100' }, '42601'],
       ['replication', 'app', { replication: 'database' }, '0A000'],
-    ])('refuses a session with %s', async (_label, role, parameters, sqlState) => {
+    ])('is refused for a session with %s', async (_label, role, parameters, sqlState) => {
       await expect(connect(engine, role, parameters)).rejects.toMatchObject({
         sqlState,
         severity: 'FATAL',
@@ -267,17 +267,17 @@ describe('a session on PGlite', () => {
       expect(await one.value('select 1')).toBe('1')
     })
 
-    it('refuses another database', async () => {
+    it('is refused for another database', async () => {
       await expect(connect(engine, 'app', {}, 'other')).rejects.toMatchObject({
         sqlState: '3D000',
         message: 'database "other" does not exist',
       })
     })
-    it('is said in the log when it is the second one', async () => {
+    it('causes a warning in the log if it is the second one', async () => {
       await (await connect(engine, 'admin')).leave()
       expect(warnings).toEqual([expect.stringContaining('a second role has logged in')])
     })
-    // Each takes the place of one of pg_catalog for whoever has `public` in front, and makes `app` a superuser for whoever may.
+    // Each replaces an object of pg_catalog for search paths with `public` first, and makes `app` a superuser if it runs as one.
     const POISON = `
     create function public.poison() returns boolean language plpgsql as $$ begin
       if (select rolsuper from pg_catalog.pg_roles where rolname operator(pg_catalog.=) current_user)
@@ -300,7 +300,7 @@ describe('a session on PGlite', () => {
       'pg_current_wal_insert_lsn() returns pg_lsn',
     ]
 
-    it('finds nothing that others have made, whatever their search path says', async () => {
+    it('resolves no objects of other roles, whatever its search path is', async () => {
       const maker = await connect(engine)
       const done = async (sql: string): Promise<void> => {
         expect((await maker.query(sql)).errors).toEqual([])
@@ -333,7 +333,7 @@ describe('a session on PGlite', () => {
         expect(await client.value('show search_path')).toBe('public, pg_catalog')
         for (const sql of ['prepare p as select 1', 'execute p', 'discard all'])
           expect((await client.query(sql)).errors).toEqual([])
-        // What the path of the session says holds for what is its own.
+        // The session's own search path applies to its own statements.
         expect(await client.value('select current_database()')).toBeNull()
         expect(await client.value(isSuperuser)).toBe('f')
         await client.leave()
@@ -346,7 +346,7 @@ describe('a session on PGlite', () => {
     })
   })
 
-  describe('its statements', () => {
+  describe('statements', () => {
     const run = (client: ProtocolClient, ...messages: Buffer[]): Promise<Answer> => {
       client.send(...messages, SYNC)
       return client.answer()
@@ -355,14 +355,14 @@ describe('a session on PGlite', () => {
       run(client, bind(name, values), execute())
 
     describe('prepared by the protocol', () => {
-      it('keep one name apart in two sessions', async () => {
+      it('with the same name are separate in two sessions', async () => {
         await run(one, parse('s', `select 'one ' || $1::text`))
         await run(two, parse('s', `select 'two ' || $1::text`))
         expect((await call(one, 's', 'x')).rows).toEqual([['one x']])
         expect((await call(two, 's', 'y')).rows).toEqual([['two y']])
       })
 
-      it('live through the turns of others without a name, too', async () => {
+      it('without a name are kept across the turns of other sessions', async () => {
         await run(one, parse('', `select 'one ' || $1::text`))
         await run(two, parse('', `select 'two ' || $1::text`))
         await two.query(`set work_mem = '5MB'`)
@@ -371,7 +371,7 @@ describe('a session on PGlite', () => {
         expect((await call(one, '', 'z')).rows).toEqual([['one z']])
       })
 
-      it('are answered for once, also when they have to be prepared again', async () => {
+      it('cause one reply only, even if they are prepared again', async () => {
         await run(one, parse('s', 'select $1::int'))
         await two.query('deallocate all')
         const { types, rows } = await call(one, 's', '1')
@@ -379,20 +379,20 @@ describe('a session on PGlite', () => {
         expect(rows).toEqual([['1']])
       })
 
-      it('keep a name taken through the turns of others', async () => {
+      it('keep their name reserved across the turns of other sessions', async () => {
         await run(one, parse('s', 'select 1'))
         await two.query('select 1')
         expect((await run(one, parse('s', 'select 2'))).errors).toMatchObject([{ code: '42P05' }])
       })
 
-      it('can be closed and prepared anew', async () => {
+      it('can be closed and prepared again', async () => {
         await run(one, parse('s', 'select 1'))
         await run(one, closeStatement('s'), parse('s', 'select 2'))
         await two.query('deallocate all')
         expect((await call(one, 's')).rows).toEqual([['2']])
       })
 
-      it('do not exist when their batch failed before', async () => {
+      it('are not created if their batch failed before', async () => {
         const { errors } = await run(
           one,
           parse('', 'select syntax error from'),
@@ -429,7 +429,7 @@ describe('a session on PGlite', () => {
         expect((await two.query('execute p')).errors[0]?.code).toBe('26000')
       })
 
-      it('do not run what came with them again', async () => {
+      it('do not repeat the other statements of their query', async () => {
         await one.query(
           'create table if not exists once (i int); insert into once values (1); prepare q as select 1',
         )
@@ -440,7 +440,7 @@ describe('a session on PGlite', () => {
       })
     })
 
-    it('does not tell one session what a sequence gave to another', async () => {
+    it('do not reveal the sequence values of another session', async () => {
       await one.query('create sequence numbers')
       expect(await one.value(`select nextval('numbers'); select currval('numbers')`)).toBe('1')
       expect(await two.value(`select nextval('numbers')`)).toBe('2')
@@ -451,7 +451,7 @@ describe('a session on PGlite', () => {
       await one.query('commit; drop sequence numbers')
     })
 
-    it('suspends a portal and goes on with it', async () => {
+    it('can be suspended as portals and continued', async () => {
       one.send(parse('', 'select generate_series(1, 5)'), bind(''), execute(2), FLUSH)
       await one.next('s')
       one.send(execute(2), FLUSH)
@@ -462,7 +462,7 @@ describe('a session on PGlite', () => {
       expect(tags).toEqual(['SELECT 1'])
     })
 
-    it('skips what follows an error up to the Sync, and nothing after it', async () => {
+    it('are skipped after an error until the Sync', async () => {
       one.send(
         ...[
           parse('', 'select 1'),

@@ -6,7 +6,7 @@ import { bind, connect, execute, parse, query, SYNC } from './protocol-client.js
 const ACCOUNTS = 20
 const CLIENTS = 12
 
-/** A transfer, and where in it the client vanishes, if it does. */
+/** A transfer, and the point at which the client disconnects, if it does. */
 const transfer = fc.record({
   from: fc.integer({ min: 1, max: ACCOUNTS }),
   to: fc.integer({ min: 1, max: ACCOUNTS }),
@@ -23,7 +23,7 @@ interface Transfer {
   vanishesAt: number | null
 }
 
-describe('a bank on PGlite', () => {
+describe('concurrent transfers on PGlite', () => {
   let engine: Engine
 
   beforeAll(async () => {
@@ -31,7 +31,7 @@ describe('a bank on PGlite', () => {
   })
   afterAll(() => engine?.close())
 
-  it('keeps its sum, whoever vanishes in the middle of a transfer', async () => {
+  it('keep the total amount if clients disconnect during a transfer', async () => {
     const teller = await connect(engine)
     await teller.query(
       `create table accounts (id int primary key, v int); insert into accounts select i, 100 from generate_series(1, ${ACCOUNTS}) i`,

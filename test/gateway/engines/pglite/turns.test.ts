@@ -12,7 +12,7 @@ import {
   SYNC,
 } from './protocol-client.js'
 
-describe('turns of sessions on PGlite', () => {
+describe('sessions that take turns on PGlite', () => {
   let engine: Engine
   let one: ProtocolClient
   let two: ProtocolClient
@@ -37,7 +37,7 @@ describe('turns of sessions on PGlite', () => {
     await two.leave()
   })
 
-  it('shows nothing of a transaction to others before it commits', async () => {
+  it('do not see changes of a transaction before it commits', async () => {
     await one.query(`begin; insert into t values ('x')`)
     const seen = two.value('select count(*) from t')
     await one.query(`insert into t values ('y')`)
@@ -45,7 +45,7 @@ describe('turns of sessions on PGlite', () => {
     expect(await seen).toBe('2')
   })
 
-  it('answers those who wait in the order in which they came', async () => {
+  it('are served in the order of their requests', async () => {
     const clients = await Promise.all(Array.from({ length: 8 }, () => connect(engine)))
     await one.query('begin')
     const order: number[] = []
@@ -59,7 +59,7 @@ describe('turns of sessions on PGlite', () => {
     await Promise.all(clients.map((client) => client.leave()))
   })
 
-  it('lets others in between the queries of a pipeline', async () => {
+  it('can run between the pipelined queries of another session', async () => {
     await one.query('begin')
     const waiting = two.query(`insert into t values ('two')`)
     one.send(
@@ -74,7 +74,7 @@ describe('turns of sessions on PGlite', () => {
     expect(Number(before)).toBeLessThan(10)
   })
 
-  it('answers 50 queued queries of each of 5 sessions in their orders', async () => {
+  it('get replies to 50 queued queries of each of 5 sessions in order', async () => {
     const clients = await Promise.all(Array.from({ length: 5 }, () => connect(engine)))
     const numbers = Array.from({ length: 50 }, (_, index) => index)
     await Promise.all(
@@ -93,14 +93,14 @@ describe('turns of sessions on PGlite', () => {
     await Promise.all(clients.map((client) => client.leave()))
   })
 
-  it('rolls back the transaction of one that vanishes', async () => {
+  it('roll back the transaction of a client that disconnects', async () => {
     const three = await connect(engine)
     await three.query(`begin; insert into t values ('lost')`)
     three.session.destroy()
     expect(await two.value('select count(*) from t')).toBe('0')
   })
 
-  it('rolls back a batch that never got its Sync', async () => {
+  it('roll back a batch without a Sync', async () => {
     const three = await connect(engine)
     three.send(parse('', `insert into t values ('lost')`), bind(''), execute(), FLUSH)
     await three.next('C')
@@ -109,21 +109,21 @@ describe('turns of sessions on PGlite', () => {
     expect(await seen).toBe('0')
   })
 
-  it('keeps what was sent before the client left', async () => {
+  it('run the statements that a client sent before it disconnected', async () => {
     const three = await connect(engine)
     three.send(query(`insert into t values ('kept')`), query(`insert into t values ('kept')`))
     await three.leave()
     expect(await two.value('select count(*) from t')).toBe('2')
   })
 
-  it('keeps nothing of a batch that was not whole when the client left', async () => {
+  it('discard an incomplete batch of a client that disconnected', async () => {
     const three = await connect(engine)
     three.send(parse('', `insert into t values ('lost')`), bind(''), execute())
     await three.leave()
     expect(await two.value('select count(*) from t')).toBe('0')
   })
 
-  it('lets go of a session that waits and vanishes', async () => {
+  it('remove a waiting session that disconnects from the queue', async () => {
     const three = await connect(engine)
     await one.query('begin')
     three.send(query(`insert into t values ('x')`))
@@ -132,7 +132,7 @@ describe('turns of sessions on PGlite', () => {
     expect(await two.value('select count(*) from t')).toBe('0')
   })
 
-  it('can be waited for no longer by a cancel', async () => {
+  it('can be cancelled while they wait', async () => {
     await one.query('begin')
     const waiting = two.query('select 1')
     two.session.cancel()
@@ -148,7 +148,7 @@ describe('turns of sessions on PGlite', () => {
     ['a temporary table', 'create temp table held (i int)', 'drop table held'],
     ['a cursor', 'begin; declare held cursor with hold for select 1; commit', 'close held'],
     ['an advisory lock', 'select pg_advisory_lock(7)', 'select pg_advisory_unlock(7)'],
-  ])('are kept by a session for as long as it has %s', async (_label, take, give) => {
+  ])('keep the turn while they have %s', async (_label, take, give) => {
     expect((await one.query(take)).errors).toEqual([])
     const waiting = two.value('select 1')
     expect(await one.value('select 2')).toBe('2')
@@ -160,14 +160,14 @@ describe('turns of sessions on PGlite', () => {
     expect(await waiting).toBe('1')
   })
 
-  it('refuse LISTEN, with the remedy', async () => {
+  it('reject LISTEN with a hint', async () => {
     expect((await one.query('listen channel')).errors).toMatchObject([
       { code: '0A000', hint: 'Use the engine "postgres".' },
     ])
   })
 })
 
-describe('the limit of waiting for a turn on PGlite', () => {
+describe('the time limit for waiting on PGlite', () => {
   let engine: Engine
   let one: ProtocolClient
   let two: ProtocolClient
@@ -187,7 +187,7 @@ describe('the limit of waiting for a turn on PGlite', () => {
     await engine?.close()
   })
 
-  it('tells one that waits for too long why, and serves it later', async () => {
+  it('fails a statement with an explanation, and later statements are served', async () => {
     await one.query('begin')
     const { errors, status, types } = await two.query('select 1')
     expect(errors).toMatchObject([
@@ -197,7 +197,7 @@ describe('the limit of waiting for a turn on PGlite', () => {
         message: expect.stringMatching(
           /^canceling statement due to lock timeout: .* "lockTimeoutMs" \(\d+ ms\)/,
         ) as string,
-        hint: expect.stringContaining('use the engine "postgres"') as string,
+        hint: expect.stringContaining('Use the engine "postgres"') as string,
       },
     ])
     expect([status, types]).toEqual(['I', 'EZ'])
@@ -205,7 +205,7 @@ describe('the limit of waiting for a turn on PGlite', () => {
     expect(await two.value('select 1')).toBe('1')
   })
 
-  it('skips the whole batch of one that waits for too long, and runs the next', async () => {
+  it('skips the whole batch that waits too long, and runs the next one', async () => {
     await one.query('begin')
     two.send(parse('', 'select 1'), bind(''), execute(), FLUSH)
     expect((await two.next('E')).body.toString()).toContain('55P03')
@@ -216,14 +216,14 @@ describe('the limit of waiting for a turn on PGlite', () => {
     expect((await two.answer()).rows).toEqual([['3']])
   })
 
-  it('refuses a session that waits for too long', async () => {
+  it('refuses a new session that waits too long', async () => {
     await one.query('begin')
     await expect(connect(engine)).rejects.toMatchObject({ sqlState: '55P03' })
     await one.query('commit')
     await (await connect(engine)).leave()
   })
 
-  it('holds a failed transaction until it is rolled back', async () => {
+  it('keeps a failed transaction open until it is rolled back', async () => {
     await one.query('begin')
     expect((await one.query('select 1/0')).status).toBe('E')
     expect((await two.query('select 1')).errors[0]?.code).toBe('55P03')
@@ -233,7 +233,7 @@ describe('the limit of waiting for a turn on PGlite', () => {
   })
 })
 
-describe('sessions that keep others waiting on PGlite', () => {
+describe('sessions that block others on PGlite', () => {
   let engine: Engine
   let one: ProtocolClient
   let two: ProtocolClient
@@ -263,10 +263,10 @@ describe('sessions that keep others waiting on PGlite', () => {
     message: expect.stringMatching(
       /idle-in-transaction timeout: .* "idleInTransactionTimeoutMs" \(\d+ ms\)/,
     ) as string,
-    hint: expect.stringContaining('use the engine "postgres"') as string,
+    hint: expect.stringContaining('Use the engine "postgres"') as string,
   }
 
-  it('read why their transaction was ended, and are in a failed one until they end it', async () => {
+  it('get an error, and are in a failed transaction until they end it', async () => {
     await one.query('begin; insert into t values (1)')
     expect(await two.value('select count(*) from t')).toBe('0')
     const first = await one.query('select 1')
@@ -282,21 +282,21 @@ describe('sessions that keep others waiting on PGlite', () => {
     expect(await one.value('select 1')).toBe('1')
   })
 
-  it('read with COMMIT that nothing was committed', async () => {
+  it('get the error at COMMIT, so that they know that nothing was committed', async () => {
     await one.query('begin; insert into t values (1)')
     expect(await two.value('select count(*) from t')).toBe('0')
     expect(await one.query('commit')).toMatchObject({ errors: [TOO_LONG], status: 'I' })
     expect(await one.value('select count(*) from t')).toBe('0')
   })
 
-  it('can end with ROLLBACK of the extended protocol, too', async () => {
+  it('can end the failed transaction with ROLLBACK of the extended protocol', async () => {
     await one.query('begin')
     expect(await two.value('select 1')).toBe('1')
     one.send(parse('', 'rollback'), bind(''), execute(), SYNC)
     expect(await one.answer()).toMatchObject({ types: '12CZ', status: 'I', errors: [] })
   })
 
-  it('read it in the middle of a batch, and the rest of that is skipped', async () => {
+  it('get the error within a batch, whose rest is skipped', async () => {
     one.send(parse('', 'insert into t values (1)'), bind(''), execute(), FLUSH)
     await one.next('C')
     expect(await two.value('select count(*) from t')).toBe('0')
@@ -306,7 +306,7 @@ describe('sessions that keep others waiting on PGlite', () => {
     expect(await one.value('select count(*) from t')).toBe('0')
   })
 
-  it('read it in place of the end of a COPY for which they send no data', async () => {
+  it('get the error in place of the end of a COPY without data', async () => {
     one.send(query('copy t from stdin'))
     await one.next('G')
     expect(await two.value('select count(*) from t')).toBe('0')
@@ -315,27 +315,27 @@ describe('sessions that keep others waiting on PGlite', () => {
     expect(await one.value('select count(*) from t')).toBe('0')
   })
 
-  it('lose their temporary tables, and read why', async () => {
+  it('lose their temporary tables, and get an error', async () => {
     await one.query('create temp table held (i int)')
     expect(await two.value('select 1')).toBe('1')
     expect(await one.query('select * from held')).toMatchObject({ errors: [TOO_LONG], status: 'I' })
     expect((await one.query('select * from held')).errors).toMatchObject([{ code: '42P01' }])
   })
 
-  it('are ended when they do not read their results', async () => {
+  it('are ended if they do not read their results', async () => {
     one.session.pause()
     one.send(query(`select repeat('x', 10000) from generate_series(1, 10000)`))
     expect(await two.value('select 1')).toBe('1')
-    // The statement had to wait; only a little of its 100 MB is here.
+    // The statement had to wait; only a small part of its 100 MB has arrived.
     expect(one.session.readableLength).toBeLessThan(20_000_000)
     one.session.resume()
     const { errors, types } = await one.ended()
-    // Where the result broke off in the middle of a row there is no place for an error.
+    // If the result was cut within a row, no error can be sent.
     expect(errors.every(({ code }) => code === '25P03')).toBe(true)
     expect(types).not.toContain('Z')
   })
 
-  it('stay when nobody waits, and when they go on', async () => {
+  it('are not affected if no other session waits, or if they continue', async () => {
     await one.query('begin')
     for (let turn = 0; turn < 20; turn++) {
       const waiting = two.value('select count(*) from t')

@@ -1,7 +1,7 @@
 import { startGateway, type Gateway } from '../../../../gateway/index.js'
 import { describeClientChecks } from '../client-checks.js'
 
-describe('clients of a gateway that starts its PostgreSQL', () => {
+describe('a gateway that starts PostgreSQL', () => {
   let gateway: Gateway
 
   beforeAll(async () => {

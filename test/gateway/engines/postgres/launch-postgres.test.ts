@@ -24,7 +24,7 @@ import {
   type PostgresServer,
 } from '../../../support/launch-postgres.js'
 
-// Files by the thousand: a machine that does much else at once takes its time.
+// Thousands of files are written, which takes long on a busy machine.
 jest.setTimeout(300_000)
 
 const opened: { close(): Promise<void> }[] = []
@@ -32,7 +32,7 @@ let folder: string
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'pg-'))
-  // The server of root runs as another user.
+  // Root's server runs as another user.
   chmodSync(folder, 0o1777)
 })
 afterEach(async () => {
@@ -46,8 +46,8 @@ async function launch(options?: LaunchPostgresOptions): Promise<PostgresServer> 
   return server
 }
 
-describe('a PostgreSQL that is launched', () => {
-  it('gives every role a login without a password on the socket, and with one over TCP', async () => {
+describe('a launched PostgreSQL server', () => {
+  it('accepts every role without a password on the socket, and with a password over TCP', async () => {
     const server = await launch({ roles: ['app', 'Mixed "Case"'], database: 'shop' })
     const onSocket = { host: server.socketDirectory }
     const overTcp = { host: server.host, password: server.password }
@@ -60,7 +60,7 @@ describe('a PostgreSQL that is launched', () => {
     await expect(wrong).rejects.toMatchObject({ code: '28P01' })
   })
 
-  it('applies the settings given', async () => {
+  it('applies the given settings', async () => {
     const server = await launch({ settings: { application_name: "it's a test" } })
     const asSuperuser = { user: server.superuser, host: server.socketDirectory }
     expect(await query(server, asSuperuser, 'SHOW application_name')).toEqual([
@@ -68,7 +68,7 @@ describe('a PostgreSQL that is launched', () => {
     ])
   })
 
-  it('runs as an ordinary user, whoever runs the tests, and lets nobody else at the socket', async () => {
+  it('does not run as root, and its socket is not accessible to other users', async () => {
     const server = await launch()
     const { uid, mode } = statSync(server.socketDirectory)
     expect(uid).not.toBe(0)
@@ -76,13 +76,13 @@ describe('a PostgreSQL that is launched', () => {
     expect(statSync(join(server.socketDirectory, `.s.PGSQL.${server.port}`)).uid).toBe(uid)
   })
 
-  it('listens on no TCP port where none is asked for', async () => {
+  it('listens on no TCP port by default', async () => {
     const server = (await launchBare({ logger: SILENT }))!
     opened.push(server)
     expect(await server.query('postgres', 'SHOW listen_addresses')).toEqual([['']])
   })
 
-  it('works over TCP with passwords alone, as on Windows', async () => {
+  it('works over TCP with passwords only, as on Windows', async () => {
     const server = (await launchBare({ logger: SILENT, hasSocket: false }))!
     opened.push(server)
     expect(await server.query('postgres', 'SHOW unix_socket_directories')).toEqual([['']])
@@ -91,7 +91,7 @@ describe('a PostgreSQL that is launched', () => {
     await expect(trusted).rejects.toThrow(/password/)
   })
 
-  it('says what the server said when it does not start, and leaves nothing behind', async () => {
+  it("includes the server's log in the error if it does not start, and leaves no files behind", async () => {
     const owner = runOwner({
       OWNER_TMPDIR: folder,
       XDG_CACHE_HOME: '',
@@ -105,7 +105,7 @@ describe('a PostgreSQL that is launched', () => {
     await owner.ended
   })
 
-  it('speaks TLS with a certificate, and lets in whom the rules let in', async () => {
+  it('supports TLS with a certificate, and custom access rules', async () => {
     const { ca, certificate, privateKey } = await createCertificates(['localhost'])
     const server = await launch({
       roles: ['app', 'guest'],
@@ -122,8 +122,8 @@ describe('a PostgreSQL that is launched', () => {
   })
 })
 
-describe.each(['sh', 'node'] as const)('the supervisor that is a program for %s', (supervisor) => {
-  it('ends the server and removes its files on close, which may be called again', async () => {
+describe.each(['sh', 'node'] as const)('the supervisor as a %s program', (supervisor) => {
+  it('stops the server and removes its files on close, which may be called repeatedly', async () => {
     const server = await launch({ supervisor })
     const pid = postmasterPid(server)
     expect(isRunning(pid)).toBe(true)
@@ -133,7 +133,7 @@ describe.each(['sh', 'node'] as const)('the supervisor that is a program for %s'
     await server.close()
   })
 
-  it('serves a process of an ordinary user, and ends the server when that process ends', async () => {
+  it('stops the server when its owner, a process of another user, exits', async () => {
     const owner = runOwner({ OWNER_SUPERVISOR: supervisor })
     const { uid, server } = await owner.report
     expect(uid).not.toBe(0)
@@ -143,7 +143,7 @@ describe.each(['sh', 'node'] as const)('the supervisor that is a program for %s'
     expect(existsSync(server.socketDirectory)).toBe(false)
   })
 
-  it('leaves no process and no file behind when its owner is killed', async () => {
+  it('leaves no process and no file behind if its owner is killed', async () => {
     const owner = runOwner({ OWNER_SUPERVISOR: supervisor })
     const { server } = await owner.report
     const pid = postmasterPid(server)
@@ -154,7 +154,7 @@ describe.each(['sh', 'node'] as const)('the supervisor that is a program for %s'
     expect(existsSync(server.socketDirectory)).toBe(false)
   })
 
-  it('leaves nothing behind when its owner is killed while the server is being made', async () => {
+  it('leaves nothing behind if its owner is killed during initdb', async () => {
     const watcher = watch(folder)
     const created = once(watcher, 'change').finally(() => watcher.close())
     const owner = runOwner({ OWNER_SUPERVISOR: supervisor, OWNER_TMPDIR: folder })
@@ -166,7 +166,7 @@ describe.each(['sh', 'node'] as const)('the supervisor that is a program for %s'
   })
 })
 
-it('a Jest worker whose Jest is gone ends, and its server with it', async () => {
+it('a Jest worker exits with its server when its parent is killed', async () => {
   const owner = runOwner({})
   const { server } = await owner.report
   owner.child.disconnect()
@@ -194,7 +194,7 @@ function postmasterPid({ socketDirectory }: PostgresServer): number {
   return Number.parseInt(readFileSync(join(socketDirectory, 'data', 'postmaster.pid'), 'utf8'), 10)
 }
 
-/** A process that has ended, and that the first process of a container does not reap, is no longer running. */
+/** A process that has ended but was not reaped by a container's init process does not count as running. */
 function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -211,11 +211,11 @@ function statusOf(pid: number): string {
 interface Owner {
   readonly child: ChildProcess
   readonly report: Promise<{ uid: number; server: PostgresServer; failure?: string }>
-  /** Settles with exit code and signal when the process has ended, and so has its supervisor, which holds the same standard error. */
+  /** Settles with exit code and signal when the process and its supervisor, which has the same standard error, have ended. */
   readonly ended: Promise<unknown[]>
 }
 
-/** Runs a process that owns a server, as an ordinary user in any case, until its standard input ends. */
+/** Runs a process that owns a server, always as a user other than root, until its standard input ends. */
 function runOwner(environment: NodeJS.ProcessEnv): Owner {
   const root = process.cwd()
   const child = spawn(
@@ -226,7 +226,7 @@ function runOwner(environment: NodeJS.ProcessEnv): Owner {
   const { stdout, stderr } = child
   if (stdout === null || stderr === null) throw new Error('the owner has no pipes')
   stderr.pipe(process.stderr, { end: false })
-  // Not the child's own "close" event, which does not come after `disconnect`.
+  // Not the child's "close" event, which is not emitted after `disconnect`.
   const ended = Promise.all([once(child, 'exit'), once(stderr, 'close')]).then(([exit]) => exit)
   return { child, report: readReport(stdout), ended }
 }
@@ -236,7 +236,7 @@ async function readReport(stdout: Readable): Owner['report'] {
   throw new Error('the owner ended without a report')
 }
 
-// All modules are loaded before root's rights are given up, as the sources may be where only root can read them.
+// All modules are loaded before root's privileges are dropped, because the sources may be readable only for root.
 const OWNER = `
   const [, root] = process.argv
   const { launchPostgres } = require(root + '/test/support/launch-postgres.ts')

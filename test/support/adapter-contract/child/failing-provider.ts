@@ -1,4 +1,4 @@
-/** Credentials that fail in every way there is, in a process where nothing catches what nobody waited for. */
+/** Credentials that fail in all possible ways, in a process where unhandled rejections are not caught. */
 import type { AdapterVariant } from '../adapter-driver.js'
 import { loginOfChild, type ChildOrder } from '../child-run.js'
 import { codesOf, errorChain } from '../error-chain.js'
@@ -10,21 +10,21 @@ import { contractProvider } from '../providers/contract-providers.js'
 export type FailingProviderReport = Record<string, FailureReport>
 
 export interface FailureReport {
-  /** Queries that failed while the credentials did. */
+  /** Queries that failed while the credentials failed. */
   failed: number
-  /** Those of them whose error holds the original one. */
+  /** Those of them whose error chain contains the original error. */
   withOriginal: number
-  /** Those of them whose error holds ours, with this code. */
+  /** Those of them whose error chain contains a PgIamError with this code. */
   withCode: number
-  /** Queries that succeeded once the credentials did. */
+  /** Queries that succeeded after the credentials were available. */
   recovered: number
-  /** Tokens made for these. */
+  /** Tokens created for these. */
   tokens: number
 }
 
 const QUERIES = 40
 
-/** So long that no machine is too slow for it, and unlike what anybody else waits for: the timers that have it are known by it. */
+/** Long enough for any machine, and different from all other timers, so that it identifies them. */
 const TOKEN_TIMEOUT_MS = 30_011
 
 export async function runFailingProvider(
@@ -56,11 +56,11 @@ async function runFailure(
     result.status === 'rejected' ? [result.reason as unknown] : [],
   )
   await eventually('no socket to be open', () => openSockets() === 0)
-  // A provider that never answers is asked after the token's own limit began, and later connections share that call until it ends.
+  // A provider that never responds is called after the token's time limit has started, and later connections share that call until it ends.
   await eventually('every time limit to be over', () => timers.pending() === 0)
 
   failing = false
-  // A token that comes over the network must not be late for a limit that is short for the sake of the test.
+  // A token that comes over the network must not exceed a time limit that is short for the test.
   timers.restore()
   const made = login.stats().tokensMade
   const recovered = await settleAll(query)
@@ -77,12 +77,12 @@ async function runFailure(
 }
 
 interface HastenedTimers {
-  /** How many of them have neither fired nor been cleared. */
+  /** The number of timers that have neither fired nor been cleared. */
   pending(): number
   restore(): void
 }
 
-/** Has timers of this duration fire after a moment. */
+/** Makes timers of this duration fire after a short time. */
 function hastenTimers(durationMs: number): HastenedTimers {
   const { setTimeout: set, clearTimeout: clear } = globalThis
   const pending = new Set<unknown>()
@@ -95,7 +95,7 @@ function hastenTimers(durationMs: number): HastenedTimers {
     pending.add(timer)
     return timer
   }
-  // With what Node has put there for util.promisify.
+  // Including the properties that Node defines there for util.promisify.
   globalThis.setTimeout = Object.assign(hastened, set)
   globalThis.clearTimeout = (timer) => {
     pending.delete(timer)
@@ -116,7 +116,7 @@ function settleAll(query: () => Promise<unknown>): Promise<PromiseSettledResult<
   return Promise.allSettled(Array.from({ length: QUERIES }, query))
 }
 
-/** Standard output and input are pipes, so every TCP socket is a client's. */
+/** Standard output and input are pipes, so every TCP socket belongs to a client. */
 function openSockets(): number {
   return process
     .getActiveResourcesInfo()

@@ -1,4 +1,4 @@
-/** Logins to servers that are not what they should be, under every environment that weakens TLS for some client. */
+/** Logins to untrusted servers, with all environment variables that weaken TLS for some client. */
 import type { AdapterVariant } from '../adapter-driver.js'
 import { loginOfChild, type ChildOrder, type ChildTarget } from '../child-run.js'
 import { codesOf } from '../error-chain.js'
@@ -49,7 +49,7 @@ async function attempt(
   { port, ca }: ChildTarget,
   environment: Readonly<Record<string, string>>,
 ): Promise<Attempt['outcome']> {
-  // The login refuses some of these environments itself, so it is made before; the client reads them when it likes.
+  // The login rejects some of these variables, so it is created before. The client may read them at any time.
   const login = loginOfChild(order.login, { connectTo: { host: '127.0.0.1', port }, tls: { ca } })
   Object.assign(process.env, environment)
   const database = variant.open(login, variant.options({ poolSize: 1, log: () => {} }))

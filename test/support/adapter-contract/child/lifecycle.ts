@@ -1,4 +1,4 @@
-/** A short life: some work, then `close`. What keeps the process running after that was not released. */
+/** A short run: some work, then `close`. Anything that keeps the process running after that was not released. */
 import type { AdapterVariant } from '../adapter-driver.js'
 import { loginOfChild, type ChildOrder } from '../child-run.js'
 

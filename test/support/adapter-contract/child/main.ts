@@ -1,4 +1,4 @@
-/** The process that does one task for the contract: reads its order from standard input and reports on standard output. */
+/** The process that runs one task of the contract: it reads its order from standard input and reports on standard output. */
 import { json } from 'node:stream/consumers'
 import type { AdapterDriver, AdapterVariant } from '../adapter-driver.js'
 import type { ChildOrder } from '../child-run.js'
@@ -19,7 +19,7 @@ async function main(): Promise<void> {
 }
 
 async function findVariant({ client, variant }: ChildOrder): Promise<AdapterVariant> {
-  // Loaded by name, so that the process holds one client and not all of them.
+  // Loaded by name, so that the process loads only one client.
   const loaded = (await import(`../../../adapters/drivers/${client}.js`)) as Record<
     string,
     AdapterDriver
@@ -30,5 +30,5 @@ async function findVariant({ client, variant }: ChildOrder): Promise<AdapterVari
   return found
 }
 
-// A task that fails ends the process by an unhandled rejection, as it would end an application.
+// A failed task ends the process with an unhandled rejection, as in an application.
 void main()

@@ -30,7 +30,7 @@ export const auroraDsqlContract: ContractProvider = {
   }),
 }
 
-/** Temporary keys, as STS would give them. */
+/** Temporary credentials, as from STS. */
 export async function issueAwsKeys(gateway: Gateway, life: Life): Promise<Issued> {
   const issued = gateway.issueCredentials(life)
   return {
@@ -40,7 +40,7 @@ export async function issueAwsKeys(gateway: Gateway, life: Life): Promise<Issued
   }
 }
 
-/** The keys of the gateway's first principal. Their secret parts are hidden from JSON as they are there. */
+/** The credentials of the gateway's first principal, as a plain object, because their secret properties are hidden from JSON. */
 export async function permanentKeys({ credentials }: Gateway): Promise<AwsCredentials> {
   const { accessKeyId, secretAccessKey } = credentials
   return { accessKeyId, secretAccessKey }

@@ -1,4 +1,4 @@
-/** Cloud SQL for the contract: access tokens of which a stand-in of Google's endpoint says whose they are. */
+/** Cloud SQL for the contract: access tokens that a local emulation of Google's tokeninfo endpoint resolves. */
 import { cloudSql, type GoogleAuthClient } from '../../../../core/index.js'
 import { startGoogleTokenInfo } from '../../issuers/google-token-info.js'
 import { createGoogleTokens } from '../../issuers/google-tokens.js'
@@ -27,13 +27,13 @@ export const cloudSqlContract: ContractProvider = {
   failures: [
     ...failuresOf('ERR_TOKEN_REQUEST_FAILED'),
     {
-      name: 'gives no token',
+      name: 'returns no token',
       fail: () => ({ token: null, expiresAt: Date.now() + 60_000 }),
       hasOriginal: false,
       code: 'ERR_TOKEN_INVALID',
     },
     {
-      name: 'gives a token that has ended',
+      name: 'returns an expired token',
       fail: () => ({ token: 'ended', expiresAt: 1 }),
       hasOriginal: false,
       code: 'ERR_TOKEN_INVALID',
@@ -43,7 +43,7 @@ export const cloudSqlContract: ContractProvider = {
   start: startStand,
 }
 
-/** As an auth client of Google's library does, it says beside the token when that ends. */
+/** Like Google's auth clients, it returns the expiry separately from the token. */
 function clientOf(request: Request): GoogleAuthClient {
   const credentials: { expiry_date?: number } = {}
   return {

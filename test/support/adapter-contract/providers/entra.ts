@@ -1,4 +1,4 @@
-/** Entra ID for the contract: an issuer whose keys the gateway looks up for each login. */
+/** Entra ID for the contract: an issuer whose keys the gateway reads for each login. */
 import { entra, type AzureTokenCredential } from '../../../../core/index.js'
 import { OBJECT_ID, TENANT, entraClaims } from '../../issuers/entra-claims.js'
 import { createSigningKeys, type SigningKeys } from '../../issuers/signing-keys.js'
@@ -14,13 +14,13 @@ export const entraContract: ContractProvider = {
   failures: [
     ...failuresOf('ERR_TOKEN_REQUEST_FAILED'),
     {
-      name: 'gives no token',
+      name: 'returns no token',
       fail: () => null,
       hasOriginal: false,
       code: 'ERR_TOKEN_INVALID',
     },
     {
-      name: 'gives a token that has ended',
+      name: 'returns an expired token',
       fail: () => ({ token: 'ended', expiresOnTimestamp: 1 }),
       hasOriginal: false,
       code: 'ERR_TOKEN_INVALID',
@@ -77,7 +77,7 @@ async function startStand(): Promise<ProviderStand> {
   }
 }
 
-/** Two keys sign in turn, so that the token before can be revoked; a new key is made for one that was. Keys take long to make. */
+/** Two signing keys alternate, so that the previous token can be revoked; a revoked key is replaced. Generating keys is slow. */
 function keysInTurn(keys: SigningKeys): () => Promise<string> {
   const ids: (string | undefined)[] = [keys.current(), undefined]
   let turn = 0

@@ -1,4 +1,4 @@
-/** Redshift for the contract: its API is a stand-in, which the real SDK asks for passwords. */
+/** Redshift for the contract: the real SDK requests passwords from a local emulation of its API. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import {
@@ -15,7 +15,7 @@ const HOST = 'contract.abcdefghijkl.eu-west-1.redshift.amazonaws.com'
 const USER = 'IAMR:contract'
 const LIFE_MS = 900_000
 
-/** The SDK's clients complain of Node versions that end soon, which is no output of ours. */
+/** Suppresses the SDK's warnings about Node versions that will not be supported. */
 const QUIET = { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' }
 
 export const redshiftContract: ContractProvider = {
@@ -80,7 +80,7 @@ export async function startStand(answerAfterMs = 0): Promise<ProviderStand> {
   }
 }
 
-/** The SDK finds the API by the environment only. */
+/** The SDK reads the address of the API only from the environment. */
 function pointSdkTo({ env }: RedshiftApi): () => void {
   const before = Object.keys(env).map((name) => [name, process.env[name]] as const)
   Object.assign(process.env, env)

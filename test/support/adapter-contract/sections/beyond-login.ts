@@ -1,6 +1,6 @@
 /**
- * What happens to connections that are logged in, where the provider has no part in it any more: in short, for the providers with
- * which `test/resilience` does not run.
+ * Behaviour of logged-in connections, where the provider no longer matters: a short version for the providers that `test/resilience` does
+ * not cover.
  */
 import { isOccConflict, retryOnConflict } from '../../../../core/index.js'
 import type { ContractContext } from '../contract-context.js'
@@ -8,7 +8,7 @@ import { rejectionOf } from '../error-chain.js'
 import { eventually } from '../eventually.js'
 
 export function describeDyingBackends(context: ContractContext): void {
-  it('fails a statement whose backend is killed, and gives its place back', async () => {
+  it('rejects a statement whose backend is killed, and frees the pool slot', async () => {
     const { endSessions, providerLogin } = context.server()
     const db = context.open(providerLogin(), { poolSize: 1 })
     let failure: unknown
@@ -37,13 +37,13 @@ export function describeDyingBackends(context: ContractContext): void {
 }
 
 export function describeConflicts(context: ContractContext): void {
-  it('is recognised in what the client makes of it, and retried', async () => {
+  it("recognizes a conflict in the client's error, and retries the transaction", async () => {
     const { gateway, providerLogin } = context.server()
     const db = context.open(providerLogin())
     const id = context.nextId()
     const write = (): Promise<void> =>
       db.transaction((transaction) => transaction.addNote(id, 'once'))
-    // Sequelize writes about each COMMIT that fails to the console.
+    // Sequelize logs each failed COMMIT to the console.
     jest.spyOn(console, 'warn').mockImplementation(() => {})
 
     gateway.faults.raiseConflicts()
@@ -56,7 +56,7 @@ export function describeConflicts(context: ContractContext): void {
 }
 
 export function describeLifetimes(context: ContractContext): void {
-  it('replaces a connection at its age, though it is never idle', async () => {
+  it('replaces a connection at its age, even if it is never idle', async () => {
     const login = context.server().providerLogin({ maxLifetimeSecs: 1 })
     const db = context.open(login, { poolSize: 1 })
     while (login.stats().connectionsOpened < 2)

@@ -1,11 +1,11 @@
-/** Closing the client releases everything. */
+/** Closing the client releases all resources. */
 import { childLogin, runChild } from '../child-run.js'
 import type { LifecycleReport } from '../child/lifecycle.js'
 import { atOnce, type ContractContext } from '../contract-context.js'
 import { eventually } from '../eventually.js'
 
 export function describeClosing(context: ContractContext): void {
-  it('lets the process end by itself', async () => {
+  it('allows the process to exit', async () => {
     const { gateway } = context.server()
     const result = await runChild<LifecycleReport>({
       task: 'lifecycle',
@@ -20,7 +20,7 @@ export function describeClosing(context: ContractContext): void {
     )
   })
 
-  it('leaves no connection behind, used or not', async () => {
+  it('leaves no open connections, used or not', async () => {
     const { gateway, providerLogin, relay } = context.server()
     const login = providerLogin()
     await context.open(login).close()
@@ -34,14 +34,14 @@ export function describeClosing(context: ContractContext): void {
     await eventually('the relay to see no connection', () => relay.open() === 0)
   })
 
-  it('has the login count no open connection as soon as the client says that it is closed', async () => {
+  it("sets the login's count of open connections to 0 as soon as the client reports that it is closed", async () => {
     const login = context.server().providerLogin()
     const db = context.open(login, { poolSize: 3 })
     await atOnce(3, () => db.run('SELECT 1'))
     const before = login.stats().connectionsOpened
     await db.close()
     expect(login.stats()).toMatchObject({ connectionsOpen: 0 })
-    // With a password function the client dials by itself, and the login knows of no connection.
+    // With a password function the client connects itself, and the login counts no connection.
     expect(before > 0).toBe(db.connections === undefined)
   })
 }

@@ -12,11 +12,11 @@ import { fakeDate } from '../fake-date.js'
 
 const POOL_SIZE = 3
 const MINUTE_MS = 60_000
-/** No token and no credentials of these tests last longer than an hour. */
+/** No token or credentials of these tests are valid for more than an hour. */
 const PAST_ANY_TOKEN_MS = 120 * MINUTE_MS
 
 export function describeContinuity(context: ContractContext): void {
-  /** Once all connections are there, ends them: a query that is under way may fail, a later one may not. */
+  /** When all connections are open, ends them: a running query may fail, but not a later one. */
   const endSessions = async (login: Login, db: Database): Promise<void> => {
     await connectionsOpen(login, db, POOL_SIZE)
     await context.server().endSessions()
@@ -37,7 +37,7 @@ export function describeContinuity(context: ContractContext): void {
     await succeeds(db)
   })
 
-  it('keeps its connections when their tokens expire, and opens new ones with new tokens', async () => {
+  it('keeps connections whose tokens expire, and opens new ones with new tokens', async () => {
     const { gateway, providerLogin } = context.server()
     const putForward = fakeDate()
     const { loginsAccepted, loginsRefused: refused } = gateway.stats()
@@ -55,7 +55,7 @@ export function describeContinuity(context: ContractContext): void {
     expect(gateway.stats().loginsRefused).toBe(refused)
   })
 
-  it('gives up a shared token before it expires', async () => {
+  it('stops using a shared token before it expires', async () => {
     const { gateway, providerLogin } = context.server()
     const putForward = fakeDate()
     const refused = gateway.stats().loginsRefused
@@ -70,7 +70,7 @@ export function describeContinuity(context: ContractContext): void {
     expect(gateway.stats().loginsRefused).toBe(refused)
   })
 
-  it('takes up new credentials when the old ones come to their end', async () => {
+  it('uses new credentials before the old ones expire', async () => {
     const { gateway, providerLogin, stand } = context.server()
     const putForward = fakeDate()
     const refused = gateway.stats().loginsRefused
@@ -80,7 +80,7 @@ export function describeContinuity(context: ContractContext): void {
     const db = context.open(login, { poolSize: POOL_SIZE })
     await succeeds(db)
 
-    // They are good for half a minute, which is no time for a token to be made and to travel.
+    // Valid for half a minute, which is too short to create and send a token.
     putForward(59.5 * MINUTE_MS)
     const old = current
     current = await stand.issue(gateway, { durationSecs: 3_600 })

@@ -1,4 +1,4 @@
-/** A provider that fails: its error reaches the application, nothing leaks or hangs, and the next connection tries again. */
+/** A failing provider: the application gets its error, nothing leaks or hangs, and the next connection tries again. */
 import { atOnce, connectionsOpen, tokensFor, type ContractContext } from '../contract-context.js'
 import { childLogin, runChild, type ChildResult } from '../child-run.js'
 import type { FailingProviderReport } from '../child/failing-provider.js'
@@ -11,7 +11,7 @@ const HOUR_MS = 3_600_000
 export function describeFailingProvider(context: ContractContext): void {
   const { failures } = context.provider
 
-  describe('in a process of its own', () => {
+  describe('in a separate process', () => {
     let result: ChildResult<FailingProviderReport>
 
     beforeAll(async () => {
@@ -23,12 +23,12 @@ export function describeFailingProvider(context: ContractContext): void {
       })
     })
 
-    it('never ends the process, and lets it end by itself', () => {
+    it('never ends the process, and allows it to exit', () => {
       expect(result).toMatchObject({ end: 0, output: '' })
     })
 
     it.each(failures)(
-      'fails 40 queries and serves 40 more once credentials come, when the provider $name',
+      'fails 40 queries, and serves 40 more after credentials are available, when the provider $name',
       ({ name, hasOriginal }) => {
         expect(result.report?.[name]).toEqual({
           failed: 40,
@@ -41,7 +41,7 @@ export function describeFailingProvider(context: ContractContext): void {
     )
   })
 
-  it('leaves no connection open, at either end', async () => {
+  it('leaves no open connections on either side', async () => {
     const { gateway, providerLogin, relay } = context.server()
     const original = new Error('no credentials today')
     const db = context.open(providerLogin({}, () => Promise.reject(original)))
@@ -54,7 +54,7 @@ export function describeFailingProvider(context: ContractContext): void {
     expect(relay.open()).toBe(0)
   })
 
-  it('comes back from an outage that began when its connections were lost', async () => {
+  it('recovers from a provider outage that began when the connections were lost', async () => {
     const { endSessions, gateway, providerLogin, stand } = context.server()
     const original = new Error('no credentials today')
     const putForward = fakeDate()
@@ -78,7 +78,7 @@ export function describeFailingProvider(context: ContractContext): void {
     expect(await atOnce(6, () => db.run('SELECT 1 AS one'))).toHaveLength(6)
   })
 
-  it('passes the refusal of the server on as it came', async () => {
+  it("passes the server's refusal on unchanged", async () => {
     const { gateway, provider, providerLogin, stand } = context.server()
     const issued = await stand.issue(gateway, { durationSecs: 3_600 })
     issued.revoke()

@@ -22,7 +22,7 @@ export function describeQueries(context: ContractContext): void {
     expect(await db.findNote(-id)).toBeUndefined()
   })
 
-  it('keeps what a transaction wrote that ended well', async () => {
+  it('keeps the changes of a committed transaction', async () => {
     const db = database()
     const [first, second] = [context.nextId(), context.nextId()]
     await db.transaction(async (transaction) => {
@@ -33,7 +33,7 @@ export function describeQueries(context: ContractContext): void {
     expect([await db.findNote(first), await db.findNote(second)]).toEqual(['one', 'two'])
   })
 
-  it('undoes what a transaction wrote that failed, and passes its error on', async () => {
+  it('rolls a failed transaction back, and rejects with its error', async () => {
     const db = database()
     const id = context.nextId()
     const failure = new Error('changed my mind')
@@ -47,7 +47,7 @@ export function describeQueries(context: ContractContext): void {
     expect(await db.findNote(id)).toBeUndefined()
   })
 
-  it('goes on after errors of the database', async () => {
+  it('continues after database errors', async () => {
     const db = database()
     await expect(db.run('SELECT * FROM no_such_table')).rejects.toThrow()
     const errors = await atOnce(20, () => rejectionOf(db.run('SELECT 1 / 0')))
@@ -55,7 +55,7 @@ export function describeQueries(context: ContractContext): void {
     expect(await db.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
-  it('serves many transactions at once', async () => {
+  it('runs many concurrent transactions', async () => {
     const db = database()
     const ids = Array.from({ length: 20 }, () => context.nextId())
     await Promise.all(

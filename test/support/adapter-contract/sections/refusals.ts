@@ -1,4 +1,4 @@
-/** What contradicts the login is refused, and the caller's options stay as they are. */
+/** Options that conflict with the login are rejected, and the caller's options are not modified. */
 import { createCertificates } from '../../../../gateway/certificates.js'
 import type { ContractContext } from '../contract-context.js'
 import { deepFreeze, snapshot } from '../caller-objects.js'
@@ -7,7 +7,7 @@ import { type RecordingServer, startRecordingServer } from '../recording-server.
 
 export function describeRefusals(context: ContractContext): void {
   const { variant } = context
-  // Asks for a password with and without TLS, so that a hook is called whatever the client does about TLS.
+  // Requests a password with and without TLS, so that a hook is called whether the client uses TLS or not.
   let recordingServer: RecordingServer
 
   beforeAll(async () => {
@@ -16,7 +16,7 @@ export function describeRefusals(context: ContractContext): void {
 
   afterAll(() => recordingServer.close())
 
-  it.each(variant.refusals)('refuses $what', async ({ options, code }) => {
+  it.each(variant.refusals)('rejects $what', async ({ options, code }) => {
     const given = { ...variant.options({ poolSize: 1, log: () => {} }), ...options }
     const { port, received } = recordingServer
     const login = context.server().login({ connectTo: { host: '127.0.0.1', port } })
@@ -30,7 +30,7 @@ export function describeRefusals(context: ContractContext): void {
     expect(received()).not.toMatch(/X-Amz-|secret/)
   })
 
-  it('takes options that say the same as the login', () => {
+  it('accepts options that agree with the login', () => {
     const login = context.server().providerLogin()
     const options = variant.options({ poolSize: 1, log: () => {} })
     expect(() => context.open(login, { options })).not.toThrow()
@@ -40,13 +40,13 @@ export function describeRefusals(context: ContractContext): void {
 export function describeCallerObjects(context: ContractContext): void {
   const { variant } = context
 
-  it('works with options that are frozen through and through', async () => {
+  it('works with deeply frozen options', async () => {
     const options = deepFreeze(variant.options({ poolSize: 2, log: () => {} }))
     const db = context.open(context.server().providerLogin(), { options })
     expect(await db.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
-  it('leaves the options as they were, for another client to use', async () => {
+  it('does not modify the options, so that another client can use them', async () => {
     const options = variant.options({ poolSize: 2, log: () => {} })
     const before = snapshot(options)
     for (let time = 1; time <= 2; time++) {

@@ -1,4 +1,4 @@
-/** No token is ever seen: in logs, in errors, in whatever an application can print. */
+/** Tokens are never exposed in logs, errors, or objects that an application can print. */
 import { atOnce, type ContractContext } from '../contract-context.js'
 import { errorChain, rejectionOf } from '../error-chain.js'
 import { exposedText } from '../exposed-text.js'
@@ -8,26 +8,26 @@ export function describeSecrecy(context: ContractContext): void {
   const watchSecrets = () => context.server().stand.watchSecrets()
   const expectHidden = (text: string, secrets: () => readonly string[]): void => {
     expect(secrets().length).toBeGreaterThan(0)
-    // Counted, and not shown: the text around a secret is not for a test's report.
+    // Only counted, because the text around a secret must not appear in a test report.
     const found = secrets().filter((secret) => text.includes(secret))
     expect(found).toHaveLength(0)
   }
 
-  it('shows no token in what an application can print', async () => {
+  it('exposes no token in objects that an application can print', async () => {
     const secrets = watchSecrets()
     const login = context.server().providerLogin()
     const db = context.open(login, { poolSize: 3 })
     await atOnce(9, () => db.run('SELECT 1'))
     const whole = await db.transaction(async (transaction) => {
       await transaction.run('SELECT 1')
-      // In the middle of a transaction the connection is in other places than at rest.
+      // During a transaction the connection is referenced elsewhere than when it is idle.
       expectHidden(db.objects.map(exposedText).join('\n'), secrets)
     })
     expect(whole).toBeUndefined()
     expectHidden([login, ...db.objects].map(exposedText).join('\n'), secrets)
   })
 
-  it('writes no token to any log', async () => {
+  it('writes no token to a log', async () => {
     const lines: string[] = []
     const output = captureOutput()
     const secrets = watchSecrets()
@@ -40,7 +40,7 @@ export function describeSecrecy(context: ContractContext): void {
     expectHidden([...lines, output()].join('\n'), secrets)
   })
 
-  it('shows no token after logins that the server refused', async () => {
+  it('exposes no token after logins that the server refused', async () => {
     const { gateway, providerLogin, stand } = context.server()
     const lines: string[] = []
     const output = captureOutput()
@@ -55,7 +55,7 @@ export function describeSecrecy(context: ContractContext): void {
     expectHidden(texts.join('\n'), () => issued.secrets)
   })
 
-  it('shows no token after sessions that broke', async () => {
+  it('exposes no token after lost sessions', async () => {
     const secrets = watchSecrets()
     const login = context.server().providerLogin()
     const db = context.open(login, { poolSize: 3 })

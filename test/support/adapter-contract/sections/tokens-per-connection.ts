@@ -1,9 +1,9 @@
-/** What connections cost in tokens and in credentials. */
+/** The number of tokens and credential requests for connections. */
 import { atOnce, countCalls, tokensFor, type ContractContext } from '../contract-context.js'
 import { eventually } from '../eventually.js'
 
 export function describeOneTokenPerConnection(context: ContractContext): void {
-  it('costs five tokens for 1,000 queries on five connections', async () => {
+  it('uses five tokens for 1,000 queries on five connections', async () => {
     const { gateway, providerLogin, relay, stand } = context.server()
     const { request, calls } = countCalls(() => stand.issueForever(gateway))
     const before = { logins: gateway.stats().loginsAccepted, dialled: relay.accepted() }
@@ -24,7 +24,7 @@ export function describeOneTokenPerConnection(context: ContractContext): void {
     expect([login.stats().credentialCalls, calls()]).toEqual([1, 1])
   })
 
-  it('makes no token before the first query, and none while the connection is there', async () => {
+  it('gets no token before the first query, and none while the connection is open', async () => {
     const login = context.server().providerLogin()
     const db = context.open(login, { poolSize: 1 })
     expect(login.stats().tokensMade).toBe(0)
@@ -36,7 +36,7 @@ export function describeOneTokenPerConnection(context: ContractContext): void {
     expect(login.stats().tokensMade).toBe(1)
   })
 
-  it('shares one login between two pools', async () => {
+  it('can share one login between two pools', async () => {
     const { gateway, providerLogin } = context.server()
     const before = gateway.stats().loginsAccepted
     const logins = () => gateway.stats().loginsAccepted - before
@@ -53,7 +53,7 @@ export function describeOneTokenPerConnection(context: ContractContext): void {
 }
 
 export function describeBurst(context: ContractContext): void {
-  it('asks for credentials once when 50 connections are opened at once', async () => {
+  it('requests credentials once when 50 connections are opened at the same time', async () => {
     const { gateway, providerLogin, relay, stand } = context.server()
     const { request, calls } = countCalls(() => stand.issueForever(gateway))
     const before = { logins: gateway.stats().loginsAccepted, dialled: relay.accepted() }
@@ -65,7 +65,7 @@ export function describeBurst(context: ContractContext): void {
     expect(rows.flat()).toEqual(Array.from({ length: 50 }, () => ({ one: 1 })))
     expect([login.stats().credentialCalls, calls()]).toEqual([1, 1])
     expect(login.stats().tokensMade).toBe(tokensFor(context.server(), 50))
-    // The last connections may come when the first ones have done all the work.
+    // The last connections may be opened after the first ones have done all the work.
     const logins = () => gateway.stats().loginsAccepted - before.logins
     await eventually('50 logins', () => logins() >= 50)
     expect([logins(), relay.accepted() - before.dialled]).toEqual([50, 50])

@@ -1,4 +1,4 @@
-/** No token goes over a connection that is not encrypted and verified, whatever server or environment ask for it. */
+/** Tokens are sent only over encrypted and verified connections, whatever the server or the environment request. */
 import { createCertificates } from '../../../../gateway/certificates.js'
 import { childLogin, runChild } from '../child-run.js'
 import type { Attempt } from '../child/hostile-server.js'
@@ -16,7 +16,7 @@ export function describeVerifiedTls(context: ContractContext): void {
     const strange = await createCertificates([stand.options.host])
     const kinds = [
       { name: 'without TLS', certificates: undefined, ca: trusted.ca },
-      { name: 'with a certificate that nobody vouches for', certificates: strange, ca: trusted.ca },
+      { name: 'with an untrusted certificate', certificates: strange, ca: trusted.ca },
       { name: 'with a certificate for another name', certificates: trusted, ca: trusted.ca },
     ]
     const targets = await Promise.all(
@@ -41,10 +41,10 @@ export function describeVerifiedTls(context: ContractContext): void {
 
   afterAll(() => Promise.all(servers.map((server) => server.close())))
 
-  /** Nothing but the question for TLS: a client that goes on has sent its startup packet, if not its token. */
+  /** Only the SSLRequest: a client that continues has sent its startup packet, if not its token. */
   it.each([
     [0, 'without TLS'],
-    [1, 'with a certificate that nobody vouches for'],
+    [1, 'with an untrusted certificate'],
     [2, 'with a certificate for another name'],
   ])('sends no token to server %i, %s, in any environment', (index, name) => {
     const ofServer = attempts.filter(({ target }) => target === name)
