@@ -1,11 +1,11 @@
-/** The packets with which a PostgreSQL connection begins, which have no type byte: startup, TLS request, cancel request. */
+/** The first packets of a PostgreSQL connection, which have no type byte: startup packet, SSLRequest, CancelRequest. */
 
 export const PROTOCOL_3 = 0x0003_0000
 export const CANCEL_REQUEST = 80_877_102
 export const SSL_REQUEST = 80_877_103
 export const GSSENC_REQUEST = 80_877_104
 
-/** The packet that asks a server to continue in TLS. */
+/** SSLRequest: asks the server to start TLS. */
 export function sslRequestPacket(): Buffer {
   const packet = Buffer.alloc(8)
   packet.writeInt32BE(8, 0)
@@ -13,7 +13,7 @@ export function sslRequestPacket(): Buffer {
   return packet
 }
 
-/** Writes a startup packet. Names and values must not contain a NUL: it would begin a parameter that nobody has given. */
+/** Writes a startup packet. Names and values must not contain a NUL, which would let a value inject a parameter. */
 export function startupPacket(
   parameters: ReadonlyMap<string, string>,
   version: number = PROTOCOL_3,
@@ -27,8 +27,8 @@ export function startupPacket(
 }
 
 /**
- * Reads the parameters of a whole startup packet. Returns `undefined` where the packet is not well formed: text without a
- * final NUL, a name without a value, bytes behind the final NUL.
+ * Parses the parameters of a complete startup packet. Returns `undefined` for a malformed packet: a string without its NUL, a name without
+ * a value, or bytes after the final NUL.
  */
 export function startupParameters(packet: Buffer): Map<string, string> | undefined {
   const parameters = new Map<string, string>()

@@ -204,7 +204,7 @@ function outOfMemory(maxBytes: number): ServerError {
   return new ServerError('53200', 'out of memory: "maxBufferedBytes" of the gateway is used up', {
     severity: 'FATAL',
     detail: `Messages that have not come whole, or that the engine has not taken, may take ${maxBytes} bytes in all. This session held most.`,
-    hint: 'Raise the option "maxBufferedBytes" of the gateway, or send the data in smaller parts, with COPY for example.',
+    hint: 'Raise the "maxBufferedBytes" option of the gateway, or send the data in smaller parts, for example with COPY.',
   })
 }
 
