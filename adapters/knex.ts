@@ -199,20 +199,16 @@ function refuseOtherPaths(config: Knex.Config): void {
   if (typeof connection === 'string' || typeof connection === 'function') {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"connection" must be an object beside a login, got ${describeValue(connection)}`,
+      `"connection" must be an object when a login is given, got ${describeValue(connection)}`,
       {
-        hint: 'Make the login from the URL with loginFromUrl(), and give other settings as fields.',
+        hint: 'Create the login with loginFromUrl(url), and pass other settings as fields.',
       },
     )
   }
   if ('connectionPool' in config && config.connectionPool !== undefined) {
-    throw new PgIamError(
-      'ERR_OPTION_CONFLICT',
-      '"connectionPool" must not be given beside a login',
-      {
-        hint: 'Make the pool with createPool() of pg-iam/pg and give it to Knex without knexConfig().',
-      },
-    )
+    throw new PgIamError('ERR_OPTION_CONFLICT', '"connectionPool" must not be given with a login', {
+      hint: 'Make the pool with createPool() of pg-iam/pg and give it to Knex without knexConfig().',
+    })
   }
 }
 
@@ -239,7 +235,7 @@ function refuseOtherDriver(client: unknown, name: string): void {
   if (typeof client === 'function' && extendsPg(client)) return
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"${name}" must be "pg" beside a login, or a dialect on it, got ${describeValue(client)}`,
-    { hint: `Known are: ${CLIENTS.join(', ')}, and classes that extend Knex's client for pg.` },
+    `"${name}" must be "pg" with a login, or a dialect on it, got ${describeValue(client)}`,
+    { hint: `Supported clients: ${CLIENTS.join(', ')}, and classes that extend Knex's client for pg.` },
   )
 }

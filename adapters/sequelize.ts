@@ -318,12 +318,12 @@ function refuseOtherDrivers({
   if (dialect !== undefined && dialect !== null && dialect !== 'postgres') {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"dialect" must be "postgres" beside a login, got ${describeValue(dialect)}`,
+      `"dialect" must be "postgres" with a login, got ${describeValue(dialect)}`,
     )
   }
   // libpq opens its connections itself.
   if (native !== true) return
-  throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true beside a login', {
+  throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true with a login', {
     hint: 'Use the JavaScript driver, pg.',
   })
 }
@@ -410,7 +410,7 @@ function refuseMessageLevel(login: Login, name: string, level: unknown): void {
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
     `"${name}" must not be given for Aurora DSQL, which cannot set it, got ${describeValue(level)}`,
-    { hint: 'Leave it out: Aurora DSQL refuses SET client_min_messages.' },
+    { hint: 'Remove it: Aurora DSQL refuses SET client_min_messages.' },
   )
 }
 
@@ -504,7 +504,7 @@ function loginForHost(logins: readonly Login[], { host, port }: SequelizeConnect
 }
 
 const write: Check<never> = (_value, name) => {
-  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given beside a login`, {
+  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given with a login`, {
     hint: 'Give the login of the writer first, and those of the replicas as replication: { read: [login] }.',
   })
 }

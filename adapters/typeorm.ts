@@ -133,7 +133,7 @@ function refuseOtherDatabases({ type }: { type?: unknown }): void {
   if (type === undefined || type === 'postgres') return
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"type" must be "postgres" beside a login, got ${describeValue(type)}`,
+    `"type" must be "postgres" with a login, got ${describeValue(type)}`,
   )
 }
 
@@ -427,7 +427,7 @@ const slaves: Check<readonly Login[]> = (value, name) => {
 }
 
 const master: Check<never> = (_value, name) => {
-  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given beside a login`, {
+  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given with a login`, {
     hint: 'Give the login of the writer first, and those of the replicas as replication: { slaves: [login] }.',
   })
 }

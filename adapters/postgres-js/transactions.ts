@@ -597,7 +597,7 @@ function reservedSql(pool: Sql): ReservedSql {
 
 function released(): PgIamError {
   return new PgIamError('ERR_CLOSED', 'the connection was released, and may be in use by others', {
-    hint: 'Wait for each statement before you call release().',
+    hint: 'Await each statement before you call release().',
   })
 }
 

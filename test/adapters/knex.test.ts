@@ -113,9 +113,7 @@ describe('knexConfig', () => {
       expect(() => knexConfig(server().login(), { client })).toThrow(
         expect.objectContaining({
           code: 'ERR_OPTION_CONFLICT',
-          message: expect.stringMatching(
-            /^"client" must be "pg" beside a login, or a dialect on it/,
-          ),
+          message: expect.stringMatching(/^"client" must be "pg" with a login, or a dialect on it/),
           hint: expect.stringContaining('redshift'),
         }),
       )

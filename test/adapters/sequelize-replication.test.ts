@@ -91,7 +91,7 @@ describe('sequelizeOptions with replication', () => {
       { write: { host: WRITER }, read: [] },
       {
         code: 'ERR_OPTION_CONFLICT',
-        message: '"replication.write" must not be given beside a login',
+        message: '"replication.write" must not be given with a login',
       },
     ],
     [

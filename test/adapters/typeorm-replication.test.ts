@@ -122,7 +122,7 @@ describe('typeormOptions with replication', () => {
       { master: { host: WRITER }, slaves: [] },
       {
         code: 'ERR_OPTION_CONFLICT',
-        message: '"replication.master" must not be given beside a login',
+        message: '"replication.master" must not be given with a login',
       },
     ],
     ['an unknown mode', { slaves: [], defaultMode: 'reader' }, { code: 'ERR_OPTION_INVALID' }],

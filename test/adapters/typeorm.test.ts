@@ -38,7 +38,7 @@ describe('typeormOptions', () => {
       expect(() => typeormOptions(server().login(), options)).toThrow(
         expect.objectContaining({
           code: 'ERR_OPTION_CONFLICT',
-          message: expect.stringMatching(/^"type" must be "postgres" beside a login, got /),
+          message: expect.stringMatching(/^"type" must be "postgres" with a login, got /),
         }),
       )
       expect(typeormOptions(server().login(), { type: 'postgres' }).type).toBe('postgres')

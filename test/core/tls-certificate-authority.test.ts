@@ -44,7 +44,7 @@ describe('certificateAuthority', () => {
     const path = file('ca.pem', ca)
     expect(certificateAuthority(path, 'tls.ca')).toBe(ca)
     rmSync(path)
-    expect(() => certificateAuthority(path, 'tls.ca')).toThrow('no file could be read there')
+    expect(() => certificateAuthority(path, 'tls.ca')).toThrow('the file could not be read')
   })
 
   it('says why a file cannot be read', () => {
@@ -53,7 +53,7 @@ describe('certificateAuthority', () => {
     ).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message:
-        '"PGSSLROOTCERT" must be PEM text or the path of a PEM file, and no file could be read there',
+        '"PGSSLROOTCERT" must be PEM text or the path of a PEM file, and the file could not be read',
       cause: { code: 'ENOENT' },
     })
     mkdirSync(join(folder, 'folder'))

@@ -88,7 +88,7 @@ describe('a login', () => {
     expect(error).toMatchObject({
       code: 'ERR_LOGIN_REJECTED',
       message: `the server asked for ${name}, not for a token`,
-      hint: expect.stringContaining('Allow "app" to log in by IAM'),
+      hint: expect.stringContaining('Allow IAM logins for "app"'),
     })
     expect(printed(error)).not.toContain('X-Amz')
     await expect(more).rejects.toThrow('the client left after 0 of 1 bytes')
@@ -112,7 +112,7 @@ describe('a login', () => {
       })
       expect(await client.closed).toMatchObject({
         code: 'ERR_PROTOCOL',
-        message: expect.stringContaining('breaks the PostgreSQL protocol'),
+        message: expect.stringContaining('violates the PostgreSQL protocol'),
       })
       await standIn?.idle()
     },

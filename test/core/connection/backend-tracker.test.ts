@@ -166,7 +166,7 @@ describe('a tracker of what a server sends', () => {
       for (const chunks of cuts(Buffer.concat([before, broken, READY]))) {
         const tracked = tracker({}, [request])
         const { forDriver, violation } = outcome(tracked, chunks)
-        expect(violation).toMatch(/^the server sent a.* breaks the PostgreSQL protocol$/)
+        expect(violation).toMatch(/^the server sent a.* violates the PostgreSQL protocol$/)
         expect(tracked.violation).toMatchObject({ code: 'ERR_PROTOCOL', retryable: false })
         const rest = forDriver.slice(before.length)
         expect(forDriver.startsWith(before.toString('latin1'))).toBe(true)
@@ -182,7 +182,7 @@ describe('a tracker of what a server sends', () => {
     (name) => {
       const { forDriver, violation } = outcome(tracker({}, []), [SOUND[name]![1]])
       expect(forDriver).toBe('')
-      expect(violation).toContain('that is not due')
+      expect(violation).toContain('out of sequence')
     },
   )
 
@@ -197,7 +197,7 @@ describe('a tracker of what a server sends', () => {
     ['a FunctionCallResponse to a query', message('V', -1)],
   ])('passes %s on to no driver that has sent a query', (_name, reply) => {
     const requests = [QUERY, message('E', cString(''), 0)]
-    expect(outcome(tracker({}, requests), [reply]).violation).toContain('that is not due')
+    expect(outcome(tracker({}, requests), [reply]).violation).toContain('out of sequence')
   })
 
   it('passes one ReadyForQuery on for each Query and Sync, and no more', () => {
@@ -205,7 +205,7 @@ describe('a tracker of what a server sends', () => {
     const tracked = tracker({}, requests)
     expect(outcome(tracked, [READY, READY, READY]).violation).toBeUndefined()
     expect(tracked.received(READY)).toEqual(NOTHING)
-    expect(tracked.violation?.message).toContain('"Z" that is not due')
+    expect(tracked.violation?.message).toContain('"Z" out of sequence')
   })
 
   it('knows the replies to requests that were sent before the last one was answered', () => {
@@ -270,7 +270,7 @@ describe('a tracker of a login', () => {
     ['a ParseComplete', message('1')],
   ])('passes %s on to no driver before it is over', (_name, bytes) => {
     const tracked = new BackendTracker({ hidesFatalError: false, bootstrapQuery: undefined })
-    expect(outcome(tracked, [message('R', 0), bytes]).violation).toContain('that is not due')
+    expect(outcome(tracked, [message('R', 0), bytes]).violation).toContain('out of sequence')
   })
 })
 

@@ -98,7 +98,7 @@ describe('connectWithBackoff', () => {
       at: 30_000,
       error: {
         code: 'ERR_CONNECT_TIMEOUT',
-        cause: { message: expect.stringContaining('waiting for its turn') },
+        cause: { message: expect.stringContaining('waiting for a connection slot') },
       },
     })
   })

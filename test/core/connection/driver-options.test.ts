@@ -39,52 +39,48 @@ describe('checkDriverOptions', () => {
     [
       { password: 'CANARY' },
       'ERR_OPTION_CONFLICT',
-      '"connection.password" must not be given beside a login',
+      '"connection.password" must not be given with a login',
     ],
     [
       { password: '' },
       'ERR_OPTION_CONFLICT',
-      '"connection.password" must not be given beside a login',
+      '"connection.password" must not be given with a login',
     ],
     [
       { password: () => 'CANARY' },
       'ERR_OPTION_CONFLICT',
-      '"connection.password" must not be given beside a login',
+      '"connection.password" must not be given with a login',
     ],
     [
       { connectionString: 'postgres://a:CANARY@h' },
       'ERR_OPTION_CONFLICT',
-      '"connection.connectionString" must not be given beside a login',
+      '"connection.connectionString" must not be given with a login',
     ],
     [
       { stream: () => 1 },
       'ERR_OPTION_CONFLICT',
-      '"connection.stream" must not be given beside a login',
+      '"connection.stream" must not be given with a login',
     ],
     [
       { host: 'other' },
       'ERR_OPTION_CONFLICT',
-      `"connection.host" must be "${HOST}", as the login says, got "other"`,
+      `"connection.host" must be "${HOST}", as in the login, got "other"`,
     ],
     [
       { host: { toString: 0 } },
       'ERR_OPTION_CONFLICT',
-      `"connection.host" must be "${HOST}", as the login says, got an object`,
+      `"connection.host" must be "${HOST}", as in the login, got an object`,
     ],
-    [
-      { port: 1 },
-      'ERR_OPTION_CONFLICT',
-      '"connection.port" must be 5432, as the login says, got 1',
-    ],
+    [{ port: 1 }, 'ERR_OPTION_CONFLICT', '"connection.port" must be 5432, as in the login, got 1'],
     [
       { user: 'admin' },
       'ERR_OPTION_CONFLICT',
-      '"connection.user" must be "app", as the login says, got "admin"',
+      '"connection.user" must be "app", as in the login, got "admin"',
     ],
     [
       { database: 'x' },
       'ERR_OPTION_CONFLICT',
-      '"connection.database" must be "postgres", as the login says, got "x"',
+      '"connection.database" must be "postgres", as in the login, got "x"',
     ],
     [
       { ssl: false },
@@ -129,7 +125,7 @@ describe('checkDriverOptions', () => {
     [
       { sslnegotiation: 'direct' },
       'ERR_OPTION_CONFLICT',
-      '"connection.sslnegotiation" must be "postgres", as the login says, got "direct"',
+      '"connection.sslnegotiation" must be "postgres", as in the login, got "direct"',
     ],
     [
       { target_session_attrs: 'read-write' },
@@ -144,12 +140,12 @@ describe('checkDriverOptions', () => {
     [
       { ssl: { servername: 'other' } },
       'ERR_OPTION_CONFLICT',
-      `"connection.ssl.servername" must be "${HOST}", as the login says`,
+      `"connection.ssl.servername" must be "${HOST}", as in the login`,
     ],
     [
       { ssl: { key: 'CANARY' } },
       'ERR_OPTION_CONFLICT',
-      '"connection.ssl.key" must not be given beside a login',
+      '"connection.ssl.key" must not be given with a login',
     ],
   ])('refuses %j', (given, code, message) => {
     const error = thrownBy(() => check(given))

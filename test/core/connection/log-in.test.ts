@@ -142,7 +142,7 @@ describe('dial', () => {
     })
     expect(error).toMatchObject({
       code: 'ERR_PROTOCOL',
-      message: expect.stringContaining('did not agree to the protocol "postgresql"'),
+      message: expect.stringContaining('did not negotiate the protocol "postgresql"'),
       hint: expect.stringContaining('tls.negotiation'),
     })
     await standIn?.idle()
@@ -207,16 +207,16 @@ describe('dial', () => {
 
   it.each([
     ['has no TLS', 'N', 'offers no TLS'],
-    ['answers with an error', 'E', 'did not answer the request for TLS as PostgreSQL does'],
+    ['answers with an error', 'E', 'did not answer the SSLRequest as PostgreSQL does'],
     [
       'is another kind of server',
       'HTTP/1.1 400 Bad Request\r\n\r\n',
-      'did not answer the request for TLS as PostgreSQL does',
+      'did not answer the SSLRequest as PostgreSQL does',
     ],
     [
       'has something stuffed behind its yes',
       'Sx',
-      'did not answer the request for TLS as PostgreSQL does',
+      'did not answer the SSLRequest as PostgreSQL does',
     ],
     ['has something stuffed behind its no', 'Nx', 'offers no TLS'],
   ])('refuses a server that %s', async (_label, answer, words) => {

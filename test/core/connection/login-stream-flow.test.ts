@@ -234,17 +234,17 @@ describe('a driver that begins wrong', () => {
     [
       'asks for TLS itself',
       Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]),
-      'the client is set to do TLS itself, on a connection that has it already',
+      'the client is configured to start TLS on a connection that already uses TLS',
     ],
     [
       'sends half a parameter',
       startup().subarray(0, -1),
-      'the driver did not send a startup packet of PostgreSQL',
+      'the driver did not send a PostgreSQL startup packet',
     ],
     [
       'sends more than its packet',
       Buffer.concat([startup(), Buffer.from('Q')]),
-      'the driver did not send a startup packet of PostgreSQL',
+      'the driver did not send a PostgreSQL startup packet',
     ],
   ])('and %s is told so, before anything is dialled', async (_label, packet, text) => {
     standIn = await startStandIn(async () => {})

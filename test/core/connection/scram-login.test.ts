@@ -87,7 +87,7 @@ describe('a password that a server asks for by SCRAM', () => {
     [
       'a wrong proof',
       () => [message('R', FINAL, Buffer.from(`v=${Buffer.alloc(32).toString('base64')}`))],
-      'the server failed in the SCRAM exchange',
+      'the SCRAM exchange with the server failed',
     ],
     ['no proof', () => [], 'the server skipped its proof in the SCRAM exchange'],
   ])('is not given to a server with %s', async (_label, proof, text) => {

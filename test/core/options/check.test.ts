@@ -257,7 +257,7 @@ describe('checkOptions', () => {
 
 describe('unknownOption', () => {
   it('lists what is known where nothing is near', () => {
-    expect(unknownOption('zzzzzz', ['user', 'port']).hint).toBe('Known are: user, port.')
+    expect(unknownOption('zzzzzz', ['user', 'port']).hint).toBe('Known options: user, port.')
   })
 })
 

@@ -37,7 +37,7 @@ describe('environmentDefaults', () => {
     [
       'PGSSLROOTCERT',
       '/no/such/file',
-      'PEM text or the path of a PEM file, and no file could be read there',
+      'PEM text or the path of a PEM file, and the file could not be read',
     ],
   ])('names %s where it holds something wrong', (name, value, rest) => {
     expect(() => environmentDefaults({ [name]: value })).toThrow(
@@ -145,7 +145,7 @@ describe('oneName', () => {
       expect.objectContaining({
         code: 'ERR_OPTION_CONFLICT',
         message: '"user" and "username" must not differ',
-        hint: 'Give "user" alone.',
+        hint: 'Give only "user".',
       }),
     )
   })

@@ -101,7 +101,7 @@ describe('connectionUrlOptions', () => {
     const error = thrownBy(() => connectionUrlOptions(url))
     expect(error).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      message: 'the URL must not hold a password: the login makes a token for each connection',
+      message: 'the URL must not contain a password: the login makes a token for each connection',
     })
     expect(printed(error)).not.toMatch(/SEC|RET/)
   })
@@ -130,31 +130,31 @@ describe('connectionUrlOptions', () => {
   it.each([
     ['channel_binding=require', /^Remove it: a token is sent as a password/],
     ['gssencmode=require', /^Remove it/],
-    ['target_session_attrs=read-write', /^Remove it for now/],
-    ['target_session_attrs=prefer-standby', /^Remove it for now/],
+    ['target_session_attrs=read-write', /^Remove it, and use the endpoint/],
+    ['target_session_attrs=prefer-standby', /^Remove it, and use the endpoint/],
     ['load_balance_hosts=random', /^Remove it/],
     ['require_auth=scram-sha-256', /^Remove it/],
     ['sslsni=0', /^Remove it/],
     ['sslcertmode=require', /sends no client certificate/],
     ['min_protocol_version=3.2', /^Remove it/],
     ['client_encoding=latin1', /sends UTF-8/],
-    ['replication=database', /^Give it to pg/],
+    ['replication=database', /^Pass replication: "database"/],
     ['keepalives=yes', /^Give "0"/],
-    ['keepalives_count=3', /^Leave it out: Node cannot set it/],
-    ['keepalives_interval=3', /^Leave it out: Node cannot set it/],
-    ['tcp_user_timeout=3', /^Leave it out: Node cannot set it/],
+    ['keepalives_count=3', /^Remove it: Node cannot set it/],
+    ['keepalives_interval=3', /^Remove it: Node cannot set it/],
+    ['tcp_user_timeout=3', /^Remove it: Node cannot set it/],
     ['sslcert=/c.pem', /sends no client certificate/],
     ['sslkey=/k.pem', /sends no client certificate/],
     ['sslcrl=/c.pem', /no revocation lists/],
     ['service=prod', /pg_service\.conf/],
     ['passfile=/p', /makes a token/],
     ['pgbouncer=true', /prepare: false/],
-    ['connection_limit=5', /^Give it to the client: max/],
-    ['pool_timeout=5', /^Give it to the client/],
-    ['max=5', /^Give it to the client: max/],
-    ['idle_timeout=5', /^Give it to the client: idle_timeout/],
+    ['connection_limit=5', /^Set it in the client's options, not in the URL: max/],
+    ['pool_timeout=5', /^Set it in the client's options/],
+    ['max=5', /^Set it in the client's options, not in the URL: max/],
+    ['idle_timeout=5', /^Set it in the client's options, not in the URL: idle_timeout/],
     ['max_lifetime=60', /maxLifetimeSecs/],
-    ['query_timeout=60', /^Give it to the client: query_timeout/],
+    ['query_timeout=60', /^Set it in the client's options, not in the URL: query_timeout/],
     ['ssl_max_protocol_version=TLSv1.1', undefined],
     ['connect_timeout=soon', undefined],
     ['keepalives_idle=soon', undefined],
@@ -200,7 +200,7 @@ describe('connectionUrlOptions', () => {
     [
       'qqqqqqqqqqqq=1',
       '"qqqqqqqqqqqq" is not a known option',
-      expect.stringMatching(/^Known are: region, host/),
+      expect.stringMatching(/^Known options: region, host/),
     ],
   ])('refuses the unknown parameter in ?%s', (query, message, hint) => {
     expect(thrownBy(() => connectionUrlOptions(`postgres://h?${query}`))).toMatchObject({
@@ -231,9 +231,9 @@ describe('connectionUrlOptions', () => {
     expect(error).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: expect.stringMatching(
-        /^"url" must be a URL such as postgres:\/\/user@host:5432\/database, got (an? |one of the scheme "(mysql|https)"|null|undefined)/,
+        /^"url" must be a URL such as postgres:\/\/user@host:5432\/database, got (an? |a URL of the scheme "(mysql|https)"|null|undefined)/,
       ),
-      hint: 'Percent-encode special characters in it.',
+      hint: 'Percent-encode its special characters.',
     })
     expect(printed(error)).not.toMatch(/SEC|RET/)
   })

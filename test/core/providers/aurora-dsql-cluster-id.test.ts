@@ -95,19 +95,19 @@ describe('clusterId', () => {
       'of another cluster than the host’s',
       { clusterId: OTHER_ID },
       'ERR_OPTION_CONFLICT',
-      `"clusterId" must be "${CLUSTER_ID}", as "host" says, got "${OTHER_ID}"`,
+      `"clusterId" must be "${CLUSTER_ID}", as in "host", got "${OTHER_ID}"`,
     ],
     [
       'that nothing names',
       { ...CUSTOM, clusterId: true },
       'ERR_OPTION_INVALID',
-      '"clusterId" must be the ID of the cluster where "host" does not name it',
+      '"clusterId" must be the ID of the cluster if "host" does not contain it',
     ],
     [
       'that nothing names, at a VPC endpoint',
       { ...CUSTOM, connectTo: { host: VPC_ENDPOINT } },
       'ERR_OPTION_INVALID',
-      '"clusterId" must be the ID of the cluster where "host" does not name it',
+      '"clusterId" must be the ID of the cluster if "host" does not contain it',
     ],
     [
       'that is none',

@@ -146,7 +146,7 @@ describe('the token of auroraDsql', () => {
     }
     expect(await rejectionOf(auroraDsql({ ...OPTIONS, credentials }).token())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      message: 'the AWS credentials have ended',
+      message: 'the AWS credentials have expired',
     })
   })
 

@@ -203,15 +203,11 @@ describe('options and environment', () => {
   it.each<[AuroraDsqlOptions, Record<string, string>, string]>([
     [{ user: 'app' }, {}, '"host" must be given'],
     [{ host: HOST }, {}, '"user" must be given'],
-    [
-      { host: CLUSTER_ID, user: 'app' },
-      {},
-      '"host" is a cluster ID and must be given with "region"',
-    ],
+    [{ host: CLUSTER_ID, user: 'app' }, {}, '"region" must be given if "host" is a cluster ID'],
     [
       { host: 'db.example.com', user: 'app' },
       {},
-      '"region" must be given where "host" does not name it',
+      '"region" must be given if "host" does not contain it',
     ],
     [
       { host: 'db.example.com', user: 'app' },
@@ -424,8 +420,8 @@ describe('auroraDsql refuses at construction', () => {
   })
 
   it.each([
-    ['passwrod', 'Known are:'],
-    ['password', 'Known are:'],
+    ['passwrod', 'Known options:'],
+    ['password', 'Known options:'],
     ['hots', 'Did you mean "host"?'],
     ['userName', 'Did you mean "username"?'],
     ['tokenDuration', 'Did you mean "tokenDurationSecs"?'],
@@ -466,7 +462,7 @@ describe('auroraDsql refuses at construction', () => {
   it('a region other than that of the host', () => {
     expect(thrownBy(() => create({ ...OPTIONS, region: 'eu-west-1' }))).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      message: '"region" must be "us-east-1", as "host" says, got "eu-west-1"',
+      message: '"region" must be "us-east-1", as in "host", got "eu-west-1"',
     })
   })
 
@@ -501,7 +497,7 @@ describe('auroraDsql refuses at construction', () => {
 })
 
 /** Every option there is, as the refusal of an unknown one lists them. */
-const NAMES = /^Known are: (.*)\.$/
+const NAMES = /^Known options: (.*)\.$/
   .exec(
     (
       thrownBy(() =>

@@ -135,7 +135,7 @@ describe('the user of customLogin', () => {
     const error = await rejectionOf(login.token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `custom: the token for ${HOST} came without a user, and none was given`,
+      message: `custom: the token for ${HOST} names no user, and the login has none`,
     })
     expect(printed(error)).not.toContain('CANARY')
   })
@@ -145,7 +145,7 @@ describe('the user of customLogin', () => {
     const error = await rejectionOf(login.token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `custom: the token for ${HOST} came for the user "other", not for "app"`,
+      message: `custom: the token for ${HOST} is for the user "other", not for "app"`,
     })
     expect(printed(error)).not.toContain('CANARY')
   })
@@ -177,8 +177,8 @@ describe('the options of customLogin', () => {
 })
 
 describe('what getToken must not give', () => {
-  const wholly = `custom: "getToken" must give a string or { value, expiresAt, user } for ${HOST}, got`
-  const partly = `custom: the token for ${HOST} came with`
+  const wholly = `custom: "getToken" must return a string or { value, expiresAt, user } for ${HOST}, got`
+  const invalid = `custom: the token for ${HOST} is invalid:`
   const text = 'a non-empty string without control characters'
 
   it.each<[unknown, string]>([
@@ -188,23 +188,26 @@ describe('what getToken must not give', () => {
     [['CANARY'], `${wholly} an array of 1`],
     [new Map([['value', 'CANARY']]), `${wholly} an object`],
     [() => 'CANARY', `${wholly} a function`],
-    ['', `${partly} a "value" that must be ${text}, got an empty string`],
-    ['CANARY\n', `${partly} a "value" that must be ${text}, got a string of 7 characters`],
-    ['CANARY\0', `${partly} a "value" that must be ${text}, got a string of 7 characters`],
-    [{}, `${partly} a "value" that must be ${text}, got undefined`],
-    [{ value: 5 }, `${partly} a "value" that must be ${text}, got a number`],
+    ['', `${invalid} "value" must be ${text}, got an empty string`],
+    ['CANARY\n', `${invalid} "value" must be ${text}, got a string of 7 characters`],
+    ['CANARY\0', `${invalid} "value" must be ${text}, got a string of 7 characters`],
+    [{}, `${invalid} "value" must be ${text}, got undefined`],
+    [{ value: 5 }, `${invalid} "value" must be ${text}, got a number`],
     [
       { value: 'CANARY', expiresAt: 1_900_000_000 },
-      `${partly} a "expiresAt" that must be a valid Date, got a number`,
+      `${invalid} "expiresAt" must be a valid Date, got a number`,
     ],
     [
       { value: 'CANARY', expiresAt: new Date(NaN) },
-      `${partly} a "expiresAt" that must be a valid Date, got an invalid Date`,
+      `${invalid} "expiresAt" must be a valid Date, got an invalid Date`,
     ],
-    [{ value: 'CANARY', user: '' }, `${partly} a "user" that must be ${text}, got an empty string`],
-    [{ value: 'CANARY', expiresat: 1 }, `${partly} "expiresat", which is not known`],
-    [{ password: 'CANARY' }, `${partly} "password", which is not known`],
-    [endingAt(START, 'CANARY'), `custom: the token for ${HOST} came already expired`],
+    [{ value: 'CANARY', user: '' }, `${invalid} "user" must be ${text}, got an empty string`],
+    [
+      { value: 'CANARY', expiresat: 1 },
+      `custom: the token for ${HOST} has the unknown property "expiresat"`,
+    ],
+    [{ password: 'CANARY' }, `custom: the token for ${HOST} has the unknown property "password"`],
+    [endingAt(START, 'CANARY'), `custom: the token for ${HOST} is already expired`],
   ])('is no. %#', async (given, message) => {
     const { login, calls } = counted((call) => (call === 1 ? given : 'token'))
     const error = await rejectionOf(login.token())

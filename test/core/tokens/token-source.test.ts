@@ -123,7 +123,7 @@ describe('createTokenSource', () => {
     const { token, counters } = source({}, lifeMs)
     expect(await rejectionOf(token())).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: 'aurora-dsql: the token for h came already expired',
+      message: 'aurora-dsql: the token for h is already expired',
       hint: expect.stringContaining('clock'),
     })
     expect(counters).toMatchObject({ tokensMade: 0, tokensFailed: 1 })

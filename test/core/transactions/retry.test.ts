@@ -52,7 +52,7 @@ describe('attempts', () => {
     const error = await rejectionOf(attempts(fn, { maxAttempts: 3 }, { sleep: async () => {} }))
     expect(error).toMatchObject({
       code: 'ERR_OCC_EXHAUSTED',
-      message: 'the transaction met a conflict in each of 3 attempts',
+      message: 'the transaction failed with a conflict in each of 3 attempts',
       retryable: true,
       cause: expect.objectContaining({ code: 'OC000' }),
     })

@@ -176,7 +176,7 @@ describe('scopeToTransaction', () => {
     lease.end()
     expect(await rejectionOf(lease.client.query('late'))).toMatchObject({
       code: 'ERR_CLOSED',
-      hint: expect.stringContaining('Wait for each statement'),
+      hint: expect.stringContaining('Await each statement'),
     })
     const failed = new Promise((resolve) => void lease.client.query('late', resolve))
     expect(await failed).toMatchObject({ code: 'ERR_CLOSED' })

@@ -146,7 +146,7 @@ describe('assumeRole', () => {
     const reader = login()
     expect(await rejectionOf(reader.token())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      hint: `Used the value given as "credentials"; give a function where they end. Then took on the role ${ROLE}.`,
+      hint: `Used the value given as "credentials"; give a function if they expire. Then assumed the role ${ROLE}.`,
       cause: expect.objectContaining({ name: 'AccessDenied' }),
     })
     answer = () => role(HOUR)

@@ -90,7 +90,7 @@ describe('a chain of roles', () => {
     expect(await rejectionOf(login(chain).token())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
       hint: expect.stringContaining(
-        `Then took on the role ${ROLES[0]}. Then took on the role ${ROLES[1]}. Then`,
+        `Then assumed the role ${ROLES[0]}. Then assumed the role ${ROLES[1]}. Then`,
       ),
       cause: expect.objectContaining({ name: 'AccessDenied' }),
     })
@@ -101,7 +101,7 @@ describe('a chain of roles', () => {
     [[{}], '"assumeRole[0].roleArn" must be the ARN of a role, got undefined'],
     [
       [chain[0], { ...chain[1], durationSecs: 3_601 }],
-      '"assumeRole[1].durationSecs" must be at most 3600 seconds for a role that another one takes on, got 3601',
+      '"assumeRole[1].durationSecs" must be at most 3600 seconds for a role that another role assumes, got 3601',
     ],
   ])('is checked at once. %#', (assumeRole, message) => {
     expect(thrownBy(() => login(assumeRole as AssumeRoleOptions[]))).toMatchObject({

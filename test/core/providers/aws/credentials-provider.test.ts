@@ -147,12 +147,12 @@ describe('missing credentials', () => {
     [
       'the function',
       { credentials: () => Promise.reject(new Error('vault is sealed')) },
-      'Asked the function given as "credentials".',
+      'Called the function given as "credentials".',
     ],
     [
       'the value',
       { credentials: { ...CREDENTIALS, expiration: new Date(0) } },
-      'Used the value given as "credentials"; give a function where they end.',
+      'Used the value given as "credentials"; give a function if they expire.',
     ],
   ])('are reported with %s that was given', async (_label, options, hint) => {
     const error = await rejectionOf(auroraDsql({ host: HOST, user: 'app', ...options }).token())

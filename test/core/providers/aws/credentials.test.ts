@@ -113,7 +113,7 @@ describe('createCredentialsSource', () => {
     pass(MINUTE)
     expect(await rejectionOf(fresh())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      message: 'the AWS credentials have ended',
+      message: 'the AWS credentials have expired',
       hint: 'Looked here.',
     })
   })
@@ -190,7 +190,7 @@ describe('createCredentialsSource', () => {
   ])('refuses %p as credentials', async (given) => {
     expect(await rejectionOf(source(() => given).fresh())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      message: 'the credentials came without an access key ID or a secret access key',
+      message: 'the credentials have no access key ID or no secret access key',
       hint: 'Looked here.',
     })
   })
@@ -202,7 +202,7 @@ describe('createCredentialsSource', () => {
         await rejectionOf(source(() => ({ ...CREDENTIALS, expiration })).fresh()),
       ).toMatchObject({
         code: 'ERR_CREDENTIALS_UNAVAILABLE',
-        message: 'the credentials came with an "expiration" that is not a valid Date',
+        message: 'the credentials have an "expiration" that is not a valid Date',
       })
     },
   )

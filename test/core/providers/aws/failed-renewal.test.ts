@@ -180,7 +180,7 @@ describe('a login whose credentials cannot be renewed', () => {
     for (const token of tokens) expect(presigned(token).accessKeyId).toBe('AKIAFIRST')
     expect(calls).toBe(2)
     expect(warnings).toEqual([
-      [expect.stringContaining('could not be renewed'), { error: expect.any(Error) }],
+      [expect.stringContaining('could not refresh AWS credentials'), { error: expect.any(Error) }],
     ])
   })
 })

@@ -181,7 +181,7 @@ describe('a function of Vercel', () => {
     expect(report).toEqual({
       outside: {
         code: 'ERR_CREDENTIALS_UNAVAILABLE',
-        hint: 'Asked the function given as "credentials".',
+        hint: 'Called the function given as "credentials".',
         cause: expect.stringContaining("The 'x-vercel-oidc-token' header is missing"),
       },
       within: [{ user: 'app' }],

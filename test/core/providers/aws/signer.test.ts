@@ -163,7 +163,7 @@ describe.each(PROVIDERS)('the tokens of $provider', (each) => {
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
       message: expect.stringContaining(`${provider}: the token of ${packageName} for ${host} `),
-      hint: `Install another version of ${packageName}, or give signer: 'built-in'.`,
+      hint: `Install another version of ${packageName}, or set signer: 'built-in'.`,
     })
     expect(printed(error)).not.toContain('CANARY')
   })

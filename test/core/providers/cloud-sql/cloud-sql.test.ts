@@ -109,12 +109,12 @@ describe('a login of cloudSql', () => {
     [{}, '"host" must be given', 'ERR_OPTION_INVALID'],
     [
       { host: '10.0.0.3' },
-      '"instance" or "tls.servername" must be given where "host" is an IP address',
+      '"instance" or "tls.servername" must be given if "host" is an IP address',
       'ERR_OPTION_INVALID',
     ],
     [
       { host: ['orders.example.com', '::1'] },
-      '"instance" or "tls.servername" must be given where "host" is an IP address',
+      '"instance" or "tls.servername" must be given if "host" is an IP address',
       'ERR_OPTION_INVALID',
     ],
     [

@@ -121,12 +121,12 @@ describe('the refusal of a Cloud SQL instance', () => {
     [
       '28000',
       'connection requires a valid client certificate',
-      /^This instance wants client certificates, which only Google's connectors and Auth Proxy can get\./,
+      /^This instance requires client certificates, which only Google's connectors and Auth Proxy can get\./,
     ],
     [
       '28000',
       'Cloud SQL IAM service account authentication failed for user "app@shop.iam"',
-      /^The token must be one of "app@shop\.iam" .* roles\/cloudsql\.instanceUser/,
+      /^The token must belong to "app@shop\.iam" .* roles\/cloudsql\.instanceUser/,
     ],
     ['53300', 'sorry, too many clients already', undefined],
   ])('%s %s comes with what to do about it', async (sqlState, message, hint) => {

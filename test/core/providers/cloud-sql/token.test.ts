@@ -102,7 +102,7 @@ describe('a token of cloudSql', () => {
 
 it('says what is wrong with a token without an end', async () => {
   expect(await rejectionOf(login(client('CANARY', null), { user: 'app' }).token())).toMatchObject({
-    message: `cloud-sql: the token for ${HOST} came with a "expiry_date" that must be a number of milliseconds, got null`,
+    message: `cloud-sql: the token for ${HOST} is invalid: "expiry_date" must be a number of milliseconds, got null`,
   })
 })
 
@@ -151,7 +151,7 @@ describe('the user of a token', () => {
   ])('is asked for where %s', async (_what, credentials) => {
     expect(await rejectionOf(login(credentials).token())).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `cloud-sql: could not find out whose the token for ${HOST} is`,
+      message: `cloud-sql: could not determine the account of the token for ${HOST}`,
       hint: expect.stringMatching(/^Give "user"/),
     })
   })

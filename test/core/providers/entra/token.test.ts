@@ -183,7 +183,7 @@ it('says what is wrong with a token without an end', async () => {
   const given = { getToken: async () => Promise.resolve({ token: 'CANARY' }) }
   const credentials = given as unknown as AzureTokenCredential
   expect(await rejectionOf(login({ user: 'app', credentials }).token())).toMatchObject({
-    message: `entra: the token for ${HOST} came with a "expiresOnTimestamp" that must be a number of milliseconds, got undefined`,
+    message: `entra: the token for ${HOST} is invalid: "expiresOnTimestamp" must be a number of milliseconds, got undefined`,
   })
 })
 
@@ -274,7 +274,7 @@ describe('the user of a token', () => {
     const error = await rejectionOf(login({ credentials }).token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: expect.stringContaining('it has no claims that can be read'),
+      message: expect.stringContaining('it has no readable claims'),
       cause: failure,
     })
     expect(isPgIamError(error)).toBe(true)

@@ -14,32 +14,32 @@ describe('the hint for a refusal', () => {
     ['PAM authentication failed for user "app"', /rds-db:connect .* iam-db-auth-error/s],
     [
       'The IAM authentication failed for the role app. Check the IAM token for this role and try again.',
-      /RDS Proxy did not take the token.*prx-/s,
+      /RDS Proxy rejected the token.*prx-/s,
     ],
     [
       'IAM authentication failed for user app. Check the IAM token for this user and try again.',
-      /RDS Proxy did not take the token/,
+      /RDS Proxy rejected the token/,
     ],
     [
       'This RDS proxy has no credentials for the role app. Check the credentials for this role and try again.',
       /a secret for "app" in Secrets Manager/,
     ],
-    ['The password that was provided for the role app is wrong.', /turn IAM authentication on/],
+    ['The password that was provided for the role app is wrong.', /enable IAM authentication/],
     [
       'no pg_hba.conf entry for host "10.0.0.1", user "app", database "shop", SSL off',
-      /came to the database without TLS/,
+      /reached the database without TLS/,
     ],
     [
       'no pg_hba.conf entry for host "10.0.0.1", user "app", database "shop", no encryption',
-      /came to the database without TLS/,
+      /reached the database without TLS/,
     ],
     [
       'pg_hba.conf rejects connection for host "10.0.0.1", user "app", database "shop", no encryption',
-      /came to the database without TLS/,
+      /reached the database without TLS/,
     ],
     [
       'no pg_hba.conf entry for host "10.0.0.1", user "app", database "shop", SSL encryption',
-      /does not let "app" in from here/,
+      /does not allow "app" to log in from this address/,
     ],
     ['password authentication failed for user "app"', /GRANT rds_iam TO "app"/],
     ['role "app" does not exist', /CREATE ROLE "app" LOGIN; GRANT rds_iam TO "app"/],
@@ -68,7 +68,7 @@ describe('the hint for a refusal', () => {
     const login = createRds({ ...RDS_OPTIONS, connectTo, tls: { ca: authority.ca } }, {})
     const client = startRawClient(login)
     await client.closed
-    expect(client.received().toString()).toContain('HRDS did not take the token.')
+    expect(client.received().toString()).toContain('HRDS rejected the token.')
     await server.close()
   })
 })

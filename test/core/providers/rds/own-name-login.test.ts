@@ -106,7 +106,7 @@ describe('a connection by a name of the user’s own', () => {
   it('is refused in another region than the one that was given', async () => {
     expect(await rejectionOf(login({ region: 'us-east-1' }).token())).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      message: `"region" must be "eu-west-1", as the endpoint behind ${OWN} says, got "us-east-1"`,
+      message: `"region" must be "eu-west-1", as in the endpoint that ${OWN} resolves to, got "us-east-1"`,
     })
     expect(await login({ region: 'eu-west-1' }).token()).toHaveProperty('expiresAt')
   })

@@ -62,20 +62,20 @@ describe('a name of the user’s own', () => {
     expect(await follow(chainOf(10))).toBe(ENDPOINT)
     expect(await rejectionOf(follow(chainOf(11)))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
-      message: expect.stringContaining('leads on and on, over more than 10 names'),
+      message: expect.stringContaining('has more than 10 CNAMEs'),
     })
   })
 
   it.each<[string, Zone, string, string | undefined]>([
-    ['nothing', {}, 'leads to none', 'ENOTFOUND'],
-    ['an address', { [OWN]: { a: '10.0.0.1' } }, 'leads to none', 'ENODATA'],
+    ['nothing', {}, 'does not resolve to one', 'ENOTFOUND'],
+    ['an address', { [OWN]: { a: '10.0.0.1' } }, 'does not resolve to one', 'ENODATA'],
     [
       'a name that has an address',
       { [OWN]: { cname: 'nlb.example' }, 'nlb.example': { a: '10.0.0.1' } },
-      `leads to none (${OWN} -> nlb.example)`,
+      `does not resolve to one (${OWN} -> nlb.example)`,
       'ENODATA',
     ],
-    ['itself', { [OWN]: { cname: OWN } }, `leads in a circle (${OWN} -> ${OWN})`, undefined],
+    ['itself', { [OWN]: { cname: OWN } }, `has a CNAME loop (${OWN} -> ${OWN})`, undefined],
     [
       'a circle',
       {
@@ -83,7 +83,7 @@ describe('a name of the user’s own', () => {
         'a.example': { cname: 'b.example' },
         'b.example': { cname: 'a.example' },
       },
-      `leads in a circle (${OWN} -> a.example -> b.example -> a.example)`,
+      `has a CNAME loop (${OWN} -> a.example -> b.example -> a.example)`,
       undefined,
     ],
   ])('is refused where it leads to %s', async (_what, zone, words, code) => {
@@ -91,7 +91,7 @@ describe('a name of the user’s own', () => {
     expect(error).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       retryable: false,
-      message: `"host" must be an RDS endpoint or another name for one, and ${OWN} ${words}`,
+      message: `"host" must be an RDS endpoint or a CNAME for one, but ${OWN} ${words}`,
       hint: expect.stringContaining('as "connectTo"'),
     })
     expect((error as { cause?: { code?: string } }).cause?.code).toBe(code)
@@ -101,7 +101,7 @@ describe('a name of the user’s own', () => {
     expect(await rejectionOf(follow({ [OWN]: 'SERVFAIL' }))).toMatchObject({
       code: 'ERR_CONNECT_FAILED',
       retryable: true,
-      message: `rds: could not find out which endpoint ${OWN} is another name for`,
+      message: `rds: could not resolve ${OWN} to an endpoint`,
       cause: expect.objectContaining({ code: 'ESERVFAIL' }),
     })
     expect(await follow({ [OWN]: { cname: ENDPOINT } })).toBe(ENDPOINT)

@@ -78,7 +78,7 @@ describe('rds', () => {
       { ...RDS_OPTIONS, region: 'us-east-1' },
       {
         code: 'ERR_OPTION_CONFLICT',
-        message: `"region" must be "${RDS_REGION}", as "host" says, got "us-east-1"`,
+        message: `"region" must be "${RDS_REGION}", as in "host", got "us-east-1"`,
       },
     ],
     [
@@ -86,7 +86,7 @@ describe('rds', () => {
       { ...RDS_OPTIONS, host: '10.0.0.1' },
       {
         code: 'ERR_OPTION_INVALID',
-        message: '"host" must be an RDS endpoint or another name for one, got the address 10.0.0.1',
+        message: '"host" must be an RDS endpoint or a CNAME for one, got the address 10.0.0.1',
         hint: 'Give the endpoint as "host", and this address as "connectTo".',
       },
     ],

@@ -103,7 +103,7 @@ describe('redshift', () => {
     expect(error).toMatchObject({
       code: '28P01',
       message: `password authentication failed for user "${USER}"`,
-      hint: expect.stringMatching(/^The password of IAM for "IAMR:reader" was refused/),
+      hint: expect.stringMatching(/^The IAM password of "IAMR:reader" was rejected/),
     })
     for (let connection = 0; connection < 3; connection++) await refused()
     // It is not asked for one for each of them.

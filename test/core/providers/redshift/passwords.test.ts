@@ -153,10 +153,10 @@ describe.each([
   })
 
   it.each<[string, object, RegExp]>([
-    ['password', { password: undefined }, /bPassword" that must be a non-empty string/],
-    ['password with a line break', { password: 'CANARY\n' }, /bPassword" that must be/],
-    ['user', { user: undefined }, /bUser" that must be a non-empty string/],
-    ['end', { expiration: undefined }, /xpiration" that must be a valid Date, got undefined/],
+    ['password', { password: undefined }, /bPassword" must be a non-empty string/],
+    ['password with a line break', { password: 'CANARY\n' }, /bPassword" must be/],
+    ['user', { user: undefined }, /bUser" must be a non-empty string/],
+    ['end', { expiration: undefined }, /xpiration" must be a valid Date, got undefined/],
   ])('without a %s is refused', async (_part, wrong, message) => {
     answer = () => ({ ...given('CANARY'), ...wrong })
     const error = await rejectionOf(login({ host }).token())
@@ -171,7 +171,7 @@ describe.each([
     answer = () => ({ ...given('x'), expiration: new Date(now() - 1) })
     expect(await rejectionOf(login({ host }).token())).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `redshift: the token for ${host} came already expired`,
+      message: `redshift: the token for ${host} is already expired`,
     })
   })
 

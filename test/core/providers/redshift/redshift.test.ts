@@ -62,7 +62,7 @@ describe('redshift', () => {
     })
     expect(outcome({ host: OWN, ...options })).toEqual({
       code: 'ERR_OPTION_INVALID',
-      message: '"region" must be given where "host" does not name it',
+      message: '"region" must be given if "host" does not contain it',
     })
   })
 
@@ -72,19 +72,19 @@ describe('redshift', () => {
       'a host that says nothing',
       { host: OWN, region: 'us-east-1' },
       'ERR_OPTION_INVALID',
-      '"clusterIdentifier", "workgroupName" or "customDomain" must be given where "host" is no endpoint name of Redshift',
+      '"clusterIdentifier", "workgroupName" or "customDomain" must be given if "host" is not a Redshift endpoint name',
     ],
     [
       'a user',
       { host: CLUSTER, user: 'app' },
       'ERR_OPTION_CONFLICT',
-      '"user" must not be given: Redshift names the user together with the password',
+      '"user" must not be given: Redshift returns the user together with the password',
     ],
     [
       'a user name',
       { host: CLUSTER, username: 'app' },
       'ERR_OPTION_CONFLICT',
-      '"username" must not be given: Redshift names the user together with the password',
+      '"username" must not be given: Redshift returns the user together with the password',
     ],
     [
       'two names',
@@ -168,7 +168,7 @@ describe('redshift', () => {
       'another region than the host’s',
       { host: CLUSTER, region: 'us-west-2' },
       'ERR_OPTION_CONFLICT',
-      '"region" must be "us-east-1", as "host" says, got "us-west-2"',
+      '"region" must be "us-east-1", as in "host", got "us-west-2"',
     ],
     [
       'no name of a cluster',
