@@ -144,7 +144,7 @@ describe('sequelizeHook with replication', () => {
     expect(errorChain(await rejectionOf(read(sequelize)))).toContainEqual(
       expect.objectContaining({
         code: 'ERR_OPTION_CONFLICT',
-        message: `"replication" names ${READER}:5432, and none of the logins is for that`,
+        message: `"replication" contains ${READER}:5432, which none of the logins is for`,
       }),
     )
   })
