@@ -24,7 +24,7 @@ import { answeringQueries } from './support/query-server.js'
 import { startRawClient } from './support/raw-client.js'
 import { startSts } from '../support/aws/sts.js'
 
-/** In the key, and through the session token in every token that is signed with it. */
+/** In the key, and, through the session token, in every token signed with it. */
 const SECRETS = {
   accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
   secretAccessKey: 'CANARY-key',
@@ -58,7 +58,7 @@ function expectNoSecretIn(...values: unknown[]): void {
 }
 
 describe('no secret is printed', () => {
-  it('by a login, before and after it made a token, or shared one', async () => {
+  it('by a login, before and after it has created or shared a token', async () => {
     for (const options of [
       {},
       { reuseTokenSecs: 60 },
@@ -66,13 +66,13 @@ describe('no secret is printed', () => {
     ]) {
       const made = login(options as AuroraDsqlOptions)
       expectNoSecretIn(made)
-      // The canary really is in there.
+      // Checks that the canary is in the token.
       expect(await made.password()).toContain('CANARY-session')
       expectNoSecretIn(made, made.stats(), { ...made }, Object.entries(made))
     }
   })
 
-  it('by a token, or by what holds it', async () => {
+  it('by a token, or an object that contains it', async () => {
     const token = await login().token()
     expect(token.value).toContain('CANARY-session')
     expectNoSecretIn(
@@ -105,13 +105,13 @@ describe('no secret is printed', () => {
       { credentials: () => ({ ...SECRETS, expiration: 'CANARY' as never }) },
     ],
     ['a function that answers with text', { credentials: () => 'CANARY' as never }],
-  ])('by the error for credentials that are %s', async (_label, options) => {
+  ])('by the error for %s credentials', async (_label, options) => {
     const error = await rejectionOf(login(options).token())
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS_UNAVAILABLE' })
     expectNoSecretIn(error, collected.events)
   })
 
-  it('by the error of STS, whose request carried the session token', async () => {
+  it('by the error of an STS request, which contained the session token', async () => {
     const sts = await startSts(() => 'AccessDenied')
     process.env['AWS_ENDPOINT_URL_STS'] = sts.url
     try {
@@ -169,7 +169,7 @@ describe('no secret is printed', () => {
     },
   )
 
-  it('by a pg.Client that is connected', async () => {
+  it('by a connected pg.Client', async () => {
     standIn = await startStandIn(answeringQueries(() => 'ok'))
     const stream = createStreamFactory(
       standIn.login({ credentials: SECRETS }),

@@ -11,7 +11,7 @@ afterEach(async () => {
   standIn = undefined
 })
 
-/** What dialling such a server ends with, once no connection is left at it. */
+/** The error of dialling such a server, once no connection to it is open. */
 async function refusal(
   behaviour: Behaviour,
   signal = new AbortController().signal,
@@ -24,7 +24,7 @@ async function refusal(
   return error
 }
 
-describe('dial, when it ends early', () => {
+describe('dial, when it ends early,', () => {
   const closingAfter: [string, Behaviour][] = [
     ['accepting', async (socket) => void socket.destroy()],
     [
@@ -58,7 +58,7 @@ describe('dial, when it ends early', () => {
     expect(error).toMatchObject({ code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/) })
   })
 
-  it('does not dial when it was given up before', async () => {
+  it('does not dial if its signal was aborted before', async () => {
     const error = await refusal(async () => {}, AbortSignal.abort())
     expect(error).toMatchObject({ name: 'AbortError' })
     expect(standIn?.accepted()).toBe(0)
@@ -84,7 +84,7 @@ describe('dial, when it ends early', () => {
       },
     ],
   ]
-  it.each(stages)('leaves no socket when it is given up after %s', async (_label, stage) => {
+  it.each(stages)('closes its socket when it is aborted after %s', async (_label, stage) => {
     const controller = new AbortController()
     const behaviour = stage(() => controller.abort())
     expect(await refusal(behaviour, controller.signal)).toBeInstanceOf(Error)

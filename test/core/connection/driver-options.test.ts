@@ -31,7 +31,7 @@ describe('checkDriverOptions', () => {
     { ssl: { sslmode: 'require', requestCert: true, agent: false } },
     { sslmode: 'require', target_session_attrs: 'any', sslnegotiation: 'postgres' },
     { ssl: { rejectUnauthorized: true, servername: HOST, key: undefined } },
-  ])('takes %j, and gives the TLS of the login', (given) => {
+  ])('accepts %j, and returns the TLS settings of the login', (given) => {
     expect(check(given)).toBe(login.tls)
   })
 
@@ -147,13 +147,13 @@ describe('checkDriverOptions', () => {
       'ERR_OPTION_CONFLICT',
       '"connection.ssl.key" must not be given with a login',
     ],
-  ])('refuses %j', (given, code, message) => {
+  ])('rejects %j', (given, code, message) => {
     const error = thrownBy(() => check(given))
     expect(error).toMatchObject({ code, message })
     expect(printed(error)).not.toContain('CANARY')
   })
 
-  it('takes the authorities over where the login names none, in any form that Node takes', async () => {
+  it("uses the driver's CAs if the login has none, in any form that Node accepts", async () => {
     const [{ ca: one }, { ca: two }] = await Promise.all([
       createAuthority('One'),
       createAuthority('Two'),
@@ -170,7 +170,7 @@ describe('checkDriverOptions', () => {
     })
   })
 
-  it('takes the versions of TLS over, but none that is too old for a token', () => {
+  it("uses the driver's TLS versions, but none below TLSv1.2", () => {
     expect(check({ ssl: { minVersion: 'TLSv1', maxVersion: 'TLSv1.3' } })).toEqual({
       ...login.tls,
       minVersion: 'TLSv1.2',
@@ -182,7 +182,7 @@ describe('checkDriverOptions', () => {
     })
   })
 
-  it('refuses a NUL in a user that it cannot compare with one of the login', () => {
+  it('rejects a NUL in a user if the login has none to compare with', () => {
     const unnamed = customLogin({ host: 'db.example.com', getToken: () => 'x' })
     const given = { user: 'app\0user\0admin' }
     expect(thrownBy(() => checkDriverOptions(unnamed, given, OWNED))).toMatchObject({
@@ -191,14 +191,14 @@ describe('checkDriverOptions', () => {
     })
   })
 
-  it('refuses what is no object', () => {
+  it('rejects a value that is not an object', () => {
     expect(thrownBy(() => check('host=x' as never))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: '"connection" must be an object, got "host=x"',
     })
   })
 
-  it('takes or refuses anything, and never gives TLS that is not verified', () => {
+  it('accepts or rejects any value, and never returns TLS settings without verification', () => {
     fc.assert(
       fc.property(fc.constantFrom(...Object.keys(OWNED)), fc.anything(), (name, value) => {
         try {
@@ -217,7 +217,7 @@ describe('checkDriverOptions', () => {
 describe('jitteredMaxLifetime', () => {
   const server = useContractServer()
 
-  it('is another number each time that it is reckoned with, between four fifths of the lifetime and all of it', () => {
+  it('has a different value at each use, between four fifths of the lifetime and the whole lifetime', () => {
     const host = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
     const login = auroraDsql({ host, user: 'app', maxLifetimeSecs: 100 })
     const lifetime = jitteredMaxLifetime(login).maxLifetimeSeconds!
@@ -227,7 +227,7 @@ describe('jitteredMaxLifetime', () => {
     expect(Math.max(...draws)).toBeLessThanOrEqual(100_000)
   })
 
-  it('is one of some hundreds of numbers, for each of which Node keeps a list of timers', () => {
+  it('has one of some hundreds of values, since Node keeps a list of timers for each', () => {
     const host = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
     const lifetime = jitteredMaxLifetime(auroraDsql({ host, user: 'app' })).maxLifetimeSeconds!
     const draws = Array.from({ length: 20_000 }, () => lifetime * 1_000)
@@ -236,7 +236,7 @@ describe('jitteredMaxLifetime', () => {
     expect(count).toBeLessThanOrEqual(501)
   })
 
-  it('is left out where a login names no age, as pg-pool has none by itself', () => {
+  it('is absent if the login has no maximum age, as pg-pool has none by default', () => {
     const getToken = (): Promise<string> => Promise.resolve('token')
     const login = customLogin({ host: 'db.example.com', user: 'app', getToken })
     expect(jitteredMaxLifetime(login)).toEqual({})
@@ -244,7 +244,7 @@ describe('jitteredMaxLifetime', () => {
     expect(pgConfig(login, { maxLifetimeSeconds: 60 })).toMatchObject({ maxLifetimeSeconds: 60 })
   })
 
-  it('is asked by pg-pool for each connection that it makes', async () => {
+  it('is evaluated by pg-pool for each connection that it opens', async () => {
     let asked = 0
     const counting = {
       valueOf: () => {

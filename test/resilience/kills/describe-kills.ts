@@ -1,4 +1,4 @@
-/** Connections die in every way, in a process of their own, which must live, lose no slot, and say what happened. */
+/** Connections are lost in every way, in a separate process, which must survive, lose no slot, and report the reason. */
 import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
 import type { PostgresPlace } from '../rig.js'
 import { EXPECTATIONS, LOST, toldBy } from './expectations.js'

@@ -1,7 +1,7 @@
-/** What must come of each scenario. */
+/** The expected result of each scenario. */
 import type { ScenarioName } from './scenarios.js'
 
-/** What the application is told, put in few words. */
+/** A summary of the error that the application receives. */
 export type Told =
   | 'nothing'
   | 'that the connection is lost'
@@ -11,13 +11,13 @@ export type Told =
   | 'that it met a conflict'
 
 export interface Expectation {
-  /** Each of these is right: some clients hear of the loss before the function of the transaction has ended, others after. */
+  /** Any of these is correct: some clients report the loss before the function of the transaction has ended, others after. */
   readonly told: readonly Told[]
   readonly runs: number
   readonly notes: readonly number[]
 }
 
-/** The error itself has the SQLSTATE, and not only one that it wraps. */
+/** Whether the error itself has the SQLSTATE, and not only one that it wraps. */
 const SAID = ['what the server said when it ended the connection'] as const
 export const LOST: readonly Told[] = ['that the connection is lost', ...SAID]
 const UNKNOWN = ['that the outcome is unknown'] as const
@@ -50,7 +50,7 @@ export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
   'killed between the statements, and its function returns': { told: SAID, runs: 1, notes: [] },
   'killed between BEGIN and the first statement': { told: SAID, runs: 1, notes: [] },
   'reset between the statements, and its function returns': { told: LOST, runs: 1, notes: [] },
-  // Postgres.js has written COMMIT behind the statement by then, and so may TypeORM have.
+  // Postgres.js has pipelined COMMIT after the statement by then, and so may TypeORM have.
   'killed while a statement that nobody waits for is under way': {
     told: [...LOST, ...UNKNOWN],
     runs: 1,
@@ -77,7 +77,7 @@ export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
   'statements that come after the end': { told: ['nothing'], runs: 2, notes: [1, 4] },
 }
 
-/** Puts what the application's call rejected with in few words. */
+/** Summarizes the error of the application's call. */
 export function toldBy(error: readonly string[] | 'hangs' | undefined): string {
   if (error === undefined) return 'nothing'
   if (error === 'hangs') return 'nothing, for it hangs'

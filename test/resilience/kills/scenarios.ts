@@ -1,4 +1,4 @@
-/** Everything that can happen to a connection while somebody uses it. */
+/** Everything that can happen to a connection in use. */
 import { createDeferred } from '../../support/deferred.js'
 import type { TransactionStatements } from '../clients/resilient-client.js'
 import { BLOCKED } from '../rig.js'
@@ -32,7 +32,7 @@ export const STATEMENT_SCENARIOS = {
     rig.gateway.faults.cut({ at: 'statement' })
     await client.run('SELECT 1')
   },
-  // Some clients begin each connection with statements of their own.
+  // Some clients start each connection with their own statements.
   'cut in the first statement of a connection': async ({ rig, client }) => {
     rig.gateway.faults.cut({ at: 'statement' })
     await client.run('SELECT 1')
@@ -154,7 +154,7 @@ export const TRANSACTION_SCENARIOS = {
     const run = transaction(async (statements) => {
       await statements.insert(1)
       statements.run(BLOCKED).catch(() => {})
-      // Some clients send a statement a moment later. COMMIT waits behind it.
+      // Some clients send a statement a moment later. COMMIT waits for it.
       resolve(await rig.blocked())
     })
     run.catch(() => {})
@@ -301,7 +301,7 @@ async function failureOf(work: Promise<unknown>): Promise<unknown> {
   }
 }
 
-/** For clients without savepoints of their own. */
+/** For clients without a savepoint API. */
 function flat(statements: TransactionStatements): NonNullable<TransactionStatements['nested']> {
   return (work) => work(statements)
 }

@@ -12,7 +12,7 @@ const END = Date.now() + 3_600_000
 
 type Credentials = NonNullable<CloudSqlOptions['credentials']>
 
-/** An auth client that gives this, and counts how often. */
+/** An auth client that returns this token, and counts its calls. */
 function client(token: unknown = 'CANARY', expiry_date: unknown = END) {
   const made = {
     calls: 0,
@@ -29,7 +29,7 @@ const login = (credentials: unknown, options: CloudSqlOptions = {}): Login =>
   cloudSql({ host: HOST, credentials: credentials as Credentials, ...options })
 
 describe('a token of cloudSql', () => {
-  it('is the client’s, and ends when that says', async () => {
+  it('is that of the auth client, with its expiry', async () => {
     const own = login(client(), { user: ACCOUNT })
     const token = await own.token()
     expect(token).toMatchObject({ value: 'CANARY', expiresAt: new Date(END) })
@@ -37,7 +37,7 @@ describe('a token of cloudSql', () => {
     expect(printed(token) + printed(own)).not.toContain('CANARY')
   })
 
-  it('is shared until it nears its end', async () => {
+  it('is shared until it nears its expiry', async () => {
     let now = Date.now()
     const credentials = client()
     const own = createCloudSql(
@@ -58,12 +58,12 @@ describe('a token of cloudSql', () => {
     ['a GoogleAuth', (made) => ({ getClient: async () => Promise.resolve(made) })],
     ['a function', (made) => () => made],
     ['a function that promises', (made) => async () => Promise.resolve(made)],
-  ])('comes from %s', async (_what, wrap) => {
+  ])('is requested from %s', async (_what, wrap) => {
     const token = await login(wrap(client()), { user: 'app' }).token()
     expect(token.value).toBe('CANARY')
   })
 
-  it('comes from a function that is asked once, and again after it failed', async () => {
+  it('is requested from a function that is called once, and again after a failure', async () => {
     let asked = 0
     const credentials = () => {
       if (++asked === 1) throw new Error('vault is sealed')
@@ -93,14 +93,14 @@ describe('a token of cloudSql', () => {
     ['a token without an end', client('CANARY', null), 'ERR_TOKEN_INVALID'],
     ['a token with no time as its end', client('CANARY', NaN), 'ERR_TOKEN_INVALID'],
     ['a token that has ended', client('CANARY', 1), 'ERR_TOKEN_INVALID'],
-  ])('is not made of %s', async (_what, credentials, code) => {
+  ])('is rejected for %s', async (_what, credentials, code) => {
     const error = await rejectionOf(login(credentials, { user: 'app' }).token())
     expect(error).toMatchObject({ code })
     expect(printed(error)).not.toContain('CANARY')
   })
 })
 
-it('says what is wrong with a token without an end', async () => {
+it('is rejected with a reason if it has no expiry', async () => {
   expect(await rejectionOf(login(client('CANARY', null), { user: 'app' }).token())).toMatchObject({
     message: `cloud-sql: the token for ${HOST} is invalid: "expiry_date" must be a number of milliseconds, got null`,
   })
@@ -148,7 +148,7 @@ describe('the user of a token', () => {
       'Google does not say',
       { ...client(), getTokenInfo: () => Promise.reject(new Error('invalid_token')) },
     ],
-  ])('is asked for where %s', async (_what, credentials) => {
+  ])('is required if %s', async (_what, credentials) => {
     expect(await rejectionOf(login(credentials).token())).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
       message: `cloud-sql: could not determine the account of the token for ${HOST}`,
@@ -156,7 +156,7 @@ describe('the user of a token', () => {
     })
   })
 
-  it('is what the SDK’s own client of a person is told by Google', async () => {
+  it("is requested from Google for the SDK's client of a user account", async () => {
     const tokens = createGoogleTokens()
     const info = await startGoogleTokenInfo(tokens)
     const { value, expiresAt } = tokens.issue('jane@example.com')

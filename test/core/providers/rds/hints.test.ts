@@ -9,7 +9,7 @@ import { RDS_HOST, RDS_OPTIONS } from '../../support/rds-options.js'
 const hintFor = (message: string, user = 'app'): string | undefined =>
   explainRefusal({ sqlState: '28000', message, user })
 
-describe('the hint for a refusal', () => {
+describe('the hint for a rejected login', () => {
   it.each([
     ['PAM authentication failed for user "app"', /rds-db:connect .* iam-db-auth-error/s],
     [
@@ -48,16 +48,16 @@ describe('the hint for a refusal', () => {
     expect(hintFor(message)).toMatch(hint)
   })
 
-  it('writes the name of a role as SQL does', () => {
+  it('quotes the name of a role as in SQL', () => {
     expect(hintFor('role "o""x" does not exist', 'o"x')).toContain('CREATE ROLE "o""x" LOGIN')
   })
 
-  it('is not given where the error speaks for itself', () => {
+  it('is absent if the error needs no explanation', () => {
     expect(hintFor('database "shop" does not exist')).toBeUndefined()
     expect(hintFor('remaining connection slots are reserved')).toBeUndefined()
   })
 
-  it('reaches whoever the server refuses', async () => {
+  it('is added to the error of a rejected login', async () => {
     const authority = await createAuthority()
     const keys = await authority.issue(RDS_HOST)
     const server = await startStandIn(async (socket, pair) => {

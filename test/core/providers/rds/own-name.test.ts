@@ -18,14 +18,14 @@ function follow(zone: Zone, name = OWN): Promise<string> {
   return resolveEndpoint(name, (each) => dns.resolver.resolveCname(each))
 }
 
-describe('a name of the user’s own', () => {
-  it('is followed to the endpoint, and no further: the cluster of Aurora is a name for an instance', async () => {
+describe('a custom host name', () => {
+  it('is resolved to the first endpoint: a cluster endpoint of Aurora is itself a CNAME for an instance', async () => {
     const zone = { [OWN]: { cname: ENDPOINT }, [ENDPOINT]: { cname: INSTANCE } }
     expect(await follow(zone)).toBe(ENDPOINT)
     expect(dns.questions).toEqual([`CNAME ${OWN}`])
   })
 
-  it('is followed over several names, in whatever case they are written', async () => {
+  it('is resolved through several names, in any case', async () => {
     const zone = {
       [OWN]: { cname: 'Writer.Shop.Example' },
       'writer.shop.example': { cname: ENDPOINT.toUpperCase() },
@@ -37,7 +37,7 @@ describe('a name of the user’s own', () => {
     'shop.c1a2b3c4d5e6.rds.cn-north-1.amazonaws.com.cn',
     'shop.c1a2b3c4d5e6.cn-northwest-1.rds.amazonaws.com.cn',
     'shop.proxy-c1a2b3c4d5e6.us-gov-west-1.rds.amazonaws.com',
-  ])('may lead to %s', async (endpoint) => {
+  ])('may be a CNAME for %s', async (endpoint) => {
     expect(await follow({ [OWN]: { cname: endpoint } })).toBe(endpoint)
   })
 
@@ -46,12 +46,12 @@ describe('a name of the user’s own', () => {
     expect(await follow({ [writer]: { cname: ENDPOINT } }, writer)).toBe(ENDPOINT)
   })
 
-  it('is asked for each time, because what it leads to changes', async () => {
+  it('is resolved each time, since its CNAME changes', async () => {
     expect(await follow({ [OWN]: { cname: ENDPOINT } })).toBe(ENDPOINT)
     expect(await follow({ [OWN]: { cname: INSTANCE } })).toBe(INSTANCE)
   })
 
-  it('may lead over ten names, and not over more', async () => {
+  it('is resolved through at most ten names', async () => {
     const chainOf = (length: number): Zone =>
       Object.fromEntries(
         Array.from({ length }, (_, index) => [
@@ -86,7 +86,7 @@ describe('a name of the user’s own', () => {
       `has a CNAME loop (${OWN} -> a.example -> b.example -> a.example)`,
       undefined,
     ],
-  ])('is refused where it leads to %s', async (_what, zone, words, code) => {
+  ])('is rejected if it is a CNAME for %s', async (_what, zone, words, code) => {
     const error = await rejectionOf(follow(zone))
     expect(error).toMatchObject({
       code: 'ERR_OPTION_INVALID',
@@ -97,7 +97,7 @@ describe('a name of the user’s own', () => {
     expect((error as { cause?: { code?: string } }).cause?.code).toBe(code)
   })
 
-  it('fails, for the next attempt to do better, where the server of DNS cannot say', async () => {
+  it('fails with a retryable error if the DNS server fails', async () => {
     expect(await rejectionOf(follow({ [OWN]: 'SERVFAIL' }))).toMatchObject({
       code: 'ERR_CONNECT_FAILED',
       retryable: true,
@@ -107,7 +107,7 @@ describe('a name of the user’s own', () => {
     expect(await follow({ [OWN]: { cname: ENDPOINT } })).toBe(ENDPOINT)
   })
 
-  it('fails where the server of DNS does not answer', async () => {
+  it('fails if the DNS server does not answer', async () => {
     const timeout = Object.assign(new Error('queryCname ETIMEOUT'), { code: 'ETIMEOUT' })
     expect(await rejectionOf(resolveEndpoint(OWN, () => Promise.reject(timeout)))).toMatchObject({
       code: 'ERR_CONNECT_FAILED',
