@@ -94,18 +94,18 @@ describe('no secret is printed', () => {
   })
 
   it.each<[string, AuroraDsqlOptions]>([
-    ['a value that has ended', { credentials: { ...SECRETS, expiration: new Date(0) } }],
+    ['expired credentials', { credentials: { ...SECRETS, expiration: new Date(0) } }],
     ['a function that fails', { credentials: () => Promise.reject(new Error('x')) }],
     [
-      'a function whose answer lacks a key',
+      'a function whose result lacks a key',
       { credentials: () => ({ ...SECRETS, accessKeyId: '' }) },
     ],
     [
-      'a function whose answer has a wrong date',
+      'a function whose result has an invalid date',
       { credentials: () => ({ ...SECRETS, expiration: 'CANARY' as never }) },
     ],
-    ['a function that answers with text', { credentials: () => 'CANARY' as never }],
-  ])('by the error for %s credentials', async (_label, options) => {
+    ['a function that returns a string', { credentials: () => 'CANARY' as never }],
+  ])('by the error for %s as credentials', async (_label, options) => {
     const error = await rejectionOf(login(options).token())
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS_UNAVAILABLE' })
     expectNoSecretIn(error, collected.events)
@@ -129,7 +129,7 @@ describe('no secret is printed', () => {
   const servers: [string, Behaviour][] = [
     ['has no TLS', async (socket) => void socket.end('N')],
     [
-      'wants another login',
+      'requests another authentication method',
       async (socket, keys) => {
         const secured = await acceptTls(socket, keys)
         await createByteReader(secured).packet()
@@ -137,21 +137,21 @@ describe('no secret is printed', () => {
       },
     ],
     [
-      'hangs up on the token',
+      'closes the connection after the token',
       async (socket, keys) => {
         const { socket: secured } = await receiveLogin(socket, keys)
         secured.resume().end()
       },
     ],
     [
-      'refuses the token',
+      'rejects the token',
       async (socket, keys) => {
         const { socket: secured } = await receiveLogin(socket, keys)
         secured.resume().end(errorResponse('28000', 'access denied'))
       },
     ],
     [
-      'accepts, and breaks',
+      'accepts the login, and then resets the connection',
       async (socket, keys) => {
         const { socket: secured } = await receiveLogin(socket, keys)
         secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING]), () => socket.resetAndDestroy())

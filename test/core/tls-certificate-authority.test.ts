@@ -63,7 +63,7 @@ describe('certificateAuthority', () => {
   })
 
   it.each([undefined, null, 5, '', [], {}, true, Buffer.alloc(0), new Uint8Array(3)])(
-    'refuses %p',
+    'rejects %p',
     (value) => {
       expect(() => certificateAuthority(value, 'tls.ca')).toThrow(
         expect.objectContaining({

@@ -319,7 +319,7 @@ describe('a server', () => {
       (connectTo) => entra({ host: 'shop.postgres.database.azure.com', ...azure, connectTo }),
     ],
     [
-      'a server of your own',
+      'a custom provider',
       'db.example.com',
       "tls: { ca: 'PATH' }",
       (connectTo) =>

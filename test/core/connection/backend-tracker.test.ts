@@ -127,12 +127,12 @@ describe('a tracker of server messages', () => {
   const BROKEN: readonly [string, Buffer, Buffer][] = [
     ['an ErrorResponse of no bytes', QUERY, message('E')],
     ['an ErrorResponse without its end', QUERY, message('E', 'SERROR\0')],
-    ['an ErrorResponse with bytes behind its end', QUERY, message('E', 'SERROR\0\0x')],
+    ['an ErrorResponse with bytes after its end', QUERY, message('E', 'SERROR\0\0x')],
     ['a NoticeResponse whose last field has no end', QUERY, message('N', 'SNOTICE')],
     ['a ParameterStatus without a value', QUERY, message('S', 'TimeZone\0')],
     ['a ParameterStatus of three strings', QUERY, message('S', 'a\0b\0c\0')],
     ['a NotificationResponse without a payload', QUERY, message('A', 1, 'channel\0')],
-    ['a ReadyForQuery of an unknown status', QUERY, message('Z', 'X')],
+    ['a ReadyForQuery with an unknown status', QUERY, message('Z', 'X')],
     ['a ReadyForQuery of two bytes', QUERY, message('Z', 'II')],
     ['a RowDescription that is cut short', QUERY, message('T', int16(1), 'a\0', 1, int16(1))],
     ['a RowDescription whose name has no end', QUERY, message('T', int16(1), 'abcdef')],
@@ -191,10 +191,10 @@ describe('a tracker of server messages', () => {
     ['a request for a password', message('R', 3)],
     ['a BackendKeyData', message('K', 1, 2)],
     ['a NegotiateProtocolVersion', message('v', 0x0003_0000, 0)],
-    ['a PortalSuspended for a query without a limit of rows', message('s')],
-    ['data of COPY without a COPY', message('d', 'x')],
+    ['a PortalSuspended for a query without a row limit', message('s')],
+    ['CopyData without a COPY', message('d', 'x')],
     ['a CopyDone without a COPY', message('c')],
-    ['a FunctionCallResponse to a query', message('V', -1)],
+    ['a FunctionCallResponse for a query', message('V', -1)],
   ])('does not forward %s to a driver that has sent a query', (_name, reply) => {
     const requests = [QUERY, message('E', cString(''), 0)]
     expect(outcome(tracker({}, requests), [reply]).violation).toContain('out of sequence')

@@ -26,17 +26,17 @@ async function refusal(
 
 describe('dial, when it ends early,', () => {
   const closingAfter: [string, Behaviour][] = [
-    ['accepting', async (socket) => void socket.destroy()],
+    ['accepting the connection', async (socket) => void socket.destroy()],
     [
-      'the request',
+      'the SSLRequest, with an error',
       async (socket) => void (await createByteReader(socket).packet(), socket.destroy()),
     ],
     [
-      'an orderly end',
+      'the SSLRequest, regularly',
       async (socket) => void (await createByteReader(socket).packet(), socket.end()),
     ],
     [
-      'its yes',
+      'accepting the SSLRequest',
       async (socket) => {
         await createByteReader(socket).packet()
         socket.end('S')
@@ -65,16 +65,16 @@ describe('dial, when it ends early,', () => {
   })
 
   const stages: [string, (reached: () => void) => Behaviour][] = [
-    ['it was accepted', (reached) => async () => reached()],
+    ['the server has accepted the connection', (reached) => async () => reached()],
     [
-      'it asked for TLS',
+      'its SSLRequest',
       (reached) => async (socket) => {
         await createByteReader(socket).packet()
         reached()
       },
     ],
     [
-      'it began the handshake',
+      'the start of the TLS handshake',
       (reached) => async (socket) => {
         const reader = createByteReader(socket)
         await reader.packet()

@@ -178,7 +178,7 @@ describe('dial', () => {
 
   it.each([
     ['another name', 'other.example.com'],
-    ['a name below it', 'a.db.example.com'],
+    ['a subdomain', 'a.db.example.com'],
     ['another IP address', '127.0.0.2'],
     ['localhost', 'localhost'],
   ])('rejects a certificate if the login expects %s', async (_label, name) => {
@@ -207,18 +207,18 @@ describe('dial', () => {
 
   it.each([
     ['has no TLS', 'N', 'offers no TLS'],
-    ['answers with an error', 'E', 'did not answer the SSLRequest as PostgreSQL does'],
+    ['replies with an error', 'E', 'did not answer the SSLRequest as PostgreSQL does'],
     [
-      'is another kind of server',
+      'is not a PostgreSQL server',
       'HTTP/1.1 400 Bad Request\r\n\r\n',
       'did not answer the SSLRequest as PostgreSQL does',
     ],
     [
-      'has something stuffed behind its yes',
+      'sends data together with its acceptance of the SSLRequest',
       'Sx',
       'did not answer the SSLRequest as PostgreSQL does',
     ],
-    ['has something stuffed behind its no', 'Nx', 'offers no TLS'],
+    ['sends data together with its rejection of the SSLRequest', 'Nx', 'offers no TLS'],
   ])('rejects a server that %s', async (_label, answer, words) => {
     expect(await refusal({ behaviour: answering(answer) })).toMatchObject({
       code: 'ERR_TLS_UNVERIFIED',

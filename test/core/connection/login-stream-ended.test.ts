@@ -24,16 +24,16 @@ afterEach(async () => {
 
 /** Servers that stop at a point of the login, and then run the test's callback, which can cut the connection. */
 const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
-  ['it was accepted', (then) => async (socket) => then(() => socket.destroy())],
+  ['the server has accepted it', (then) => async (socket) => then(() => socket.destroy())],
   [
-    'it asked for TLS',
+    'its SSLRequest',
     (then) => async (socket) => {
       await createByteReader(socket).packet()
       then(() => socket.destroy())
     },
   ],
   [
-    'TLS was agreed on',
+    'the reply to its SSLRequest',
     (then) => async (socket) => {
       const reader = createByteReader(socket)
       await reader.packet()
@@ -43,7 +43,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'TLS was done',
+    'the TLS handshake',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       secured.resume()
@@ -51,7 +51,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'it sent its startup packet',
+    'its startup packet',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       await createByteReader(secured).packet()
@@ -59,7 +59,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'it sent the token',
+    'the token was sent',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       const reader = createByteReader(secured)
@@ -70,7 +70,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'it was let in, but not yet ready',
+    'AuthenticationOk, before ReadyForQuery',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       const reader = createByteReader(secured)
@@ -133,7 +133,7 @@ describe('a stream that is destroyed', () => {
 
 describe('a server that closes the connection', () => {
   it.each(stages)(
-    'after %s is reported as a lost connection, and leaves no socket open',
+    'after %s causes a connection error, and leaves no socket open',
     async (_label, stage) => {
       standIn = await startStandIn(stage((cut) => cut()))
       const login = standIn.login()

@@ -246,7 +246,7 @@ describe('a driver with an invalid first packet', () => {
       Buffer.concat([startup(), Buffer.from('Q')]),
       'the driver did not send a PostgreSQL startup packet',
     ],
-  ])('and %s gets an error before anything is dialled', async (_label, packet, text) => {
+  ])('that %s gets an error before anything is dialled', async (_label, packet, text) => {
     standIn = await startStandIn(async () => {})
     const login = standIn.login()
     const bytes = Buffer.from(packet)

@@ -29,7 +29,7 @@ describe('text', () => {
   )
 
   it.each(['', 'a\0b', 'a\nb', 'a\rb', '\u007f', 5, null, undefined, [], {}])(
-    'refuses %j',
+    'rejects %j',
     (value) => {
       expect(() => text(value, 'user')).toThrow(
         expect.objectContaining({
@@ -161,7 +161,7 @@ describe('numberWithin and integerWithin', () => {
   })
 
   it.each([-0.001, 10.001, NaN, Infinity, -Infinity, '5', 5n, null, true, new Date(5)])(
-    'refuse %p',
+    'reject %p',
     (given) => {
       expect(() => numberWithin(0, 10, 'seconds')(given, 'x')).toThrow(
         /^"x" must be a number of seconds from 0 to 10, got /,
@@ -244,7 +244,7 @@ describe('checkOptions', () => {
   })
 
   it.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
-    'refuses the key %s, which every object seems to know',
+    'rejects the key %s, which every object inherits',
     (key) => {
       const given = JSON.parse(`{"${key}": 1}`) as object
       expect(() => checkOptions(given, checks)).toThrow(`"${key}" is not a known option`)

@@ -44,8 +44,8 @@ async function received(
 
 describe('clusterId', () => {
   it.each([
-    ['the one of the host', true],
-    ['the one that was given', CLUSTER_ID],
+    ['the ID in the host name', true],
+    ['the given ID', CLUSTER_ID],
   ])('is sent as amzn-cluster-id: %s', async (_label, clusterId) => {
     expect(await received({ clusterId })).toEqual({
       options: `-c amzn-cluster-id=${CLUSTER_ID}`,
@@ -63,7 +63,7 @@ describe('clusterId', () => {
 
   it.each([
     ['by default', {}],
-    ['where it must not', { clusterId: false }],
+    ['if clusterId is false', { clusterId: false }],
   ])('is not sent %s', async (_label, own) => {
     expect(await received(own)).toMatchObject({ options: undefined })
   })
@@ -98,30 +98,30 @@ describe('clusterId', () => {
       `"clusterId" must be "${CLUSTER_ID}", as in "host", got "${OTHER_ID}"`,
     ],
     [
-      'that nothing names',
+      'that neither an option nor the host contains',
       { ...CUSTOM, clusterId: true },
       'ERR_OPTION_INVALID',
       '"clusterId" must be the ID of the cluster if "host" does not contain it',
     ],
     [
-      'that nothing names, at a VPC endpoint',
+      'that neither an option nor the host contains, at a VPC endpoint',
       { ...CUSTOM, connectTo: { host: VPC_ENDPOINT } },
       'ERR_OPTION_INVALID',
       '"clusterId" must be the ID of the cluster if "host" does not contain it',
     ],
     [
-      'that is none',
+      'that is not a cluster ID',
       { clusterId: 'shop' },
       'ERR_OPTION_INVALID',
       '"clusterId" must be a cluster ID of 26 letters and digits, true or false, got "shop"',
     ],
     [
-      'that is no text',
+      'that is not a string',
       { clusterId: 1 },
       'ERR_OPTION_INVALID',
       '"clusterId" must be a cluster ID of 26 letters and digits, true or false, got 1',
     ],
-  ])('is rejected: one %s', (_label, options, code, message) => {
+  ])('is rejected: an ID %s', (_label, options, code, message) => {
     expect(thrownBy(() => create(options))).toMatchObject({ code, message })
   })
 

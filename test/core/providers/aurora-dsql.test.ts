@@ -136,7 +136,7 @@ describe('options and environment', () => {
     PGUSER: 'env_user',
   }
 
-  it('take precedence in this order', () => {
+  it('are used in the order option, environment', () => {
     expect(createAuroraDsql({}, env)).toMatchObject({
       host: env.PGHOST,
       port: 6543,

@@ -45,9 +45,9 @@ describe('customLogin', () => {
 
   it.each<[string, () => unknown]>([
     ['a string', () => 'token'],
-    ['a promise of one', async () => 'token'],
+    ['a promise of a string', async () => 'token'],
     ['an object', () => ({ value: 'token' })],
-    ['an object with all there is', () => ({ ...endingAt(START + SECOND), user: 'app' })],
+    ['an object with all properties', () => ({ ...endingAt(START + SECOND), user: 'app' })],
   ])('accepts %s', async (_label, give) => {
     await expect(counted(give).login.password()).resolves.toBe('token')
   })
@@ -208,7 +208,7 @@ describe('an invalid result of getToken', () => {
     ],
     [{ password: 'CANARY' }, `custom: the token for ${HOST} has the unknown property "password"`],
     [endingAt(START, 'CANARY'), `custom: the token for ${HOST} is already expired`],
-  ])('is rejected. %#', async (given, message) => {
+  ])('is rejected (case %#)', async (given, message) => {
     const { login, calls } = counted((call) => (call === 1 ? given : 'token'))
     const error = await rejectionOf(login.token())
     expect(error).toMatchObject({ code: 'ERR_TOKEN_INVALID', message, retryable: false })
@@ -261,9 +261,9 @@ describe('a getToken that fails', () => {
   })
 
   it.each<[string, (context: TokenContext) => Promise<string>]>([
-    ['never answers', () => new Promise(() => {})],
+    ['never settles', () => new Promise(() => {})],
     [
-      'gives up with its signal',
+      'rejects when its signal aborts',
       ({ signal }) =>
         new Promise((_resolve, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason as Error))

@@ -26,7 +26,7 @@ describe('isOccConflict', () => {
     ['another SQLSTATE', coded('23505')],
     ['a deadlock', coded('40P01')],
     ['an error without code', new Error('40001')],
-    ['a message that says so', new Error('conflict (OC000)')],
+    ['an error with the code in its message only', new Error('conflict (OC000)')],
     ['a number', { code: 40001 }],
     ['undefined', undefined],
     ['null', null],

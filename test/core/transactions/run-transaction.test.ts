@@ -92,7 +92,7 @@ describe('runTransaction', () => {
     ['class 08', coded('08006')],
     ['class 57', coded('57P01')],
     ['XX000', coded('XX000')],
-    ['an error without a word', new Error('Connection terminated unexpectedly')],
+    ['an error without a code', new Error('Connection terminated unexpectedly')],
   ])(
     'rejects with ERR_OUTCOME_UNKNOWN, without a retry, if COMMIT ends with %s',
     async (_label, cause) => {

@@ -46,7 +46,7 @@ describe('attachLoss', () => {
 
   it.each<[string, unknown]>([
     ['has another cause', new Error('not queryable', { cause: 'y' })],
-    ['says something else', new Error('out of stock')],
+    ['has another message', new Error('out of stock')],
     ['has a SQLSTATE', Object.assign(new Error('x'), { code: '23505' })],
     ['is frozen', Object.freeze(new Error('out of stock'))],
     ['is a string', 'x'],
@@ -107,7 +107,7 @@ describe('commits', () => {
 
 describe('isLoss', () => {
   it.each<[string, unknown]>([
-    ['the words of pg', new Error('Connection terminated unexpectedly')],
+    ['the message of pg', new Error('Connection terminated unexpectedly')],
     ['class 08', Object.assign(new Error('x'), { code: '08006' })],
     ['a shutdown', Object.assign(new Error('x'), { code: '57P01' })],
     [

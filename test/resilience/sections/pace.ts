@@ -81,7 +81,7 @@ export function describePace({ connect, rig }: SectionContext): void {
     ['in authentication', 'authentication'],
     ['at the first statement', 'statement'],
   ] as const)(
-    'fails the query, and does not connect over and over, when the server hangs up %s',
+    'fails the query, without reconnecting in a loop, when the server disconnects %s',
     async (_when, at) => {
       const { client } = connect()
       const accepted = rig().relay.accepted()

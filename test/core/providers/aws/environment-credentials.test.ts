@@ -44,7 +44,7 @@ describe('the credentials in the environment', () => {
 
   it.each([
     ['without the chain of the SDK', KEYS, []],
-    ['with it, where there are none', {}, ['@aws-sdk/credential-providers']],
+    ['with the chain of the SDK, if there are none', {}, ['@aws-sdk/credential-providers']],
   ])('are used for the first token %s', async (_label, env, expected) => {
     const { result } = await runNode(
       `

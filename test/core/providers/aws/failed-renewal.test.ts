@@ -110,9 +110,9 @@ describe('a failed refresh', () => {
   })
 
   it.each([
-    ['have ended', (_call: number, now: number) => named('ended', now)],
-    ['are none', () => ({}) as AwsCredentials],
-  ])('includes a refresh whose credentials %s', async (_label, later) => {
+    ['have expired', (_call: number, now: number) => named('ended', now)],
+    ['are invalid', () => ({}) as AwsCredentials],
+  ])('includes one that returns credentials that %s', async (_label, later) => {
     const { source, pass } = hourly(later)
     await source()
     pass(50 * MINUTE)

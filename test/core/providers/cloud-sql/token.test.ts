@@ -81,18 +81,18 @@ describe('a token of cloudSql', () => {
   })
 
   it.each<[string, unknown, string]>([
-    ['nothing', () => null, 'ERR_CREDENTIALS_UNAVAILABLE'],
-    ['no credentials', () => ({}), 'ERR_CREDENTIALS_UNAVAILABLE'],
+    ['null as credentials', () => null, 'ERR_CREDENTIALS_UNAVAILABLE'],
+    ['an object that has no credentials', () => ({}), 'ERR_CREDENTIALS_UNAVAILABLE'],
     [
-      'no client',
+      'a GoogleAuth without a client',
       { getClient: () => Promise.reject(new Error('none')) },
       'ERR_CREDENTIALS_UNAVAILABLE',
     ],
-    ['no token', client(null), 'ERR_TOKEN_INVALID'],
+    ['a missing token', client(null), 'ERR_TOKEN_INVALID'],
     ['an empty token', client(''), 'ERR_TOKEN_INVALID'],
-    ['a token without an end', client('CANARY', null), 'ERR_TOKEN_INVALID'],
-    ['a token with no time as its end', client('CANARY', NaN), 'ERR_TOKEN_INVALID'],
-    ['a token that has ended', client('CANARY', 1), 'ERR_TOKEN_INVALID'],
+    ['a token without an expiry', client('CANARY', null), 'ERR_TOKEN_INVALID'],
+    ['a token with NaN as its expiry', client('CANARY', NaN), 'ERR_TOKEN_INVALID'],
+    ['an expired token', client('CANARY', 1), 'ERR_TOKEN_INVALID'],
   ])('is rejected for %s', async (_what, credentials, code) => {
     const error = await rejectionOf(login(credentials, { user: 'app' }).token())
     expect(error).toMatchObject({ code })
@@ -100,7 +100,7 @@ describe('a token of cloudSql', () => {
   })
 })
 
-it('is rejected with a reason if it has no expiry', async () => {
+it('a cloudSql token without an expiry is rejected with a reason', async () => {
   expect(await rejectionOf(login(client('CANARY', null), { user: 'app' }).token())).toMatchObject({
     message: `cloud-sql: the token for ${HOST} is invalid: "expiry_date" must be a number of milliseconds, got null`,
   })
@@ -114,13 +114,13 @@ describe('the user of a token', () => {
 
   it.each<[string, unknown, string]>([
     [
-      'the account that GoogleAuth knows',
+      'the account of GoogleAuth',
       auth(client(), async () => Promise.resolve({ client_email: ACCOUNT })),
       'app@shop.iam',
     ],
     ['the account of a key', { ...client(), email: ACCOUNT }, 'app@shop.iam'],
     [
-      'whom Google says that the token is of',
+      "the account in Google's token info",
       auth(
         { ...client(), getTokenInfo: async () => Promise.resolve({ email: 'jane@example.com' }) },
         async () => Promise.resolve({}),
@@ -128,7 +128,7 @@ describe('the user of a token', () => {
       'jane@example.com',
     ],
     [
-      'the account of a key, where GoogleAuth does not know it',
+      'the account of a key, if GoogleAuth has none',
       auth({ ...client(), email: ACCOUNT }, () => Promise.reject(new Error('none'))),
       'app@shop.iam',
     ],
@@ -140,12 +140,12 @@ describe('the user of a token', () => {
   })
 
   it.each<[string, unknown]>([
-    ['nobody knows it', client()],
-    ['an account is no address', { ...client(), email: 'default' }],
-    ['an address would break the packet', { ...client(), email: 'a\u0000b@example.com' }],
-    ['an address would do so at its end', { ...client(), email: 'a@example.com\u0000' }],
+    ['no source has it', client()],
+    ['the account is not an e-mail address', { ...client(), email: 'default' }],
+    ['the address contains a NUL', { ...client(), email: 'a\u0000b@example.com' }],
+    ['the address ends with a NUL', { ...client(), email: 'a@example.com\u0000' }],
     [
-      'Google does not say',
+      "Google's token info has none",
       { ...client(), getTokenInfo: () => Promise.reject(new Error('invalid_token')) },
     ],
   ])('is required if %s', async (_what, credentials) => {

@@ -179,7 +179,7 @@ describe('a token of entra', () => {
   })
 })
 
-it('is rejected with a reason if it has no expiry', async () => {
+it('an entra token without an expiry is rejected with a reason', async () => {
   const given = { getToken: async () => Promise.resolve({ token: 'CANARY' }) }
   const credentials = given as unknown as AzureTokenCredential
   expect(await rejectionOf(login({ user: 'app', credentials }).token())).toMatchObject({

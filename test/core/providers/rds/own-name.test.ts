@@ -67,7 +67,7 @@ describe('a custom host name', () => {
   })
 
   it.each<[string, Zone, string, string | undefined]>([
-    ['nothing', {}, 'does not resolve to one', 'ENOTFOUND'],
+    ['no name', {}, 'does not resolve to one', 'ENOTFOUND'],
     ['an address', { [OWN]: { a: '10.0.0.1' } }, 'does not resolve to one', 'ENODATA'],
     [
       'a name that has an address',

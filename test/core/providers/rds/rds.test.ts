@@ -91,7 +91,7 @@ describe('rds', () => {
       },
     ],
     [
-      'a life of tokens, which is fixed',
+      'a token lifetime, which is fixed',
       { ...RDS_OPTIONS, tokenDurationSecs: 900 } as object,
       { code: 'ERR_OPTION_INVALID', message: '"tokenDurationSecs" is not a known option' },
     ],

@@ -153,11 +153,11 @@ describe.each([
   })
 
   it.each<[string, object, RegExp]>([
-    ['password', { password: undefined }, /bPassword" must be a non-empty string/],
-    ['password with a line break', { password: 'CANARY\n' }, /bPassword" must be/],
-    ['user', { user: undefined }, /bUser" must be a non-empty string/],
-    ['end', { expiration: undefined }, /xpiration" must be a valid Date, got undefined/],
-  ])('is rejected without a %s', async (_part, wrong, message) => {
+    ['no password', { password: undefined }, /bPassword" must be a non-empty string/],
+    ['a line break in the password', { password: 'CANARY\n' }, /bPassword" must be/],
+    ['no user', { user: undefined }, /bUser" must be a non-empty string/],
+    ['no expiry', { expiration: undefined }, /xpiration" must be a valid Date, got undefined/],
+  ])('is rejected with %s', async (_part, wrong, message) => {
     answer = () => ({ ...given('CANARY'), ...wrong })
     const error = await rejectionOf(login({ host }).token())
     expect(error).toMatchObject({

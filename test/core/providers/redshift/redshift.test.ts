@@ -105,7 +105,7 @@ describe('redshift', () => {
       '"workgroupName" must not be given where "host" is an endpoint name of a cluster',
     ],
     [
-      'a custom domain that is none',
+      'a custom domain that is an endpoint name',
       { host: WORKGROUP, customDomain: 'workgroup' },
       'ERR_OPTION_CONFLICT',
       '"customDomain" must not be given where "host" is an endpoint name of a workgroup',
