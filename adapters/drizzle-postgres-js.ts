@@ -11,15 +11,15 @@ import { checkClient, invalidOption } from '../core/options/check.js'
 import { createSql, type PostgresJsOptions } from './postgres-js.js'
 import { connectionOf, retryOf } from './postgres-js/transactions.js'
 
-/** What the type of a database is made of: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
+/** The schema type of a database: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
 export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>
 
-/** What it is made of where none is given. */
+/** The schema type of a database without a schema. */
 export type NoDrizzleSchema = SchemaOf<PostgresJsDatabase>
 
 type SchemaOf<TDatabase> = TDatabase extends PostgresJsDatabase<infer TSchema> ? TSchema : never
 
-/** Drizzle's own configuration for a client that it is given, whatever its version has there. */
+/** Drizzle's configuration for a given client, in the installed version. */
 type OwnConfig =
   Parameters<typeof drizzle> extends infer TParameters
     ? TParameters extends [unknown, infer TConfig]
@@ -27,12 +27,12 @@ type OwnConfig =
       : never
     : never
 
-/** Where that has the schema, or the relations. */
+/** The option with the schema or the relations. */
 type SchemaOption = Extract<keyof OwnConfig, 'schema' | 'relations'>
 
 /**
- * Drizzle's own configuration, with `connection` for Postgres.js as in `drizzle({ connection })`. With `retryBegin` there Drizzle's own
- * `db.transaction` is retried as well.
+ * Drizzle's configuration, with `connection` for Postgres.js as in `drizzle({ connection })`. With `retryBegin` in `connection`, Drizzle's
+ * `db.transaction` is also retried.
  */
 export type DrizzleClientConfig<TSchema extends DrizzleSchema> = Omit<OwnConfig, SchemaOption> & {
   [Name in SchemaOption]?: TSchema
@@ -42,13 +42,16 @@ export type DrizzleClientConfig<TSchema extends DrizzleSchema> = Omit<OwnConfig,
 export type DrizzleDatabase<TSchema extends DrizzleSchema = NoDrizzleSchema> =
   PostgresJsDatabase<TSchema> & { $client: Sql }
 
-/** What `drizzleTransaction` needs of a database: that of `drizzleClient`, and whatever is made of it, such as by `withReplicas()`. */
+/**
+ * The part of a database that `drizzleTransaction` uses. Databases derived from one of `drizzleClient`, as by `withReplicas()`, have it
+ * too.
+ */
 export interface DrizzleTransactions {
   transaction(work: never, config?: PgTransactionConfig): Promise<unknown>
   $client: Sql
 }
 
-/** The transaction that Drizzle gives to a function, such as `DrizzleTransaction<typeof db>`. */
+/** The transaction that Drizzle passes to a function, such as `DrizzleTransaction<typeof db>`. */
 export type DrizzleTransaction<TDatabase extends DrizzleTransactions = DrizzleDatabase> =
   TDatabase['transaction'] extends (
     work: (transaction: infer TTransaction) => Promise<never>,
@@ -58,13 +61,13 @@ export type DrizzleTransaction<TDatabase extends DrizzleTransactions = DrizzleDa
     : never
 
 /**
- * Returns a Drizzle database on Postgres.js whose every physical connection logs in with a token of its own. Postgres.js is
- * its `$client`; end that to close it. Do not use that for queries of your own: Drizzle changes how it reads dates.
+ * Returns a Drizzle database on Postgres.js. Each physical connection logs in with its own token. Postgres.js is its `$client`; end it to
+ * close the database. Do not use it for other queries: Drizzle changes its parsing of dates.
  *
  * Exported from `'pg-iam/drizzle-postgres-js'`.
  *
  * @param given a login, or a URL for {@link loginFromUrl}
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login has already
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login determines
  */
 export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
   given: LoginOrUrl,
@@ -75,22 +78,21 @@ export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
   const { connection = {}, ...own } = config
   const client = createSql(login, connection) as Sql
   const db = drizzle({ ...own, client }) as DrizzleDatabase<TSchema>
-  // A property of its own, so that a copy by `{ ...db }` has it, too.
+  // An own property, so that it is copied by `{ ...db }`.
   db.transaction = db.transaction.bind(db)
   return db
 }
 
 /**
- * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict. On a database with read replicas it runs on
- * the primary.
+ * Runs `fn` in a Drizzle transaction, and retries it as a whole after a conflict. With read replicas it runs on the primary.
  *
  * Exported from `'pg-iam/drizzle-postgres-js'`.
  *
- * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
+ * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then.
  *
- * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
- * @param options those of `db.transaction()`, and those of the retry
+ * @param db a database of `drizzleClient`, or one derived from it, as by `withReplicas()`
+ * @param options those of `db.transaction()`, and the retry options
  */
 export async function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
   db: TDatabase,
@@ -103,7 +105,7 @@ export async function drizzleTransaction<TDatabase extends DrizzleTransactions, 
   const isNested = 'rollback' in db
   const client = isNested ? undefined : clientOf(db)
   return runTransaction({
-    // Databases that are made of one another have the same client.
+    // Databases derived from each other share a client.
     client: client ?? db,
     login: loginOfFactory((client?.options as { socket?: unknown } | undefined)?.socket),
     isNested,
@@ -111,7 +113,7 @@ export async function drizzleTransaction<TDatabase extends DrizzleTransactions, 
     fn,
     attempt: (work, connected) => {
       const run = (transaction: DrizzleTransaction<TDatabase>): Promise<T> => {
-        // Drizzle has the `sql` of the transaction in the session that it makes for it.
+        // Drizzle stores the transaction's `sql` in the session that it creates for it.
         const { session } = transaction as { session?: { client?: unknown } }
         connected(connectionOf(session?.client))
         return work(transaction)

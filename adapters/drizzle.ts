@@ -18,15 +18,15 @@ import {
 } from '../core/transactions/transaction-connection.js'
 import { createPool } from './pg.js'
 
-/** What the type of a database is made of: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
+/** The schema type of a database: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
 export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>
 
-/** What it is made of where none is given. */
+/** The schema type of a database without a schema. */
 export type NoDrizzleSchema = SchemaOf<NodePgDatabase>
 
 type SchemaOf<TDatabase> = TDatabase extends NodePgDatabase<infer TSchema> ? TSchema : never
 
-/** Drizzle's own configuration for a pool that it is given, whatever its version has there. */
+/** Drizzle's configuration for a given pool, in the installed version. */
 type OwnConfig =
   Parameters<typeof drizzle> extends infer TParameters
     ? TParameters extends [unknown, infer TConfig]
@@ -34,10 +34,10 @@ type OwnConfig =
       : never
     : never
 
-/** Where that has the schema, or the relations. */
+/** The option with the schema or the relations. */
 type SchemaOption = Extract<keyof OwnConfig, 'schema' | 'relations'>
 
-/** Drizzle's own configuration, with `connection` for the pool as in `drizzle({ connection })`. */
+/** Drizzle's configuration, with `connection` for the pool as in `drizzle({ connection })`. */
 export type DrizzleClientConfig<TSchema extends DrizzleSchema> = Omit<OwnConfig, SchemaOption> & {
   [Name in SchemaOption]?: TSchema
 } & { connection?: PoolConfig }
@@ -46,13 +46,16 @@ export type DrizzleClientConfig<TSchema extends DrizzleSchema> = Omit<OwnConfig,
 export type DrizzleDatabase<TSchema extends DrizzleSchema = NoDrizzleSchema> =
   NodePgDatabase<TSchema> & { $client: Pool }
 
-/** What `drizzleTransaction` needs of a database: that of `drizzleClient`, and whatever is made of it, such as by `withReplicas()`. */
+/**
+ * The part of a database that `drizzleTransaction` uses. Databases derived from one of `drizzleClient`, as by `withReplicas()`, have it
+ * too.
+ */
 export interface DrizzleTransactions {
   transaction(work: never, config?: PgTransactionConfig): Promise<unknown>
   $client: Pool
 }
 
-/** The transaction that Drizzle gives to a function, such as `DrizzleTransaction<typeof db>`. */
+/** The transaction that Drizzle passes to a function, such as `DrizzleTransaction<typeof db>`. */
 export type DrizzleTransaction<TDatabase extends DrizzleTransactions = DrizzleDatabase> =
   TDatabase['transaction'] extends (
     work: (transaction: infer TTransaction) => Promise<never>,
@@ -62,16 +65,16 @@ export type DrizzleTransaction<TDatabase extends DrizzleTransactions = DrizzleDa
     : never
 
 /**
- * Returns a Drizzle database on a `pg.Pool` whose every physical connection logs in with a token of its own. The pool is
- * its `$client`; end that to close it.
+ * Returns a Drizzle database on a `pg.Pool`. Each physical connection logs in with its own token. The pool is its `$client`; end it to
+ * close the database.
  *
  * Exported from `'pg-iam/drizzle'`.
  *
- * Its `transaction` gives the connection back when BEGIN fails, rejects with what failed first, and refuses statements that come
- * after it; Drizzle's own leaks the connection, rejects with the ROLLBACK that failed of it, and runs them.
+ * Its `transaction` releases the connection if BEGIN fails, rejects with the first error, and rejects statements after the transaction.
+ * Drizzle's own leaks the connection, rejects with the error of the ROLLBACK that follows, and runs late statements.
  *
  * @param given a login, or a URL for {@link loginFromUrl}
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login has already
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options of `connection` that the login determines
  */
 export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
   given: LoginOrUrl,
@@ -83,23 +86,22 @@ export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
   const client = createPool(login, connection)
   const db = drizzle({ ...own, client }) as DrizzleDatabase<TSchema>
   const transaction = db.transaction.bind(db)
-  // A property of its own, so that a copy by `{ ...db }`, which `withReplicas()` of 0.44 and 0.45 makes, has it, too.
+  // An own property, so that it is copied by `{ ...db }`, as `withReplicas()` of 0.44 and 0.45 does.
   db.transaction = (work, options) =>
-    onLentConnection(client, work, (lent) => transaction(lent, options))
+    onScopedConnection(client, work, (scopedWork) => transaction(scopedWork, options))
   return db
 }
 
 /**
- * Runs `fn` in a transaction of Drizzle, and again as a whole when it met a conflict. On a database with read replicas it runs on
- * the primary.
+ * Runs `fn` in a Drizzle transaction, and retries it as a whole after a conflict. With read replicas it runs on the primary.
  *
  * Exported from `'pg-iam/drizzle'`.
  *
- * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
+ * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then.
  *
- * @param db a database of `drizzleClient`, or made of one, as `withReplicas()` does
- * @param options those of `db.transaction()`, and those of the retry
+ * @param db a database of `drizzleClient`, or one derived from it, as by `withReplicas()`
+ * @param options those of `db.transaction()`, and the retry options
  */
 export async function drizzleTransaction<TDatabase extends DrizzleTransactions, T>(
   db: TDatabase,
@@ -108,22 +110,22 @@ export async function drizzleTransaction<TDatabase extends DrizzleTransactions, 
 ): Promise<T> {
   checkClient(db, 'db', ['transaction'], DATABASE)
   const { retry, own } = splitRetryOptions(options)
-  // Drizzle writes what it is given behind BEGIN, so an empty object would be a syntax error there.
+  // Drizzle appends the options to BEGIN. An empty object would result in a syntax error.
   const config = Object.keys(own).length === 0 ? undefined : own
   const isNested = 'rollback' in db
   const pool = isNested ? undefined : poolOf(db)
   return runTransaction({
-    // Databases that are made of one another have the same pool.
+    // Databases derived from each other share a pool.
     client: pool ?? db,
     login: loginOfFactory(pool?.options.stream),
     isNested,
     retry,
     fn,
     attempt: (work, connected) =>
-      onLentConnection(
+      onScopedConnection(
         pool!,
         work,
-        (lent) => db.transaction(lent as never, config) as Promise<T>,
+        (scopedWork) => db.transaction(scopedWork as never, config) as Promise<T>,
         connected,
       ),
   })
@@ -131,48 +133,47 @@ export async function drizzleTransaction<TDatabase extends DrizzleTransactions, 
 
 function poolOf(db: DrizzleTransactions): Pool {
   const { $client } = db as Partial<DrizzleTransactions>
-  // A single client of pg has no options of a pool.
+  // A single client of pg has no pool options.
   if (isPlainObject($client?.options)) return $client
   throw invalidOption('db', DATABASE, db)
 }
 
 const DATABASE = 'a Drizzle database on a pool, such as drizzleClient() returns'
 
-// The connection of a transaction of Drizzle, which is lent to it and to nothing after it.
+// The connection of a Drizzle transaction, limited to that transaction.
 
 type Connected = (connection: TransactionConnection | undefined) => void
 
-/** A transaction that Drizzle is about to take a connection for, or has taken one for. */
-interface Loan {
+/** A transaction for which Drizzle is about to check out a connection, or has done so. */
+interface Checkout {
   readonly pool: Pool
   readonly connected: Connected
-  isTaken: boolean
+  isCheckedOut: boolean
   client?: PoolClient
   connection?: TransactionConnection | undefined
-  lease?: ScopedClient<PoolClient>
+  scoped?: ScopedClient<PoolClient>
 }
 
-const loans = new AsyncLocalStorage<Loan>()
+const checkouts = new AsyncLocalStorage<Checkout>()
 
 /**
- * Runs a transaction by `transaction`, a call of Drizzle's own, on a connection of `pool` that is lent to it. Drizzle (0.44, 0.45)
- * keeps the connection where BEGIN fails, and gives one back on which ROLLBACK failed. Rejects with what `work` failed with, whatever
- * became of the ROLLBACK after it.
+ * Runs `transaction`, a call of Drizzle's own, on a connection of `pool` that is limited to that transaction. Drizzle (0.44, 0.45) keeps
+ * the connection if BEGIN fails, and releases it even if ROLLBACK failed. Rejects with the error of `work`, even if the ROLLBACK fails.
  */
-async function onLentConnection<Transaction, T>(
+async function onScopedConnection<Transaction, T>(
   pool: Pool,
   work: (transaction: Transaction) => Promise<T>,
   transaction: (work: (transaction: Transaction) => Promise<T>) => Promise<T>,
   connected: Connected = () => {},
 ): Promise<T> {
-  const outer = loans.getStore()
-  // `drizzleTransaction` has prepared it, and calls the `transaction` of `drizzleClient`.
-  if (outer !== undefined && outer.pool === pool && !outer.isTaken) return transaction(work)
-  lendByPool(pool)
-  const loan: Loan = { pool, connected, isTaken: false }
+  const outer = checkouts.getStore()
+  // `drizzleTransaction` has already set it up, and calls the `transaction` of `drizzleClient`.
+  if (outer !== undefined && outer.pool === pool && !outer.isCheckedOut) return transaction(work)
+  scopeCheckouts(pool)
+  const checkout: Checkout = { pool, connected, isCheckedOut: false }
   let failure: { error: unknown } | undefined
   try {
-    return await loans.run(loan, () =>
+    return await checkouts.run(checkout, () =>
       transaction(async (own) => {
         try {
           return await work(own)
@@ -180,41 +181,50 @@ async function onLentConnection<Transaction, T>(
           failure = { error }
           throw error
         } finally {
-          loan.lease?.close()
+          checkout.scoped?.close()
         }
       }),
     )
   } catch (error) {
-    const loss = loan.connection?.loss
+    const loss = checkout.connection?.loss
     if (failure !== undefined) throw attachLoss(loss, failure.error)
-    // A ROLLBACK that fails after a COMMIT that failed says less than that.
-    throw attachLoss(loss, loss === undefined ? error : (loan.lease?.endFailure ?? error))
+    // The error of a ROLLBACK after a failed COMMIT is less useful than that of COMMIT.
+    throw attachLoss(loss, loss === undefined ? error : (checkout.scoped?.endFailure ?? error))
   } finally {
-    loan.connection?.release()
-    loan.lease?.end()
-    loan.client?.release(loan.lease?.isClean !== true)
+    checkout.connection?.release()
+    checkout.scoped?.end()
+    checkout.client?.release(checkout.scoped?.isClean !== true)
   }
 }
 
-/** Has `connect` of a pool lend the connection that Drizzle takes for a transaction; all else is as ever. */
-function lendByPool(pool: Pool): void {
-  if (lending.has(pool)) return
-  lending.add(pool)
+/** Patches `connect` of a pool, so that Drizzle's checkout for a transaction returns a scoped client. Other calls are unchanged. */
+function scopeCheckouts(pool: Pool): void {
+  if (patchedPools.has(pool)) return
+  patchedPools.add(pool)
   const connect = pool.connect.bind(pool) as (callback?: unknown) => Promise<PoolClient>
-  const lend = (callback?: unknown): Promise<PoolClient> => {
-    const loan = loans.getStore()
-    if (callback !== undefined || loan === undefined || loan.pool !== pool || loan.isTaken)
+  const scopedConnect = (callback?: unknown): Promise<PoolClient> => {
+    const checkout = checkouts.getStore()
+    if (
+      callback !== undefined ||
+      checkout === undefined ||
+      checkout.pool !== pool ||
+      checkout.isCheckedOut
+    )
       return connect(callback)
-    loan.isTaken = true
+    checkout.isCheckedOut = true
     return connect().then((client) => {
-      loan.client = client
-      loan.connection = watchPgClient(client)
-      loan.connected(loan.connection)
-      loan.lease = scopeToTransaction(client)
-      return loan.lease.client
+      checkout.client = client
+      checkout.connection = watchPgClient(client)
+      checkout.connected(checkout.connection)
+      checkout.scoped = scopeToTransaction(client)
+      return checkout.scoped.client
     })
   }
-  Object.defineProperty(pool, 'connect', { value: lend, configurable: true, writable: true })
+  Object.defineProperty(pool, 'connect', {
+    value: scopedConnect,
+    configurable: true,
+    writable: true,
+  })
 }
 
-const lending = new WeakSet<Pool>()
+const patchedPools = new WeakSet<Pool>()

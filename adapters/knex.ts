@@ -20,22 +20,22 @@ import { checkClient, describeValue } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 
 /**
- * Returns the configuration for `knex()`: every physical connection logs in with a token of its own.
+ * Returns the configuration for `knex()`. Each physical connection logs in with its own token.
  *
  * Exported from `'pg-iam/knex'`.
  *
  * @param given a login, or a URL for {@link loginFromUrl}
- * @param config whatever `knex()` takes for PostgreSQL; `connection` without address, user, password and TLS, which are the login's
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * @param config the options of `knex()` for PostgreSQL; `connection` without address, user, password and TLS, which the login determines
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
  */
 export function knexConfig(given: LoginOrUrl, config: Knex.Config = {}): Knex.Config {
   const login = loginOf(given)
   refuseOtherPaths(config)
   return {
     client: 'pg',
-    // Without a version Knex (3.3) asks for it on its first connection, which it leaves open where that fails.
+    // Without a version Knex (3.3) queries it on its first connection, and leaks that connection if the query fails.
     version: config.client === 'redshift' ? '8.0.2' : '16.0',
-    // Where only a dialect is given Knex takes that, which the client above it would replace.
+    // If only a dialect is given, Knex uses it. The `client` above would override it.
     ...('dialect' in config && config.client === undefined
       ? { client: config.dialect as string }
       : {}),
@@ -46,17 +46,17 @@ export function knexConfig(given: LoginOrUrl, config: Knex.Config = {}): Knex.Co
 }
 
 /**
- * Returns a connection function for `knex({ client: 'pg', connection })`: every physical connection logs in with a token of
- * its own. Knex asks it once and keeps what it gives, which is good for any number of connections and tokens.
+ * Returns a connection function for `knex({ client: 'pg', connection })`. Each physical connection logs in with its own token. Knex calls
+ * the function once and keeps the result, which is valid for any number of connections and tokens.
  *
- * Give Knex a `version` beside it, such as `'16.0'`: else it asks for one on its first connection, and leaves that open where the
+ * Also give Knex a `version`, such as `'16.0'`. Otherwise it queries the version on its first connection, and leaks that connection if the
  * query fails.
  *
  * Exported from `'pg-iam/knex'`.
  *
  * @param given a login, or a URL for {@link loginFromUrl}
  * @param connection other settings of the connection, such as `application_name`
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for settings that the login has already
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for settings that the login determines
  */
 export function knexConnection(
   given: LoginOrUrl,
@@ -64,23 +64,23 @@ export function knexConnection(
 ): () => Promise<Knex.PgConnectionConfig> {
   const login = loginOf(given)
   const settings = connectionConfig(login, connection)
-  // Knex calls it as a method of its client. No `expirationChecker`: with one Knex ends connections that are in good health.
+  // Knex calls it as a method of its client. It has no `expirationChecker`, with which Knex would end healthy connections.
   async function connect(this: unknown): Promise<Knex.PgConnectionConfig> {
-    refuseAged(this)
+    validateAge(this)
     return { ...settings }
   }
   return markWithLogin(connect, login)
 }
 
 /**
- * Runs `fn` in a transaction of Knex, and again as a whole when it met a conflict.
+ * Runs `fn` in a Knex transaction, and retries it as a whole after a conflict.
  *
  * Exported from `'pg-iam/knex'`.
  *
- * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
+ * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then.
  *
- * @param options those of `knex.transaction()`, and those of the retry
+ * @param options those of `knex.transaction()`, and the retry options
  */
 export async function knexTransaction<T>(
   knex: Knex,
@@ -96,27 +96,27 @@ export async function knexTransaction<T>(
     fn,
     isNested: (knex as Knex & { isTransaction?: boolean }).isTransaction === true,
     attempt: (work, connected) =>
-      knex.transaction((transaction) => begun(transaction, work, connected), own),
+      knex.transaction((transaction) => runBegun(transaction, work, connected), own),
   })
 }
 
-/** Knex calls the function also where BEGIN has failed, and then reports what BEGIN failed with. */
-async function begun<T>(
+/** Knex also calls the function after a failed BEGIN. It then reports the error of BEGIN. */
+async function runBegun<T>(
   transaction: Knex.Transaction,
   work: (transaction: Knex.Transaction) => Promise<T>,
   connected: (connection: TransactionConnection | undefined) => void,
 ): Promise<T> {
   const { acquireConnection } = transaction.client as { acquireConnection(): Promise<unknown> }
   connected(watchPgClient(await acquireConnection()))
-  if (transaction.isCompleted()) throw new Error('the transaction has not begun')
+  if (transaction.isCompleted()) throw new Error('the transaction was not started')
   return work(transaction)
 }
 
 type Validate = NonNullable<Knex.PoolConfig['validate']>
 
 /**
- * A connection that is past its age is not handed out again; one that is in use stays, because the pool looks at neither then. An
- * idle one is ended by the pool's `idleTimeoutMillis`, but for `min` of them: by default two, where Knex's documentation recommends 0.
+ * A connection past its maximum age is not handed out again. A connection in use is not affected, since the pool only checks idle ones. The
+ * pool's `idleTimeoutMillis` ends idle connections, except `min` of them: two by default, where Knex's documentation recommends 0.
  */
 function poolConfig(
   { maxLifetimeSecs }: Login,
@@ -130,26 +130,26 @@ function poolConfig(
   }
 }
 
-/** What tarn (3), Knex's pool, has where none is given. */
+/** The default of tarn (3), Knex's pool. */
 const IDLE_MS = 30_000
 
 function validator(given: Validate | undefined): Validate {
   return (client) => !isPastLifetime(client) && (given?.(client) ?? true)
 }
 
-/** Has a client of Knex hand out no connection that is past its age: its pool asks it about each. */
-function refuseAged(client: unknown): void {
-  // Knex (3.3) calls the connection function for each of the connections that it opens first.
-  if (!isKnexClient(client) || refusing.has(client)) return
-  refusing.add(client)
+/** Prevents a Knex client from handing out connections past their maximum age. Its pool validates each connection with the client. */
+function validateAge(client: unknown): void {
+  // Knex (3.3) calls the connection function for each of its first connections.
+  if (!isKnexClient(client) || validating.has(client)) return
+  validating.add(client)
   const validate = client.validateConnection.bind(client)
   client.validateConnection = async (connection) =>
     !isPastLifetime(connection) && (await validate(connection))
 }
 
-const refusing = new WeakSet<object>()
+const validating = new WeakSet<object>()
 
-/** It is none where the application calls the function itself. */
+/** `this` is not a Knex client if the application calls the function itself. */
 function isKnexClient(value: unknown): value is Pick<Knex.Client, 'validateConnection'> {
   return typeof (value as Partial<Knex.Client> | undefined)?.validateConnection === 'function'
 }
@@ -178,20 +178,20 @@ function connectionConfig(
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { user: login.user }),
-    // Said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they are left out, and would start TLS inside of TLS.
+    // Set explicitly: pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION, and start TLS inside TLS.
     ssl: false,
     ...NEGOTIATION,
     stream: createStreamFactory(login, { tls, given }),
   }
 }
 
-/** An option of pg that Knex passes on, and that is missing in its types. */
+/** An option of pg that Knex passes on, but that its types lack. */
 const NEGOTIATION: object = { sslnegotiation: 'postgres' }
 
-/** Knex's dialects that connect by pg: those of PostgreSQL, under all of its names, and those that speak its protocol. */
+/** Knex's dialects that connect with pg: PostgreSQL under all of its names, and databases with its protocol. */
 const CLIENTS = ['pg', 'postgres', 'postgresql', 'redshift', 'cockroachdb']
 
-/** Everything that would have Knex open its connections in another way. */
+/** Rejects options with which Knex would not open its connections with this driver. */
 function refuseOtherPaths(config: Knex.Config): void {
   const { client, connection, dialect } = config as Knex.Config & { dialect?: unknown }
   refuseOtherDriver(client, 'client')
@@ -199,24 +199,20 @@ function refuseOtherPaths(config: Knex.Config): void {
   if (typeof connection === 'string' || typeof connection === 'function') {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"connection" must be an object beside a login, got ${describeValue(connection)}`,
+      `"connection" must be an object when a login is given, got ${describeValue(connection)}`,
       {
-        hint: 'Make the login from the URL with loginFromUrl(), and give other settings as fields.',
+        hint: 'Create the login with loginFromUrl(url), and pass other settings as fields.',
       },
     )
   }
   if ('connectionPool' in config && config.connectionPool !== undefined) {
-    throw new PgIamError(
-      'ERR_OPTION_CONFLICT',
-      '"connectionPool" must not be given beside a login',
-      {
-        hint: 'Make the pool with createPool() of pg-iam/pg and give it to Knex without knexConfig().',
-      },
-    )
+    throw new PgIamError('ERR_OPTION_CONFLICT', '"connectionPool" must not be given with a login', {
+      hint: 'Create the pool with createPool() of pg-iam/pg, and pass it to Knex without knexConfig().',
+    })
   }
 }
 
-/** Knex's class for pg-native extends the one for pg, and differs only in what it loads. */
+/** Knex's class for pg-native extends the one for pg, and only loads a different driver. */
 function extendsPg(client: { prototype?: object }): boolean {
   let prototype: KnexClient | null = client.prototype ?? null
   while (prototype !== null) {
@@ -232,14 +228,16 @@ interface KnexClient {
   constructor?: { name?: string }
 }
 
-/** A class of the application's own is taken where it extends one of Knex's on pg. */
+/** A class of the application is accepted if it extends one of Knex's pg clients. */
 function refuseOtherDriver(client: unknown, name: string): void {
   if (client === undefined || client === null) return
   if (typeof client === 'string' && CLIENTS.includes(client)) return
   if (typeof client === 'function' && extendsPg(client)) return
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"${name}" must be "pg" beside a login, or a dialect on it, got ${describeValue(client)}`,
-    { hint: `Known are: ${CLIENTS.join(', ')}, and classes that extend Knex's client for pg.` },
+    `"${name}" must be "pg" with a login, or a dialect based on it, got ${describeValue(client)}`,
+    {
+      hint: `Supported clients: ${CLIENTS.join(', ')}, and classes that extend Knex's client for pg.`,
+    },
   )
 }

@@ -34,29 +34,29 @@ import {
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 
 /**
- * Returns a pool whose every physical connection logs in with a token of its own.
+ * Returns a pool. Each physical connection logs in with its own token.
  *
  * Exported from `'pg-iam/pg'`.
  *
  * @param login a login, or a URL for {@link loginFromUrl}
- * @param config whatever `pg.Pool` takes, but for the address, the user, the password and TLS, which are the login's
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * @param config the options of `pg.Pool`, except address, user, password and TLS, which the login determines
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
  */
 export function createPool(login: LoginOrUrl, config: PoolConfig = {}): Pool {
   const pool = new Pool(pgConfig(login, config))
-  // Without a listener the death of an idle connection ends the process; the pool has dropped it by then.
+  // Without a listener the loss of an idle connection ends the process. The pool has already removed the connection.
   pool.on('error', ignore)
   return pool
 }
 
 /**
- * Returns a client, not yet connected, that logs in with a token. Like every `pg.Client` it is for one connection.
+ * Returns an unconnected client that logs in with a token. Like every `pg.Client` it opens one connection.
  *
  * Exported from `'pg-iam/pg'`.
  *
  * @param login a login, or a URL for {@link loginFromUrl}
- * @param config whatever `pg.Client` takes, but for the address, the user, the password and TLS, which are the login's
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * @param config the options of `pg.Client`, except address, user, password and TLS, which the login determines
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
  */
 export function createClient(login: LoginOrUrl, config: ClientConfig = {}): Client {
   const client = new Client(clientConfig(loginOf(login), config))
@@ -65,10 +65,10 @@ export function createClient(login: LoginOrUrl, config: ClientConfig = {}): Clie
 }
 
 /**
- * What `pgConfig` returns: what it was given, and what the login adds.
+ * The result of `pgConfig`: the given options and those of the login.
  *
- * It names only what is there. The types of libraries on pg (pg-boss 10, pg-promise 12) differ from those of pg itself in
- * options such as `password`, and would refuse the whole of `PoolConfig`.
+ * The type has only these properties. Libraries on pg (pg-boss 10, pg-promise 12) declare options such as `password` differently from pg,
+ * so their types do not accept a `PoolConfig`.
  */
 export type PgLoginConfig<Config extends PoolConfig = {}> = Omit<
   Config,
@@ -76,31 +76,30 @@ export type PgLoginConfig<Config extends PoolConfig = {}> = Omit<
 > &
   PgLoginSettings
 
-/** What the login adds to a configuration of pg. */
+/** The options of pg that the login adds. */
 export interface PgLoginSettings {
   host: string
   port: number
   database: string
-  /** Missing where the first token says who the user is. */
+  /** Absent if the first token determines the user. */
   user?: string
   ssl: false
   sslnegotiation: 'postgres'
   stream: () => Duplex
-  /** Missing where the login has no `maxLifetimeSecs`. */
+  /** Absent if the login has no `maxLifetimeSecs`. */
   maxLifetimeSeconds?: number
   onConnect: (client: ClientBase) => void
 }
 
 /**
- * Returns the configuration for a `pg.Pool` or `pg.Client` of your own, or of a library that takes one.
+ * Returns the configuration for your own `pg.Pool` or `pg.Client`, or for a library that takes one.
  *
- * `ssl` is `false` in it and there is no `password`: the connection that its `stream` makes is verified TLS already, and
- * logs in by itself.
+ * It has `ssl: false` and no `password`: its `stream` opens connections that already use verified TLS, and logs in.
  *
  * Exported from `'pg-iam/pg'`.
  *
  * @param given a login, or a URL for {@link loginFromUrl}
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
  */
 export function pgConfig<Config extends PoolConfig = {}>(
   login: LoginOrUrl,
@@ -113,7 +112,7 @@ export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig
     ...jitteredMaxLifetime(login),
     ...config,
     ...clientConfig(login, config),
-    // A client that is checked out has no listener of the pool's: the death of its backend would end the process.
+    // The pool has no error listener on a client that is checked out, so the loss of its connection would end the process.
     onConnect: (client: ClientBase) => {
       client.on('error', ignore)
       return onConnect?.(client)
@@ -121,25 +120,25 @@ export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig
   }
 }
 
-/** Refuses options that a generic function would otherwise take with the type that they have. */
+/** Rejects unknown options, which a generic type parameter would otherwise accept. */
 type OnlyKnown<Given, Known> = { [Name in Exclude<keyof Given, keyof Known>]: never }
 
-/** How a transaction begins, and how it is retried. */
+/** Options for BEGIN and for retries. */
 export interface PgTransactionOptions extends RetryOptions {
-  /** Default: the server's. Aurora DSQL knows `repeatable read` only. */
+  /** Default: the server's. Aurora DSQL only supports `repeatable read`. */
   isolationLevel?: 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
   /** Default `false`. */
   readOnly?: boolean
 }
 
 /**
- * Runs `fn` in a transaction on one connection of `pool`, and again as a whole when it met a conflict. The connection is
- * `fn`'s until `fn` settles; a statement that comes later is refused with `ERR_CLOSED`.
+ * Runs `fn` in a transaction on one connection of `pool`, and retries it as a whole after a conflict. `fn` can use the connection until it
+ * settles; later statements are rejected with `ERR_CLOSED`.
  *
  * Exported from `'pg-iam/pg'`.
  *
- * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
+ * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then.
  */
 export async function pgTransaction<T>(
   pool: Pool,
@@ -147,7 +146,7 @@ export async function pgTransaction<T>(
   options: PgTransactionOptions = {},
 ): Promise<T> {
   checkClient(pool, 'pool', ['connect', 'query'], POOL)
-  // A client has `connect`, too, but no options of a pool.
+  // A client has `connect` too, but no pool options.
   if (!isPlainObject(pool.options)) throw invalidOption('pool', POOL, pool)
   return runTransaction({
     client: pool,
@@ -168,19 +167,19 @@ async function runOnPool<T>(
 ): Promise<T> {
   const client = await pool.connect()
   connected(watchPgClient(client))
-  const lease = scopeToTransaction(client)
-  // Of a connection on which neither BEGIN nor COMMIT nor ROLLBACK went well nobody knows what state it is in.
+  const scoped = scopeToTransaction(client)
+  // Without a successful COMMIT or ROLLBACK, the state of the connection is unknown.
   let isClean = false
   try {
     await client.query(begin)
     try {
-      const result = await work(lease.client)
-      lease.end()
+      const result = await work(scoped.client)
+      scoped.end()
       await client.query('COMMIT')
       isClean = true
       return result
     } catch (error) {
-      lease.end()
+      scoped.end()
       isClean = await client.query('ROLLBACK').then(
         () => true,
         () => false,
@@ -216,7 +215,7 @@ function clientConfig(login: Login, config: ClientConfig): ClientConfig {
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { user: login.user }),
-    // Said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they are left out, and would start TLS inside of TLS.
+    // Set explicitly: pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION, and start TLS inside TLS.
     ssl: false,
     sslnegotiation: 'postgres',
     stream: createStreamFactory(login, { tls, given }),

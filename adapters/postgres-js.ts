@@ -45,33 +45,32 @@ import {
   type Work,
 } from './postgres-js/transactions.js'
 
-/** What `postgres()` takes, and what of its transactions is retried. */
+/** The options of `postgres()`, and those for retries. */
 export type PostgresJsOptions<T extends Record<string, PostgresType> = {}> = Options<T> & {
   /**
-   * Whether `sql.begin` runs a transaction again as a whole that met a conflict, as `sqlTransaction` does, and how often. Savepoints,
-   * and transactions that are begun inside of another one that is retried, are not retried by themselves. Default `false`.
+   * Whether `sql.begin` retries a transaction as a whole after a conflict, as `sqlTransaction` does, or its retry options. Savepoints, and
+   * transactions inside another one that is retried, are not retried separately. Default `false`.
    */
   retryBegin?: boolean | RetryOptions
 }
 
 /**
- * Returns a Postgres.js instance whose every physical connection logs in with a token of its own.
+ * Returns a Postgres.js instance. Each physical connection logs in with its own token.
  *
  * Exported from `'pg-iam/postgres-js'`.
  *
- * Its `begin` outlives the death of a connection: the bare one ends the process, or runs what is left of the transaction's
- * function on the next connection, statement by statement.
+ * Its `begin` is safe when a connection is lost: the original ends the process, or runs the remaining statements of the transaction's
+ * function on the next connection, one by one.
  *
- * With `retryBegin` it runs a transaction again that met a conflict, and rejects as `sqlTransaction` does.
+ * With `retryBegin` it retries a transaction after a conflict, and rejects as `sqlTransaction` does.
  *
- * Its `reserve` outlives that, too, and the age of a connection: one that is past it when it is released is replaced. After `release()`
- * statements reject with `ERR_CLOSED`; a transaction that was left open is rolled back.
+ * Its `reserve` is safe when a connection is lost or reaches its maximum age: a connection past that age is replaced after its release.
+ * After `release()` statements are rejected with `ERR_CLOSED`, and an open transaction is rolled back.
  *
  * @param login a login, or a URL for {@link loginFromUrl}
- * @param options whatever `postgres()` takes, but for the address, the user, the password and TLS, which are the login's; and
- * `retryBegin`
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that cannot be used, or that
- * the login has already
+ * @param options the options of `postgres()`, except address, user, password and TLS, which the login determines; and `retryBegin`
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options, or options that the login
+ * determines
  */
 export function createSql<T extends Record<string, PostgresType> = {}>(
   login: LoginOrUrl,
@@ -89,18 +88,17 @@ export function createSql<T extends Record<string, PostgresType> = {}>(
 }
 
 /**
- * Returns the options for a `postgres()` call of your own, or of a library that takes them.
+ * Returns the options for your own `postgres()` call, or for a library that takes them.
  *
- * `ssl` is `false` in them and there is no `password`: the connection that their `socket` makes is verified TLS already,
- * and logs in by itself.
+ * They have `ssl: false` and no `password`: their `socket` opens connections that already use verified TLS, and logs in.
  *
- * No option of Postgres.js reaches its `begin`: with `retryBegin` it is `sqlTransaction`, and `drizzleTransaction`, that take their
- * defaults for retries from these options. Use `createSql` where `sql.begin` itself is to be retried.
+ * Postgres.js has no option to change its `begin`: `retryBegin` only sets the retry defaults of `sqlTransaction` and `drizzleTransaction`
+ * here. Use `createSql` if `sql.begin` itself should be retried.
  *
  * Exported from `'pg-iam/postgres-js'`.
  *
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that cannot be used, or that
- * the login has already
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options, or options that the login
+ * determines
  */
 export function postgresOptions<T extends Record<string, PostgresType> = {}>(
   givenLogin: LoginOrUrl,
@@ -110,7 +108,7 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
   const tls = checkDriverOptions(login, givenOptions, OWNED)
   const { retryBegin, ...options } = givenOptions
   const retry = checkRetryBegin(retryBegin)
-  // Postgres.js (3.4) has no word for any server, which is what the login goes to.
+  // Postgres.js (3.4) has no value for "any server", which is the only one that the check accepts.
   const { target_session_attrs: _any, ...own } = options as Options<T> & SessionAttributes
   const connection = options.connection ?? {}
   checkDriverOptions(login, connection, CONNECTION_OWNED, 'connection.')
@@ -132,25 +130,25 @@ export function postgresOptions<T extends Record<string, PostgresType> = {}>(
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { username: login.user }),
-    // Given, because Postgres.js reads PGSSL and PGSSLNEGOTIATION where they are left out.
+    // Set explicitly: Postgres.js would otherwise read PGSSL and PGSSLNEGOTIATION.
     ssl: false,
     ...NEGOTIATION,
-    // A public option that its types leave out. It is called per physical connection and must not reject: that would
-    // lose the slot for good. The stream never does; what fails is reported on it, as by any socket.
+    // A public option that its types lack. It is called per physical connection and must not reject, since that would lose the slot
+    // permanently. The stream never rejects; it reports errors as events, like any socket.
     socket,
     connection: { ...connection, [PADDING_PARAMETER]: PADDING },
   } as Options<T>
 }
 
-/** Postgres.js draws 30 to 60 minutes of its own where the option is left out. It calls a function for each slot, which its types leave out. */
+/** Without the option Postgres.js uses a random 30 to 60 minutes. It calls a function for each slot, which its types lack. */
 function maxLifetime(login: Login): number | null {
   if (login.maxLifetimeSecs === undefined) return null
   return (() => jitteredLifetimeSecs(login)) as unknown as number
 }
 
 /**
- * Gives Postgres.js the ReadyForQuery of an idle connection once more. It does not say which stream is whose; both have the key of the
- * backend.
+ * Sends Postgres.js the ReadyForQuery of an idle connection once more. The stream is found by the backend key, since Postgres.js does not
+ * expose which stream belongs to a connection.
  */
 function repeatReady(sql: Sql, { pid, secret }: BackendState): boolean {
   const { [STREAMS]: streams } = socketOf(sql) as { [STREAMS]: ReadonlySet<LoginStream> }
@@ -164,26 +162,26 @@ function repeatReady(sql: Sql, { pid, secret }: BackendState): boolean {
 /** The open streams of an instance. */
 const STREAMS: unique symbol = Symbol.for('pg-iam.open-streams') as never
 
-/** How a transaction begins, and how it is retried. */
+/** Options for BEGIN and for retries. */
 export interface SqlTransactionOptions extends RetryOptions {
-  /** What stands behind BEGIN, as in `sql.begin('isolation level serializable', fn)`. */
+  /** Appended to BEGIN, as in `sql.begin('isolation level serializable', fn)`. */
   begin?: string
 }
 
-/** What Postgres.js makes of what the function of a transaction returns: the results of an array of queries. */
+/** The result of a transaction's function as Postgres.js returns it: an array of queries becomes their results. */
 export type TransactionResult<T> = T extends readonly unknown[]
   ? { [Index in keyof T]: T[Index] extends Promise<infer Item> ? Item : T[Index] }
   : T
 
 /**
- * Runs `fn` in a transaction of Postgres.js, and again as a whole when it met a conflict. What `fn` returns passes as it does through
- * `sql.begin`: an array of queries is waited for, everything else is given on unchanged.
+ * Runs `fn` in a Postgres.js transaction, and retries it as a whole after a conflict. The result of `fn` is handled as in `sql.begin`: an
+ * array of queries is awaited, anything else is returned unchanged.
  *
  * Exported from `'pg-iam/postgres-js'`.
  *
- * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried. A connection that was lost
- * before that is reported by the error of the server.
+ * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then. A connection lost before that is
+ * reported by the server's error.
  */
 export function sqlTransaction<T, Types extends Record<string, unknown> = {}>(
   sql: Sql<Types>,
@@ -232,7 +230,7 @@ function runRetried(
   })
 }
 
-/** Postgres.js's `begin`, retried, and what of Postgres.js must not be: the function of its large objects cannot be run twice. */
+/** Postgres.js's `begin` with retries. The function of its large objects cannot be run twice, so it is excluded. */
 function retrying(sql: Sql, plain: Begin, retry: RetryOptions): Pick<Sql, 'begin' | 'largeObject'> {
   const { largeObject } = sql
   const begin = (options: string | Work, fn?: Work): Promise<unknown> => {
@@ -254,8 +252,8 @@ function checkRetryBegin(value: unknown): RetryOptions | undefined {
 }
 
 /**
- * Postgres.js (3.4) keeps a FATAL error for the end of the query, which never comes: the query rejects with something else, and the
- * next one on that slot, on another connection, with the FATAL error.
+ * Postgres.js (3.4) keeps a FATAL error until the end of the query, which never comes. The query rejects with another error, and the next
+ * query of that slot, on another connection, with the FATAL error.
  */
 function lossError(error: FatalError): Error {
   const { PostgresError } = postgres as unknown as {
@@ -264,14 +262,14 @@ function lossError(error: FatalError): Error {
   return new PostgresError(error)
 }
 
-/** Postgres.js asks for the array types on each new connection, and lets nobody wait for the answer. */
+/** Postgres.js queries the array types on each new connection, and does not handle a failure of that query. */
 const bootstrapQuery: BootstrapQuery = (request) =>
   request.includes('select b.oid, b.typarray') ? 'optional' : undefined
 
 /**
- * Postgres.js (3.4) collects small writes for a moment. Where the connection dies in that moment it forgets to send what it
- * collected and goes on collecting, so that the slot never opens a connection again. What is longer than a kilobyte it sends
- * at once. An object, because its text need not be seen wherever the options are printed.
+ * Postgres.js (3.4) collects small writes for a moment. If the connection is lost in that moment, it never sends what it collected and
+ * keeps collecting, so that the slot never opens a connection again. Writes of more than a kilobyte are sent immediately. An object, so
+ * that the text is not printed with the options.
  */
 const PADDING = { toString: () => ' '.repeat(1_024) } as unknown as string
 
@@ -293,7 +291,7 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
   target_session_attrs: 'session-attributes',
 }
 
-/** Postgres.js sends whatever is in `connection`, also where it has that from somewhere else. */
+/** Postgres.js sends everything in `connection`, even parameters that it has from other options. */
 const CONNECTION_OWNED: Readonly<Record<string, OwnedByLogin>> = {
   user: 'user',
   database: 'database',
@@ -304,22 +302,22 @@ interface SessionAttributes {
   target_session_attrs?: unknown
 }
 
-/** How much longer than the login Postgres.js waits for a connection. */
+/** How much longer Postgres.js waits for a connection than the login. */
 const LATER_SECS = 5
 
-/** An option of Postgres.js that its types leave out. */
+/** An option of Postgres.js that its types lack. */
 const NEGOTIATION: object = { sslnegotiation: 'postgres' }
 
-/** Postgres.js's own settings, or those of its environment, would cut short what the login allows, or set it again. */
+/** Overrides Postgres.js's own settings, or those of its environment, which would conflict with the login's limits. */
 function networkOptions(login: Login): object {
   const timeoutMs = internalsOf(login)?.connectTimeoutMs
   const { keepAlive } = login
   return {
-    // Of the two limits that of the login says what was waited for.
+    // The login's limit is shorter, since its error is more specific.
     ...(timeoutMs === undefined ? {} : { connect_timeout: timeoutMs / 1_000 + LATER_SECS }),
     ...(keepAlive === undefined
       ? {}
-      : // What it sets would replace what the socket was dialled with.
+      : // Postgres.js's value would replace the one that the socket was dialled with.
         { keep_alive: typeof keepAlive === 'number' ? keepAlive : null }),
   }
 }

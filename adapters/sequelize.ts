@@ -28,14 +28,14 @@ import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import { watchPgClient } from '../core/transactions/transaction-connection.js'
 
-/** What `new Sequelize()` takes, with logins where it takes the addresses of replicas. */
+/** The options of `new Sequelize()`, with logins in place of the addresses of replicas. */
 export interface SequelizeLoginOptions extends Omit<Options, 'replication'> {
   replication?: SequelizeReplication | false
 }
 
 /**
- * Options that frameworks take beside Sequelize's own, in the same object: sequelize-typescript (2) and `@nestjs/sequelize` (10
- * and 11). They are passed on as they are. For another framework name its options: `sequelizeOptions<TheirOptions>(login, options)`.
+ * Options of frameworks, in the same object as Sequelize's own: sequelize-typescript (2) and `@nestjs/sequelize` (10 and 11). They are
+ * passed on unchanged. For another framework give its options type: `sequelizeOptions<TheirOptions>(login, options)`.
  */
 export interface SequelizeFrameworkOptions {
   autoCloseConnection?: boolean
@@ -52,19 +52,19 @@ export interface SequelizeFrameworkOptions {
   validateOnly?: boolean
 }
 
-/** A class, or a path. Each framework has a type of its own for the class, and goes on to take what is given here. */
+/** A class or a path. The frameworks have different types for the class, and must accept the result. */
 // oxlint-disable-next-line no-explicit-any
 type ClassOrFiles = any
 
 /**
- * Returns the options for `new Sequelize()`: every physical connection logs in with a token of its own.
+ * Returns the options for `new Sequelize()`. Each physical connection logs in with its own token.
  *
  * Exported from `'pg-iam/sequelize'`.
  *
- * @param given where Sequelize writes to, and reads from unless `options` name replicas: a login, or a URL for {@link loginFromUrl}
- * @param options whatever `new Sequelize()` takes, but for the address, the user, the password and TLS, which are the login's;
- * read replicas are given as logins or URLs, `replication: { read: [login] }`
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * @param given the server to write to, and to read from without replicas: a login, or a URL for {@link loginFromUrl}
+ * @param options the options of `new Sequelize()`, except address, user, password and TLS, which the login determines. Read replicas are
+ * given as logins or URLs, `replication: { read: [login] }`
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
  */
 export function sequelizeOptions<Framework extends object = {}>(
   given: LoginOrUrl,
@@ -78,7 +78,7 @@ export function sequelizeOptions(
   refuseOtherDrivers(options)
   refuseMessageLevel(login, 'clientMinMessages', options.clientMinMessages)
   const read = readLogins(options.replication)
-  // Sequelize does nothing about a top-level `ssl`, but whoever wrote `ssl: false` meant something.
+  // Sequelize ignores a top-level `ssl`, but `ssl: false` is still rejected.
   checkDriverOptions(login, { ...options }, { ...OWNED, ssl: 'tls' })
   const { ssl: _ssl, replication: _replication, ...rest } = options
   const connection = connectionOf(login, options.dialectOptions)
@@ -103,14 +103,14 @@ export function sequelizeOptions(
 }
 
 /**
- * Returns a `beforeConnect` hook, for `new Sequelize({ hooks: { beforeConnect } })` or `addHook('beforeConnect', ...)`, that
- * logs every physical connection in with a token of its own. Where it goes, and as whom, is what the login says. With
- * `replication` it needs a login for each host that is named there.
+ * Returns a `beforeConnect` hook, for `new Sequelize({ hooks: { beforeConnect } })` or `addHook('beforeConnect', ...)`. Each physical
+ * connection logs in with its own token, to the login's address and as its user. With `replication`, a login for each of its hosts is
+ * required.
  *
  * Exported from `'pg-iam/sequelize'`.
  *
- * The hook throws `ERR_OPTION_CONFLICT` where a password is configured too, or a host of `replication` has no login, and
- * `ERR_TLS_UNVERIFIED` where `dialectOptions.ssl` would weaken TLS; that fails the connection with this error.
+ * The hook throws `ERR_OPTION_CONFLICT` if a password is configured, or a host of `replication` has no login, and `ERR_TLS_UNVERIFIED` if
+ * `dialectOptions.ssl` would weaken TLS. The connection then fails with this error.
  */
 export function sequelizeHook(
   given: LoginOrUrl,
@@ -118,9 +118,9 @@ export function sequelizeHook(
 ): (config: SequelizeConnectionConfig) => void {
   const login = loginOf(given)
   const logins = [login, ...readers.map((reader, index) => loginOf(reader, `readers[${index}]`))]
-  // Sequelize calls it as a method of its own; its type does not say so.
+  // Sequelize calls it as its method, which its type does not declare.
   function prepare(this: SequelizeInternals | undefined, config: SequelizeConnectionConfig): void {
-    // One object serves all connections to a server: it is prepared once.
+    // All connections to a server share one object, which is prepared only once.
     const prepared = loginOfFactory(streamOf(config))
     if (prepared !== undefined && logins.includes(prepared)) return
     const { options, config: own }: SequelizeInternals = this ?? {}
@@ -128,24 +128,24 @@ export function sequelizeHook(
     refuseOtherDrivers({ ...config, dialect: options?.dialect })
     refuseMessageLevel(chosen, 'clientMinMessages', options?.clientMinMessages)
     connectWith(chosen, config)
-    // What Sequelize has where no time zone is given.
+    // Sequelize's default if no time zone is given.
     if (own !== undefined && options?.timezone === '+00:00' && keepsTimeZone(chosen))
       own.keepDefaultTimezone = true
-    refuseAged(this)
+    validateAge(this)
   }
   return markWithLogin(prepare, login)
 }
 
 /**
- * Runs `fn` in a transaction of Sequelize, and again as a whole when it met a conflict. Hooks that `fn` registers by
- * `transaction.afterCommit()` run once, after the commit that happened.
+ * Runs `fn` in a Sequelize transaction, and retries it as a whole after a conflict. Hooks that `fn` registers with
+ * `transaction.afterCommit()` run once, after the successful commit.
  *
  * Exported from `'pg-iam/sequelize'`.
  *
- * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
+ * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then.
  *
- * @param options those of `sequelize.transaction()`, and those of the retry
+ * @param options those of `sequelize.transaction()`, and the retry options
  */
 export async function sequelizeTransaction<T>(
   sequelize: Sequelize,
@@ -178,8 +178,8 @@ export async function sequelizeTransaction<T>(
 }
 
 /**
- * Sequelize has no lifetime, but asks before it hands a connection out; one that is in use stays. An idle one is ended by the
- * pool's `idle`, but for `min` of them.
+ * Sequelize has no maximum age, but validates a connection before it hands it out. A connection in use is not affected. The pool's `idle`
+ * ends idle connections, except `min` of them.
  */
 function poolOptions(
   { maxLifetimeSecs }: Login,
@@ -192,22 +192,22 @@ function poolOptions(
   }
 }
 
-/** Sequelize's own default. */
+/** Sequelize's default. */
 const IDLE_MS = 10_000
 
-/** Has an instance of Sequelize hand out no connection that is past its age. */
-function refuseAged({ connectionManager }: SequelizeInternals = {}): void {
-  if (connectionManager?.validate === undefined || refusing.has(connectionManager)) return
-  refusing.add(connectionManager)
+/** Prevents a Sequelize instance from handing out connections past their maximum age. */
+function validateAge({ connectionManager }: SequelizeInternals = {}): void {
+  if (connectionManager?.validate === undefined || validating.has(connectionManager)) return
+  validating.add(connectionManager)
   const validate = connectionManager.validate.bind(connectionManager)
   connectionManager.validate = (client) => !isPastLifetime(client) && validate(client)
 }
 
-const refusing = new WeakSet<object>()
+const validating = new WeakSet<object>()
 
 /**
- * Sequelize (6.37) shows the connection of a transaction to nobody before it has begun. It asks its pool for that connection while
- * `begin` is called, so the pool is watched for as long, and no longer.
+ * Sequelize (6.37) does not expose the connection of a transaction before BEGIN. It gets that connection from its pool during the `begin`
+ * call, so `getConnection` is only patched for the duration of that call.
  */
 function withConnection<T>(
   sequelize: Sequelize,
@@ -233,7 +233,7 @@ function withConnection<T>(
 
 const GET = 'getConnection'
 
-/** A function given replaces that of Sequelize, which is repeated here. */
+/** A given function replaces Sequelize's, so its checks are repeated here. */
 function validator(
   given: ((client?: unknown) => boolean) | undefined,
 ): (client?: unknown) => boolean {
@@ -245,7 +245,7 @@ function validator(
   }
 }
 
-/** Sequelize works on its own copy of the options. A hook leaves its traces there with the first connection. */
+/** Sequelize works on its own copy of the options. A hook changes that copy with the first connection. */
 function loginOfSequelize(sequelize: Sequelize): Login | undefined {
   const { connectionManager, options } = sequelize as unknown as SequelizeInternals
   const given = options?.hooks?.beforeConnect ?? []
@@ -259,7 +259,7 @@ function loginOfSequelize(sequelize: Sequelize): Login | undefined {
 interface SequelizeInternals {
   connectionManager?: {
     config?: SequelizeConnectionConfig
-    /** Its pool asks it about each connection that it is to hand out, unless the application gave `pool.validate`. */
+    /** Called by the pool for each connection before it is handed out, unless the application gave `pool.validate`. */
     validate?: (client: unknown) => boolean
     getConnection?: (options: unknown) => Promise<unknown>
   }
@@ -269,7 +269,7 @@ interface SequelizeInternals {
     replication?: unknown
     timezone?: string
     clientMinMessages?: unknown
-    /** A hook that was added under a name is an object. */
+    /** A named hook is an object. */
     hooks?: { beforeConnect?: (object & { fn?: unknown })[] }
   }
 }
@@ -279,8 +279,8 @@ function streamOf(config: SequelizeConnectionConfig | undefined): unknown {
 }
 
 /**
- * Takes the hooks over: Sequelize runs them after a commit that failed, too. What one of them throws must not look like a
- * failed transaction, so they run when it is over.
+ * Replaces `afterCommit`: Sequelize also runs these hooks after a failed commit. They run after the transaction, so that an error of a hook
+ * is not reported as a failed transaction.
  */
 function keepAfterCommit(transaction: Transaction): () => Promise<void> {
   const hooks: ((transaction: Transaction) => void | Promise<void>)[] = []
@@ -289,14 +289,14 @@ function keepAfterCommit(transaction: Transaction): () => Promise<void> {
     hooks.push(hook)
   }
   return async () => {
-    // In turn, as Sequelize runs them.
+    // Sequentially, as in Sequelize.
     for (const hook of hooks) await hook.call(transaction, transaction)
   }
 }
 
 /**
- * Without a version Sequelize opens a connection more, only to ask for it; it chooses nothing by versions this new.
- * The option is documented, and missing in its types.
+ * Without a version Sequelize opens an additional connection only to query it. It makes no decisions based on versions this new. The option
+ * is documented, but its types lack it.
  */
 const KNOWN_VERSION: object = { databaseVersion: '16.0.0' }
 
@@ -318,19 +318,19 @@ function refuseOtherDrivers({
   if (dialect !== undefined && dialect !== null && dialect !== 'postgres') {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"dialect" must be "postgres" beside a login, got ${describeValue(dialect)}`,
+      `"dialect" must be "postgres" with a login, got ${describeValue(dialect)}`,
     )
   }
-  // libpq opens its connections itself.
+  // pg-native opens its connections through libpq.
   if (native !== true) return
-  throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true beside a login', {
+  throw new PgIamError('ERR_OPTION_CONFLICT', '"native" must not be true with a login', {
     hint: 'Use the JavaScript driver, pg.',
   })
 }
 
-// What Sequelize takes for the connections to one server.
+// Sequelize's options for connections to one server.
 
-/** What the hook touches of Sequelize's connection configuration. */
+/** The part of Sequelize's connection configuration that the hook uses. */
 export interface SequelizeConnectionConfig {
   host?: string
   port?: string | number
@@ -344,9 +344,9 @@ export interface SequelizeConnectionConfig {
 type ConnectionPart = 'host' | 'port' | 'database' | 'username' | 'dialectOptions'
 
 /**
- * The options for connections of a login: those of the only server, or of each one of a replication set.
+ * The options for connections of a login: for the only server, or for one server of a replication set.
  *
- * Throws `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for what the login has already.
+ * Throws `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines.
  */
 function connectionOf(login: Login, dialectOptions: object = {}): Pick<Options, ConnectionPart> {
   return {
@@ -358,18 +358,18 @@ function connectionOf(login: Login, dialectOptions: object = {}): Pick<Options, 
   }
 }
 
-/** Changes a configuration that Sequelize is about to connect with, so that it connects with the login. */
+/** Changes a configuration just before Sequelize connects with it, so that it connects with the login. */
 function connectWith(login: Login, config: SequelizeConnectionConfig): void {
-  // Sequelize fills in a host of its own where none is given, so only what cannot be a default is compared.
+  // Sequelize has a default for the host, so only options without a default are checked.
   checkDriverOptions(login, { password: config.password }, { password: 'password' })
   const { password, ...others } = (config.dialectOptions ?? {}) as { password?: unknown }
-  // Sequelize (6.37) puts what a URL says here, with an empty password where it has none.
+  // Sequelize (6.37) puts the parts of a URL here, with an empty password if there is none.
   config.dialectOptions = withLogin(login, password ? { password, ...others } : others)
   Object.assign(config, { host: login.host, port: login.port, database: login.database })
   if (login.user !== undefined) config.username = login.user
 }
 
-/** Address and user are Sequelize's own options, which it puts in the place of any that are here. */
+/** Without address and user, which are Sequelize's own options and override any given here. */
 const OWNED_OF_CONNECTION: Readonly<Record<string, OwnedByLogin>> = {
   password: 'password',
   connectionString: 'url',
@@ -385,7 +385,7 @@ function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
   const given = givenParameters(dialectOptions, PG_STARTUP_OPTIONS, prefix)
   const { clientMinMessages } = dialectOptions as { clientMinMessages?: unknown }
   refuseMessageLevel(login, `${prefix}clientMinMessages`, clientMinMessages)
-  // `ssl` is said aloud, because pg reads PGSSLMODE where it is left out, and would start TLS inside of TLS.
+  // `ssl` is set explicitly: pg would otherwise read PGSSLMODE, and start TLS inside TLS.
   return {
     ...dialectOptions,
     ...(setsMessageLevel(login) ? {} : { clientMinMessages: 'ignore' }),
@@ -395,14 +395,14 @@ function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
 }
 
 /**
- * Sequelize (6.37) sends `SET client_min_messages` on each connection, at `warning` where nothing is given. Aurora DSQL refuses it:
+ * Sequelize (6.37) sends `SET client_min_messages` on each connection, by default with `warning`. Aurora DSQL rejects it:
  * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/accessing.html
  */
 function setsMessageLevel({ provider }: Login): boolean {
   return provider !== 'aurora-dsql'
 }
 
-/** Refuses a level that cannot be set. `'ignore'`, or `false` among Sequelize's own options, sets none. */
+/** Rejects a level that cannot be set. `'ignore'`, or `false` in Sequelize's own options, sets none. */
 function refuseMessageLevel(login: Login, name: string, level: unknown): void {
   const isNone = level === undefined || level === null || level === false || level === ''
   const isIgnored = typeof level === 'string' && level.toLowerCase() === 'ignore'
@@ -410,39 +410,39 @@ function refuseMessageLevel(login: Login, name: string, level: unknown): void {
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
     `"${name}" must not be given for Aurora DSQL, which cannot set it, got ${describeValue(level)}`,
-    { hint: 'Leave it out: Aurora DSQL refuses SET client_min_messages.' },
+    { hint: 'Remove it: Aurora DSQL rejects SET client_min_messages.' },
   )
 }
 
 /**
- * Whether Sequelize should leave the time zone of the session as it is. By itself it sets UTC on each connection. That is the time
- * zone of Aurora DSQL anyway, and Redshift does not know the syntax.
+ * Whether Sequelize should not set the session's time zone. By default it sets UTC on each connection. Aurora DSQL always uses UTC, and
+ * Redshift does not support the syntax.
  */
 function keepsTimeZone({ provider }: Login): boolean {
   return provider === 'aurora-dsql' || provider === 'redshift'
 }
 
 /**
- * Sequelize (6.37) sets up the session of a new connection, and asks for ranges and enums on its first ones. It leaks a connection on
- * which either fails.
+ * Sequelize (6.37) sets up the session of a new connection, and queries ranges and enums on its first ones. It leaks a connection on which
+ * either fails.
  */
 const bootstrapQuery: BootstrapQuery = (request) => {
   if (request.includes('WITH ranges AS')) return 'optional'
-  return SETS_UP.some((statement) => request.includes(statement)) ? 'required' : undefined
+  return SESSION_SETUP.some((statement) => request.includes(statement)) ? 'required' : undefined
 }
 
-const SETS_UP = [
+const SESSION_SETUP = [
   'SET standard_conforming_strings=',
   'SET client_min_messages TO ',
   'SET TIME ZONE ',
 ]
 
-// The connection of a transaction of Sequelize whose COMMIT fails.
+// The connection of a Sequelize transaction whose COMMIT fails.
 
 /**
- * Has `transaction` keep its connection where the server has answered COMMIT with an error, such as a conflict: the transaction is
- * rolled back then, and the session is as good as before. Sequelize (6.37) ends the connection of each COMMIT that fails, and
- * writes so to the console; on Aurora DSQL, where conflicts are every day's business, each would cost a new connection.
+ * Makes `transaction` keep its connection if the server answered COMMIT with an error, such as a conflict: the transaction is then rolled
+ * back, and the session can be reused. Sequelize (6.37) ends the connection after each failed COMMIT, and logs that to the console. On
+ * Aurora DSQL, where conflicts are common, each would cost a new connection.
  */
 function keepConnection(sequelize: Sequelize, transaction: Transaction): void {
   const inner = transaction as unknown as TransactionInternals
@@ -461,22 +461,22 @@ function keepConnection(sequelize: Sequelize, transaction: Transaction): void {
   }
 }
 
-/** What `commit()` of Sequelize itself is made of. */
+/** The parts of Sequelize's own `commit()`. */
 interface TransactionInternals {
   readonly connection: unknown
   readonly finished: string | undefined
   readonly options: object
-  /** Gives the connection back to the pool. */
+  /** Releases the connection to the pool. */
   cleanup(): void
   /** Ends the connection. */
   forceCleanup(): Promise<void>
 }
 
-// The `replication` option of Sequelize, with logins in the place of addresses.
+// Sequelize's `replication` option, with logins in place of addresses.
 
-/** Where Sequelize reads from; it writes to the login that is given first. */
+/** The replicas to read from. Writes go to the login that is the first argument. */
 export interface SequelizeReplication {
-  /** The logins of the replicas, or of one reader endpoint, or their URLs: at least one. Connections are opened to each in turn. */
+  /** The logins or URLs of the replicas, or of a reader endpoint: at least one. Connections are opened to each in turn. */
   read: readonly LoginOrUrl[]
 }
 
@@ -490,7 +490,7 @@ function readLogins(replication: unknown): readonly Login[] | undefined {
   )
 }
 
-/** The login of the host that Sequelize is about to connect to. Throws `ERR_OPTION_CONFLICT` where there is none. */
+/** The login for the host that Sequelize is about to connect to. Throws `ERR_OPTION_CONFLICT` if there is none. */
 function loginForHost(logins: readonly Login[], { host, port }: SequelizeConnectionConfig): Login {
   const isNamed = (place: Address | undefined): boolean =>
     place !== undefined && place.host === host && String(place.port) === String(port)
@@ -498,14 +498,14 @@ function loginForHost(logins: readonly Login[], { host, port }: SequelizeConnect
   if (found !== undefined) return found
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"replication" names ${host}:${port}, and none of the logins is for that`,
-    { hint: 'Give the hook a login for each host: sequelizeHook(writer, reader).' },
+    `"replication" contains ${host}:${port}, which none of the logins is for`,
+    { hint: 'Pass a login for each host: sequelizeHook(writer, reader).' },
   )
 }
 
 const write: Check<never> = (_value, name) => {
-  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given beside a login`, {
-    hint: 'Give the login of the writer first, and those of the replicas as replication: { read: [login] }.',
+  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given with a login`, {
+    hint: 'Pass the login of the writer as the first argument, and those of the replicas as replication: { read: [login] }.',
   })
 }
 

@@ -40,14 +40,14 @@ import {
 /** TypeORM's options for PostgreSQL. */
 export type TypeormPostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>
 
-/** The same, with logins where TypeORM takes the addresses of replicas. */
+/** TypeORM's options, with logins in place of the addresses of replicas. */
 export interface TypeormLoginOptions extends Partial<Omit<TypeormPostgresOptions, 'replication'>> {
   replication?: TypeormReplication
 }
 
 /**
- * Options that frameworks take beside TypeORM's own, in the same object: `@nestjs/typeorm` (10 and 11) and typeorm-extension (3).
- * They are passed on as they are. For another framework name its options: `typeormOptions<TheirOptions>(login, options)`.
+ * Options of frameworks, in the same object as TypeORM's own: `@nestjs/typeorm` (10 and 11) and typeorm-extension (3). They are passed on
+ * unchanged. For another framework give its options type: `typeormOptions<TheirOptions>(login, options)`.
  */
 export interface TypeormFrameworkOptions {
   autoLoadEntities?: boolean
@@ -66,19 +66,19 @@ export interface TypeormFrameworkOptions {
   seedTracking?: boolean
 }
 
-/** A class, or a path. Each framework has a type of its own for the class, and goes on to take what is given here. */
+/** A class or a path. The frameworks have different types for the class, and must accept the result. */
 // oxlint-disable-next-line no-explicit-any
 type ClassOrFiles = any
 
 /**
- * Returns the options for `new DataSource()`: every physical connection logs in with a token of its own.
+ * Returns the options for `new DataSource()`. Each physical connection logs in with its own token.
  *
  * Exported from `'pg-iam/typeorm'`.
  *
- * @param given where TypeORM writes to, and reads from unless `options` name replicas: a login, or a URL for {@link loginFromUrl}
- * @param options whatever `new DataSource()` takes for PostgreSQL, but for the address, the user, the password and TLS, which are
- * the login's; read replicas are given as logins or URLs, `replication: { slaves: [login] }`
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login has already
+ * @param given the server to write to, and to read from without replicas: a login, or a URL for {@link loginFromUrl}
+ * @param options the options of `new DataSource()` for PostgreSQL, except address, user, password and TLS, which the login determines. Read
+ * replicas are given as logins or URLs, `replication: { slaves: [login] }`
+ * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
  */
 export function typeormOptions<Framework extends object = {}>(
   given: LoginOrUrl,
@@ -105,7 +105,7 @@ export function typeormOptions(
     const tls = checkDriverOptions(own, extra, TLS_OWNED, 'extra.')
     return tls.ca === undefined ? checkDriverOptions(own, rest, TLS_OWNED) : tls
   }
-  // Without `native`: TypeORM takes pg-native wherever that is installed, and it knows no `stream`.
+  // Without `native`: TypeORM uses pg-native if it is installed, which does not support `stream`.
   const driver = (options.driver ?? { ...pg, native: undefined }) as typeof pg
   return {
     ...rest,
@@ -119,8 +119,7 @@ export function typeormOptions(
     extra: {
       ...jitteredMaxLifetime(login),
       ...extra,
-      // `extra` beats the options above it. Both are said aloud, because pg reads PGSSLMODE and PGSSLNEGOTIATION where they
-      // are left out.
+      // `extra` overrides the options above. Both are set explicitly, since pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION.
       ssl: false,
       sslnegotiation: 'postgres',
       stream: createStreamFactory(login, { tls: tlsOf(login), given: parameters }),
@@ -128,27 +127,27 @@ export function typeormOptions(
   }
 }
 
-/** TypeORM's types refuse it, too. But options are often read from a file, or from the environment. */
+/** TypeORM's types reject it too, but options are often read from a file or the environment. */
 function refuseOtherDatabases({ type }: { type?: unknown }): void {
   if (type === undefined || type === 'postgres') return
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"type" must be "postgres" beside a login, got ${describeValue(type)}`,
+    `"type" must be "postgres" with a login, got ${describeValue(type)}`,
   )
 }
 
 /**
- * Returns a password function for `new DataSource({ password })`: a token for each physical connection.
+ * Returns a password function for `new DataSource({ password })`, which returns a token for each physical connection.
  *
- * Host, user and TLS stay yours, so prefer `typeormOptions`, which takes them from the login and keeps them verified.
+ * Host, user and TLS are your own options. Prefer `typeormOptions`, which takes them from the login and keeps TLS verified.
  *
  * Exported from `'pg-iam/typeorm'`.
  *
- * The function rejects with `ERR_TLS_UNVERIFIED` where the connection has no verified TLS, and as the login's `token()`.
+ * The function rejects with `ERR_TLS_UNVERIFIED` if the connection does not use verified TLS, and as the login's `token()`.
  */
 export function typeormPassword(given: LoginOrUrl): () => Promise<string> {
   const login = loginOf(given)
-  // pg calls it as a method of the client, with the parameters of the connection; TypeORM's type says neither.
+  // pg calls it as a method of the client, with the connection's parameters. TypeORM's type has neither.
   async function password(this: unknown, ...connection: unknown[]): Promise<string> {
     const [parameters] = connection
     return answerPasswordRequest({ client: this, parameters }, async () => {
@@ -163,19 +162,19 @@ function refuseWeakTls({ ssl }: { ssl?: unknown }): void {
   if (ssl === undefined || weakens(ssl)) throw unverified('ssl')
 }
 
-/** How a transaction begins, and how it is retried. */
+/** Options for BEGIN and for retries. */
 export interface TypeormTransactionOptions extends RetryOptions {
   /** Default: the server's. */
   isolationLevel?: 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE'
 }
 
 /**
- * Runs `fn` in a transaction of TypeORM, and again as a whole when it met a conflict.
+ * Runs `fn` in a TypeORM transaction, and retries it as a whole after a conflict.
  *
  * Exported from `'pg-iam/typeorm'`.
  *
- * Rejects with what `fn` or the database failed with, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written; then nothing is retried.
+ * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
+ * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then.
  */
 export async function typeormTransaction<T>(
   dataSource: DataSource,
@@ -194,7 +193,7 @@ export async function typeormTransaction<T>(
   })
 }
 
-/** On a runner that is made here, because that of `dataSource.transaction()` is not known before BEGIN. */
+/** Creates its own query runner, since that of `dataSource.transaction()` is not accessible before BEGIN. */
 async function runOnRunner<T>(
   dataSource: DataSource,
   isolationLevel: TypeormTransactionOptions['isolationLevel'],
@@ -204,17 +203,17 @@ async function runOnRunner<T>(
   const runner = dataSource.createQueryRunner()
   try {
     connected(watchPgClient(await runner.connect()))
-    const lent = async (manager: EntityManager): Promise<T> => {
-      const lease = lendRunner(runner)
+    const scopedWork = async (manager: EntityManager): Promise<T> => {
+      const scope = scopeRunner(runner)
       try {
         return await work(manager)
       } finally {
-        lease.end()
+        scope.end()
       }
     }
     return await (isolationLevel === undefined
-      ? runner.manager.transaction(lent)
-      : runner.manager.transaction(isolationLevel, lent))
+      ? runner.manager.transaction(scopedWork)
+      : runner.manager.transaction(isolationLevel, scopedWork))
   } finally {
     await runner.release()
   }
@@ -244,18 +243,18 @@ const OWNED: Readonly<Record<string, OwnedByLogin>> = {
 
 const TLS_OWNED: Readonly<Record<string, OwnedByLogin>> = { ssl: 'tls' }
 
-// Does what pg leaves undone where its password comes from a function.
+// Password functions for pg.
 
-/** The client that asks, and what it knows of its connection. Not all of it is in pg's types. */
+/** The client that requests a password, and the parameters of its connection. pg's types lack some of them. */
 interface PasswordRequest {
   readonly client: unknown
   readonly parameters: unknown
 }
 
 /**
- * Resolves with what `password` gives, after pg was kept from showing it: pg stores it in two properties, which
- * `util.inspect` with `showHidden` prints. Where it fails, the connection is closed: pg would leave it open until the
- * server loses patience, which can take a minute for each.
+ * Resolves with the result of `password`, and prevents pg from exposing it: pg stores it in two properties, which `util.inspect` with
+ * `showHidden` prints. If `password` fails, the connection is closed: pg would leave it open until the server's timeout, which can take a
+ * minute.
  */
 async function answerPasswordRequest(
   { client, parameters }: PasswordRequest,
@@ -267,7 +266,7 @@ async function answerPasswordRequest(
     hidePassword(parameters)
     return answer
   } catch (error) {
-    // Later, because pg must hear of the error before it hears of the connection's end.
+    // Delayed, so that pg receives the error before the end of the connection.
     setImmediate(closeConnection, client)
     throw error
   }
@@ -291,13 +290,13 @@ function closeConnection(client: unknown): void {
   connection?.stream?.destroy?.()
 }
 
-// The query runner of a transaction of TypeORM, lent to the transaction's function and to nothing after it.
+// The query runner of a TypeORM transaction, limited to that transaction.
 
 /**
- * Has `runner` refuse statements from `end()` on. TypeORM (1.1) refuses them once it has released the runner, which is when
- * COMMIT was answered; one that comes while that is under way would run behind it, by itself.
+ * Makes `runner` reject statements after `end()`. TypeORM (1.1) rejects them once it has released the runner, after the reply to COMMIT. A
+ * statement sent during COMMIT would run after it, outside the transaction.
  */
-function lendRunner(runner: QueryRunner): { end(): void } {
+function scopeRunner(runner: QueryRunner): { end(): void } {
   const query: (...args: unknown[]) => Promise<unknown> = runner.query.bind(runner) as never
   const stream: (...args: unknown[]) => Promise<unknown> = runner.stream.bind(runner) as never
   let isOver = false
@@ -313,17 +312,17 @@ function lendRunner(runner: QueryRunner): { end(): void } {
   }
 }
 
-// The `replication` option of TypeORM, with logins in the place of addresses.
+// TypeORM's `replication` option, with logins in place of addresses.
 
-/** Where TypeORM reads from; it writes to the login that is given first. */
+/** The replicas to read from. Writes go to the login that is the first argument. */
 export interface TypeormReplication {
-  /** The logins of the replicas, or of one reader endpoint, or their URLs. Without any TypeORM reads from the writer, too. */
+  /** The logins or URLs of the replicas, or of a reader endpoint. If empty, TypeORM also reads from the writer. */
   slaves: readonly LoginOrUrl[]
-  /** Where SELECT queries go by themselves. Default: TypeORM's, `'slave'`. */
+  /** The default server for SELECT queries. Default: TypeORM's, `'slave'`. */
   defaultMode?: 'master' | 'slave'
 }
 
-/** The same, with a login for each. */
+/** The same, with a login for each replica. */
 interface CheckedReplication extends TypeormReplication {
   slaves: readonly Login[]
 }
@@ -336,7 +335,7 @@ function checkReplication(given: unknown): CheckedReplication | undefined {
   return { slaves, ...(defaultMode === undefined ? {} : { defaultMode }) }
 }
 
-/** Where TypeORM finds the server of a login. */
+/** The address of a login's server, for TypeORM. */
 function addressOf(login: Login): TypeormAddress {
   return {
     host: login.host,
@@ -355,7 +354,7 @@ interface TypeormAddress {
   ssl: false
 }
 
-/** The option as TypeORM takes it, where there is to be replication. */
+/** TypeORM's `replication` option, if there are replicas. */
 function replicated(
   writer: Login,
   replication: CheckedReplication | undefined,
@@ -382,14 +381,14 @@ interface TypeormServer extends TypeormAddress {
 }
 
 /**
- * TypeORM gives all pools the same `extra`, and with it the same socket. So a password function, which is never called, tells
- * {@link poolOfLogins} whose socket this one is to have.
+ * TypeORM passes the same `extra` to all pools, so they would have the same socket function. The password function, which is never called,
+ * identifies the login for {@link poolOfLogins}.
  */
 function serverOf(login: Login): TypeormServer {
   return { ...addressOf(login), password: markWithLogin(() => login.password(), login) }
 }
 
-/** Returns a pool that has its connections from the login which its password function is marked with. */
+/** Returns a pool class that takes the login from the marked password function. */
 function poolOfLogins(
   BasePool: typeof Pool,
   tlsOf: (login: Login) => VerifiedTls,
@@ -410,7 +409,7 @@ function withLogin(
   given: readonly string[],
 ): PoolConfig {
   const { password: _mark, maxLifetimeSeconds, ...rest } = config
-  // A number is the caller's own; what is drawn, from the login of the writer, is an object.
+  // A number is from the caller. The jittered value, which is from the writer's login, is an object.
   const isGiven = typeof maxLifetimeSeconds === 'number'
   return {
     ...rest,
@@ -427,8 +426,8 @@ const slaves: Check<readonly Login[]> = (value, name) => {
 }
 
 const master: Check<never> = (_value, name) => {
-  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given beside a login`, {
-    hint: 'Give the login of the writer first, and those of the replicas as replication: { slaves: [login] }.',
+  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given with a login`, {
+    hint: 'Pass the login of the writer as the first argument, and those of the replicas as replication: { slaves: [login] }.',
   })
 }
 

@@ -1,9 +1,9 @@
-/** Waiting: sleeps, time limits, aborts, calls that are shared, and a mutex. */
+/** Asynchronous helpers: sleep, timeouts, abort signals, single flight, backoff, a mutex and its queue. */
 import { PgIamError } from './errors.js'
 
 /**
- * Resolves after `ms`. Rejects with `ERR_ABORTED` as soon as `signal` fires. Not by `node:timers/promises`, so that applications
- * whose tests fake the global timers fake these, too.
+ * Resolves after `ms`. Rejects with `ERR_ABORTED` if `signal` aborts. Does not use `node:timers/promises`, so that tests of
+ * applications that replace the global timers replace these, too.
  */
 export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -24,12 +24,12 @@ export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void
 }
 
 export function aborted(signal: AbortSignal | undefined): PgIamError {
-  return new PgIamError('ERR_ABORTED', 'the signal of the caller has fired', {
+  return new PgIamError('ERR_ABORTED', "aborted by the caller's signal", {
     cause: signal?.reason,
   })
 }
 
-/** Settles as `work` does, or rejects with the reason of `signal` as soon as that fires. For work that cannot be stopped. */
+/** Settles as `work` does, or rejects with the reason of `signal` as soon as it aborts. For work that cannot be cancelled. */
 export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason as Error)
@@ -48,13 +48,13 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> 
   })
 }
 
-/** Settles as `work` does, or rejects with `timeoutError()` after `ms`. For work that cannot be stopped. */
+/** Settles as `work` does, or rejects with `timeoutError()` after `ms`. For work that cannot be cancelled. */
 export function withTimeout<T>(
   work: Promise<T>,
   ms: number,
   timeoutError: () => Error,
 ): Promise<T> {
-  // Not by Promise.race and async functions: a token is made for each connection, and each costs promises of its own.
+  // Promise.race and async functions are avoided: they add promises to each token, and each connection creates a token.
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(timeoutError()), ms)
     work.then(
@@ -71,41 +71,41 @@ export function withTimeout<T>(
 }
 
 export interface ConnectTimeLimit {
-  /** What is being done, for the message. */
+  /** The operation that timed out, for the message, such as `no connection to db:5432`. */
   what: string
   timeoutMs: number
-  /** The caller's own signal. */
+  /** The caller's signal. */
   signal: AbortSignal
   /** Default: Node's timers. */
   after?: After
 }
 
-/** Calls `act` after `ms`, unless the function that it returns is called before. */
+/** Calls `act` after `ms`. The returned function cancels the timer. */
 export type After = (ms: number, act: () => void) => () => void
 
-/** Runs `work` with a signal that fires with the caller's, and after `timeoutMs`; then it rejects with `ERR_CONNECT_TIMEOUT`. */
+/** Runs `work` with a signal that aborts with the caller's signal or after `timeoutMs`. A timeout rejects with `ERR_CONNECT_TIMEOUT`. */
 export async function withConnectTimeout<T>(
   { what, timeoutMs, signal, after = afterRealTime }: ConnectTimeLimit,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  // Not by AbortSignal.any: its weak references cost each connection, and the more the more of them are under way.
-  const either = new AbortController()
-  let isTimeUp = false
+  // AbortSignal.any is avoided: its weak references cost time per connection, and more so with many concurrent connections.
+  const controller = new AbortController()
+  let isTimedOut = false
   const cancel = after(timeoutMs, () => {
-    isTimeUp = true
-    either.abort()
+    isTimedOut = true
+    controller.abort()
   })
-  const abort = (): void => either.abort(signal.reason)
+  const abort = (): void => controller.abort(signal.reason)
   if (signal.aborted) abort()
   else signal.addEventListener('abort', abort, { once: true })
   try {
-    return await work(either.signal)
+    return await work(controller.signal)
   } catch (cause) {
-    if (!isTimeUp) throw cause
+    if (!isTimedOut) throw cause
     throw new PgIamError('ERR_CONNECT_TIMEOUT', `${what} within ${timeoutMs} ms`, {
       cause,
       retryable: true,
-      hint: 'Check that the address can be reached from here, or raise "connectTimeoutMs".',
+      hint: 'Check that the address is reachable from this host, or raise "connectTimeoutMs".',
     })
   } finally {
     cancel()
@@ -119,8 +119,8 @@ function afterRealTime(ms: number, act: () => void): () => void {
 }
 
 /**
- * Wraps `work` so that at most one call of it is under way. Calls that come meanwhile get the same promise. Neither a result nor a
- * failure is kept: the first call after it has settled runs `work` again.
+ * Wraps `work` so that at most one call is in progress. Concurrent calls share its promise. Results and failures are not cached: the first
+ * call after it has settled runs `work` again.
  */
 export function singleFlight<T>(work: () => Promise<T>): () => Promise<T> {
   let flight: Promise<T> | undefined
@@ -201,8 +201,8 @@ interface Queue<T> {
 }
 
 /**
- * Creates a queue in which each step takes the same time, however long it is. A `Set` does not: to find its first item V8 (Node 20)
- * passes over those that were deleted before it.
+ * Creates a FIFO queue with constant time per operation at any length. A `Set` does not have that: V8 (Node 20) skips all deleted entries
+ * to find the first one.
  */
 export function createQueue<T>(): Queue<T> {
   let entries: { item: T | undefined }[] = []

@@ -1,4 +1,4 @@
-/** The one error class of pg-iam, its codes, and the guard that recognises it. */
+/** The error class of pg-iam, its codes, and its type guard. */
 
 /**
  * Every code that a {@link PgIamError} can carry.
@@ -6,24 +6,24 @@
  * | code | when | retryable |
  * | --- | --- | --- |
  * | `ERR_OPTION_INVALID` | an option has a wrong type or range, or is unknown | no |
- * | `ERR_OPTION_CONFLICT` | two sources disagree, such as a password beside a login | no |
- * | `ERR_TLS_UNVERIFIED` | a setting or a server would have a token sent without verified TLS | no |
+ * | `ERR_OPTION_CONFLICT` | two settings contradict each other, such as a password with a login | no |
+ * | `ERR_TLS_UNVERIFIED` | a setting or a server would cause a token to be sent without verified TLS | no |
  * | `ERR_PEER_MISSING` | an optional package is not installed; `hint` is the install line | no |
- * | `ERR_CREDENTIALS_UNAVAILABLE` | no cloud identity could be found or read | by cause |
- * | `ERR_TOKEN_REQUEST_FAILED` | the token could not be made | by cause |
+ * | `ERR_CREDENTIALS_UNAVAILABLE` | no cloud credentials were found, or they could not be read | depends on the cause |
+ * | `ERR_TOKEN_REQUEST_FAILED` | the token could not be created | depends on the cause |
  * | `ERR_TOKEN_TIMEOUT` | no token within `tokenTimeoutMs` | yes |
- * | `ERR_TOKEN_INVALID` | the token came empty, unreadable or already expired | no |
- * | `ERR_CONNECT_FAILED` | none of several hosts answered, and `cause` holds the error of each; or DNS did not | yes |
+ * | `ERR_TOKEN_INVALID` | the token is empty, malformed or expired | no |
+ * | `ERR_CONNECT_FAILED` | none of several hosts could be reached (`cause` has the error of each), or DNS failed | yes |
  * | `ERR_CONNECT_TIMEOUT` | no physical connection within `connectTimeoutMs` | yes |
- * | `ERR_LOGIN_REJECTED` | the server wants a login that a token cannot answer | no |
- * | `ERR_PROTOCOL` | the server broke the PostgreSQL protocol, or is no PostgreSQL server | no |
- * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction met a conflict; `cause` is the last one | yes |
+ * | `ERR_LOGIN_REJECTED` | the server requests an authentication method that tokens do not support | no |
+ * | `ERR_PROTOCOL` | the server violated the PostgreSQL protocol, or is not a PostgreSQL server | no |
+ * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction failed with a conflict; `cause` is the last one | yes |
  * | `ERR_OUTCOME_UNKNOWN` | the connection was lost after COMMIT was written | no |
- * | `ERR_TRANSACTION_NESTED` | a transaction function was called inside of another one | no |
- * | `ERR_ABORTED` | the caller's signal has fired | no |
- * | `ERR_GATEWAY_PROTOCOL` | a client of the gateway broke the PostgreSQL protocol | no |
- * | `ERR_GATEWAY_ENGINE` | the engine behind the gateway could not be started or was lost | yes |
- * | `ERR_CLOSED` | something that was closed is used again | no |
+ * | `ERR_TRANSACTION_NESTED` | a transaction function was called inside another one | no |
+ * | `ERR_ABORTED` | the caller's signal was aborted | no |
+ * | `ERR_GATEWAY_PROTOCOL` | a client of the gateway violated the PostgreSQL protocol | no |
+ * | `ERR_GATEWAY_ENGINE` | the gateway's engine could not be started, or was lost | yes |
+ * | `ERR_CLOSED` | a closed object was used | no |
  */
 export type PgIamErrorCode =
   | 'ERR_OPTION_INVALID'
@@ -47,24 +47,24 @@ export type PgIamErrorCode =
   | 'ERR_CLOSED'
 
 export interface PgIamErrorOptions {
-  /** What to do about it, as an imperative sentence. */
+  /** The remedy, as an imperative sentence. */
   hint?: string
   /** Whether the same call may succeed when repeated unchanged. Default `false`. */
   retryable?: boolean
-  /** The original error, always kept as it came. */
+  /** The original error, unchanged. */
   cause?: unknown
 }
 
 /**
- * An error of pg-iam itself. Errors of the database, the network and the driver reach the caller as they are.
+ * An error of pg-iam itself. Errors of the database, the network and the driver reach the caller unchanged.
  *
- * Use {@link isPgIamError} rather than `instanceof`: an application may hold both the ESM and the CommonJS copy.
+ * Use {@link isPgIamError} instead of `instanceof`: an application may load both the ESM and the CommonJS copy.
  */
 export class PgIamError extends Error {
   override readonly name = 'PgIamError'
   readonly code: PgIamErrorCode
   readonly retryable: boolean
-  // Declared only: as a field it would be an own property, and be printed, where there is no hint.
+  // Only declared: a field would be an own property, and `util.inspect` would print it even without a hint.
   declare readonly hint?: string
 
   constructor(code: PgIamErrorCode, message: string, options: PgIamErrorOptions = {}) {
@@ -72,13 +72,13 @@ export class PgIamError extends Error {
     this.code = code
     this.retryable = options.retryable ?? false
     if (options.hint !== undefined) this.hint = options.hint
-    // A computed member would be refused by isolatedDeclarations (TS9038).
+    // isolatedDeclarations does not allow a computed member here (TS9038).
     Object.defineProperty(this, BRAND, { value: true })
   }
 }
 
 /**
- * Tells whether `error` is a {@link PgIamError}, of this or any other copy of the package, and of `code` when one is given.
+ * Returns whether `error` is a {@link PgIamError}, from this or any other copy of the package, and has the given `code`, if any.
  *
  * Exported from `'pg-iam'`.
  */

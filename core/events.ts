@@ -1,8 +1,8 @@
-/** What pg-iam reports while it works, over `node:diagnostics_channel`. */
+/** The events that pg-iam publishes over `node:diagnostics_channel`. */
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { type Check, invalidOption } from './options/check.js'
 
-/** Which login an event belongs to. */
+/** The login that an event belongs to. */
 export interface LoginIdentity {
   readonly provider: string
   readonly host: string
@@ -11,7 +11,7 @@ export interface LoginIdentity {
 
 export interface TokenMadeEvent extends LoginIdentity {
   readonly expiresAt: Date
-  /** How long the token took, credentials included, in milliseconds. */
+  /** The time taken to create the token, credentials included, in milliseconds. */
   readonly elapsedMs: number
 }
 
@@ -24,29 +24,29 @@ export interface TokenFailedEvent extends LoginIdentity {
 }
 
 export interface ConnectionOpenedEvent extends LoginIdentity {
-  /** Counts the physical connections of this process, from 1. */
+  /** Number of the physical connection within this process, from 1. */
   readonly connectionId: number
-  /** Token, TCP, TLS and login together, in milliseconds. */
+  /** The total time for token, TCP, TLS and login, in milliseconds. */
   readonly elapsedMs: number
 }
 
 export interface ConnectionRetiredEvent extends LoginIdentity {
   readonly connectionId: number
-  /** How long it was open, in milliseconds. */
+  /** How long the connection was open, in milliseconds. */
   readonly ageMs: number
-  /** Why it ended, where it did not end in good order. */
+  /** The error that closed the connection; absent after a regular close. */
   readonly error?: Error
 }
 
 /**
- * The channels, by event. Subscribe with `node:diagnostics_channel`:
+ * The events by channel. Subscribe with `node:diagnostics_channel`:
  *
  * ```ts
  * import { subscribe } from 'node:diagnostics_channel'
  * subscribe('pg-iam:connection.opened', (event) => { ... })
  * ```
  *
- * No event ever holds a token. Nothing is built or sent while nobody subscribes.
+ * No event contains a token. Without subscribers no event is created.
  */
 export interface EventsByChannel {
   'pg-iam:token.made': TokenMadeEvent
@@ -56,7 +56,7 @@ export interface EventsByChannel {
   'pg-iam:connection.retired': ConnectionRetiredEvent
 }
 
-/** Tells whoever listens of an event, which is only built when somebody does. */
+/** Reports an event. `build` is only called if there is a subscriber or a logger. */
 export type Report = <Name extends keyof EventsByChannel>(
   name: Name,
   build: () => EventsByChannel[Name],
@@ -68,17 +68,17 @@ export const publish: Report = (name, build) => {
   if (target.hasSubscribers) target.publish(build())
 }
 
-/** Publishes events, and logs them: failed tokens and lost connections as warnings, all else for debugging. */
+/** Publishes events and logs them: failed tokens and lost connections as warnings, everything else at debug level. */
 export function createReporter(logger: Logger | undefined): Report {
   if (logger === undefined) return publish
   return (name, build) => {
     publish(name, build)
     const event = build()
-    const isTrouble = 'error' in event && event.error !== undefined
+    const isFailure = 'error' in event && event.error !== undefined
     try {
-      logger[isTrouble ? 'warn' : 'debug'](LOG_MESSAGES[name], event)
+      logger[isFailure ? 'warn' : 'debug'](LOG_MESSAGES[name], event)
     } catch {
-      // A connection does not fail because nobody could write of it.
+      // A failing logger must not fail the connection.
     }
   }
 }
@@ -99,9 +99,9 @@ const CHANNELS: Readonly<Record<keyof EventsByChannel, Channel>> = {
   'pg-iam:connection.retired': channel('pg-iam:connection.retired'),
 }
 
-// The logger that a caller may hand to a login or to the gateway.
+// The logger that a caller may pass to a login or to the gateway.
 
-/** What pg-iam needs of a logger. `console`, pino (with arguments swapped by a wrapper) and winston fit. */
+/** The logger interface. `console` and winston fit; pino needs a wrapper that swaps the arguments. */
 export interface Logger {
   debug(message: string, details?: object): void
   info(message: string, details?: object): void
@@ -109,7 +109,7 @@ export interface Logger {
   error(message: string, details?: object): void
 }
 
-/** Checks that a given value can log. */
+/** Checks for the methods of a {@link Logger}. */
 export const logger: Check<Logger> = (value, name) => {
   const methods = ['debug', 'info', 'warn', 'error'] as const
   const given = (value ?? {}) as Partial<Record<keyof Logger, unknown>>
@@ -119,5 +119,5 @@ export const logger: Check<Logger> = (value, name) => {
   return value as Logger
 }
 
-/** What is used where no logger is given. */
+/** The default logger: logs nothing. */
 export const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} }

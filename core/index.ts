@@ -1,4 +1,4 @@
-/** What `import ... from 'pg-iam'` gives. */
+/** The exports of `'pg-iam'`. */
 export { auroraDsql, type AuroraDsqlOptions } from './providers/aurora-dsql.js'
 export type { AwsCredentials, AwsCredentialsProvider } from './providers/aws/credentials.js'
 export type { AssumeRoleOptions } from './providers/aws/credentials-provider.js'

@@ -1,13 +1,13 @@
-/** What to say where an optional package is not installed. */
+/** The error for an optional package that is not installed. */
 import { PgIamError } from './errors.js'
 
 /**
- * Returns what to throw when loading a package has failed with `error`: `ERR_PEER_MISSING`, with the install line as `hint`, where
- * one of the packages `names` is not installed, and else `error` itself.
+ * Returns the error to throw if loading a package failed with `error`: `ERR_PEER_MISSING`, with the install command as `hint`, if one of
+ * the packages `names` is not installed, otherwise `error` itself.
  *
- * Whoever loads an optional package writes `try { return await import('name') } catch (error) { throw peerError(error, 'name') }`,
- * with the `import()` right in the `try`. By that bundlers (esbuild, webpack, rollup, and what is built on them) know that the
- * package may be absent: esbuild says nothing then, and webpack warns.
+ * Callers write `try { return await import('name') } catch (error) { throw peerError(error, 'name') }`. The `import()` must be directly
+ * inside the `try`: bundlers (esbuild, webpack, rollup, and tools built on them) then treat the package as optional. esbuild is silent, and
+ * webpack warns.
  */
 export function peerError(error: unknown, ...names: [string, ...string[]]): unknown {
   const missing = names.find((name) => isMissing(error, name))
@@ -19,8 +19,8 @@ export function peerError(error: unknown, ...names: [string, ...string[]]): unkn
 }
 
 /**
- * Node, and what bundlers put in the place of a package that they did not find, name it in the message, with the path that was
- * asked for inside of it. A package that the peer itself misses is not ours to explain.
+ * Node's message, and that of a bundler's stub for a missing package, contains the package name, with the imported subpath. A missing
+ * dependency of the peer itself is not reported as a missing peer.
  */
 function isMissing(error: unknown, name: string): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
@@ -28,7 +28,7 @@ function isMissing(error: unknown, name: string): boolean {
   const notFound =
     code === 'ERR_MODULE_NOT_FOUND' ||
     code === 'MODULE_NOT_FOUND' ||
-    // What esbuild (0.28) leaves of a `require()` in an ES module.
+    // esbuild (0.28) emits this for a `require()` in an ES module.
     message.startsWith('Dynamic require of ')
   return (
     notFound &&

@@ -1,4 +1,4 @@
-/** Logins from a URL or from the environment, for the provider that the host name shows. */
+/** Creates logins from a URL or the environment. The provider is recognised by the host name. */
 import { PgIamError } from './errors.js'
 import { type Login, loginCheck, type Provider } from './login.js'
 import { type Environment, invalidOption, isPlainObject, presentIn } from './options/check.js'
@@ -17,14 +17,14 @@ import { createRds, type RdsOptions } from './providers/rds/rds.js'
 import { redshiftEndpoint } from './providers/redshift/passwords.js'
 import { createRedshift, type RedshiftOptions } from './providers/redshift/redshift.js'
 
-/** Options beside a URL or an environment: those of the provider that the host shows. */
+/** Options in addition to a URL or an environment: those of the host's provider. */
 export type LoginFromOptions =
   AuroraDsqlOptions | RdsOptions | EntraOptions | CloudSqlOptions | RedshiftOptions
 
-/** A login, or the URL of one: what every adapter takes in the place of an address. */
+/** A login or its URL. Every adapter accepts both. */
 export type LoginOrUrl = Login | string | URL
 
-/** The login of what was given to an adapter. Throws as {@link loginFromUrl}, and `ERR_OPTION_INVALID` for what is neither. */
+/** The login passed to an adapter. Throws as {@link loginFromUrl}, and `ERR_OPTION_INVALID` for a value that is neither login nor URL. */
 export function loginOf(given: LoginOrUrl, name = 'login'): Login {
   return typeof given === 'string' || given instanceof URL
     ? loginFromUrl(given)
@@ -32,15 +32,15 @@ export function loginOf(given: LoginOrUrl, name = 'login'): Login {
 }
 
 /**
- * Returns a login for `postgres://user@host:port/database`, with the provider that the host name shows. `options` beat the
- * URL, and the URL beats the environment.
+ * Returns a login for `postgres://user@host:port/database`, with the provider recognised by the host name. Precedence: `options`, URL,
+ * environment.
  *
- * Parameters of libpq, of PostgreSQL and of other clients in the URL are applied, or refused by name; docs/urls.md lists them. A
- * password in the URL, and an `sslmode` or `ssl` that would weaken TLS, are refused.
+ * URL parameters of libpq, PostgreSQL and other clients are either applied or rejected by name; docs/urls.md lists them. A password in the
+ * URL is rejected, and so is an `sslmode` or `ssl` that would weaken TLS.
  *
  * Exported from `'pg-iam'`.
  *
- * @throws PgIamError as the provider's own function, and `ERR_OPTION_INVALID` where no provider has such a host name.
+ * @throws PgIamError as the provider's own function, and `ERR_OPTION_INVALID` if no provider matches the host name.
  */
 export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}): Login {
   if (!isPlainObject(options as unknown)) throw invalidOption('options', 'an object', options)
@@ -60,29 +60,29 @@ export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}):
   const given: Record<string, unknown> = {
     ...fromUrl,
     ...withoutUndefined(options),
-    ...(tls === undefined ? {} : { tls: joined(tls, options.tls) }),
-    ...(named === undefined ? {} : { startupParameters: joined(named, options.startupParameters) }),
+    ...(tls === undefined ? {} : { tls: merged(tls, options.tls) }),
+    ...(named === undefined ? {} : { startupParameters: merged(named, options.startupParameters) }),
   }
-  // Under either of its names, an explicit user beats the URL's; and the address of another host is none of this one.
+  // An explicit user, under either name, overrides the URL's. An address in the URL belongs to the URL's host only.
   if (username !== undefined && user === undefined) delete given['user']
   if (host !== undefined && options.connectTo === undefined) delete given['connectTo']
   return createForHost(given as LoginFromOptions, env)
 }
 
-/** What the URL says, the environment need not say; what a variable asks for is not refused then. */
+/** Removes the variables that the URL overrides. Their values are then not checked. */
 function without(env: Environment, names: readonly string[]): Environment {
   if (names.length === 0) return env
   return Object.fromEntries(Object.entries(env).filter(([name]) => !names.includes(name)))
 }
 
 /**
- * Returns a login made from the environment: `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGSSLROOTCERT`, `AWS_REGION`,
- * `AWS_PROFILE`, with the provider that the host name shows. `options` beat the environment.
+ * Returns a login made from the environment: `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGSSLROOTCERT`, `AWS_REGION`, `AWS_PROFILE`, with
+ * the provider recognised by the host name. `options` override the environment.
  *
  * Exported from `'pg-iam'`.
  *
  * @param env default `process.env`
- * @throws PgIamError as the provider's own function, and `ERR_OPTION_INVALID` where no provider has such a host name.
+ * @throws PgIamError as the provider's own function, and `ERR_OPTION_INVALID` if no provider matches the host name.
  */
 export function loginFromEnv(
   options: LoginFromOptions = {},
@@ -103,7 +103,7 @@ function createForHost(options: LoginFromOptions, env: Environment): Login {
   const host: unknown = Array.isArray(given) ? given[0] : given
   if (host === undefined || host === '') {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
-      hint: 'Name the host in the URL or in the options, or set PGHOST.',
+      hint: 'Give the host in the URL or in the options, or set PGHOST.',
     })
   }
   const name = typeof host === 'string' ? host.toLowerCase().replace(/\.$/, '') : ''
@@ -114,13 +114,13 @@ function createForHost(options: LoginFromOptions, env: Environment): Login {
     'ERR_OPTION_INVALID',
     '"host" must be an endpoint name of a known provider',
     {
-      hint: `${PROVIDERS.map(({ hostForm }) => hostForm).join('; ')}. For another name of such a database use the provider's own function.`,
+      hint: `${PROVIDERS.map(({ hostForm }) => hostForm).join('; ')}. For a custom host name, call the provider's own function.`,
     },
   )
 }
 
-/** What is no object is left to the provider's check, which says what is wrong with it. */
-function joined(fromUrl: object, given: unknown): unknown {
+/** A value that is not an object is passed on unchanged, for the provider's check to reject. */
+function merged(fromUrl: object, given: unknown): unknown {
   if (given === undefined) return fromUrl
   return isPlainObject(given) ? { ...fromUrl, ...withoutUndefined(given) } : given
 }
@@ -129,7 +129,7 @@ function withoutUndefined(options: object): object {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
-// The providers that are recognised by their host names.
+// The providers that can be recognised by host name.
 
 const PROVIDERS: readonly Provider[] = [
   {

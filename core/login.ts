@@ -1,4 +1,4 @@
-/** A login: all that one database login needs. */
+/** The login: everything needed to log in to one database. */
 import type { Refusal } from './connection/authenticate.js'
 import { type ConnectLimiter, createConnectLimiter } from './connection/connect-limiter.js'
 import { createEndpointHealth, type EndpointHealth } from './connection/endpoint-health.js'
@@ -23,62 +23,62 @@ import {
 import type { Token } from './tokens/token.js'
 import type { RetryOptions } from './transactions/retry.js'
 
-/** The clouds that pg-iam knows. */
+/** The supported providers. */
 export type ProviderName = 'aurora-dsql' | 'rds' | 'redshift' | 'entra' | 'cloud-sql' | 'custom'
 
 /**
- * All that one database login needs: where to, as whom, over which TLS, and where its tokens come from.
+ * Everything needed to log in to one database: address, user, TLS settings, and the source of tokens.
  *
- * Made by `auroraDsql()` and its siblings, and handed to an adapter. It is frozen and holds no secret.
+ * Created by `auroraDsql()` and the other providers, and passed to an adapter. It is frozen and contains no secret.
  */
 export interface Login {
   readonly provider: ProviderName
-  /** The host that tokens are made for and that TLS is verified for; the first of several. */
+  /** The host that tokens are created for and that TLS is verified for; the first of several. */
   readonly host: string
-  /** All hosts, where there are several: a connection goes to the first that answers. */
+  /** All hosts, if there are several. They are tried in order. */
   readonly hosts?: readonly string[]
   readonly port: number
   readonly database: string
-  /** The database user; `undefined` until the first token where the token names it. */
+  /** The database user; `undefined` until the first token, if the token names the user. */
   readonly user: string | undefined
   readonly region?: string
-  /** Where connections are dialled, where that is not `host` and `port`. */
+  /** The address to dial, if it differs from `host` and `port`. */
   readonly connectTo?: Address
   readonly tls: VerifiedTls
   readonly tlsNegotiation: TlsNegotiation
-  /** The run-time parameters that each session begins with, where the driver is given no other: by their names in lower case. */
+  /** Run-time parameters of each session, by lower-case name. Parameters given to the driver take precedence. */
   readonly startupParameters?: StartupParameters
-  /** Whether TCP asks if the other side is still there, or after how many seconds; where the login says so. */
+  /** Whether TCP keepalive is on, or its idle time in seconds; `undefined` if the driver decides. */
   readonly keepAlive?: boolean | number
-  /** The age, in seconds, at which pools replace a connection; `undefined` where age is no reason to. */
+  /** The age, in seconds, at which pools replace a connection; `undefined` for no limit. */
   readonly maxLifetimeSecs?: number
-  /** How the transaction functions retry, where the login says so. */
+  /** Defaults of the transaction functions for retries. */
   readonly retry?: RetryOptions
-  /** Gives the token of one physical connection, to the first host. Rejects with a `PgIamError`. */
+  /** Returns a token for one physical connection to the first host. Rejects with a `PgIamError`. */
   token(): Promise<Token>
-  /** The value of `token()`, for whatever takes a password function. */
+  /** The value of `token()`, for clients that take a password function. */
   password(): Promise<string>
   stats(): LoginStats
 }
 
-/** What a login holds for the rest of the core, and for nobody else. */
+/** The parts of a login that only the core uses. */
 export interface LoginInternals {
   connectionOpened(): void
   connectionClosed(): void
   conflictRetried(): void
-  /** Publishes what happens, and logs it where the login has a logger. */
+  /** Publishes an event, and logs it if the login has a logger. */
   readonly report: Report
-  /** Says when the next connection may be dialled. */
+  /** Limits when connections may be dialled. */
   readonly connectLimiter: ConnectLimiter
-  /** Where connections may go. */
+  /** The endpoints that connections may go to, and their health. */
   readonly endpoints: EndpointHealth
-  /** Looks for other credentials, after a server refused what these have signed. Resolves with whether there are some. */
+  /** Loads new credentials after a server rejected a token signed with the current ones. Resolves with whether they differ. */
   renewCredentials(): Promise<boolean>
-  /** How long a physical connection may take, in milliseconds. */
+  /** The time limit for a physical connection, in milliseconds. */
   readonly connectTimeoutMs: number
-  /** Whether tokens are ordinary passwords, which a server may ask for by SCRAM, too. */
+  /** Whether tokens are ordinary passwords, so that the server may also request SCRAM. */
   readonly tokensArePasswords: boolean
-  /** What to do about a refusal of the server. */
+  /** The hint for an error with which the server rejected the login. */
   explainRefusal(refusal: Refusal): string | undefined
 }
 
@@ -87,20 +87,20 @@ export function internalsOf(login: Login): LoginInternals | undefined {
   return (login as { [INTERNALS]?: LoginInternals })[INTERNALS]
 }
 
-/** A registered symbol, because the ESM and the CommonJS copy of the package must both find it. */
+/** A registered symbol, shared by the ESM and the CommonJS copy of the package. */
 const INTERNALS: unique symbol = Symbol.for('pg-iam.login-internals') as never
 
-/** What `loginFromUrl` and `loginFromEnv` know of a provider. */
+/** A provider that `loginFromUrl` and `loginFromEnv` can recognise. */
 export interface Provider {
-  /** Tells whether a host name, in lower case and without a final dot, is one of this provider's. */
+  /** Whether a host name, in lower case and without a final dot, belongs to this provider. */
   isHost(host: string): boolean
-  /** How its host names look, for the hint of an error: `Aurora DSQL: CLUSTER.dsql.REGION.on.aws`. */
+  /** The form of its host names, for error hints: `Aurora DSQL: CLUSTER.dsql.REGION.on.aws`. */
   readonly hostForm: string
-  /** Makes a login; what was given is checked here. */
+  /** Creates a login. Checks the options. */
   create(options: object, env: Environment): Login
 }
 
-/** A login, also of the package's other copy, or an object that was made of one. */
+/** A login, including one from the other copy of the package, or an object derived from one. */
 export const loginCheck: Check<Login> = (value, name) => {
   if (
     !isPlainObject(value) ||
@@ -112,44 +112,42 @@ export const loginCheck: Check<Login> = (value, name) => {
   return value as unknown as Login
 }
 
-/** One of the hosts of a login. */
+/** One host of a login. */
 export interface HostSettings {
   host: string
   region?: string
-  /** Where it is dialled, where that is not `host` and the login's `port`. */
+  /** The address to dial, if it differs from `host` and the login's `port`. */
   connectTo: Address | undefined
-  /**
-   * Asks the issuer for a new token. `host` is the host that the token is for: this one, or the one that it is another name for.
-   */
+  /** Requests a new token from the issuer for `host`: this host, or the one that its CNAME points to. */
   issueToken: (host: string) => Promise<Token>
-  /** Finds the host that this one is another name for, for each connection anew. Default: it is its own name. */
+  /** Resolves this host's CNAME, once per connection. Default: no resolution. */
   resolveHost?: () => Promise<string>
-  /** Startup parameters that the provider needs; `options` are put behind those of the driver or the login. */
+  /** Startup parameters that the provider needs. `options` are appended to those of the driver or the login. */
   startupParameters?: Readonly<Record<string, string>>
 }
 
 export interface LoginSettings extends Omit<CommonSettings, 'targets'> {
   provider: ProviderName
-  /** At least one; a connection goes to the first that answers. */
+  /** At least one; tried in order. */
   hosts: NonEmpty<HostSettings>
-  /** Whether a token is signed here, or got from elsewhere, for messages. Default `sign`. */
+  /** Whether tokens are signed locally or requested from a service, for messages. Default `sign`. */
   tokenVerb?: 'sign' | 'get'
   /**
-   * Loads the authorities to trust for a host, as PEM text, where the caller names none; `undefined` for those that ship with
-   * Node, which are the default.
+   * Loads the CA certificates to trust for a host, as PEM text, if the caller gives none. `undefined` means those shipped with Node, which
+   * are the default.
    */
   loadAuthorities?: (host: string) => Promise<string | undefined>
-  /** Whether tokens are ordinary passwords, which a server may ask for by SCRAM, too. Default `false`. */
+  /** Whether tokens are ordinary passwords, so that the server may also request SCRAM. Default `false`. */
   tokensArePasswords?: boolean
-  /** AWS credentials, which a server may refuse before they have ended. */
+  /** AWS credentials. A server may reject their tokens before the credentials expire. */
   credentials?: Renewable
-  /** What to do about a refusal, for the server's error to carry as its hint where it has none. */
+  /** Returns a hint for a rejected login. It is added to the server's error if that has none. */
   explainRefusal?: (refusal: Refusal) => string | undefined
-  /** What to do about a connection to `host` that could not be opened, or was not trusted, for the error to carry as its hint. */
+  /** Returns a hint for a connection to `host` that could not be opened or whose certificate is not trusted. */
   explainFailure?: (error: unknown, host: string) => string | undefined
 }
 
-/** Creates a login. No token is made before one is asked for. */
+/** Creates a login. No token is requested until a connection needs one. */
 export function createLogin(settings: LoginSettings, clock?: Clock): Login {
   const { provider, hosts, port, database, counters } = settings
   const known: KnownUser = { user: settings.user }
@@ -206,7 +204,7 @@ export function createLogin(settings: LoginSettings, clock?: Clock): Login {
   return Object.freeze(login)
 }
 
-/** The user, once it is known: some tokens name it. */
+/** The user, once it is known. Some tokens name it. */
 interface KnownUser {
   user: string | undefined
 }
@@ -225,7 +223,7 @@ function endpointFor(
       {
         issue: async () => {
           const token = await issueToken(target)
-          // Some issuers name another one with each token.
+          // Some issuers name a different user in each token.
           known.user = token.user ?? known.user
           return token
         },
@@ -241,7 +239,7 @@ function endpointFor(
       },
       clock,
     )
-  const asFound = (target: string): ResolvedEndpoint => ({
+  const resolvedEndpointFor = (target: string): ResolvedEndpoint => ({
     tls: verifiedTls(target, tls),
     token: sourceFor(target),
     ...(loadAuthorities === undefined ? {} : { loadAuthorities: () => loadAuthorities(target) }),
@@ -249,13 +247,13 @@ function endpointFor(
       ? {}
       : { explainFailure: (error) => explainFailure(error, target) }),
   })
-  const asGiven = asFound(host)
+  const unresolved = resolvedEndpointFor(host)
   const others = new Map<string, ResolvedEndpoint>()
-  const destinationFor = (target: string): ResolvedEndpoint => {
-    if (target === host) return asGiven
+  const endpointOf = (target: string): ResolvedEndpoint => {
+    if (target === host) return unresolved
     const other = others.get(target) ?? {
-      ...asFound(target),
-      // The very name that was found is dialled: the host may be another name for something else by then.
+      ...resolvedEndpointFor(target),
+      // Dials the resolved name: the CNAME of `host` may change in the meantime.
       ...(connectTo === undefined ? { address: { host: target, port } } : {}),
     }
     others.set(target, other)
@@ -264,10 +262,10 @@ function endpointFor(
   return {
     host,
     address: connectTo ?? { host, port },
-    tls: asGiven.tls,
+    tls: unresolved.tls,
     negotiation: tls.negotiation ?? 'postgres',
     startupParameters,
     ...(settings.keepAlive === undefined ? {} : { keepAlive: settings.keepAlive }),
-    resolve: async () => destinationFor(resolveHost === undefined ? host : await resolveHost()),
+    resolve: async () => endpointOf(resolveHost === undefined ? host : await resolveHost()),
   }
 }

@@ -1,4 +1,4 @@
-/** TLS whose server is verified: the options, the certificate authorities, and errors of certificates. */
+/** Verified TLS: options, certificate authorities, and certificate errors. */
 import { PgIamError } from './errors.js'
 import {
   type Check,
@@ -11,43 +11,41 @@ import {
   presentIn,
 } from './options/check.js'
 
-/**
- * Verified TLS, in the words that `node:tls` and every driver understand. There is no way to turn verification off.
- */
+/** Verified TLS, as options for `node:tls` and every driver. Verification cannot be turned off. */
 export interface VerifiedTls {
   readonly rejectUnauthorized: true
-  /** PEM text of the certificate authorities to trust; those of Node and of the cloud when not given. */
+  /** The certificate authorities to trust, as PEM text. Default: those of Node and of the cloud. */
   readonly ca?: string
-  /** The name that the server's certificate must carry, also sent as SNI. */
+  /** The name that the server's certificate must match, also sent as SNI. */
   readonly servername: string
   readonly minVersion: TlsVersion
-  /** Default: the newest that both sides know. */
+  /** Default: the newest version that both sides support. */
   readonly maxVersion?: TlsVersion
 }
 
-/** The versions that a token may be sent over. */
+/** The TLS versions allowed for sending a token. */
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
-/** How TLS starts: after PostgreSQL's own request (`postgres`), or with the first byte (`direct`, PostgreSQL 17 and Aurora DSQL). */
+/** How TLS starts: after an SSLRequest (`postgres`), or immediately (`direct`, PostgreSQL 17 and Aurora DSQL). */
 export type TlsNegotiation = 'postgres' | 'direct'
 
 export interface TlsOptions {
   /**
-   * PEM text, or the path of a PEM file, with the certificate authorities to trust. Default: those that Node trusts, and those that
-   * the documentation of the cloud names, which Node may not ship any more.
+   * The certificate authorities to trust, as PEM text or the path of a PEM file. Default: those that Node trusts, and those that the
+   * cloud's documentation names, since Node may no longer ship them.
    */
   ca?: string
-  /** The name that the server's certificate must carry. Default: `host`. */
+  /** The name that the server's certificate must match. Default: `host`. */
   servername?: string
   /** Default `'postgres'`. */
   negotiation?: TlsNegotiation
-  /** The oldest version to accept. Default `'TLSv1.2'`, which is also the oldest that can be given. */
+  /** The minimum version. Default `'TLSv1.2'`, which is also the lowest allowed value. */
   minVersion?: TlsVersion
-  /** The newest version to offer. Default: that of Node. */
+  /** The maximum version. Default: Node's. */
   maxVersion?: TlsVersion
 }
 
-/** Checks a `tls` option, refusing with `ERR_TLS_UNVERIFIED` whatever would turn verification off. */
+/** Checks a `tls` option. Throws `ERR_TLS_UNVERIFIED` for any value that would turn verification off. */
 export const tlsOptions: Check<TlsOptions> = (value, name) => {
   if (weakens(value)) throw unverified(name)
   if (!isPlainObject(value)) throw invalidOption(name, 'an object such as { ca }', value)
@@ -67,14 +65,14 @@ export const tlsOptions: Check<TlsOptions> = (value, name) => {
   return checked
 }
 
-/** The oldest version to accept. Whoever takes older ones, too, gets no older one than `TLSv1.2`. */
+/** The minimum version. Versions below `TLSv1.2` are raised to `TLSv1.2`. */
 export const oldestVersion: Check<TlsVersion> = (value, name) =>
   value === 'TLSv1' || value === 'TLSv1.1' ? 'TLSv1.2' : oneOf('TLSv1.2', 'TLSv1.3')(value, name)
 
-/** The newest version to offer. */
+/** The maximum version. */
 export const newestVersion: Check<TlsVersion> = oneOf('TLSv1.2', 'TLSv1.3')
 
-/** Throws `ERR_OPTION_CONFLICT` where no version is left. */
+/** Throws `ERR_OPTION_CONFLICT` if the range is empty. */
 export function refuseNoVersion(
   { minVersion, maxVersion }: Pick<TlsOptions, 'minVersion' | 'maxVersion'>,
   prefix: string,
@@ -86,7 +84,7 @@ export function refuseNoVersion(
   )
 }
 
-/** Tells whether an `ssl` or `tls` value of any client would leave TLS out or the certificate unchecked. */
+/** Whether an `ssl` or `tls` option of any client would disable TLS or its verification. */
 export function weakens(value: unknown): boolean {
   if (value === false) return true
   if (typeof value === 'string') return WEAK_WORDS.includes(value)
@@ -98,16 +96,16 @@ export function weakens(value: unknown): boolean {
   )
 }
 
-/** Postgres.js verifies nothing for the first ones; the last ones come out of URLs. */
+/** Postgres.js does not verify certificates for the first four; the others occur in URLs. */
 const WEAK_WORDS = ['disable', 'allow', 'prefer', 'require', 'no-verify', 'false', '0', 'off', 'no']
 
-/** The error for a setting that would send a token where nobody checked who listens. */
+/** The error for a setting that would send a token over unverified TLS. */
 export function unverified(name: string): PgIamError {
   return new PgIamError(
     'ERR_TLS_UNVERIFIED',
     `"${name}" must not turn TLS or its verification off`,
     {
-      hint: "A token is a password, so TLS is always on and always verified. Leave this out; where the server's certificate is not trusted, give the authority that signed it as tls: { ca }.",
+      hint: "Remove this setting: a token is a password, so TLS is always on and verified. If the server's certificate is not trusted, give its certificate authority as tls: { ca }.",
     },
   )
 }
@@ -125,17 +123,17 @@ export function verifiedTls(host: string, options: TlsOptions): VerifiedTls {
 
 // Certificate authorities, given as PEM text or as the path of a PEM file.
 
-/** Returns the PEM text, read from a file where a path came, once it was seen to hold a readable certificate. */
+/** Returns the PEM text, read from the file if `value` is a path. Every certificate in it must be readable. */
 export const certificateAuthority: Check<string> = (value, name) => {
   const given = Buffer.isBuffer(value) ? value.toString('utf8') : value
   if (typeof given !== 'string' || given === '') throw invalidOption(name, EXPECTED, value)
   const pem = given.includes('-----BEGIN') ? given : readPem(given, name)
   const begun = pem.split(BEGIN).length - 1
   if (begun === 0) throw invalidOption(name, EXPECTED, value)
-  // OpenSSL stops at the first certificate that it cannot read, without a word, and then trusts nobody, much later.
+  // OpenSSL silently stops at the first malformed certificate. Connections would then fail much later, with an untrusted certificate.
   const whole = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   if (whole.length < begun) throw unreadable(name)
-  // Not at import: to load it takes milliseconds, and few give authorities.
+  // Loaded on use, not at import: loading takes milliseconds, and few logins need it.
   const { X509Certificate } = process.getBuiltinModule('node:crypto')
   try {
     for (const certificate of whole) void new X509Certificate(certificate)
@@ -158,41 +156,41 @@ function unreadable(name: string, options: { cause?: unknown } = {}): PgIamError
 
 function readPem(path: string, name: string): string {
   try {
-    // Not at import: an ES module that imports `node:fs` loads its streams and promises, too.
+    // Loaded on use, not at import: importing `node:fs` in an ES module also loads its streams and promises.
     return process.getBuiltinModule('node:fs').readFileSync(path, 'utf8')
   } catch (cause) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      `"${name}" must be ${EXPECTED}, and no file could be read there`,
+      `"${name}" must be ${EXPECTED}, and the file could not be read`,
       { cause },
     )
   }
 }
 
-// What Node says of a server's certificate.
+// Certificate errors, as Node reports them.
 
-/** Tells whether nobody who is trusted has signed it. */
+/** Whether the certificate is not signed by a trusted CA. */
 export function isUntrustedCertificate(error: unknown): boolean {
   return UNTRUSTED.has(codeOf(error))
 }
 
-/** Tells whether it is the certificate of another server. */
+/** Whether the certificate does not match the host name. */
 export function isWrongCertificate(error: unknown): boolean {
   return codeOf(error) === 'ERR_TLS_CERT_ALTNAME_INVALID'
 }
 
 /**
- * Returns what to do about a server whose certificate nobody who is trusted has signed, or `undefined` for another kind of error.
+ * Returns a hint for a certificate that is not signed by a trusted CA, or `undefined` for any other error.
  *
- * @param named the authorities of the cloud that are trusted beside Node's, where there are some
+ * @param named the cloud's CAs that are trusted in addition to Node's, if any
  */
 export function explainUntrusted(error: unknown, host: string, named?: string): string | undefined {
   if (!isUntrustedCertificate(error)) return undefined
-  const trusted = named === undefined ? "Node's are" : `Node's and ${named} are`
-  return `The certificate of ${host} was signed by an authority that is not trusted here. Give that authority as tls: { ca: 'PATH' }; without tls.ca ${trusted} trusted.`
+  const trusted = named === undefined ? "only Node's CAs are" : `Node's CAs and ${named} are`
+  return `The certificate of ${host} is signed by an untrusted CA. Give that CA as tls: { ca: 'PATH' }. Without tls.ca, ${trusted} trusted.`
 }
 
-/** OpenSSL's words, as Node has them in `error.code`. */
+/** OpenSSL's error names, as in Node's `error.code`. */
 const UNTRUSTED: ReadonlySet<unknown> = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -205,13 +203,13 @@ function codeOf(error: unknown): unknown {
   return (error as { code?: unknown } | null)?.code
 }
 
-// The certificate authorities that are trusted where the caller names none.
+// The certificate authorities that are trusted by default.
 
 /**
- * Loads the authorities to trust for a cloud, whose documentation names `named`: resolves with `undefined` where Node ships them all,
- * for those that Node trusts by default; else with PEM text of these and of `named`.
+ * Loads the CAs to trust for a cloud whose documentation names the certificates `named`. Resolves with `undefined`, for Node's default CAs,
+ * if Node ships all of them, otherwise with PEM text of the default CAs and of `named`.
  *
- * Node drops authorities in minor versions, when browsers do. Servers are not always replaced by then.
+ * Node removes CAs in minor versions, when browsers do. Servers may still use their certificates then.
  */
 export async function cloudAuthorities(
   named: readonly string[],
@@ -225,8 +223,8 @@ export async function cloudAuthorities(
 }
 
 /**
- * Resolves with PEM text of `own` and of all that Node trusts by default, with what `NODE_EXTRA_CA_CERTS`, `--use-system-ca`,
- * `--use-openssl-ca` and `tls.setDefaultCACertificates()` add and replace. It is some 300 kB, and kept for all logins.
+ * Resolves with PEM text of `own` and of all CAs that Node trusts by default, including the effects of `NODE_EXTRA_CA_CERTS`,
+ * `--use-system-ca`, `--use-openssl-ca` and `tls.setDefaultCACertificates()`. The text of some 300 kB is cached for all logins.
  */
 export async function trustedAuthorities(
   own: readonly string[],
@@ -248,14 +246,14 @@ const keptAuthorities = new WeakMap<
   { defaults: readonly string[]; extraFile: string | undefined; pem: string }
 >()
 
-/** Not at import: to load it takes longer than all of the core. `getCACertificates` is there from Node 22.15 on. */
+/** Loaded on use, not at import: loading takes longer than the whole core. `getCACertificates` exists since Node 22.15. */
 async function loadTls(): Promise<
   typeof import('node:tls') & { getCACertificates?: (type: 'default') => readonly string[] }
 > {
   return import('node:tls')
 }
 
-/** Before 22.15 Node does not say what it has read of the file. It warns where it cannot read it. */
+/** Before 22.15 Node does not expose the certificates of this file. Node itself warns if the file cannot be read. */
 function certificatesIn(path: string | undefined): readonly string[] {
   if (path === undefined) return []
   try {

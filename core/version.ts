@@ -1,6 +1,4 @@
 /** The version of this package. */
 
-/**
- * Written out, because neither the sources nor a bundle has a `package.json` at a place that is known. A test compares the two.
- */
+/** A literal, because neither the sources nor a bundle can locate `package.json`. A test compares the two. */
 export const VERSION = '0.1.0'

@@ -1,22 +1,22 @@
-/** How each message of a PostgreSQL server (protocol 3) must be built. */
+/** Structure checks for the messages of a PostgreSQL server (protocol 3). */
 import { AuthenticationRequest, BackendType, TransactionStatus } from './messages.js'
 
 /**
- * The most that one message may have, except a row or data of COPY. What PostgreSQL sends is far smaller, but for an error or a notice
- * that repeats a value of the application.
+ * The maximum length of a message, except DataRow and CopyData. PostgreSQL's own messages are far smaller; only an error or a notice that
+ * quotes a value of the application comes near it.
  */
 const MAX_MESSAGE_BYTES: number = 1 << 20
 
-/** The most that a server can send in one row or one piece of COPY data: PostgreSQL's MaxAllocSize, 1 GB. */
+/** The maximum length of a DataRow or CopyData message: PostgreSQL's MaxAllocSize, 1 GB. */
 const MAX_STREAMED_BYTES = 0x4000_0000
 
-/** Whether a message is passed on while it comes in: only a row and data of COPY can be large. */
+/** Whether a message is forwarded before it is complete. Only DataRow and CopyData can be large. */
 export function isStreamed(type: number): boolean {
   return type === BackendType.dataRow || type === BackendType.copyData
 }
 
 /**
- * Says what is wrong with the header of a message, or returns `undefined`.
+ * Describes the error in a message header. Returns `undefined` for a valid header.
  *
  * @param length the length word, which counts itself and the body
  */
@@ -30,10 +30,10 @@ export function headerFlaw(type: number, length: number): string | undefined {
 }
 
 /**
- * Says what is wrong with the body of a message, whose header has no flaw, or returns `undefined`. Data of COPY has any content.
+ * Describes the error in a message body whose header is valid. Returns `undefined` for a valid body. CopyData may have any content.
  *
- * @param from where the body begins in `bytes`
- * @param to where it ends
+ * @param from offset of the body in `bytes`
+ * @param to offset of its end
  */
 export function bodyFlaw(
   type: number,
@@ -45,16 +45,16 @@ export function bodyFlaw(
   return layout.fits(bytes, from, to) ? undefined : `a malformed ${layout.name}`
 }
 
-/** Follows the columns of a DataRow that comes in pieces. PostgreSQL sends a count, and a length before each value. */
+/** Checks a DataRow that arrives in chunks: a column count, then a length before each value. */
 export class RowCheck {
-  /** The columns that are still to come; `undefined` before their count. */
+  /** The number of columns left; `undefined` before the column count was read. */
   #columns: number | undefined
   #valueLeft = 0
-  /** The part of a count or a length that has come. */
+  /** The bytes read so far of a count or length. */
   #word = 0
   #wordBytes = 0
 
-  /** Whether the row could go on like this. */
+  /** Returns whether the row is valid so far. */
   push(bytes: Buffer, from: number, to: number): boolean {
     let offset = from
     while (offset < to) {
@@ -68,17 +68,17 @@ export class RowCheck {
       this.#word = (this.#word << 8) | bytes[offset]!
       this.#wordBytes++
       offset++
-      if (!this.#isWordSound()) return false
+      if (!this.#isWordValid()) return false
     }
     return true
   }
 
-  /** Whether the row may end here. */
+  /** Whether the row is complete. */
   get isComplete(): boolean {
     return this.#columns === 0 && this.#valueLeft === 0
   }
 
-  #isWordSound(): boolean {
+  #isWordValid(): boolean {
     if (this.#columns === undefined) {
       if (this.#wordBytes < COUNT_BYTES) return true
       this.#columns = this.#word
@@ -97,19 +97,19 @@ export class RowCheck {
 interface Layout {
   /** The name in PostgreSQL's documentation. */
   readonly name: string
-  /** The fewest bytes of a body. */
+  /** The minimum length of a body, in bytes. */
   readonly least: number
-  /** Whether a body, between two places of a buffer, is built as documented. */
+  /** Whether the bytes from `from` to `to` have the documented structure. */
   readonly fits: (bytes: Buffer, from: number, to: number) => boolean
 }
 
 const LENGTH_BYTES = 4
 const COUNT_BYTES = 2
-/** A count is read as a signed number by drivers. PostgreSQL has 1,664 columns at most. */
+/** Drivers read a column count as a signed 16-bit number. PostgreSQL's limit is 1,664 columns. */
 const MAX_COLUMNS = 0x7fff
-/** The length of a value that is NULL. */
+/** The length word of a NULL value. */
 const NULL_VALUE = -1
-/** What follows the name of a column: table, number, type, size, modifier, format. */
+/** The bytes after a column's name: table, number, type, size, modifier, format. */
 const COLUMN_BYTES = 18
 /** Protocol 3.2 allows cancel keys of up to 256 bytes. */
 const MAX_KEY_BYTES = 256
@@ -159,7 +159,7 @@ function table(
   return byType
 }
 
-/** Where `count` NUL-terminated strings end; -1 where they do not fit. */
+/** The offset after `count` NUL-terminated strings, or -1 if they do not fit. */
 function stringsEnd(bytes: Buffer, from: number, to: number, count: number): number {
   let offset = from
   for (let left = count; left > 0; left--) {
@@ -170,7 +170,7 @@ function stringsEnd(bytes: Buffer, from: number, to: number, count: number): num
   return offset
 }
 
-/** Fields of a letter and a string each, and a NUL behind the last. */
+/** Fields of a type byte and a string each, then a final NUL. */
 function fitsFields(bytes: Buffer, from: number, to: number): boolean {
   let offset = from
   while (offset < to && bytes[offset] !== 0) {
@@ -240,7 +240,7 @@ function fitsAuthentication(bytes: Buffer, from: number, to: number): boolean {
 }
 
 const SALT_BYTES = 4
-/** GSSAPI and SASL go on, and SASL ends. Each carries data of its mechanism. */
+/** These requests carry data of their mechanism: GSSAPI and SASL continue, and SASL final. */
 const METHODS_WITH_DATA: ReadonlySet<number> = new Set<number>([
   AuthenticationRequest.gssContinue,
   AuthenticationRequest.saslContinue,

@@ -1,4 +1,4 @@
-/** Errors as a PostgreSQL server reports them, and the writer and the reader of ErrorResponse. */
+/** Server errors, and the writer and parser of ErrorResponse. */
 import { BackendType, cString, HEADER_BYTES, encodeMessage } from './messages.js'
 
 interface ServerErrorOptions {
@@ -8,10 +8,10 @@ interface ServerErrorOptions {
   cause?: unknown
 }
 
-/** What the gateway or an engine tells a client in an ErrorResponse. Its texts must hold nothing secret. */
+/** An error that the gateway or an engine sends to a client as an ErrorResponse. Its texts must contain no secrets. */
 export class ServerError extends Error {
   override readonly name = 'ServerError'
-  /** Five characters, see https://www.postgresql.org/docs/current/errcodes-appendix.html */
+  /** SQLSTATE, five characters, see https://www.postgresql.org/docs/current/errcodes-appendix.html */
   readonly sqlState: string
   readonly severity: 'ERROR' | 'FATAL' | 'PANIC'
   readonly detail: string | undefined
@@ -30,7 +30,7 @@ export class ServerError extends Error {
 export function errorResponse(error: ServerError): Buffer {
   const fields: [code: string, value: string | undefined][] = [
     ['S', error.severity],
-    // Not translated by anybody, unlike `S`; sent since PostgreSQL 9.6.
+    // Unlike `S`, never localized. Sent since PostgreSQL 9.6.
     ['V', error.severity],
     ['C', error.sqlState],
     ['M', error.message],
@@ -44,8 +44,8 @@ export function errorResponse(error: ServerError): Buffer {
 }
 
 /**
- * The fields of a whole ErrorResponse or NoticeResponse by their letters, see
- * https://www.postgresql.org/docs/current/protocol-error-fields.html. What is malformed is left out.
+ * The fields of a complete ErrorResponse or NoticeResponse by their type, see
+ * https://www.postgresql.org/docs/current/protocol-error-fields.html. Malformed fields are left out.
  */
 export function errorFields(response: Buffer): ReadonlyMap<string, string> {
   const fields = new Map<string, string>()
@@ -59,7 +59,7 @@ export function errorFields(response: Buffer): ReadonlyMap<string, string> {
   return fields
 }
 
-/** Turns a whole ErrorResponse into the error that it reports. Missing fields get PostgreSQL's defaults. */
+/** Parses a complete ErrorResponse. Missing fields get PostgreSQL's defaults. */
 export function parseErrorResponse(response: Buffer): ServerError {
   const fields = errorFields(response)
   const detail = fields.get('D')
@@ -72,7 +72,7 @@ export function parseErrorResponse(response: Buffer): ServerError {
   })
 }
 
-/** `V` is the severity in English, since PostgreSQL 9.6; `S` is the same in the server's language. */
+/** `V` is the severity in English, since PostgreSQL 9.6; `S` is the localized one. */
 export function severityOf(fields: ReadonlyMap<string, string>): string | undefined {
   return fields.get('V') ?? fields.get('S')
 }

@@ -1,8 +1,8 @@
-/** Cuts byte streams of the PostgreSQL protocol 3 into packets and messages. */
+/** Splits byte streams of the PostgreSQL protocol 3 into packets and messages. */
 import type { Socket } from 'node:net'
 import { BackendType, HEADER_BYTES } from './messages.js'
 
-/** The other side broke the PostgreSQL protocol: nothing that follows can be read. */
+/** The peer violated the PostgreSQL protocol. The rest of the stream cannot be parsed. */
 export class ProtocolViolation extends Error {
   override readonly name = 'ProtocolViolation'
 }
@@ -10,19 +10,19 @@ export class ProtocolViolation extends Error {
 export interface Message {
   /** The type byte, such as `'R'.charCodeAt(0)`. */
   readonly type: number
-  /** The whole message: type byte, length, body. A view: copy it to keep it. */
+  /** The complete message: type byte, length, body. A view of the chunk; copy it to keep it. */
   readonly bytes: Buffer
 }
 
 interface MessageReader {
-  /** Takes what the network gave and returns the messages that it completed, in order. */
+  /** Takes the next chunk of the stream. Returns the messages that it completes, in order. */
   push(chunk: Buffer): Message[]
 }
 
 /**
  * Creates a reader for messages that start with a type byte (all but the first packet of a client).
  *
- * `push` throws a `ProtocolViolation` for a length below 4 or a message above `maxMessageBytes`; the stream is unusable after it.
+ * `push` throws a `ProtocolViolation` for a length below 4 or a message above `maxMessageBytes`. The reader is unusable after that.
  */
 export function createMessageReader(maxMessageBytes: number): MessageReader {
   let pending: Buffer[] = []
@@ -33,7 +33,7 @@ export function createMessageReader(maxMessageBytes: number): MessageReader {
     push(chunk) {
       pending.push(chunk)
       pendingBytes += chunk.length
-      // Joining only once a message is complete keeps a large message, which comes in many chunks, from being copied for each of them.
+      // Chunks are joined only when a message is complete. Otherwise a large message would be copied once for each of its chunks.
       if (pendingBytes < needed) return []
       const bytes = pending.length === 1 ? chunk : Buffer.concat(pending, pendingBytes)
       const messages: Message[] = []
@@ -64,19 +64,19 @@ function messageLength(bytes: Buffer, offset: number, maxMessageBytes: number): 
   return length
 }
 
-// Reads a socket piece by piece, for the part of a connection in which each side waits for the other.
+// Reads an exact number of bytes from a socket, for the part of a connection where the two sides take turns.
 
 export interface PacketReader {
   /**
-   * Resolves with exactly `length` bytes. Rejects with the socket's error, or an `ECONNRESET` when the other side has closed.
-   * One call at a time.
+   * Resolves with exactly `length` bytes. Rejects with the socket's error, or with `ECONNRESET` if the peer has closed the connection.
+   * Calls must not overlap.
    */
   read(length: number): Promise<Buffer>
-  /** How many bytes were received and not read. They stay in the socket. */
+  /** The number of bytes received and not yet read. They stay in the socket. */
   readonly buffered: number
 }
 
-/** Creates a reader. Between two calls it has no listener on the socket, which can then be handed on. */
+/** Creates a reader. Between two calls it has no listener on the socket, so the socket can be handed over. */
 export function createPacketReader(socket: Socket): PacketReader {
   return {
     read: (length) => readExactly(socket, length),
@@ -95,7 +95,7 @@ function readExactly(socket: Socket, length: number): Promise<Buffer> {
     const take = (): void => {
       const bytes = socket.read(length) as Buffer | null
       if (bytes === null) return
-      // At the end of the stream, `read` returns whatever is left.
+      // At the end of the stream, `read` returns the remaining bytes.
       if (bytes.length < length) ended()
       else {
         settle()
@@ -120,20 +120,20 @@ export function connectionClosed(): Error {
   return Object.assign(new Error('the connection was closed'), { code: 'ECONNRESET' })
 }
 
-// Follows a server's replies without touching them: where messages end, and what the last one was.
+// Observes a server's replies: message boundaries, the last message type, and ReadyForQuery messages.
 
 export interface ReplyTracker {
-  /** Looks at the next bytes that go to the client. */
+  /** Takes the next bytes sent to the client. */
   push(chunk: Buffer): void
-  /** Whether the bytes so far end with a whole message, so that another one may follow. */
+  /** Whether the bytes so far end with a complete message, so that another message may follow. */
   readonly atBoundary: boolean
-  /** The type byte of the last message that began. */
+  /** The type byte of the last message that started. */
   readonly lastType: number
-  /** How many ReadyForQuery messages there were. */
+  /** The number of ReadyForQuery messages so far. */
   readonly readyCount: number
 }
 
-/** Creates a tracker. It makes no object for a message, since a result can have a million of them. */
+/** Creates a tracker. It allocates no object per message, since a result can have a million of them. */
 export function createReplyTracker(): ReplyTracker {
   const header = Buffer.alloc(HEADER_BYTES)
   let headerBytes = 0

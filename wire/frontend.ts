@@ -1,45 +1,45 @@
-/** Cuts what a client sends after its login into whole messages, each checked before anything is done with it. */
+/** Splits a client's stream after login into complete messages, and checks the structure of each. */
 import { ServerError } from './error-response.js'
 import { ProtocolViolation } from './framing.js'
 import { FrontendType, HEADER_BYTES } from './messages.js'
 
 interface FrontendReader {
   /**
-   * Takes what the network gave. Returns the bytes of the messages that it completed, several of them in one buffer, or
-   * `undefined` where none is complete. After a Terminate nothing more is returned.
+   * Takes the next chunk of the stream. Returns the bytes of the messages that it completes, in one buffer, or `undefined` if it completes
+   * none. Returns nothing more after a Terminate.
    *
-   * Throws a `ProtocolViolation` for whatever is not the PostgreSQL protocol, and a `ServerError` for a message that is longer than
-   * what may be held; the reader is unusable after it.
+   * Throws a `ProtocolViolation` for bytes that violate the protocol, and a `ServerError` for a message above the buffer limit. The reader
+   * is unusable after that.
    */
   push(chunk: Buffer): Buffer | undefined
-  /** Forgets the message that has not come whole, and all that still comes. */
+  /** Drops the incomplete message and ignores all further chunks. */
   discard(): void
-  /** How many bytes of memory hold a message that has not come whole. */
+  /** The bytes of memory allocated for an incomplete message. */
   readonly heldBytes: number
-  /** Whether the client has said that it is done. */
+  /** Whether the client has sent a Terminate, or `discard` was called. */
   readonly terminated: boolean
 }
 
-/** As PostgreSQL limits messages that hold a query or data: one byte below its largest allocation. */
+/** PostgreSQL's limit for messages that contain a query or data: one byte below its largest allocation. */
 export const MAX_MESSAGE_BYTES = 0x3fff_ffff
 
 /**
- * @param maxMessageBytes the protocol's limit for messages that hold a query or data; all others may have 10,000 bytes
- * @param maxBufferedBytes the option of this name, a limit for messages of all types
+ * @param maxMessageBytes the limit of the protocol for messages with a query or data; all others are limited to 10,000 bytes
+ * @param maxBufferedBytes the option of this name: a limit for messages of all types
  */
 export function createFrontendReader(
   maxMessageBytes: number = MAX_MESSAGE_BYTES,
   maxBufferedBytes: number = Infinity,
 ): FrontendReader {
-  /** Begins with a message that has not come whole, and may have room for more of it. */
+  /** Starts with an incomplete message; may have spare capacity. */
   let store: Buffer = NOTHING
   let stored = 0
-  /** How many bytes there must be before looking again is worth it. */
+  /** The minimum number of bytes to store before parsing again. */
   let needed = HEADER_BYTES
   let terminated = false
 
-  // What comes is copied: a chunk of one byte costs a hundred, and the last byte of a large chunk would keep all of it. Room is doubled,
-  // since a client that announces a gigabyte has not sent it.
+  // Chunks are copied: a one-byte Buffer costs about a hundred bytes, and a view would keep a whole large chunk in memory. The capacity is
+  // doubled, not allocated up front, since a client may announce a gigabyte and never send it.
   const keep = (bytes: Buffer): void => {
     const end = stored + bytes.length
     if (end > store.length) {
@@ -101,11 +101,11 @@ export function createFrontendReader(
 }
 
 const NOTHING: Buffer = Buffer.alloc(0)
-/** What two reads of a socket bring. */
+/** The size of two socket reads. */
 const FIRST_ROOM_BYTES = 131_072
 const MAX_SMALL_MESSAGE_BYTES = 10_000
 
-/** The types that PostgreSQL allows to be large. The type is checked here already: a wrong one may announce any length. */
+/** The message types that PostgreSQL allows to be large. The type is checked with the header: an unknown type may announce any length. */
 const LARGE = new Set<number>([
   FrontendType.query,
   FrontendType.parse,
@@ -131,21 +131,21 @@ function tooLong(length: number, most: number): ServerError {
     `a message of ${length} bytes is longer than "maxBufferedBytes"`,
     {
       severity: 'FATAL',
-      detail: `The gateway holds messages of ${most} bytes at the most, until they have come whole.`,
-      hint: 'Raise the option "maxBufferedBytes" of the gateway, or send the data in smaller parts, with COPY for example.',
+      detail: `The gateway buffers at most ${most} bytes of an incomplete message.`,
+      hint: 'Raise the "maxBufferedBytes" option of the gateway, or send the data in smaller parts, for example with COPY.',
     },
   )
 }
 
-// Checks that a client's message is built as the protocol says, so that no engine ever sees one that is not.
+// Checks the structure of a client's messages, so that engines only receive valid ones.
 
 /**
- * Tells what is wrong with the structure of one whole frontend message, or `undefined` when nothing is.
+ * Describes the structural error in one complete frontend message. Returns `undefined` for a valid message.
  *
- * PostgreSQL would answer such a message with an error of its own; PGlite runs into an endless loop, and a proxy that
- * passes it on may end up with another idea of where the next message starts.
+ * PostgreSQL rejects a malformed message. PGlite enters an endless loop, and a proxy that forwards one may disagree with its server about
+ * where the next message starts.
  *
- * @param bytes holds the message from `start` (its type byte) to `end`
+ * @param bytes contains the message from `start` (its type byte) to `end`
  */
 function structuralFault(bytes: Buffer, start: number, end: number): string | undefined {
   const body = start + HEADER_BYTES
@@ -179,7 +179,7 @@ function structuralFault(bytes: Buffer, start: number, end: number): string | un
   }
 }
 
-/** What the readers below return once the message has ended too early. */
+/** Returned by the functions below if the message ends too early. */
 const NOWHERE = -1
 
 function isExactly(offset: number, end: number): string | undefined {
@@ -196,14 +196,14 @@ function afterText(bytes: Buffer, offset: number, end: number): number {
   return nul === -1 || nul >= end ? NOWHERE : nul + 1
 }
 
-/** A count of 16 bits, and as many items of a fixed size. */
+/** A 16-bit count, then as many items of a fixed size. */
 function afterItems(size: number, bytes: Buffer, offset: number, end: number): number {
   const items = after(2, offset, end)
   if (items === NOWHERE) return NOWHERE
   return after(bytes.readUInt16BE(offset) * size, items, end)
 }
 
-/** A count of 16 bits, and as many values, each with its length in front; -1 stands for NULL. */
+/** A 16-bit count, then as many values, each with its length in front. A length of -1 is NULL. */
 function afterValues(bytes: Buffer, offset: number, end: number): number {
   let next = after(2, offset, end)
   if (next === NOWHERE) return NOWHERE

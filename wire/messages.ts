@@ -1,6 +1,6 @@
-/** The messages of the PostgreSQL protocol 3: their type bytes, and writers for those that a server sends. */
+/** The messages of the PostgreSQL protocol 3: type bytes, and writers for the messages that a server sends. */
 
-/** What a client sends after its startup packet. */
+/** Messages that a client sends after its startup packet. */
 export const FrontendType = {
   bind: 0x42, // B
   close: 0x43, // C
@@ -12,14 +12,14 @@ export const FrontendType = {
   flush: 0x48, // H
   functionCall: 0x46, // F
   parse: 0x50, // P
-  /** A password, or what SASL sends. */
+  /** PasswordMessage, SASLInitialResponse or SASLResponse. */
   password: 0x70, // p
   query: 0x51, // Q
   sync: 0x53, // S
   terminate: 0x58, // X
 } as const
 
-/** What a server sends. */
+/** Messages that a server sends. */
 export const BackendType = {
   authentication: 0x52, // R
   backendKeyData: 0x4b, // K
@@ -38,7 +38,7 @@ export const BackendType = {
   readyForQuery: 0x5a, // Z
 } as const
 
-/** What an authentication request asks for. */
+/** The kinds of authentication request. */
 export const AuthenticationRequest = {
   ok: 0,
   cleartextPassword: 3,
@@ -58,20 +58,20 @@ export const TransactionStatus = {
   failed: 0x45, // E
 } as const
 
-/** Type byte and length word. */
+/** The length of a type byte and a length word. */
 export const HEADER_BYTES = 5
 
-/** Asks the client for its password as it is, which is how IAM tokens travel. */
+/** Asks the client for its password in cleartext. IAM tokens are sent this way. */
 export function authenticationCleartextPassword(): Buffer {
   return encodeMessage(BackendType.authentication, int32(AuthenticationRequest.cleartextPassword))
 }
 
-/** Asks the client for the MD5 hash of its password and this salt of four bytes. */
+/** Asks the client for the MD5 hash of its password and the given salt of four bytes. */
 export function authenticationMd5Password(salt: Buffer): Buffer {
   return encodeMessage(BackendType.authentication, int32(AuthenticationRequest.md5Password), salt)
 }
 
-/** Offers the client SASL mechanisms, the preferred one first. */
+/** Offers SASL mechanisms, in order of preference. */
 export function authenticationSasl(mechanisms: readonly string[]): Buffer {
   return encodeMessage(
     BackendType.authentication,
@@ -101,15 +101,15 @@ export function authenticationOk(): Buffer {
   return encodeMessage(BackendType.authentication, int32(AuthenticationRequest.ok))
 }
 
-/** The key that a later cancel request must name. */
+/** The key that a cancel request must contain. */
 export function backendKeyData(processId: number, secretKey: number): Buffer {
   return encodeMessage(BackendType.backendKeyData, int32(processId), int32(secretKey))
 }
 
 /**
- * Tells a client that asked for a newer minor version, or for protocol options, what it can have instead.
+ * Answers a client that asked for a newer minor version, or for protocol options.
  *
- * @param version the newest supported version, major and minor: libpq refuses a minor number alone
+ * @param version the newest supported version, with its major number: libpq rejects a minor number alone
  */
 export function negotiateProtocolVersion(
   version: number,
@@ -127,12 +127,12 @@ export function parameterStatus(name: string, value: string): Buffer {
   return encodeMessage(BackendType.parameterStatus, cString(name), cString(value))
 }
 
-/** @param status `I` outside a transaction, `T` in one, `E` in one that failed */
+/** @param status `I` outside a transaction, `T` in a transaction, `E` in a failed transaction */
 export function readyForQuery(status: 'I' | 'T' | 'E'): Buffer {
   return encodeMessage(BackendType.readyForQuery, Buffer.from(status, 'latin1'))
 }
 
-/** Puts a type byte and a length in front of a body. */
+/** Prepends a type byte and a length to a body. */
 export function encodeMessage(type: number, ...body: readonly Buffer[]): Buffer {
   const length = body.reduce((sum, part) => sum + part.length, 4)
   const header = Buffer.alloc(HEADER_BYTES)
@@ -141,7 +141,7 @@ export function encodeMessage(type: number, ...body: readonly Buffer[]): Buffer 
   return Buffer.concat([header, ...body], length + 1)
 }
 
-/** A text as the protocol has it, NUL at its end. A NUL within would end it early, so it becomes a blank. */
+/** A NUL-terminated string. A NUL in `text` would end the string early, so it is replaced with a space. */
 export function cString(text: string): Buffer {
   return Buffer.from(`${text.replaceAll('\0', ' ')}\0`, 'utf8')
 }

@@ -1,4 +1,4 @@
-/** The client's side of a login by password: the answers to a server's authentication requests. */
+/** The client side of password authentication: responses to a server's authentication requests. */
 import { createHash } from 'node:crypto'
 import { ProtocolViolation } from './framing.js'
 import {
@@ -11,7 +11,7 @@ import {
 } from './messages.js'
 import { createScramClient, SCRAM, type ScramClient } from './scram.js'
 
-/** How a password may be sent: as it is, as a hash with a salt, or by an exchange that does not show it. */
+/** How a password may be sent: in cleartext, as a salted hash, or by an exchange that does not reveal it. */
 export type PasswordMethod = 'cleartext' | 'md5' | 'scram-sha-256'
 
 interface PasswordClientSettings {
@@ -22,17 +22,16 @@ interface PasswordClientSettings {
 
 export interface PasswordClient {
   /**
-   * Returns the message that answers an authentication request other than AuthenticationOk, or nothing where the server expects
-   * none.
+   * Returns the response to an authentication request other than AuthenticationOk, or `undefined` if the server expects none.
    *
-   * Throws a `ProtocolViolation` for a request out of turn, an `UnsupportedMethod`, or a `ScramFailure`.
+   * Throws a `ProtocolViolation` for an unexpected request, an `UnsupportedMethod`, or a `ScramFailure`.
    */
   answer(request: Buffer): Promise<Buffer | undefined> | Buffer | undefined
-  /** Whether AuthenticationOk may come now: a SCRAM exchange ends with the server's proof that it knows the password. */
+  /** Whether AuthenticationOk is valid now. A SCRAM exchange must first end with the server's proof that it knows the password. */
   mayBeAccepted(): boolean
 }
 
-/** The server asks for a method of authentication that is not among those of the client. */
+/** The server requested an authentication method that the client does not allow. */
 export class UnsupportedMethod extends Error {
   override readonly name = 'UnsupportedMethod'
   /** The number of the authentication request. */
@@ -44,19 +43,19 @@ export class UnsupportedMethod extends Error {
   }
 }
 
-/** The server did not prove in a SCRAM exchange that it knows the password. */
+/** The server failed to prove in a SCRAM exchange that it knows the password. */
 export class ScramFailure extends Error {
   override readonly name = 'ScramFailure'
 }
 
-/** Creates the client of one login. */
+/** Creates the client for one login. */
 export function createPasswordClient({
   user,
   password,
   methods,
 }: PasswordClientSettings): PasswordClient {
   let scram: ScramClient | undefined
-  /** What the server may send next: nothing, once it has an answer. */
+  /** The requests that the server may send next. */
   let next: 'any' | 'sasl-continue' | 'sasl-final' | 'nothing' = 'any'
   const begin = (method: number, request: Buffer): Buffer => {
     if (next !== 'any') throw new ProtocolViolation('the server asked for a password a second time')
@@ -87,7 +86,7 @@ export function createPasswordClient({
       const expected = EXPECTED[method]
       if (expected === undefined) return begin(method, request)
       if (scram === undefined || next !== expected)
-        throw new ProtocolViolation('the server went on with a SCRAM exchange out of turn')
+        throw new ProtocolViolation('the server sent an unexpected SCRAM message')
       if (expected === 'sasl-continue') return proceed(scram, request)
       next = 'nothing'
       try {
@@ -100,7 +99,7 @@ export function createPasswordClient({
   }
 }
 
-/** The requests that go on with an exchange. */
+/** The requests that continue an exchange. */
 const EXPECTED: Readonly<Record<number, 'sasl-continue' | 'sasl-final'>> = {
   [AuthenticationRequest.saslContinue]: 'sasl-continue',
   [AuthenticationRequest.saslFinal]: 'sasl-final',
@@ -110,12 +109,12 @@ function scramFailure(cause: unknown): ScramFailure {
   return new ScramFailure('the SCRAM exchange failed', { cause })
 }
 
-/** What follows the method. */
+/** The request's data after the method. */
 function textOf(request: Buffer): string {
   return request.toString('utf8', HEADER_BYTES + 4)
 }
 
-/** The SASL mechanisms that a server offers: a string each, and an empty one after the last. */
+/** The SASL mechanisms that a server offers, followed by an empty string. */
 function mechanismsOf(request: Buffer): string[] {
   return textOf(request).split('\0')
 }

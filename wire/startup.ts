@@ -1,4 +1,4 @@
-/** The packets with which a PostgreSQL connection begins, which have no type byte: startup, TLS request, cancel request. */
+/** The first packets of a PostgreSQL connection, which have no type byte: startup packet, SSLRequest, CancelRequest. */
 import { ProtocolViolation } from './framing.js'
 
 export const PROTOCOL_3 = 0x0003_0000
@@ -6,7 +6,7 @@ export const CANCEL_REQUEST = 80_877_102
 export const SSL_REQUEST = 80_877_103
 export const GSSENC_REQUEST = 80_877_104
 
-/** The packet that asks a server to continue in TLS. */
+/** SSLRequest: asks the server to start TLS. */
 export function sslRequestPacket(): Buffer {
   const packet = Buffer.alloc(8)
   packet.writeInt32BE(8, 0)
@@ -14,9 +14,7 @@ export function sslRequestPacket(): Buffer {
   return packet
 }
 
-/**
- * Writes a startup packet. Throws a `ProtocolViolation` for a name or value with a NUL, which would end it and begin another parameter.
- */
+/** Writes a startup packet. Throws a `ProtocolViolation` for a name or value with a NUL, which would inject a parameter. */
 export function startupPacket(
   parameters: ReadonlyMap<string, string>,
   version: number = PROTOCOL_3,
@@ -34,8 +32,8 @@ export function startupPacket(
 }
 
 /**
- * Reads the parameters of a whole startup packet. Returns `undefined` where the packet is not well formed: text without a
- * final NUL, a name without a value, bytes behind the final NUL.
+ * Parses the parameters of a complete startup packet. Returns `undefined` for a malformed packet: a string without its NUL, a name without
+ * a value, or bytes after the final NUL.
  */
 export function startupParameters(packet: Buffer): Map<string, string> | undefined {
   const parameters = new Map<string, string>()

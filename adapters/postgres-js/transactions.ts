@@ -1,10 +1,10 @@
 /**
- * `sql.begin` of Postgres.js, made safe against connections that die.
+ * Makes `sql.begin` and `sql.reserve` of Postgres.js safe when a connection is lost.
  *
- * When the connection of a transaction closes, Postgres.js (3.4) rejects `begin`, but lets the function run on. Then
- * - the ROLLBACK that it sends when the function fails is written to a socket that is null: the process ends;
- * - where another query was waiting for a connection the slot is opened anew, and statements that the function still sends run
- *   there, each by itself: half a transaction is committed.
+ * If the connection of a transaction closes, Postgres.js (3.4) rejects `begin`, but the function keeps running. Then
+ * - if the function fails, the ROLLBACK is written to a socket that is null, and the process ends;
+ * - if another query was waiting for a connection, the slot reconnects, and further statements of the function run there, each outside a
+ *   transaction: half of the transaction is committed.
  *
  * See https://github.com/porsager/postgres/issues/1066 and https://github.com/porsager/postgres/pull/1155
  */
@@ -22,8 +22,8 @@ export type Begin = Sql['begin']
 export type Work = (sql: TransactionSql) => unknown
 
 /**
- * Returns a `begin` that does the same, but for what happens when the connection dies: it rejects with the error of the server, where
- * that sent one, and no statement runs outside of the transaction. What the function returns passes through it unchanged.
+ * Returns a `begin` that behaves like the original, except when the connection is lost: it rejects with the server's error, if there is
+ * one, and no statement runs outside the transaction. The function's result is returned unchanged.
  */
 export function safeBegin(sql: Sql): Begin {
   const { begin } = sql as { begin: Begin & { [BARE]?: Begin } }
@@ -48,21 +48,21 @@ export function safeBegin(sql: Sql): Begin {
   return markSafe(safe as unknown as Begin, bare)
 }
 
-/** Says that a `begin` does what that of {@link safeBegin} does, and what Postgres.js's own is. */
+/** Marks a `begin` as safe, and records the original of Postgres.js. */
 export function markSafe(begin: Begin, bare: Begin): Begin {
   return Object.defineProperty(begin, BARE, { value: bare })
 }
 
-/** Postgres.js's own `begin`, also of an instance whose `begin` was replaced here. */
+/** Postgres.js's original `begin`, also for an instance whose `begin` was replaced. */
 export function bareBegin(sql: Sql): Begin {
   const { begin } = sql as { begin: Begin & { [BARE]?: Begin } }
   return begin[BARE] ?? begin
 }
 
-/** The package's other copy knows it, too. */
+/** Shared with the package's other copy. */
 const BARE: unique symbol = Symbol.for('pg-iam.bare-begin') as never
 
-/** The `retryBegin` that an instance was made with, where it is on. */
+/** The `retryBegin` options of an instance, if enabled. */
 export function retryOf(sql: Sql): RetryOptions | undefined {
   return (socketOf(sql) as { [RETRY]?: RetryOptions } | undefined)?.[RETRY]
 }
@@ -71,10 +71,10 @@ export function socketOf(sql: Sql): unknown {
   return (sql.options as { socket?: unknown }).socket
 }
 
-/** Where the `socket` function of an instance has its `retryBegin`. */
+/** The property of an instance's `socket` function with its `retryBegin` options. */
 export const RETRY: unique symbol = Symbol.for('pg-iam.retry-begin') as never
 
-/** The connection of the transaction that this `sql` is of, where {@link safeBegin} has given it out. */
+/** The connection of the transaction that this `sql` belongs to, if it is from {@link safeBegin}. */
 export function connectionOf(sql: unknown): TransactionConnection | undefined {
   return (sql as { [TRANSACTION]?: TransactionConnection } | undefined)?.[TRANSACTION]
 }
@@ -82,8 +82,8 @@ export function connectionOf(sql: unknown): TransactionConnection | undefined {
 const TRANSACTION: unique symbol = Symbol.for('pg-iam.transaction') as never
 
 /**
- * Calls Postgres.js's `begin`, and learns from its BEGIN which of its connections that runs on. Postgres.js (3.4) sends BEGIN by
- * `sql.unsafe`, before it first waits for anything, with an option `onexecute` that is given the connection.
+ * Calls Postgres.js's `begin`, and finds the connection of the transaction by its BEGIN. Postgres.js (3.4) sends BEGIN with `sql.unsafe`,
+ * synchronously, with an `onexecute` option that receives the connection.
  */
 function beginOn<T>(sql: Sql, transaction: Transaction, begin: () => T): T {
   const target = sql as { unsafe: (...args: never[]) => unknown }
@@ -92,12 +92,12 @@ function beginOn<T>(sql: Sql, transaction: Transaction, begin: () => T): T {
     target.unsafe = unsafe
     const { onexecute } = (options ?? {}) as { onexecute?: (connection: Connection) => unknown }
     if (onexecute === undefined) return unsafe(text, args, options)
-    const known = (connection: Connection): unknown => {
+    const executed = (connection: Connection): unknown => {
       const result = onexecute(connection)
-      transaction.began(connection)
+      transaction.setConnection(connection)
       return result
     }
-    return unsafe(text, args, { ...(options as object), onexecute: known } as never)
+    return unsafe(text, args, { ...(options as object), onexecute: executed } as never)
   }
   try {
     return begin()
@@ -106,7 +106,7 @@ function beginOn<T>(sql: Sql, transaction: Transaction, begin: () => T): T {
   }
 }
 
-/** Whether a transaction is alive, and how its function runs meanwhile. */
+/** The state of a transaction and of its function. */
 class Transaction implements TransactionConnection, ConnectionUse {
   readonly #sent = new WeakSet<Query>()
   #connection: Connection | undefined
@@ -126,24 +126,24 @@ class Transaction implements TransactionConnection, ConnectionUse {
 
   release(): void {}
 
-  /** Whether it takes statements no more: it has ended, or its function has. */
+  /** Whether statements are rejected, because the transaction or its function has ended. */
   get isClosed(): boolean {
     return this.#isOver || this.#isClosed
   }
 
-  /** The error for a statement that comes when it takes none any more. */
-  get tooLate(): unknown {
+  /** The error for a statement that is rejected. */
+  get closedError(): unknown {
     return this.#loss === undefined ? transactionOver() : this.#loss.error
   }
 
-  /** Says which connection it runs on. COMMIT is Postgres.js's own query, which goes by no other way than `execute`. */
-  began(connection: Connection): void {
+  /** Sets the connection. Postgres.js's own COMMIT can only be observed in `execute`. */
+  setConnection(connection: Connection): void {
     const { execute } = connection
     this.#connection = connection
     const watched = (query: Query): unknown => {
       if (this.#sent.has(query)) return execute(query)
       const text = query.strings.join('')
-      // The last statement of the transaction: from then on the connection is another one's.
+      // The last statement of the transaction. The connection may be used for something else after it.
       if (/^(?:commit|rollback|prepare transaction)/.test(text)) this.#restore()
       if (commits(text)) this.#committing(query)
       return execute(query)
@@ -154,7 +154,7 @@ class Transaction implements TransactionConnection, ConnectionUse {
     }
   }
 
-  /** Is to be called when Postgres.js calls the function: it begins to listen for the end of the connection just after that. */
+  /** Must be called when Postgres.js calls the function. Postgres.js sets its close handler just after that. */
   watchClose(): void {
     queueMicrotask(() => {
       const connection = this.#connection
@@ -171,7 +171,7 @@ class Transaction implements TransactionConnection, ConnectionUse {
   send(query: Query, handler: Handler): unknown {
     this.#sent.add(query)
     const { reject } = query
-    // The caller's function hears of a loss only then, and goes on.
+    // Records the loss before the caller's function receives the error.
     query.reject = (error) => {
       if (isConnectionLost(error)) this.#lose(error)
       reject(error)
@@ -181,11 +181,11 @@ class Transaction implements TransactionConnection, ConnectionUse {
   }
 
   /**
-   * Runs the caller's function, and tells Postgres.js of its end only while the transaction lives: a promise that never settles
-   * is what keeps it from writing to the dead connection. The end waits for one turn of the event loop, in which the closing of
-   * the connection, which may be why the function failed, has reached `begin`.
+   * Runs the caller's function. Its result is only passed to Postgres.js while the transaction is alive: otherwise the promise never
+   * settles, so that Postgres.js does not write to the dead connection. The result is delayed by one turn of the event loop. By then
+   * `begin` knows if the connection was closed, which may be why the function failed.
    *
-   * @param isWhole whether the transaction takes no more statements when the function has settled
+   * @param isWhole whether the transaction accepts no statements after the function has settled
    */
   run(work: () => unknown, isWhole: boolean): Promise<unknown> {
     return new Promise((resolve, reject) => {
@@ -202,7 +202,7 @@ class Transaction implements TransactionConnection, ConnectionUse {
     })
   }
 
-  /** Says that it has failed with `error`. Returns the error that told of the loss of the connection, where there is one. */
+  /** Records that it has failed with `error`. Returns the error of the lost connection instead, if there is one. */
   lost(error: unknown): unknown {
     if (isConnectionLost(error)) this.#lose(error)
     return this.#loss === undefined ? error : this.#loss.error
@@ -220,12 +220,12 @@ class Transaction implements TransactionConnection, ConnectionUse {
 
   #closed(error: unknown): void {
     const { stream } = closing()
-    // What the driver wrote last was its COMMIT.
+    // The driver's last write was its COMMIT, and it was not sent.
     if (stream?.hasUnsent === true && this.#commit === 'written') this.#commit = 'none'
     this.#lose(closeError(error, stream?.loss ?? stream?.errored ?? undefined))
   }
 
-  /** Postgres.js collects what it writes until the event loop turns, and forgets it where the connection closes before. */
+  /** Postgres.js collects its writes until the next event-loop turn, and drops them if the connection closes before that. */
   #committing(query: Query): void {
     setImmediate(() => {
       if (this.#commit === 'none' && !this.#isOver) this.#commit = 'written'
@@ -238,23 +238,23 @@ class Transaction implements TransactionConnection, ConnectionUse {
   }
 }
 
-/** What Postgres.js makes of what a function returns: an array, of queries, for their results. What else it returns is not looked into. */
+/** Returns the function's result as Postgres.js does: an array of queries becomes their results. Anything else is returned unchanged. */
 export async function returned(work: () => unknown): Promise<unknown> {
   const given = work()
   return Array.isArray(given) ? Promise.all(given) : given
 }
 
-/** The `sql` of a transaction, which refuses statements once the transaction is over. */
+/** The `sql` of a transaction. It rejects statements after the transaction has ended. */
 function guardTransaction(inner: TransactionSql, transaction: Transaction): TransactionSql {
   const savepoint = (...args: [string | Work, Work?]): unknown => {
-    if (transaction.isClosed) return Promise.reject(transaction.tooLate as Error)
-    // Guarded as the whole is: Postgres.js would write the ROLLBACK TO of a savepoint to the dead connection, too.
+    if (transaction.isClosed) return Promise.reject(transaction.closedError as Error)
+    // Guarded as well: Postgres.js would also write the ROLLBACK TO of a savepoint to the dead connection.
     const nested =
       (work: Work) =>
       (sql: TransactionSql): unknown =>
         transaction.run(() => work(guardTransaction(sql, transaction)), false)
     const [name, work] = args as [unknown, unknown]
-    // Postgres.js takes a statement in place of the function, too.
+    // Postgres.js also accepts a statement in place of the function.
     if (Array.isArray((name as { raw?: unknown } | undefined)?.raw))
       return inner.savepoint(nested((sql) => sql(...(args as never as [never]))) as never)
     return args.length === 1
@@ -265,8 +265,8 @@ function guardTransaction(inner: TransactionSql, transaction: Transaction): Tran
 }
 
 /**
- * Tells whether an error is the end of the connection: CONNECTION_CLOSED and the like of Postgres.js, an error of the network,
- * or one by which the server ended the session.
+ * Whether an error means that the connection was lost: CONNECTION_CLOSED and similar codes of Postgres.js, a network error, or an error
+ * with which the server ended the session.
  */
 function isConnectionLost(error: unknown): boolean {
   const { code, name, severity } = (error ?? {}) as {
@@ -279,31 +279,31 @@ function isConnectionLost(error: unknown): boolean {
   return typeof code === 'string' && /^(CONNECTION_|CONNECT_|E[A-Z]{3,})/.test(code)
 }
 
-// The `sql` of one connection, which refuses statements once its use of the connection is over. Queries are Postgres.js's own.
+// The `sql` of one connection. It rejects statements after the use of the connection has ended. Queries are those of Postgres.js.
 
-/** The use of one connection, by a transaction or by whoever has reserved it. */
+/** The use of one connection, by a transaction or a reservation. */
 interface ConnectionUse {
-  /** Whether it takes no statements any more. */
+  /** Whether statements are rejected. */
   readonly isClosed: boolean
-  /** The error for a statement that comes then. */
-  readonly tooLate: unknown
-  /** Sends a statement of the caller, by `handler` or by a way of its own. */
+  /** The error for a statement that is rejected. */
+  readonly closedError: unknown
+  /** Sends a statement of the caller, with `handler` or in its own way. */
   send(query: Query, handler: Handler): unknown
 }
 
-/** What Postgres.js (3.4) has of a physical connection, in place of a class of its own. */
+/** A physical connection of Postgres.js (3.4), which has no class for it. */
 interface Connection {
   execute(query: Query): unknown
-  /** Closes it. It stays in the queue that it is in until its socket is closed, so it must be in one that hands out nothing. */
+  /** Closes the connection. It stays in its queue until its socket is closed, so it must be in a queue that is not used for queries. */
   terminate(): void
-  /** Is called by `sql.end()` and `sql.close()`. Closes it when it is not in use any more. */
+  /** Called by `sql.end()` and `sql.close()`. Closes the connection when it is no longer in use. */
   end(): unknown
-  /** Is called, within the `close` event of its socket, with an error that only says that it is closed. */
+  /** Called in the `close` event of its socket, with an error that only reports that it is closed. */
   onclose?: ((error: unknown) => void) | null
   /**
-   * Set while it is in use by a transaction or a reservation, and called at each ReadyForQuery when nothing is in flight. Where
-   * `release` is not set, ReadyForQuery of a session that is outside of a transaction ends the use in its place: the connection is
-   * closed where it is past its age, or handed out.
+   * Set while the connection is used by a transaction or a reservation. Called at each ReadyForQuery without pending queries. If `release`
+   * is not set, a ReadyForQuery outside a transaction ends the use instead: the connection is closed if it is past its maximum age,
+   * otherwise handed out.
    */
   reserved?: ((() => unknown) & { release?: boolean }) | null
 }
@@ -313,25 +313,25 @@ export interface BackendState {
   readonly secret: number | null
 }
 
-/** What is used of Postgres.js's queries, besides that they are promises. */
+/** The part of Postgres.js's queries that is used here, in addition to the promise. */
 interface Query extends Promise<unknown> {
   strings: readonly string[]
   handler: Handler
-  /** The process ID and the secret key of its backend; `null` where it has not been sent. */
+  /** The process ID and secret key of its backend; `null` if it has not been sent. */
   readonly state: BackendState | null
-  /** `true` where it was cancelled before it was sent. */
+  /** `true` if it was cancelled before it was sent. */
   readonly cancelled: unknown
   reject(error: unknown): void
   resolve(value: unknown): void
 }
 
-/** Sends a query. Everything that sends one ends here: waiting for it, `execute`, `forEach`, `cursor`, `readable` and the like. */
+/** Sends a query. All ways to send one use it: `await`, `execute`, `forEach`, `cursor`, `readable` and others. */
 type Handler = ((query: Query) => unknown) & { debug?: unknown }
 
 /**
  * Guards the queries of `inner`.
  *
- * @param added properties that the guarded one has in place of those of `inner`, or besides them
+ * @param added properties that replace or extend those of `inner`
  */
 function guardSql<T extends ISql>(
   inner: T,
@@ -354,7 +354,7 @@ function guardSql<T extends ISql>(
       const isOwn = Object.hasOwn(own, name) && !replaced.has(name)
       return isOwn ? own[name] : (Reflect.get(target, name, receiver) as unknown)
     },
-    // What the caller puts in the place of something stays there.
+    // Properties that the caller sets take precedence.
     set: (target, name, value) => {
       replaced.add(name)
       return Reflect.set(target, name, value)
@@ -362,23 +362,23 @@ function guardSql<T extends ISql>(
   })
 }
 
-/** A query is sent when somebody waits for it, so that is when the connection must be the caller's. */
+/** A query is sent when it is awaited, so the connection is checked at that time. */
 function guardQuery(query: unknown, use: ConnectionUse, send?: Handler): unknown {
   if (!isQuery(query)) return query
   const { handler } = query
   const guarded: Handler = (sent) => {
-    // Rejected already. Postgres.js (3.4) would wait for an answer to it, and send nothing else meanwhile.
+    // Already rejected. Postgres.js (3.4) would wait for its reply, and send nothing else in the meantime.
     if (sent.cancelled === true) return
     if (use.isClosed) return refuse(sent, use)
     return send === undefined ? use.send(sent, handler) : send(sent)
   }
-  // Where it is set, Postgres.js keeps where a query was made for its error.
+  // If set, Postgres.js records the stack of each query for its error.
   guarded.debug = handler.debug
   query.handler = guarded
   return query
 }
 
-/** Postgres.js (3.4) reads the file when the query is sent, and asks nobody before it goes on: the use may be over by then. */
+/** Postgres.js (3.4) reads the file when the query is sent, and then sends it without a check. The use may have ended by then. */
 function guardFile(inner: ISql, args: [string], use: ConnectionUse): unknown {
   const send = (inner.unsafe('') as unknown as Query).handler
   return guardQuery(inner.file(...args), use, (query) =>
@@ -394,45 +394,45 @@ function guardFile(inner: ISql, args: [string], use: ConnectionUse): unknown {
   )
 }
 
-/** Only who waits for the query hears of it. */
+/** Not reported as an unhandled rejection, only to callers that await the query. */
 function refuse(query: Query, use: ConnectionUse): void {
   query.catch(() => {})
-  query.reject(use.tooLate)
+  query.reject(use.closedError)
 }
 
 function isQuery(value: unknown): value is Query {
   return value instanceof Promise && 'handler' in value
 }
 
-// `sql.reserve` of Postgres.js, made safe for connections that age or die while they are reserved. That of Postgres.js (3.4):
-// - marks a connection that reaches `max_lifetime` meanwhile as ending. `release()` puts it back among those that are handed out, the
-// first query there ends it, and further ones fail with CONNECTION_DESTROYED until its socket is closed;
-// - puts back one that died, too. The next query is written to a socket that is null: the process ends. So does it for a query on
-// the reserved `sql` itself;
-// - sends statements on the reserved `sql` after `release()` in whatever the connection does next;
-// - never settles where it waits for a connection and the slot has to connect again, or `fetch_types` is `false`.
-// So a connection is reserved here by what Postgres.js has for transactions, which decides correctly when one ends.
+// `sql.reserve` of Postgres.js, made safe for connections that reach their maximum age or are lost while reserved. In Postgres.js (3.4):
+// - A connection that reaches `max_lifetime` is marked as ending. `release()` makes it available again, the first query on it ends it, and
+//   further ones fail with CONNECTION_DESTROYED until its socket is closed.
+// - A lost connection is made available again, too. The next query is written to a socket that is null, and the process ends. The same
+//   happens for a query on the reserved `sql`.
+// - Statements on the reserved `sql` after `release()` run in whatever uses the connection next.
+// - `reserve` never settles if it waits for a connection that must reconnect, or if `fetch_types` is `false`. So a connection is reserved
+//   here like the connection of a transaction, whose end Postgres.js handles correctly.
 
 /**
- * Has Postgres.js read the ReadyForQuery of an idle connection once more, as if a statement had just ended. Returns `false`, with nothing
- * done, where the session is within a transaction, or the connection is not known.
+ * Makes Postgres.js process the ReadyForQuery of an idle connection once more, as if a statement had just ended. Returns `false`, without
+ * any effect, if the session is in a transaction, or the connection is unknown.
  */
 type RepeatReady = (state: BackendState) => boolean
 
 /**
- * Returns a `reserve` that does the same, but for what happens when the connection ages or dies, and after `release()`: then
- * statements reject with `ERR_CLOSED`, and a transaction that was left open is rolled back.
+ * Returns a `reserve` that behaves like the original, except when the connection reaches its maximum age or is lost, and after `release()`:
+ * statements are then rejected with `ERR_CLOSED`, and an open transaction is rolled back.
  */
 export function safeReserve(sql: Sql, repeatReady: RepeatReady): Sql['reserve'] {
   const { reserve } = sql
   return async () => {
-    // Postgres.js (3.4) then gives out no connection, to no transaction either.
+    // In this case Postgres.js (3.4) does not hand out connections, not even to transactions.
     const { max_pipeline } = sql.options as { max_pipeline?: unknown }
     if (!(Number(max_pipeline) >= 1)) return reserve()
-    let isRepeated = false
+    let hasRetried = false
     for (;;) {
-      // An empty query waits for a connection as any other does, also for one that connects again. Where it is behind so many others
-      // that Postgres.js does not give out the connection, the next one may not be.
+      // An empty query waits for a connection like any other query, even for one that reconnects. If too many queries are queued before it,
+      // Postgres.js does not hand out the connection, and the query is repeated.
       let reservation: Reservation | undefined
       const onexecute = (connection: Connection): void => {
         reservation = new Reservation(sql, connection, query.state!, repeatReady)
@@ -442,11 +442,11 @@ export function safeReserve(sql: Sql, repeatReady: RepeatReady): Sql['reserve'] 
         await query
         if (reservation !== undefined) return reservation.sql
       } catch (error) {
-        // A late cancel request, meant for the query before, fails the empty one: the connection lives, and goes back.
+        // A late cancel request for the previous query can fail the empty one. The connection is fine, and is released.
         reservation?.release()
-        // Or the connection that it waited on has died with the queries before it. Nothing was done yet.
-        if (isRepeated || reservation === undefined) throw error
-        isRepeated = true
+        // Otherwise the connection was lost with the queries before this one. Nothing was executed yet, so it can be repeated.
+        if (hasRetried || reservation === undefined) throw error
+        hasRetried = true
       }
     }
   }
@@ -459,18 +459,18 @@ class Reservation implements ConnectionUse {
   readonly #connection: Connection
   readonly #state: BackendState
   readonly #repeatReady: RepeatReady
-  /** The queries that have yet to be answered. */
+  /** The queries without a reply so far. */
   readonly #unanswered = new Set<Query>()
-  /** Those of them that Postgres.js takes only when all before are answered. */
+  /** Those that Postgres.js accepts only after all previous ones have been answered. */
   readonly #waiting: Query[] = []
   #mustWait = false
-  /** Whether all is answered. */
+  /** Whether all queries have been answered. */
   #isIdle = false
   #isReleased = false
   #isOver = false
   #loss: { error: unknown } | undefined
 
-  /** To be called within `onexecute`. As it returns nothing, Postgres.js gives the connection no other query. */
+  /** Must be called in `onexecute`. That returns nothing, so Postgres.js assigns no other query to the connection. */
   constructor(pool: Sql, connection: Connection, state: BackendState, repeatReady: RepeatReady) {
     this.#pool = pool
     this.#connection = connection
@@ -487,8 +487,8 @@ class Reservation implements ConnectionUse {
     return this.#isOver || this.#loss !== undefined
   }
 
-  get tooLate(): unknown {
-    return this.#loss === undefined ? released() : this.#loss.error
+  get closedError(): unknown {
+    return this.#loss === undefined ? releasedError() : this.#loss.error
   }
 
   send(query: Query): void {
@@ -506,18 +506,18 @@ class Reservation implements ConnectionUse {
     else this.#execute(query)
   }
 
-  /** What the caller has sent before is sent, and answered, before the connection is given back. */
+  /** The connection is released after all statements that the caller has sent before have been answered. */
   release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
-    // Postgres.js (3.4) sends a query one microtask after somebody has begun to wait for it.
+    // Postgres.js (3.4) sends a query one microtask after it is awaited.
     queueMicrotask(() => {
       this.#isOver = true
       if (this.#isIdle) this.#giveBack()
     })
   }
 
-  /** @returns whether it was sent: not where it was cancelled before, or cannot be sent now, during COPY */
+  /** @returns whether it was sent. It is not if it was cancelled before, or cannot be sent now, during COPY */
   #execute(query: Query): boolean {
     const takesMore = Boolean(this.#connection.execute(query))
     if (query.state === null) return false
@@ -530,16 +530,16 @@ class Reservation implements ConnectionUse {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift())
       if (this.#execute(next)) return
     this.#mustWait = false
-    // Queries of a cursor that is iterated never settle.
+    // Queries of an iterated cursor never settle.
     this.#unanswered.clear()
     this.#isIdle = true
-    // Not within the reading of ReadyForQuery, which is to be read once more.
+    // Not while this ReadyForQuery is being processed, since it is delivered once more.
     if (this.#isOver) queueMicrotask(() => this.#giveBack())
   }
 
   /**
-   * Postgres.js does not say whether it has marked the connection as ending. At the end of a transaction it looks itself, and ends the
-   * connection or hands it out again. That is each ReadyForQuery outside of a transaction where `release` is not set.
+   * Postgres.js does not expose whether it has marked the connection as ending. At the end of a transaction it checks this itself, and ends
+   * the connection or hands it out. Without `release`, each ReadyForQuery outside a transaction counts as such an end.
    */
   #giveBack(): void {
     if (this.#loss !== undefined) return
@@ -551,7 +551,7 @@ class Reservation implements ConnectionUse {
         return
       }
       isRolledBack = true
-      // Left open, the transaction would take in whatever the next one who gets the connection does.
+      // An open transaction would include the statements of the next user of the connection.
       this.#executeOwn('ROLLBACK')
     }
     Object.assign(connection, { onclose: null, reserved })
@@ -560,24 +560,27 @@ class Reservation implements ConnectionUse {
 
   #executeOwn(text: string): void {
     const query = this.#pool.unsafe(text) as unknown as Query
-    // It is sent here, and not by the pool when somebody waits for it.
+    // Sent here, not by the pool when the query is awaited.
     query.handler = () => {}
     query.catch(() => {})
     this.#connection.execute(query)
   }
 
-  /** The slot may connect again from then on. */
+  /** The slot may reconnect from now on. */
   #closed(error: unknown): void {
     const { stream } = closing()
     const loss = closeError(error, stream?.loss ?? stream?.errored ?? undefined)
     this.#loss = { error: loss }
-    // Postgres.js has rejected those that were sent, but does not know of those that waited for them.
+    // Postgres.js has rejected the queries that were sent, but does not know those that waited for them.
     for (const query of this.#unanswered) query.reject(loss)
     this.#unanswered.clear()
   }
 }
 
-/** All that Postgres.js (3.4) has on a reserved `sql`. A query is made alike everywhere; where it is sent is decided when it is. */
+/**
+ * All properties of a reserved `sql` in Postgres.js (3.4). Queries are created in the same way everywhere; the handler determines the
+ * connection.
+ */
 function reservedSql(pool: Sql): ReservedSql {
   const sql = (...args: never[]): unknown =>
     (pool as unknown as (...args: never[]) => unknown)(...args)
@@ -595,15 +598,19 @@ function reservedSql(pool: Sql): ReservedSql {
   }) as unknown as ReservedSql
 }
 
-function released(): PgIamError {
-  return new PgIamError('ERR_CLOSED', 'the connection was released, and may be in use by others', {
-    hint: 'Wait for each statement before you call release().',
-  })
+function releasedError(): PgIamError {
+  return new PgIamError(
+    'ERR_CLOSED',
+    'the connection was released, and may already be in use elsewhere',
+    {
+      hint: 'Await each statement before you call release().',
+    },
+  )
 }
 
-// Which stream is closing, for what Postgres.js tells of a closed connection without saying why.
+// Identifies the stream that is closing, since Postgres.js reports a closed connection without a reason.
 
-/** A stream of ours, by what the two copies of the package have in common. */
+/** A login stream, typed by the properties that both copies of the package have. */
 interface ClosingStream {
   readonly loss?: Error | undefined
   readonly errored?: Error | null
@@ -611,8 +618,8 @@ interface ClosingStream {
 }
 
 /**
- * Has a stream known as the one that is closing, for those who hear of its `close` event. To be called before anybody else listens:
- * Postgres.js tells whoever has a connection that it is closed within that event, and neither which one that is nor why.
+ * Registers the stream as the one that is closing during its `close` event. Must be called before any other listener is added: within that
+ * event Postgres.js calls its close handlers, with neither the connection nor the reason.
  */
 export function announceClosing<T extends ClosingStream & NodeJS.EventEmitter>(stream: T): T {
   stream.once('close', () => {
@@ -626,13 +633,13 @@ export function announceClosing<T extends ClosingStream & NodeJS.EventEmitter>(s
 
 const CLOSING: unique symbol = Symbol.for('pg-iam.closing') as never
 
-/** One for the ESM and the CommonJS copy of the package. */
+/** Shared by the ESM and the CommonJS copy of the package. */
 function closing(): { stream?: ClosingStream } {
   const holder = globalThis as { [CLOSING]?: { stream?: ClosingStream } }
   return (holder[CLOSING] ??= {})
 }
 
-/** What the server said where it did; else what Postgres.js says, whose code is known to its users, with what happened as its cause. */
+/** Returns the server's error if there is one, otherwise Postgres.js's error, whose code users know, with the reason as its cause. */
 function closeError(error: unknown, loss: Error | undefined): unknown {
   if (loss?.name === 'PostgresError' || isPgIamError(loss)) return loss
   if (loss !== undefined && typeof error === 'object' && error !== null)

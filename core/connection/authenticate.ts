@@ -1,4 +1,4 @@
-/** Logs in to a PostgreSQL server with a token as the password. */
+/** Authenticates to a PostgreSQL server with a token as the password. */
 import type { TLSSocket } from 'node:tls'
 import { bodyFlaw, headerFlaw } from '../../wire/backend-structure.js'
 import { errorFields } from '../../wire/error-response.js'
@@ -12,20 +12,20 @@ import {
 import { isPgIamError, PgIamError } from '../errors.js'
 import { protocolError } from './backend-tracker.js'
 
-/** The part of the client's work that a driver would do, were it to hold the password. */
+/** The inputs of the authentication, which pg-iam does in place of the driver. */
 interface Authentication {
   socket: TLSSocket
   /** The client's startup packet. */
   startup: Buffer
   user: string
   password: string
-  /** Whether it is an ordinary password, which the server may ask for by SCRAM, too. Default `false`: it is a token. */
+  /** Whether it is an ordinary password, so that the server may also request SCRAM. Default `false`: it is a token. */
   isOrdinaryPassword?: boolean
-  /** What to do about a refusal, for an error of the server that says nothing about that. */
+  /** Returns the hint for a rejected login. Only used if the server's error has no hint. */
   explainRefusal?: (refusal: Refusal) => string | undefined
 }
 
-/** The error with which a server refuses a login. */
+/** The error with which a server rejects a login. */
 export interface Refusal {
   readonly sqlState: string
   readonly message: string
@@ -33,21 +33,21 @@ export interface Refusal {
 }
 
 interface Authenticated {
-  /** What the server sent that is for the driver to read: from `AuthenticationOk` on, or the error that it refused with. */
+  /** The messages for the driver: from `AuthenticationOk` on, or the error that rejects the login. */
   received: Buffer
   /** The SQLSTATE of that error. */
   refusedWith?: string
 }
 
 /**
- * Sends the startup packet and answers the server's request for a password. Resolves when the server is ready for a query, or
- * has refused the login.
+ * Sends the startup packet and answers the server's password request. Resolves when the server is ready for a query, or has rejected the
+ * login.
  *
- * It does not resolve before: a server that hangs up in between would have Postgres.js reconnect in a loop, without a pause and
- * without an end.
+ * It does not resolve earlier: if a server closed the connection in between, Postgres.js would reconnect in an endless loop without a
+ * pause.
  *
- * Rejects with `ERR_LOGIN_REJECTED` where the server wants something that a token is no answer to, and with `ERR_PROTOCOL` for a
- * message that is malformed or not due, or for a login of more than 30,000 bytes.
+ * Rejects with `ERR_LOGIN_REJECTED` if the server requests an authentication method that tokens do not support, and with `ERR_PROTOCOL` for
+ * a malformed or unexpected message, or a login of more than 30,000 bytes.
  */
 export function authenticate({
   socket,
@@ -58,7 +58,7 @@ export function authenticate({
   explainRefusal = () => undefined,
 }: Authentication): Promise<Authenticated> {
   return new Promise((resolve, reject) => {
-    // A server that asks for a token by SCRAM is one that does not want a token.
+    // A server that requests SCRAM does not accept a token.
     const methods = isOrdinary ? ORDINARY_METHODS : TOKEN_METHODS
     const client = createPasswordClient({ user, password, methods })
     const forDriver: Buffer[] = []
@@ -73,7 +73,7 @@ export function authenticate({
     const finish = (): void => {
       settle()
       socket.pause()
-      // What follows the login is the session's.
+      // Data after the login belongs to the session.
       const received = Buffer.concat([...forDriver, pending])
       resolve(refusedWith === undefined ? { received } : { received, refusedWith })
     }
@@ -137,10 +137,10 @@ export function authenticate({
   })
 }
 
-/** The limit of libpq for what comes before a login is accepted; PostgreSQL sends less than a kilobyte in a whole login. */
+/** libpq's limit for messages before a login is accepted. PostgreSQL sends less than a kilobyte during a login. */
 const MAX_LOGIN_BYTES = 30_000
 
-/** What libpq (17) accepts before AuthenticationOk, and notices, which are for the driver. */
+/** The messages that libpq (17) accepts before AuthenticationOk, and notices, which are passed to the driver. */
 const BEFORE_AUTHENTICATED: ReadonlySet<number> = new Set<number>([
   BackendType.authentication,
   BackendType.errorResponse,
@@ -148,7 +148,7 @@ const BEFORE_AUTHENTICATED: ReadonlySet<number> = new Set<number>([
   BackendType.noticeResponse,
 ])
 
-/** And between AuthenticationOk and the first ReadyForQuery. */
+/** The messages accepted between AuthenticationOk and the first ReadyForQuery. */
 const ONCE_AUTHENTICATED: ReadonlySet<number> = new Set<number>([
   BackendType.backendKeyData,
   BackendType.errorResponse,
@@ -157,7 +157,7 @@ const ONCE_AUTHENTICATED: ReadonlySet<number> = new Set<number>([
   BackendType.readyForQuery,
 ])
 
-/** The length word of the message that `bytes` begin with. Throws `ERR_PROTOCOL` for a message that has no place here. */
+/** The length word of the message at the start of `bytes`. Throws `ERR_PROTOCOL` for a message that is not allowed at this point. */
 function checkedLength(bytes: Buffer, isAuthenticated: boolean): number {
   const type = bytes[0]!
   const length = bytes.readInt32BE(1)
@@ -174,19 +174,19 @@ function tooLong(): PgIamError {
   return protocolError(`the server sent more than ${MAX_LOGIN_BYTES} bytes during login`)
 }
 
-/** The error of the core for one of the protocol. */
+/** Converts an error of the protocol to an error of the core. */
 function rejection(cause: unknown, user: string, isOrdinary: boolean): PgIamError {
   if (isPgIamError(cause)) return cause
   if (cause instanceof ProtocolViolation) return protocolError(cause.message)
   if (cause instanceof UnsupportedMethod) return unsupportedMethod(cause, user, isOrdinary)
   if (cause instanceof ScramFailure) return scramFailed(cause)
-  return protocolError('the server sent what could not be read during login', cause)
+  return protocolError('the server sent data that could not be parsed during login', cause)
 }
 
 function scramFailed({ cause }: ScramFailure): PgIamError {
-  return new PgIamError('ERR_LOGIN_REJECTED', 'the server failed in the SCRAM exchange', {
+  return new PgIamError('ERR_LOGIN_REJECTED', 'the SCRAM exchange with the server failed', {
     cause,
-    hint: 'Check host and port: this may be another server than the one that has the password.',
+    hint: 'Check host and port: the server may not be the one that has this password.',
   })
 }
 
@@ -201,8 +201,8 @@ function unsupportedMethod(
     `the server asked for ${asked}, not for a ${isOrdinary ? 'password' : 'token'}`,
     {
       hint: isOrdinary
-        ? 'Let the server ask for a password: scram-sha-256, md5 or password in pg_hba.conf.'
-        : `Allow "${user}" to log in by IAM at the database: a role that may not is asked for an ordinary password.`,
+        ? 'Configure password authentication at the server: scram-sha-256, md5 or password in pg_hba.conf.'
+        : `Allow IAM logins for "${user}" in the database: the server asks other roles for an ordinary password.`,
     },
   )
 }
@@ -216,18 +216,18 @@ const METHOD_NAMES: Readonly<Record<number, string>> = {
 const TOKEN_METHODS = ['cleartext', 'md5'] as const
 const ORDINARY_METHODS = ['cleartext', 'md5', 'scram-sha-256'] as const
 
-/** By SCRAM a server proves that it knows the password, too; a server that lets the client in without that is another one. */
+/** In a SCRAM exchange the server must also prove that it knows the password. A server that skips this may be an impostor. */
 function unproven(): PgIamError {
   return new PgIamError(
     'ERR_LOGIN_REJECTED',
     'the server skipped its proof in the SCRAM exchange',
     {
-      hint: 'Check host and port: this may be another server than the one that has the password.',
+      hint: 'Check host and port: the server may not be the one that has this password.',
     },
   )
 }
 
-/** The server's error, with a hint where the server has none to give and the provider has. */
+/** Adds the provider's hint to the server's error, if the error has none. */
 function withHint(
   error: Buffer,
   fields: ReadonlyMap<string, string>,
@@ -239,7 +239,7 @@ function withHint(
     ? undefined
     : explain({ sqlState, message: fields.get('M') ?? '', user })
   if (hint === undefined) return error
-  // A NUL behind the last field ends the message.
+  // A NUL after the last field ends the message.
   const hinted = Buffer.concat([error.subarray(0, -1), Buffer.from(`H${hint}\0\0`)])
   hinted.writeInt32BE(hinted.length - 1, 1)
   return hinted

@@ -1,10 +1,9 @@
 /**
- * Follows what a server sends on one physical connection, and decides what the driver gets of it.
+ * Tracks what a server sends on one physical connection, and decides what is forwarded to the driver.
  *
- * Drivers take for granted that messages are well formed and come when they are due: pg-protocol (1.11) reads a truncated
- * ErrorResponse in an endless loop, and Postgres.js (3.4) ends the process for a message that nothing asked for. So a message reaches
- * the driver only when it is whole, well formed and due. Rows and data of COPY can be large, so they pass while they come in, checked
- * on the way.
+ * Drivers expect messages to be well formed and in sequence: pg-protocol (1.11) parses a truncated ErrorResponse in an endless loop, and
+ * Postgres.js (3.4) ends the process for an unexpected message. So a message is only forwarded when it is complete, well formed and
+ * expected. Rows and COPY data can be large, so they are forwarded in chunks and checked on the way.
  */
 import { bodyFlaw, headerFlaw, isStreamed, RowCheck } from '../../wire/backend-structure.js'
 import { errorFields, severityOf } from '../../wire/error-response.js'
@@ -17,7 +16,7 @@ import {
 } from '../../wire/messages.js'
 import { PgIamError } from '../errors.js'
 
-/** The fields of the FATAL or PANIC error with which a server ends a session, by the names that drivers give them. */
+/** The fields of the FATAL or PANIC error with which a server ends a session, under the names that drivers use. */
 export interface FatalError {
   readonly severity: string
   /** The SQLSTATE. */
@@ -27,48 +26,48 @@ export interface FatalError {
   readonly hint?: string
 }
 
-/** What the server gives in BackendKeyData: it names the session in a cancel request. */
+/** The contents of BackendKeyData, which identify the session in a cancel request. */
 export interface BackendKey {
   readonly processId: number
-  /** The first four bytes, which are all of it in protocol 3.0, as an unsigned number. */
+  /** The first four bytes, the whole key in protocol 3.0, as an unsigned number. */
   readonly secretKey: number
 }
 
 export interface BackendTrackerOptions {
-  /** Whether the error that ends the session is kept from the driver. */
+  /** Whether the error that ends the session is not forwarded to the driver. */
   hidesFatalError: boolean
-  /** Is asked about the first requests of a connection. */
+  /** Called with the first requests of a connection. */
   bootstrapQuery: BootstrapQuery | undefined
 }
 
 /**
- * Says of a request whether it is one that a client makes on its own account for a new connection, and whose failure it does not
- * handle. The reply to an `optional` one is held until it is whole, and is an empty result where it is an error. Where the reply to a
- * `required` one is an error, the connection ends behind it: a client that gives up the connection leaves it open.
+ * Classifies a request: whether it is a bootstrap query, which a client sends on its own for a new connection and whose failure it does not
+ * handle. The reply to an `optional` one is held until it is complete, and replaced with an empty result if it is an error. If the reply to
+ * a `required` one is an error, the connection is ended after it: a client that abandons the connection leaves it open.
  */
 export type BootstrapQuery = (request: Buffer) => 'optional' | 'required' | undefined
 
 /**
- * Each query and each reply passes here. So this is a class, whose objects V8 (of Node 20) keeps alike: objects with accessors that
- * a function returns become dictionaries, whose accessors are not inlined.
+ * A class, because each query and each reply passes through it: V8 (Node 20) optimizes class instances. Objects with accessors that a
+ * function returns become dictionaries, whose accessors are not inlined.
  */
 export class BackendTracker {
   readonly #hidesFatalError: boolean
   readonly #bootstrapQuery: BootstrapQuery | undefined
 
-  /** The beginning of a message that must be whole before the driver gets it, or of a header. */
+  /** The start of a message that must be complete before it is forwarded, or of a header. */
   #held: Buffer[] = []
   #heldBytes = 0
   #neededBytes = 0
-  /** What is still to come of a row or of data of COPY. */
+  /** The bytes left of a row or of COPY data. */
   #bodyLeft = 0
   #row: RowCheck | undefined
 
-  /** Whether the login is over: the server has sent its first ReadyForQuery. */
+  /** Whether the login is complete: the server has sent its first ReadyForQuery. */
   #isLoggedIn = false
-  /** The type of the message that the driver has had last. */
+  /** The type of the last message that was forwarded to the driver. */
   #lastType = 0
-  /** The transaction status in the last ReadyForQuery. */
+  /** The transaction status of the last ReadyForQuery. */
   #status = 0
   #isCopying = false
 
@@ -78,19 +77,19 @@ export class BackendTracker {
   #isRequired = false
   /** Whether the last request was a bootstrap query. */
   #hasBootstrapped = false
-  /** A FATAL error that the driver gets when it has acted on what came before. */
+  /** A FATAL error that is forwarded after the driver has processed the messages before it. */
   #heldFatal: Buffer = NOTHING
 
-  /** The error with which the server ends the session. */
+  /** The error with which the server ended the session. */
   fatalError: FatalError | undefined
-  /** The error for a message that is malformed or not due. Nothing of it, and nothing behind it, reaches the driver. */
+  /** The error for a malformed or unexpected message. Neither the message nor anything after it is forwarded. */
   violation: PgIamError | undefined
   /** Whether the server has answered a request since the login. */
   hasAnswered = false
-  /** `undefined` where the server gives none. */
+  /** `undefined` if the server sends none. */
   backendKey: BackendKey | undefined
 
-  /** Whether a required bootstrap query has failed, so that the connection is to be ended. */
+  /** Whether a required bootstrap query has failed, so that the connection must be ended. */
   hasFailedBootstrap = false
 
   constructor({ hidesFatalError, bootstrapQuery }: BackendTrackerOptions) {
@@ -103,16 +102,15 @@ export class BackendTracker {
     return this.#requests.isTerminated
   }
 
-  /** Whether the last answer of the server ended outside of a transaction. */
+  /** Whether the last ReadyForQuery was outside a transaction. */
   get isOutsideTransaction(): boolean {
     return this.#status === TransactionStatus.idle
   }
 
   /**
-   * Whether the driver is about to act on what it got, so that the end of the connection must wait. Drivers go on in promises, which
-   * settle after the events of the stream: each one after its login and its bootstrap queries, for a query that waits for the
-   * connection, and after a reply within a transaction; Postgres.js (3.4) also at the beginning of a COPY, whose stream has no
-   * listeners before.
+   * Whether the driver has not yet processed what it received, so that the end of the connection must be delayed. Drivers continue in
+   * promises, which settle after the stream's events: after the login and the bootstrap queries, for a query that waits for the connection,
+   * and after a reply within a transaction; Postgres.js (3.4) also at the start of a COPY, whose stream has no listeners until then.
    */
   get hasYetToAct(): boolean {
     if (this.#requestsSeen === 0) return this.#isLoggedIn || this.#hidesFatalError
@@ -123,12 +121,12 @@ export class BackendTracker {
     )
   }
 
-  /** Whether the last message that the driver got was ReadyForQuery. */
+  /** Whether the last message forwarded to the driver was ReadyForQuery. */
   get isReady(): boolean {
     return this.#lastType === BackendType.readyForQuery
   }
 
-  /** Takes what the driver sends, before it is sent. */
+  /** Takes the bytes that the driver writes, before they are sent. */
   sent(bytes: Buffer): void {
     this.#requests.push(bytes)
     this.#hasBootstrapped = false
@@ -144,7 +142,7 @@ export class BackendTracker {
   }
 
   /**
-   * Takes what the server sent. Returns what the driver may read now. Look at `violation` and `fatalError` behind it: after either,
+   * Takes received bytes. Returns those that are forwarded to the driver now. Check `violation` and `fatalError` afterwards: after either,
    * the connection is over.
    */
   received(chunk: Buffer): Buffer {
@@ -152,14 +150,14 @@ export class BackendTracker {
     const bytes = this.#withHeld(chunk)
     if (bytes === undefined) return NOTHING
     const end = this.#check(bytes)
-    const sound = end === bytes.length ? bytes : bytes.subarray(0, end)
-    const forDriver = this.#bootstrap === undefined ? sound : this.#afterBootstrap(sound)
-    // Where the driver has yet to act, the rest comes with the end.
+    const valid = end === bytes.length ? bytes : bytes.subarray(0, end)
+    const forDriver = this.#bootstrap === undefined ? valid : this.#afterBootstrap(valid)
+    // If the driver has pending work, the rest is forwarded at the end.
     if (this.fatalError === undefined || this.#heldFatal.length > 0) return forDriver
     return Buffer.concat([forDriver, this.lost()])
   }
 
-  /** Returns what the driver must read before it learns that the connection is lost. */
+  /** Returns the bytes to forward before the driver is notified that the connection is lost. */
   lost(): Buffer {
     const fatal = this.#heldFatal
     this.#heldFatal = NOTHING
@@ -170,7 +168,7 @@ export class BackendTracker {
     return this.#hidesFatalError ? READY_IDLE : bytes()
   }
 
-  /** Joins what was held with what came, once that is enough. A message that comes in many pieces is copied once. */
+  /** Joins the held bytes with the new chunk once they are enough. A message in many chunks is copied only once. */
   #withHeld(chunk: Buffer): Buffer | undefined {
     if (this.#heldBytes === 0) return chunk
     this.#held.push(chunk)
@@ -182,7 +180,7 @@ export class BackendTracker {
     return bytes
   }
 
-  /** Checks message by message. Returns the end of what the driver may have. */
+  /** Checks message by message. Returns the end of the bytes that may be forwarded. */
   #check(bytes: Buffer): number {
     let offset = 0
     while (offset < bytes.length && this.violation === undefined) {
@@ -198,7 +196,7 @@ export class BackendTracker {
       }
       const type = bytes[offset]!
       const length = bytes.readInt32BE(offset + 1)
-      const flaw = headerFlaw(type, length) ?? this.#placeFlaw(type)
+      const flaw = headerFlaw(type, length) ?? this.#sequenceFlaw(type)
       if (flaw !== undefined) {
         this.#refuse(flaw)
         break
@@ -220,7 +218,7 @@ export class BackendTracker {
         this.#refuse(broken)
         break
       }
-      if (type === BackendType.errorResponse && this.#isLast(bytes.subarray(offset, end))) {
+      if (type === BackendType.errorResponse && this.#endsSession(bytes.subarray(offset, end))) {
         if (this.#hidesFatalError) return offset
         if (offset === 0 || !this.hasYetToAct) return end
         this.#heldFatal = Buffer.from(bytes.subarray(offset, end))
@@ -234,38 +232,40 @@ export class BackendTracker {
     return offset
   }
 
-  /** Returns the end of what may pass of a row or of data of COPY; `undefined` where the row is malformed. */
+  /** Returns the end of the bytes of a row or of COPY data that may be forwarded; `undefined` if the row is malformed. */
   #passBody(bytes: Buffer, offset: number): number | undefined {
     const end = Math.min(bytes.length, offset + this.#bodyLeft)
     this.#bodyLeft -= end - offset
-    const isSound = this.#row?.push(bytes, offset, end) ?? true
+    const isValid = this.#row?.push(bytes, offset, end) ?? true
     const isWhole = this.#bodyLeft > 0 || (this.#row?.isComplete ?? true)
     if (this.#bodyLeft === 0) this.#row = undefined
-    if (isSound && isWhole) return end
+    if (isValid && isWhole) return end
     this.#refuse('a malformed DataRow')
     return undefined
   }
 
   #hold(rest: Buffer, needed: number): void {
-    // A copy, because the chunk that it is part of may be much larger.
+    // A copy, since the chunk may be much larger.
     this.#held = [Buffer.from(rest)]
     this.#heldBytes = rest.length
     this.#neededBytes = needed
   }
 
-  #placeFlaw(type: number): string | undefined {
-    const isDue = this.#isLoggedIn
+  #sequenceFlaw(type: number): string | undefined {
+    const isExpected = this.#isLoggedIn
       ? ANY_TIME.has(type) || type === BackendType.errorResponse || this.#requests.awaits(type)
       : DURING_LOGIN.has(type)
-    return isDue ? undefined : `a message of type "${String.fromCharCode(type)}" that is not due`
+    return isExpected
+      ? undefined
+      : `a message of type "${String.fromCharCode(type)}" out of sequence`
   }
 
-  /** Whether this error ends the session. One that does not is due only as a reply. */
-  #isLast(message: Buffer): boolean {
+  /** Whether this error ends the session. An error that does not is only valid as a reply. */
+  #endsSession(message: Buffer): boolean {
     this.fatalError = readFatalError(message)
     if (this.fatalError !== undefined) return true
     if (this.#isLoggedIn && !this.#requests.awaits(BackendType.errorResponse))
-      this.#refuse('an ErrorResponse that is not due')
+      this.#refuse('an ErrorResponse out of sequence')
     return false
   }
 
@@ -296,13 +296,13 @@ export class BackendTracker {
       return reply.forDriver()
     }
     if (reply.size > MAX_BOOTSTRAP_BYTES)
-      this.#refuse(`more than ${MAX_BOOTSTRAP_BYTES} bytes in reply to a query for types`)
+      this.#refuse(`more than ${MAX_BOOTSTRAP_BYTES} bytes in reply to a bootstrap query`)
     return NOTHING
   }
 
   /**
-   * Postgres.js (3.4) keeps an error until ReadyForQuery. Where the connection is lost in between it keeps it for good, and rejects
-   * the first query of the slot's next connection with it.
+   * Postgres.js (3.4) keeps an error until ReadyForQuery. If the connection is lost before that, it keeps the error and rejects the first
+   * query of its next connection with it.
    */
   #endOfError(): Buffer {
     if (!this.#hidesFatalError || this.#lastType !== BackendType.errorResponse) return NOTHING
@@ -312,15 +312,15 @@ export class BackendTracker {
   }
 }
 
-/** The error for a server that breaks the protocol. */
+/** The error for a server that violates the protocol. */
 export function protocolError(what: string, cause?: unknown): PgIamError {
-  return new PgIamError('ERR_PROTOCOL', `${what}, which breaks the PostgreSQL protocol`, {
+  return new PgIamError('ERR_PROTOCOL', `${what}, which violates the PostgreSQL protocol`, {
     ...(cause === undefined ? {} : { cause }),
-    hint: 'Check host and port, and what forwards the connection: something else than PostgreSQL may be answering.',
+    hint: 'Check host, port and any proxy: the peer may not be a PostgreSQL server.',
   })
 }
 
-/** The error for an application, with the SQLSTATE as its `code`, as errors of drivers have it. */
+/** The error for an application, with the SQLSTATE as its `code`, as in drivers' errors. */
 export function fatalErrorOf({ message, ...fields }: FatalError): Error {
   return Object.assign(new Error(message), fields)
 }
@@ -329,7 +329,7 @@ function readBackendKey(bytes: Buffer, offset: number): BackendKey {
   return { processId: bytes.readUInt32BE(offset), secretKey: bytes.readUInt32BE(offset + 4) }
 }
 
-/** Reads an error. Returns `undefined` for one after which the session goes on. */
+/** Parses an error. Returns `undefined` for an error that does not end the session. */
 function readFatalError(message: Buffer): FatalError | undefined {
   const fields = errorFields(message)
   const severity = severityOf(fields)
@@ -349,7 +349,7 @@ function readFatalError(message: Buffer): FatalError | undefined {
 class BootstrapReply {
   readonly #chunks: Buffer[] = []
   #isError = false
-  /** Where the reply ends in the last chunk. */
+  /** The end of the reply in the last chunk. */
   #end = 0
   size = 0
   isWhole = false
@@ -375,22 +375,22 @@ class BootstrapReply {
   }
 }
 
-/** Follows what the driver asks for, to know which messages are due. A driver may send the next request before it has a reply. */
+/** Tracks the driver's requests, to know which replies are expected. A driver may pipeline requests. */
 class FrontendReader {
   #bodyLeft = 0
   readonly #header = Buffer.alloc(HEADER_BYTES)
   #headerBytes = 0
-  /** How many ReadyForQuery are due. */
+  /** The number of expected ReadyForQuery messages. */
   #readyDue = 0
-  /** The replies, one bit each, to requests that a ReadyForQuery will end. */
+  /** The expected replies, one bit each, to requests that a ReadyForQuery will end. */
   #due = 0
-  /** The same for messages of the extended protocol behind which no Sync has come. */
+  /** The same for messages of the extended protocol that are not followed by a Sync yet. */
   #dueBeforeSync = 0
-  /** Set where the driver sends what is not the protocol: then nothing is known. */
+  /** Set if the driver violates the protocol. The expected replies are then unknown. */
   #isLost = false
   isTerminated = false
 
-  /** Whether the driver waits for a reply. */
+  /** Whether the driver is waiting for a reply. */
   get hasAsked(): boolean {
     return this.#readyDue > 0 || this.#dueBeforeSync !== 0
   }
@@ -399,7 +399,7 @@ class FrontendReader {
     return ((this.#due | this.#dueBeforeSync) & REPLY_BITS[type]!) !== 0 || this.#isLost
   }
 
-  /** Takes note of a message that is handed to the driver. */
+  /** Records a message that is forwarded to the driver. */
   answered(type: number): void {
     if (type === BackendType.copyOutResponse || type === BackendType.copyBothResponse)
       this.#due |= COPY_REPLIES
@@ -445,7 +445,7 @@ class FrontendReader {
     }
   }
 
-  /** @param rowLimit that of an Execute, 0 for none; `undefined` where it is not known */
+  /** @param rowLimit the limit of an Execute, 0 for none; `undefined` if unknown */
   #asked(type: number, length: number, rowLimit: number | undefined): void {
     const replies = REPLIES[type]
     if (length < 4 || replies === undefined) {
@@ -470,7 +470,7 @@ class FrontendReader {
   }
 }
 
-/** A bit for each type of reply. */
+/** One bit per type of reply. */
 const REPLY_BITS: Uint32Array = new Uint32Array(256)
 Buffer.from('123CDEGHIVWZcdnstT').forEach((type, index) => (REPLY_BITS[type] = 1 << index))
 
@@ -481,12 +481,12 @@ function bits(types: string): number {
 const COPY_REPLIES = bits('dc')
 const PORTAL_SUSPENDED = bits('s')
 
-/** Length, an empty portal name, and the limit of rows. */
+/** Length, an empty portal name, and the row limit. */
 const MIN_EXECUTE_LENGTH = 9
 
 /**
- * What a server may send in reply to each request, besides the messages of any time.
- * See https://www.postgresql.org/docs/current/protocol-flow.html
+ * The replies that a server may send to each request, besides the asynchronous messages. See
+ * https://www.postgresql.org/docs/current/protocol-flow.html
  */
 const REPLIES: readonly (number | undefined)[] = repliesByType({
   Q: 'TDCIGHWEZ',
@@ -516,14 +516,14 @@ const BEGINS_COPY: ReadonlySet<number> = new Set<number>([
   BackendType.copyBothResponse,
 ])
 
-/** What a server may send whenever it wants to. */
+/** Asynchronous messages, which a server may send at any time. */
 const ANY_TIME: ReadonlySet<number> = new Set<number>([
   BackendType.noticeResponse,
   BackendType.notificationResponse,
   BackendType.parameterStatus,
 ])
 
-/** What comes between AuthenticationOk and the first ReadyForQuery, and the error of a login that is refused. */
+/** The messages between AuthenticationOk and the first ReadyForQuery, and the error that rejects a login. */
 const DURING_LOGIN: ReadonlySet<number> = new Set<number>([
   BackendType.authentication,
   BackendType.backendKeyData,
@@ -534,9 +534,9 @@ const DURING_LOGIN: ReadonlySet<number> = new Set<number>([
   BackendType.readyForQuery,
 ])
 
-/** Sequelize (6) may set up the session before it asks for types. */
+/** Sequelize (6) may set up the session before it queries types. */
 const BOOTSTRAP_REQUESTS = 3
-/** A type takes about 40 bytes of the reply, so this is some 400,000 types. */
+/** A type takes about 40 bytes of the reply, so this allows some 400,000 types. */
 const MAX_BOOTSTRAP_BYTES = 16 << 20
 
 export const READY_IDLE: Buffer = readyForQuery('I')

@@ -1,4 +1,4 @@
-/** When a login may dial its next connection: not faster than its rate, and not at once again after the server refused. */
+/** Limits when a login may dial its next connection: by its rate, and with a backoff after failures. */
 import {
   createMutex,
   fullJitter,
@@ -10,62 +10,62 @@ import { PgIamError } from '../errors.js'
 import { isBeforeDialling, isConnectionLimit } from './endpoint-health.js'
 
 /**
- * How a connection went: opened; refused, because the server has too many of them or too many at once; failed otherwise; or
- * given up before the server had its say, which tells nothing about it.
+ * The outcome of a connection attempt: opened; refused because of the server's connection limit or connection rate; failed for another
+ * reason; or abandoned before the server replied, which says nothing about the server.
  */
 type ConnectOutcome = 'opened' | 'refused' | 'failed' | 'abandoned'
 
 export interface ConnectLimiter {
   /**
-   * Resolves when a connection may be dialled, with the function that must be told how it went. Rejects with `ERR_ABORTED`
-   * when `signal` fires before.
+   * Resolves when a connection may be dialled, with a function that must be called with the outcome. Rejects with `ERR_ABORTED` if `signal`
+   * aborts first.
    */
   acquire(signal: AbortSignal): Promise<(outcome: ConnectOutcome) => void>
-  /** Takes note that a connection has opened now. Returns what is to be told of it. */
+  /** Records that a connection was opened. Returns the functions to report its further course. */
   opened(): OpenedConnection
 }
 
 export interface OpenedConnection {
-  /** Is to be called when the server has answered a request. */
+  /** Must be called when the server has answered a request. */
   served(): void
   /**
-   * Is to be called when the server ended the connection before it had answered a request. Clients whose pool opens connections until
-   * one works (Knex 3.3) would else log in, with a token each, as fast as the server can end them.
+   * Must be called if the server ended the connection before it answered a request. Clients whose pool opens connections until one works
+   * (Knex 3.3) would otherwise log in, with a token each, as fast as the server can end the connections.
    */
   dropped(): void
 }
 
-/** Clock in milliseconds, waiting and chance, as parameters for tests and simulations. */
+/** Clock in milliseconds, sleep and randomness, as parameters for tests and simulations. */
 interface ConnectLimiterDeps {
   now: () => number
   sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>
   random: () => number
 }
 
-/** The pause after the first failure, at the most; it doubles with each further one, up to the longest. */
+/** The maximum pause after the first failure. It doubles with each failure, up to the limit. */
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2_000
 
 /**
- * The same after a refusal. It is halved again by each connection that opens, down to the shortest, and not forgotten at once:
- * a server that admits 100 connections a second to a fleet admits one now and then to each process, which must not take that
- * for the end of the queue. With the longest pause 1,000 processes ask 200 times a second, twice as often as there is a place.
+ * The same after a refusal. The pause is halved by each connection that opens, down to the minimum, and not reset: a server that admits 100
+ * connections per second to a fleet admits one now and then to each process, which does not mean that the queue is empty. With the longest
+ * pause 1,000 processes send 200 requests per second, twice as many as are admitted.
  */
 const FIRST_REFUSAL_PAUSE_MS = 100
 const SHORTEST_REFUSAL_PAUSE_MS = 1
 const LONGEST_REFUSAL_PAUSE_MS = 10_000
 
 /**
- * Creates the limiter of a login. After a refusal, connections go one by one, each when it is known how the one before it went:
- * at once after one that opened, after a pause with full jitter otherwise.
+ * Creates the limiter of a login. After a refusal, connections are dialled one at a time, each once the outcome of the previous one is
+ * known: immediately after one that opened, otherwise after a pause with full jitter.
  *
- * @param connectRate connections a second; after a quiet second, as many may go at once. Without it there is no limit.
+ * @param connectRate connections per second; after an idle second, as many may be dialled at once. Default: no limit
  */
 export function createConnectLimiter(
   connectRate?: number,
   deps: Partial<ConnectLimiterDeps> = {},
 ): ConnectLimiter {
-  // Not the date, which may be set back while connections wait.
+  // A monotonic clock, since the system time may be set back.
   const { now = () => performance.now(), sleep: wait = sleep, random = Math.random } = deps
   const mutex = createMutex()
   const rate = createRate(connectRate)
@@ -78,10 +78,10 @@ export function createConnectLimiter(
   let lastDropAt = 0
   let notBeforeDrop = 0
 
-  const learn = (outcome: ConnectOutcome, startedAt: number): void => {
+  const record = (outcome: ConnectOutcome, startedAt: number): void => {
     switch (outcome) {
       case 'opened':
-        // Of connections that were dialled together, the one that the server still had a place for says nothing new.
+        // For connections dialled together with one that was refused, success gives no new information.
         if (startedAt < lastRefusalAt) return
         failures = 0
         notBefore = 0
@@ -89,7 +89,7 @@ export function createConnectLimiter(
         if (refusalPauseMs < SHORTEST_REFUSAL_PAUSE_MS) refusalPauseMs = 0
         return
       case 'refused':
-        // And those that are refused together are one refusal.
+        // Connections that are refused together count as one refusal.
         if (startedAt < lastRefusalAt) return
         lastRefusalAt = now()
         refusalPauseMs = Math.max(FIRST_REFUSAL_PAUSE_MS, refusalPauseMs * 2)
@@ -105,11 +105,11 @@ export function createConnectLimiter(
         rate.giveBack()
     }
   }
-  const untilDue = async (signal: AbortSignal): Promise<void> => {
+  const untilAllowed = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       const delayMs = Math.max(rate.nextAt(now()), notBefore, notBeforeDrop) - now()
       if (delayMs <= 0) return
-      // What is learned meanwhile may move the time.
+      // An outcome recorded during the pause may change the time.
       await wait(delayMs, signal)
     }
   }
@@ -117,7 +117,7 @@ export function createConnectLimiter(
     async acquire(signal) {
       const release = await mutex.acquire(signal)
       try {
-        await untilDue(signal)
+        await untilAllowed(signal)
       } catch (error) {
         release()
         throw error
@@ -126,7 +126,7 @@ export function createConnectLimiter(
       rate.take(startedAt)
       if (refusalPauseMs === 0 && drops === 0) release()
       return (outcome) => {
-        learn(outcome, startedAt)
+        record(outcome, startedAt)
         release()
       }
     },
@@ -139,7 +139,7 @@ export function createConnectLimiter(
           notBeforeDrop = 0
         },
         dropped() {
-          // Those that are ended together are one event.
+          // Connections that are ended together count as one event.
           if (openedAt < lastDropAt) return
           drops++
           lastDropAt = now()
@@ -151,7 +151,7 @@ export function createConnectLimiter(
 }
 
 interface Rate {
-  /** When the next place is free. */
+  /** When the next connection is within the rate. */
   nextAt(time: number): number
   take(time: number): void
   giveBack(): void
@@ -175,9 +175,9 @@ function createRate(perSecond: number | undefined): Rate {
   }
 }
 
-// Opens a connection at the pace and within the time that a login allows, and asks a server again that has too many.
+// Opens a connection with rate limit, backoff and timeout.
 
-/** What an attempt came to: a connection, or the server's refusal of it. */
+/** The result of an attempt: a connection, or the server's refusal of it. */
 export interface ConnectAttempt {
   socket: { destroy(): void }
   refusedWith?: string
@@ -188,10 +188,10 @@ interface LimitedConnect extends ConnectTimeLimit {
 }
 
 /**
- * Calls `connect` when the limiter admits it, and again, as long as there is time, while the server has too many connections.
+ * Calls `connect` when the limiter allows it, and repeats it within the time limit while the server is at its connection limit.
  *
- * Resolves with the last such refusal when the time is up: the server's own words are for the driver. Rejects with the error of
- * `connect`, or with `ERR_CONNECT_TIMEOUT`.
+ * Resolves with the last such refusal when the time is up, so that the driver gets the server's error. Rejects with the error of `connect`,
+ * or with `ERR_CONNECT_TIMEOUT`.
  */
 export function connectWithBackoff<T extends ConnectAttempt>(
   { limiter, ...limit }: LimitedConnect,
@@ -207,8 +207,8 @@ export function connectWithBackoff<T extends ConnectAttempt>(
         refused = attempted
       }
     } catch (error) {
-      const isTimeUp = signal.aborted && !limit.signal.aborted
-      if (refused === undefined || !isTimeUp) throw error
+      const isTimedOut = signal.aborted && !limit.signal.aborted
+      if (refused === undefined || !isTimedOut) throw error
       return refused
     }
   })
@@ -233,7 +233,7 @@ async function attemptOnce<T extends ConnectAttempt>(
   }
 }
 
-/** Whoever reads of a timeout must not look for the cause in the network. */
+/** Explains in the error that the time was spent waiting, and not on the network. */
 async function acquireSlot(
   limiter: ConnectLimiter,
   signal: AbortSignal,
@@ -243,7 +243,7 @@ async function acquireSlot(
   } catch (cause) {
     throw new PgIamError(
       'ERR_ABORTED',
-      'the connection was waiting for its turn, because the server had refused others or because of "connectRate"',
+      'aborted while waiting for a connection slot (server backoff or "connectRate")',
       { cause },
     )
   }

@@ -1,4 +1,4 @@
-/** What a driver's options may say beside a login, which brings the address, the user, the password and TLS by itself. */
+/** Checks driver options that the login already determines: address, user, password, TLS. */
 import { PgIamError } from '../errors.js'
 import type { Login } from '../login.js'
 import { describeValue, invalidOption, isPlainObject, text } from '../options/check.js'
@@ -14,7 +14,7 @@ import {
 } from '../tls.js'
 import { jitteredLifetimeSecs } from './login-stream.js'
 
-/** What an option of a driver stands for. */
+/** The meaning of a driver option. */
 export type OwnedByLogin =
   | 'host'
   | 'port'
@@ -27,7 +27,7 @@ export type OwnedByLogin =
   | 'negotiation'
   | 'session-attributes'
 
-/** The options of pg, and of every ORM on it, that stand for something of the login. */
+/** The options of pg, and of ORMs based on pg, that the login determines. */
 export const OWNED_OF_PG: Readonly<Record<string, OwnedByLogin>> = {
   host: 'host',
   port: 'port',
@@ -37,21 +37,21 @@ export const OWNED_OF_PG: Readonly<Record<string, OwnedByLogin>> = {
   connectionString: 'url',
   stream: 'socket',
   ssl: 'tls',
-  // pg reads it in URLs alone; whoever gives it here means it.
+  // pg reads `sslmode` only in URLs. Given here, it must still not weaken TLS.
   sslmode: 'tls',
   sslnegotiation: 'negotiation',
   target_session_attrs: 'session-attributes',
 }
 
 /**
- * Checks the options that a caller gives to a client beside a login, and returns the TLS to use: the login's, with the versions of
- * the driver's own `ssl`, and with its authorities where the login has none.
+ * Checks the options that a caller passes to a client with a login. Returns the TLS settings to use: the login's, with the versions of the
+ * driver's own `ssl`, and with its CAs if the login has none.
  *
- * Throws `ERR_OPTION_CONFLICT` for a password, a URL or a socket, and for an address, user or database other than the
- * login's; `ERR_TLS_UNVERIFIED` for what would weaken TLS.
+ * Throws `ERR_OPTION_CONFLICT` for a password, a URL or a socket, and for an address, user or database that differs from the login's;
+ * `ERR_TLS_UNVERIFIED` for an option that would weaken TLS.
  *
- * @param owned what stands for what in this client's options
- * @param prefix what stands before the names in messages, such as `connection.`
+ * @param owned the meaning of this client's options, by name
+ * @param prefix prepended to names in messages, such as `connection.`
  */
 export function checkDriverOptions(
   login: Login,
@@ -66,7 +66,7 @@ export function checkDriverOptions(
     const value = (given as Record<string, unknown>)[option]
     if (value === undefined || value === null) continue
     const name = `${prefix}${option}`
-    // pg knows the word `sslmode` from URLs, and there "require" asks for what is done anyway.
+    // In URLs for pg, `sslmode=require` means TLS, which is used anyway.
     if (meaning === 'tls')
       tls = option === 'sslmode' && value === 'require' ? tls : mergeTls(tls, value, name)
     else if (meaning === 'session-attributes')
@@ -84,20 +84,20 @@ function checkNegotiation({ tlsNegotiation }: Login, value: unknown, name: strin
   if (value === tlsNegotiation) return
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"${name}" must be "${tlsNegotiation}", as the login says, got ${describeValue(value)}`,
-    { hint: 'Leave it out, and give it to the login, as tls: { negotiation }.' },
+    `"${name}" must be "${tlsNegotiation}", as in the login, got ${describeValue(value)}`,
+    { hint: 'Set tls.negotiation of the login instead.' },
   )
 }
 
 const HINTS = {
-  password: 'Leave it out: the login makes a token for each connection.',
-  url: 'Make the login from the URL with loginFromUrl(), and give the other options as fields.',
+  password: 'Remove it: the login makes a token for each connection.',
+  url: 'Create the login with loginFromUrl(url), and pass the other options as fields.',
   socket:
-    'Leave it out: the login opens the connections. To dial another address give the login "connectTo".',
+    'Remove it: the login opens the connections. To dial another address, set "connectTo" of the login.',
 } as const
 
 function refused(name: string, meaning: keyof typeof HINTS): PgIamError {
-  return new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given beside a login`, {
+  return new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given with a login`, {
     hint: HINTS[meaning],
   })
 }
@@ -107,15 +107,14 @@ function agrees(
   meaning: 'host' | 'port' | 'user' | 'database',
   value: unknown,
 ): boolean {
-  if (saysTheSame(value, login[meaning])) return true
-  // The address that is dialled is as good a name for the place as the one that is signed for.
-  if (meaning === 'host' || meaning === 'port')
-    return saysTheSame(value, login.connectTo?.[meaning])
+  if (isEqual(value, login[meaning])) return true
+  // The dialled address is accepted as well as the host that tokens are for.
+  if (meaning === 'host' || meaning === 'port') return isEqual(value, login.connectTo?.[meaning])
   return login[meaning] === undefined
 }
 
-/** A port may come as text. What is neither text nor a number need not have a text at all. */
-function saysTheSame(value: unknown, own: string | number | undefined): boolean {
+/** A port may be a string. Other types may not be convertible to one. */
+function isEqual(value: unknown, own: string | number | undefined): boolean {
   const hasText = typeof value === 'string' || typeof value === 'number'
   return hasText && own !== undefined && String(value) === String(own)
 }
@@ -129,16 +128,16 @@ function differs(
   const own = describeValue(login[meaning])
   return new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"${name}" must be ${own}, as the login says, got ${describeValue(value)}`,
+    `"${name}" must be ${own}, as in the login, got ${describeValue(value)}`,
     {
-      hint: `Leave it out, or give the login another "${meaning}".`,
+      hint: `Remove it, or change "${meaning}" of the login.`,
     },
   )
 }
 
 /**
- * `true` and `{ rejectUnauthorized: true }` ask for what is done anyway; an authority and versions of TLS are taken over. `'require'`
- * is refused: Postgres.js means by it that nothing is verified.
+ * `true` and `{ rejectUnauthorized: true }` have no effect; a CA and TLS versions are used. `'require'` is rejected: in Postgres.js it
+ * means TLS without verification.
  */
 function mergeTls(tls: VerifiedTls, value: unknown, name: string): VerifiedTls {
   if (weakens(value)) throw unverified(name)
@@ -150,7 +149,7 @@ function mergeTls(tls: VerifiedTls, value: unknown, name: string): VerifiedTls {
   if (servername !== undefined && servername !== tls.servername) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"${name}.servername" must be "${tls.servername}", as the login says`,
+      `"${name}.servername" must be "${tls.servername}", as in the login`,
     )
   }
   const own = {
@@ -170,41 +169,40 @@ function mergeTls(tls: VerifiedTls, value: unknown, name: string): VerifiedTls {
   return merged
 }
 
-/** Options that templates have beside the ones of TLS: Sequelize's `require`, and those of Node's servers and of HTTP. */
+/** TLS options found in templates: Sequelize's `require`, and options of Node's TLS servers and of HTTP agents. */
 function refuseTlsOption(option: string, given: unknown, name: string): void {
   if (option === 'require' || option === 'sslmode' || option === 'ssl') {
-    // libpq's word for TLS, which here is verified as well.
+    // libpq's value for TLS without verification. Here TLS is verified anyway.
     if (given !== 'require' && weakens(given)) throw unverified(`${name}.${option}`)
     return
   }
   if (option === 'requestCert' || option === 'agent') return
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"${name}.${option}" must not be given beside a login`,
+    `"${name}.${option}" must not be given with a login`,
     {
       hint: CLIENT_CERTIFICATE.has(option)
-        ? 'Leave it out: the token says who logs in, and pg-iam sends no client certificate.'
-        : 'Give TLS settings to the login, as tls: { ca, servername, minVersion, maxVersion }.',
+        ? 'Remove it: the token authenticates the user, and pg-iam sends no client certificate.'
+        : 'Set it in the TLS options of the login: tls: { ca, servername, minVersion, maxVersion }.',
     },
   )
 }
 
 const CLIENT_CERTIFICATE: ReadonlySet<string> = new Set(['key', 'cert', 'pfx', 'passphrase'])
 
-/** Node takes a list of authorities as well as one. */
+/** Node accepts an array of CAs. */
 function joined(ca: unknown): unknown {
   return Array.isArray(ca) ? ca.map(String).join('\n') : ca
 }
 
-// The lifetime of the connections of a `pg.Pool`.
+// The lifetime of connections in a `pg.Pool`.
 
 /**
- * The option `maxLifetimeSeconds` for the pool of a login that limits the age of connections. Its value is another number for each connection. pg-pool has no jitter, but multiplies the
- * option anew for each connection that it makes, so it takes whatever has a `valueOf`.
+ * The pool option `maxLifetimeSeconds` for a login that limits the age of connections. Its value differs for each connection. pg-pool has
+ * no jitter, but it multiplies the option for each connection that it opens, so an object with `valueOf` works.
  *
- * There are some hundreds of numbers, and not any: Node (20) keeps a list for each duration of a timer. pg-pool's timers keep no
- * process alive, and the list of such a one stays when it is cleared, until the time would have been up: 150 bytes for each
- * connection of up to an hour.
+ * The value is one of some hundreds: Node (20) keeps a list of timers for each duration. pg-pool's timers are unreferenced, and the list of
+ * such a timer stays until its time even when the timer is cleared: 150 bytes for each connection, for up to an hour.
  */
 export function jitteredMaxLifetime(login: Login): { maxLifetimeSeconds?: number } {
   const { maxLifetimeSecs } = login
@@ -216,5 +214,5 @@ export function jitteredMaxLifetime(login: Login): { maxLifetimeSeconds?: number
   return { maxLifetimeSeconds: { valueOf } as unknown as number }
 }
 
-/** Of a whole lifetime; a fifth of them is drawn from. */
+/** Steps per lifetime; the values come from the last fifth. */
 const STEPS = 2_500

@@ -1,4 +1,4 @@
-/** What drivers take for granted of a socket, besides that it is a stream. */
+/** The part of a `net.Socket`'s interface that drivers rely on, beyond a stream's. */
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { PgIamError } from '../errors.js'
@@ -8,14 +8,14 @@ export type WriteCallback = (error?: Error | null) => void
 /**
  * A stream that a driver can use as its `net.Socket`.
  *
- * Once there is a real socket, the queues of a stream between it and the driver would cost each query some microseconds, a tenth of
- * all that Node does for it. So they are used only for what has to wait.
+ * Once there is a real socket, writes bypass the queues of this stream. The queues would cost each query some microseconds, a tenth of the
+ * time that Node spends on it. They are only used for data that has to wait.
  */
 export abstract class DriverSocket extends Duplex {
   protected readonly settings: SocketSettings = createSocketSettings()
-  /** The socket, once there is one and while nothing stands between it and the driver. Kept, because every query asks. */
+  /** The socket that writes go to directly; `undefined` while they must be queued. Cached, since every query reads it. */
   #direct: Socket | undefined
-  /** The socket that holds back what the driver writes, until it has all that goes together. */
+  /** The corked socket, until `uncork`. */
   #corked: Socket | undefined
   #corks = 0
   #needsDrain = false
@@ -24,21 +24,21 @@ export abstract class DriverSocket extends Duplex {
     super({ allowHalfOpen: false })
   }
 
-  /** The socket that takes what the driver writes, while there is one and nothing stands against it. */
+  /** The connected socket, unless writes must be queued. */
   protected abstract readonly openSocket: Socket | undefined
 
-  /** Is told of everything that goes to that socket, before it does. */
+  /** Called with all bytes before they are written to that socket. */
   protected abstract writing(bytes: Buffer): void
 
-  /** As on a `net.Socket`: Postgres.js reads it before it says goodbye. */
+  /** As on a `net.Socket`. Postgres.js reads it before it sends Terminate. */
   get readyState(): 'opening' | 'open' | 'closed' {
     const ofOpen = this.openSocket === undefined ? 'opening' : 'open'
     return this.destroyed ? 'closed' : ofOpen
   }
 
   /**
-   * As on a `net.Socket`. The address is the login's business; pg only waits for the event before it writes. A stream that was
-   * destroyed before fails like a socket whose connection is refused: pg (8.23) would wait for one of these events for ever.
+   * As on a `net.Socket`, but the arguments are ignored: the login has the address. pg only waits for the event before it writes. A stream
+   * that was already destroyed fails like a refused connection: pg (8.23) would otherwise wait for an event that never comes.
    */
   connect(): this {
     if (!this.destroyed) {
@@ -91,7 +91,7 @@ export abstract class DriverSocket extends Duplex {
     return takesMore
   }
 
-  /** The socket makes one TLS record of what is corked: of Parse, Bind, Describe, Execute and Sync of pg. */
+  /** Corked messages are sent in one TLS record: pg's Parse, Bind, Describe, Execute and Sync. */
   override cork(): void {
     if (this.#corks === 0) this.#corked = this.#direct ?? this.#findDirect()
     if (this.#corked === undefined) return super.cork()
@@ -117,30 +117,30 @@ export abstract class DriverSocket extends Duplex {
     this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done)
   }
 
-  /** Is to be called when the socket can take more. */
+  /** Must be called when the socket emits `drain`. */
   protected drained(): void {
     if (!this.#needsDrain) return
     this.#needsDrain = false
     this.emit('drain')
   }
 
-  /** Gives the driver what has come. @returns whether it takes more */
+  /** Passes received bytes to the driver. @returns whether the driver can take more */
   protected deliver(bytes: Buffer): boolean {
-    if (!this.#isReadAsItComes || this.destroyed) return this.push(bytes)
+    if (!this.#canEmitDirectly || this.destroyed) return this.push(bytes)
     this.emit('data', bytes)
     return true
   }
 
-  /** From now on whatever the driver writes goes the long way, through `_write`. */
+  /** Makes all further writes go through `_write`. */
   protected stopDirect(): void {
     this.#direct = undefined
   }
 
-  get #isReadAsItComes(): boolean {
+  get #canEmitDirectly(): boolean {
     return this.readableFlowing === true && this.readableLength === 0
   }
 
-  /** What waits, or is held back to be written together, goes first. */
+  /** Queued or corked writes must be sent first, so there is no direct socket while there are any. */
   #findDirect(): Socket | undefined {
     if (this.writableLength > 0 || this.writableCorked > 0 || !this.writable) return undefined
     this.#direct = this.openSocket?.writable === true ? this.openSocket : undefined
@@ -148,7 +148,7 @@ export abstract class DriverSocket extends Duplex {
   }
 }
 
-/** Drivers write buffers; what else can be written is text, and arrays of bytes. */
+/** Drivers write buffers. Strings and typed arrays are converted. */
 function bytesOf(chunk: unknown, encoding: unknown): Buffer | undefined {
   if (typeof chunk === 'string')
     return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
@@ -157,7 +157,7 @@ function bytesOf(chunk: unknown, encoding: unknown): Buffer | undefined {
     : undefined
 }
 
-/** The callback is what holds a driver back that writes faster than the network takes. */
+/** Passes on the socket's write callback, which gives drivers backpressure. */
 export function writeThrough(socket: Socket, chunk: Buffer, done: WriteCallback): void {
   if (socket.destroyed) done(brokenPipe())
   else socket.write(chunk, (error) => done(error))
@@ -166,11 +166,11 @@ export function writeThrough(socket: Socket, chunk: Buffer, done: WriteCallback)
 const ref = (socket: Socket): void => void socket.ref()
 const unref = (socket: Socket): void => void socket.unref()
 
-// What a driver asks of its socket, which it may do before there is one.
+// Socket settings, which a driver may change before the socket exists.
 
 interface SocketSettings {
   set(change: (socket: Socket) => void): void
-  /** Makes all changes so far, and later ones at once. */
+  /** Applies all changes so far to `socket`, and later ones immediately. */
   apply(socket: Socket): void
 }
 
@@ -189,7 +189,7 @@ function createSocketSettings(): SocketSettings {
   }
 }
 
-// The errors of a stream that stands for a socket, with the codes that drivers know from sockets.
+// Stream errors, with the codes that drivers expect of a socket.
 
 export function closedByServer(): Error {
   return Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' })
@@ -208,9 +208,9 @@ function closedBeforeOpen(): Error {
 export function tlsTwice(): PgIamError {
   return new PgIamError(
     'ERR_OPTION_CONFLICT',
-    'the client is set to do TLS itself, on a connection that has it already',
+    'the client is configured to start TLS on a connection that already uses TLS',
     {
-      hint: 'Leave "ssl" out of the client\'s options: the login brings verified TLS.',
+      hint: 'Remove "ssl" from the client\'s options: the login provides verified TLS.',
     },
   )
 }

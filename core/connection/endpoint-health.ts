@@ -1,34 +1,34 @@
-/** Which endpoints of a login can be reached, and what an error says about that. */
+/** Tracks which endpoints of a login are reachable, and classifies errors of endpoints. */
 import { fullJitter } from '../async.js'
 import { isPgIamError, type PgIamErrorCode } from '../errors.js'
 import type { Endpoint } from './log-in.js'
 
 export interface EndpointHealth {
-  /** As given. */
+  /** In the order given. */
   readonly all: readonly Endpoint[]
   /**
-   * All endpoints in the order in which one connection tries them: as given, with those that are cooling down last. After its
-   * cooldown an endpoint is half open: one connection at a time tries it.
+   * All endpoints in the order in which one connection tries them: as given, with those that are cooling down last. After its cooldown an
+   * endpoint is half open: one connection at a time tries it.
    */
   inOrder(): readonly Endpoint[]
-  /** The endpoints that failed lately, and those that another connection is trying again. */
+  /** The endpoints that failed recently, and those that another connection is retrying. */
   coolingDown(): readonly Endpoint[]
   markReachable(endpoint: Endpoint): void
-  /** Lets the endpoint cool down, for longer after each failure. */
+  /** Starts a cooldown, which is longer after each failure. */
   markFailed(endpoint: Endpoint): void
 }
 
-/** The clock and the source of randomness, as parameters for tests and simulations. */
+/** Clock and randomness, as parameters for tests and simulations. */
 interface EndpointHealthDeps {
   now: () => number
   random: () => number
 }
 
-/** The cooldown after the first failure. It doubles with each further failure, up to the longest. */
+/** The cooldown after the first failure. It doubles with each failure, up to the maximum. */
 const FIRST_COOLDOWN_MS = 1_000
 const LONGEST_COOLDOWN_MS = 60_000
 
-/** How long one connection has to try a half-open endpoint before another may. */
+/** How long a connection may try a half-open endpoint before another connection may. */
 const HALF_OPEN_MS = 10_000
 
 interface Cooldown {
@@ -45,7 +45,7 @@ export function createEndpointHealth(
   const cooldowns = new Map<Endpoint, Cooldown>()
   const isCoolingDown = (endpoint: Endpoint): boolean =>
     now() < (cooldowns.get(endpoint)?.until ?? 0)
-  /** Gives an endpoint whose cooldown is over to the first caller. For the others it goes on cooling down. */
+  /** After its cooldown, an endpoint is available to the first caller only. For all others it is still cooling down. */
   const isAvailable = (endpoint: Endpoint): boolean => {
     if (isCoolingDown(endpoint)) return false
     const cooldown = cooldowns.get(endpoint)
@@ -78,22 +78,21 @@ export function createEndpointHealth(
 }
 
 /**
- * It has too many connections, or too many at once, and will have a place for this one: "too many open connections" and "rate
- * exceeded" of Aurora DSQL; PostgreSQL uses the first for its own limit.
- * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
+ * The server is at its connection limit or connection rate, which is temporary: "too many open connections" and "rate exceeded" of Aurora
+ * DSQL. PostgreSQL uses the first code for its own limit. See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
  */
 export function isConnectionLimit(sqlState: string | undefined): boolean {
   return sqlState === '53300' || sqlState === '53400'
 }
 
-/** It has too many connections, is short of something else, or is starting or shutting down: another server may do better. */
+/** The server is out of connections or other resources, or is starting or shutting down. Another server may accept the login. */
 export function shouldFailOver(sqlState: string | undefined): boolean {
   return sqlState !== undefined && /^(53|57P0[123])/.test(sqlState)
 }
 
 /**
- * It does not take the token, or the role: PostgreSQL's class 28, and the 08006 of Aurora DSQL, "unable to accept connection,
- * access denied". Credentials that were taken back look like this.
+ * The server rejects the token or the role: PostgreSQL's class 28, and 08006 of Aurora DSQL, "unable to accept connection, access denied".
+ * Revoked credentials have the same effect.
  */
 export function isAuthRejected(sqlState: string | undefined): boolean {
   return sqlState !== undefined && /^(28...|08006)$/.test(sqlState)

@@ -1,4 +1,4 @@
-/** One attempt to log in at one address: token, TCP, TLS, authentication, in this order. */
+/** One login attempt at one address: token, TCP, TLS, authentication, in this order. */
 import { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import {
@@ -21,58 +21,58 @@ import type { Token } from '../tokens/token.js'
 import { VERSION } from '../version.js'
 import { authenticate, type Refusal } from './authenticate.js'
 
-/** A place to log in to. */
+/** A server to log in to. */
 export interface Endpoint {
-  /** The host that tokens are for. */
+  /** The host that tokens are created for. */
   readonly host: string
   readonly address: Address
   readonly tls: VerifiedTls
   readonly negotiation: TlsNegotiation
-  /** Startup parameters beside those of the driver. */
+  /** Startup parameters in addition to the driver's. */
   readonly startupParameters?: Readonly<Record<string, string>>
-  /** As in the login. */
+  /** As in `Login`. */
   readonly keepAlive?: boolean | number
-  /** Says, for one connection, for whom TLS is to be verified and what to log in with. */
+  /** Resolves the server for one connection: its address, TLS settings and tokens. */
   resolve(): Promise<ResolvedEndpoint>
 }
 
-/** A server as one connection is to find it. A host that is another name for one has the TLS and the tokens of that. */
+/** The server for one connection. A host that is a CNAME has the TLS settings and tokens of its target. */
 export interface ResolvedEndpoint {
-  /** Default: that of the endpoint. */
+  /** Default: the endpoint's. */
   readonly address?: Address
   readonly tls: VerifiedTls
-  /** Loads the authorities to trust where `tls` names none; `undefined` for those that ship with Node. */
+  /** Loads the CAs to trust if `tls` has none; `undefined` means those shipped with Node. */
   loadAuthorities?(): Promise<string | undefined>
   token(): Promise<Token>
-  /** What to do about a connection that could not be opened, or was not trusted. */
+  /** Returns a hint for a connection that could not be opened or whose certificate is not trusted. */
   explainFailure?(error: unknown): string | undefined
 }
 
 export interface LoginAttempt {
   endpoint: Endpoint
-  /** The startup parameters of the driver, but for the user, which the token may name. */
+  /** The driver's startup parameters, without the user, which the token may name. */
   parameters: ReadonlyMap<string, string>
   protocolVersion: number
   user: string
-  /** Whether tokens are ordinary passwords, which a server may ask for by SCRAM, too. */
+  /** Whether tokens are ordinary passwords, so that the server may also request SCRAM. */
   tokensArePasswords?: boolean
   explainRefusal?: ((refusal: Refusal) => string | undefined) | undefined
-  /** Gives up and closes the socket when it fires. */
+  /** Aborts the attempt and closes its socket. */
   signal: AbortSignal
 }
 
 export interface LoggedIn {
-  /** Paused; whatever comes next on it is for the driver. */
+  /** Paused. Further data is for the driver. */
   socket: TLSSocket
-  /** What the server has sent so far that is for the driver. */
+  /** The data received so far that is for the driver. */
   received: Buffer
-  /** The SQLSTATE with which the server refused the login, where it did; `received` holds its error. */
+  /** The SQLSTATE if the server rejected the login; `received` then has its error. */
   refusedWith?: string
 }
 
 /**
- * Logs in. The token is made before anything is dialled, so that a slow or failing issuer costs no socket and none of the
- * server's authentication timeout. Rejects with the original error and leaves no socket.
+ * Logs in. The token is created before the server is dialled, so that a slow or failing issuer neither holds a socket nor uses up the
+ * server's authentication timeout. Rejects with the original error and closes its socket.
  */
 export async function logIn({
   endpoint,
@@ -83,15 +83,15 @@ export async function logIn({
   explainRefusal,
   signal,
 }: LoginAttempt): Promise<LoggedIn> {
-  const found = await abortable(endpoint.resolve(), signal)
-  const token = await abortable(found.token(), signal)
-  const socket = await dialEndpoint(endpoint, found, signal)
+  const resolved = await abortable(endpoint.resolve(), signal)
+  const token = await abortable(resolved.token(), signal)
+  const socket = await dialEndpoint(endpoint, resolved, signal)
   const abandon = (): void => void socket.destroy()
   signal.addEventListener('abort', abandon, { once: true })
   try {
     const role = token.user ?? user
-    const own = mergeStartupParameters(parameters, endpoint.startupParameters)
-    const startup = startupOf(new Map([...own, ['user', role]]), protocolVersion)
+    const merged = mergeStartupParameters(parameters, endpoint.startupParameters)
+    const startup = startupOf(new Map([...merged, ['user', role]]), protocolVersion)
     const { received, refusedWith } = await authenticate({
       socket,
       startup,
@@ -117,7 +117,7 @@ function startupOf(parameters: ReadonlyMap<string, string>, protocolVersion: num
   }
 }
 
-/** Opens a connection that is trusted. Rejects with the original error, with the provider's hint where it has one. */
+/** Opens a verified TLS connection. Rejects with the original error, and adds the provider's hint if there is one. */
 export async function dialEndpoint(
   endpoint: Endpoint,
   { address = endpoint.address, tls, loadAuthorities, explainFailure }: ResolvedEndpoint,
@@ -132,19 +132,19 @@ export async function dialEndpoint(
   }
 }
 
-/** The original error, which says what to do, as those of PostgreSQL and ours do. */
+/** Adds the hint to the original error, as PostgreSQL's and pg-iam's errors have it. */
 function withHint(error: unknown, hint: string | undefined): unknown {
   return hint !== undefined && isNativeError(error) && !('hint' in error)
     ? Object.assign(error, { hint })
     : error
 }
 
-/** The `application_name` of sessions to which nobody gave one; drivers have others, or none. */
-const OWN_NAME = `pg-iam/${VERSION}`
+/** The `application_name` of sessions that are given none. Drivers have their own default, or none. */
+const DEFAULT_APPLICATION_NAME = `pg-iam/${VERSION}`
 
 /**
- * Returns the parameters of the driver with those of the login. What was given to the driver stays; what the driver sends of its own,
- * such as a name for itself or what it read from the environment, gives way to the login.
+ * Returns the driver's parameters merged with the login's. Parameters that the caller gave to the driver take precedence over the login's;
+ * the driver's own defaults, such as its name or values from the environment, do not.
  *
  * @param given the names that the driver's options give, in lower case. Default: all that it sends
  */
@@ -155,15 +155,17 @@ export function withLoginParameters(
 ): Map<string, string> {
   const sent = new Map([...parameters.keys()].map((name) => [name.toLowerCase(), name]))
   const all = new Map(parameters)
-  // pg (8.23) sends its fallback as the name itself, and that is worth more than none.
-  const named = given.includes('fallback_application_name') ? {} : { application_name: OWN_NAME }
+  // pg (8.23) sends `fallback_application_name` as a parameter. It takes precedence over our default.
+  const named = given.includes('fallback_application_name')
+    ? {}
+    : { application_name: DEFAULT_APPLICATION_NAME }
   for (const [name, value] of Object.entries({ ...named, ...startupParameters })) {
     if (!given.includes(name)) all.set(sent.get(name) ?? name, value)
   }
   return all
 }
 
-/** The driver may have `options` of its own; the server reads those that come last where they name the same. */
+/** Appends `options` to those of the driver. The server applies the last one of duplicate settings. */
 export function mergeStartupParameters(
   parameters: ReadonlyMap<string, string>,
   added: Readonly<Record<string, string>> = {},
@@ -176,7 +178,7 @@ export function mergeStartupParameters(
   return all
 }
 
-// Opens a TCP connection and turns it into verified TLS.
+// Opens a TCP connection and upgrades it to verified TLS.
 
 /** A network address to dial. */
 export interface Address {
@@ -188,16 +190,16 @@ interface DialSettings {
   address: Address
   tls: VerifiedTls
   negotiation: TlsNegotiation
-  /** Whether TCP asks if the other side is still there, or after how many seconds. Default: it does not. */
+  /** Whether TCP keepalive is on, or its idle time in seconds. Default: off. */
   keepAlive?: boolean | number
-  /** Gives up and closes the socket when it fires. */
+  /** Aborts the attempt and closes its socket. */
   signal: AbortSignal
 }
 
 /**
  * Resolves with a TLS connection whose certificate was verified for `tls.servername`.
  *
- * Rejects with the network's or TLS's own error, or `ERR_TLS_UNVERIFIED` where the server has no TLS. No socket is left.
+ * Rejects with the original network or TLS error, or with `ERR_TLS_UNVERIFIED` if the server has no TLS, and closes its socket.
  */
 export async function dial({
   address,
@@ -207,7 +209,7 @@ export async function dial({
   signal,
 }: DialSettings): Promise<TLSSocket> {
   signal.throwIfAborted()
-  // In an ES module, to import `node:net` loads all that it exports.
+  // Loaded on use: in an ES module, importing `node:net` loads everything that it exports.
   const tcp = process.getBuiltinModule('node:net').connect({
     host: address.host,
     port: address.port,
@@ -247,12 +249,12 @@ function tlsSettings(
     socket,
     rejectUnauthorized: true,
     secureContext: secureContext(tls),
-    // The identity check uses `servername`, else `host`; only DNS names may be sent as SNI (RFC 6066, section 3), no IP addresses
-    // and no connection names of Cloud SQL.
+    // The identity check uses `servername`, else `host`. SNI allows only DNS names (RFC 6066, section 3): no IP addresses, and no
+    // connection names of Cloud SQL.
     host: tls.servername,
     checkServerIdentity: (_host, certificate) => identityError(tls.servername, certificate),
     ...(isDnsName(tls.servername) ? { servername: tls.servername } : {}),
-    // PostgreSQL refuses direct TLS without this protocol name.
+    // PostgreSQL rejects direct TLS without this ALPN protocol.
     ...(negotiation === 'direct' ? { ALPNProtocols: ['postgresql'] } : {}),
   }
 }
@@ -261,25 +263,23 @@ function isDnsName(name: string): boolean {
   return !isIpAddress(name) && !name.includes(':')
 }
 
-/** Asks for TLS as PostgreSQL wants it. The answer is one byte; anything behind it was written by somebody in between. */
+/** Sends an SSLRequest. The reply is one byte. Further bytes before the TLS handshake would come from an attacker in between. */
 async function requestTls(socket: Socket, { host, port }: Address): Promise<void> {
   socket.write(sslRequestPacket())
   const answer = await eventOf<Buffer>(socket, 'data')
   socket.pause()
   if (answer.length === 1 && answer[0] === ACCEPTED) return
   const reason =
-    answer[0] === REFUSED
-      ? 'offers no TLS'
-      : 'did not answer the request for TLS as PostgreSQL does'
+    answer[0] === REFUSED ? 'offers no TLS' : 'did not answer the SSLRequest as PostgreSQL does'
   throw new PgIamError('ERR_TLS_UNVERIFIED', `the server at ${host}:${port} ${reason}`, {
-    hint: 'A token is only sent over verified TLS: check the address, and that TLS is on at the server.',
+    hint: 'Check the address, and that TLS is enabled at the server: a token is only sent over verified TLS.',
   })
 }
 
 const ACCEPTED = 'S'.charCodeAt(0)
 const REFUSED = 'N'.charCodeAt(0)
 
-/** Node has done this already; a token is worth looking twice. */
+/** Node has checked this already. The second check guards the token against a regression. */
 function assertVerified(socket: TLSSocket, { servername }: VerifiedTls): void {
   if (socket.authorized) return
   throw new PgIamError(
@@ -291,17 +291,17 @@ function assertVerified(socket: TLSSocket, { servername }: VerifiedTls): void {
   )
 }
 
-/** A server that takes direct TLS without naming the protocol may be any TLS server: libpq (17) refuses it, too. */
+/** A server that accepts direct TLS without this ALPN protocol may be any TLS server. libpq (17) rejects it too. */
 function assertProtocol(socket: TLSSocket, { host, port }: Address): void {
   if (socket.alpnProtocol === 'postgresql') return
   throw new PgIamError(
     'ERR_PROTOCOL',
-    `the server at ${host}:${port} did not agree to the protocol "postgresql" in its TLS handshake`,
+    `the server at ${host}:${port} did not negotiate the protocol "postgresql" in its TLS handshake`,
     { hint: "Set tls.negotiation to 'postgres' unless the server supports direct TLS." },
   )
 }
 
-/** Resolves with the next `event`; rejects when the socket fails or ends before it. */
+/** Resolves with the next `event`. Rejects if the socket fails or closes first. */
 function eventOf<T>(socket: Socket, event: 'connect' | 'secureConnect' | 'data'): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
@@ -326,18 +326,18 @@ function eventOf<T>(socket: Socket, event: 'connect' | 'secureConnect' | 'data')
   })
 }
 
-/** More than a process has authorities, and few enough to keep. */
+/** The size of the cache: more than a process usually needs. */
 const MAX_CONTEXTS = 16
 
 const contexts = new Map<string, SecureContext>()
 
 /**
- * Returns the context that trusts the authorities of `tls`, and makes it once for each of them. To read Amazon's bundle for RDS
- * and those of Node takes tens of milliseconds, in which the process does nothing else.
+ * Returns a context that trusts the CAs of `tls`, cached by CA and versions. Parsing Amazon's bundle for RDS and those of Node blocks the
+ * process for tens of milliseconds.
  */
 export function secureContext({ ca, minVersion, maxVersion }: VerifiedTls): SecureContext {
   const versions = { minVersion, ...(maxVersion === undefined ? {} : { maxVersion }) }
-  // Node keeps its own authorities itself.
+  // Node caches its own CAs.
   if (ca === undefined) return createSecureContext(versions)
   const key = `${minVersion} ${maxVersion} ${ca}`
   const known = contexts.get(key)
@@ -350,15 +350,15 @@ export function secureContext({ ca, minVersion, maxVersion }: VerifiedTls): Secu
 }
 
 /**
- * Returns why a certificate, which a trusted authority has signed, is not one for `name`, or `undefined` where it is. The error has the
- * code `ERR_TLS_CERT_ALTNAME_INVALID`, as Node's own has.
+ * Returns why a certificate, which is signed by a trusted CA, does not match `name`, or `undefined` if it does. The error has the code
+ * `ERR_TLS_CERT_ALTNAME_INVALID`, as Node's.
  *
- * Host names are Node's to compare. The common name of a Cloud SQL instance, `PROJECT:INSTANCE`, is no host name, and from 22.23 on
- * Node knows none but those: it is compared as Google's connectors do, letter for letter, whatever other names the certificate has.
- * See https://cloud.google.com/sql/docs/postgres/authorize-ssl and
+ * Host names are checked by Node. The common name of a Cloud SQL instance, `PROJECT:INSTANCE`, is not a host name, and Node rejects it
+ * since 22.23. It is compared as in Google's connectors: exactly, and whatever other names the certificate has. See
+ * https://cloud.google.com/sql/docs/postgres/authorize-ssl and
  * https://github.com/GoogleCloudPlatform/cloud-sql-nodejs-connector/blob/main/src/socket.ts
  *
- * IP addresses are OpenSSL's to compare: Node 22.23.0 and .1, 24.17 and 24.18 find no address of version 6 in any certificate
+ * IP addresses are checked by OpenSSL: Node 22.23.0, 22.23.1, 24.17 and 24.18 do not match IPv6 addresses in any certificate
  * (https://github.com/nodejs/node/issues/64144).
  */
 function identityError(name: string, certificate: PeerCertificate): Error | undefined {
@@ -369,7 +369,7 @@ function identityError(name: string, certificate: PeerCertificate): Error | unde
       : mismatch(`IP: ${name} is not in the certificate's list: ${certificate.subjectaltname}`)
   }
   if (!name.includes(':')) return checkServerIdentity(name, certificate)
-  // A certificate with several common names has a list of them here, and is for no instance.
+  // For a certificate with several common names this is an array, which matches no instance.
   const commonName: unknown = certificate.subject?.CN
   return commonName === name
     ? undefined
@@ -377,7 +377,7 @@ function identityError(name: string, certificate: PeerCertificate): Error | unde
 }
 
 function mismatch(reason: string): Error {
-  return Object.assign(new Error(`the certificate of the server is for another one: ${reason}`), {
+  return Object.assign(new Error(`the server's certificate does not match: ${reason}`), {
     code: 'ERR_TLS_CERT_ALTNAME_INVALID',
     reason,
   })

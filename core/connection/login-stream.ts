@@ -1,13 +1,13 @@
 /**
- * The stream that a driver uses as its socket. One shape serves every client, through pg's `stream` option and the
- * `socket` option of Postgres.js, and it does what those clients would do badly with a password function:
+ * The stream that a driver uses as its socket. All clients use it, through pg's `stream` option or the `socket` option of Postgres.js. With
+ * a password function instead, these clients have problems:
  *
  * - pg leaves the socket open when a password function rejects, and Postgres.js ends the process;
- * - both ask for the password while the server's authentication timeout is running;
- * - what they do about TLS depends on URLs, environment variables and versions.
+ * - both call it while the server's authentication timeout is running;
+ * - their TLS settings depend on URLs, environment variables and versions.
  *
- * So the driver gets no password and is to use no TLS: it writes its startup packet here, and here the token is made, the server
- * dialled, TLS verified, and the password request answered.
+ * So the driver gets no password and uses no TLS. When it writes its startup packet to this stream, the stream gets a token, dials the
+ * server, verifies TLS, and answers the password request.
  */
 import type { TLSSocket } from 'node:tls'
 import { HEADER_BYTES } from '../../wire/messages.js'
@@ -26,24 +26,24 @@ import type { OpenedConnection } from './connect-limiter.js'
 import { closedByServer, DriverSocket, type WriteCallback, writeThrough } from './driver-socket.js'
 import { type OpenConnection, parseFirstPacket } from './open-connection.js'
 
-/** How the stream of a connection is to behave towards its driver. */
+/** How the stream behaves towards its driver. */
 interface LoginStreamOptions {
-  /** Default: that of the login. */
+  /** Default: the login's. */
   tls?: VerifiedTls
-  /** The startup parameters that the driver's options give, in lower case; the login's beat all others. Default: all that it sends. */
+  /** The startup parameters that the driver's options give, in lower case. The login's override all others. Default: all that it sends. */
   given?: readonly string[]
   /**
-   * Makes the error with which the stream fails where the server ends the connection with a FATAL error, which the driver does not
-   * get to read then. Default: the driver reads it, and the stream just ends.
+   * Creates the error to fail with when the server ends the connection with a FATAL error. The driver then does not receive that error.
+   * Default: the driver receives it, and the stream ends without an error.
    */
   lossError?: (error: FatalError) => Error
-  /** Is asked about the first requests, for those whose failure the client does not handle. */
+  /** Classifies the first requests: the client does not handle a failure of its bootstrap queries. */
   bootstrapQuery?: BootstrapQuery
 }
 
-/** The stream of one physical connection. Nothing happens before the driver writes its first packet. */
+/** The stream of one physical connection. It does nothing until the driver writes its first packet. */
 export class LoginStream extends DriverSocket {
-  /** As on a connected `net.Socket`. Postgres.js (3.4) names them in its CONNECT_TIMEOUT. */
+  /** As on a connected `net.Socket`. Postgres.js (3.4) has them in its CONNECT_TIMEOUT error. */
   readonly host: string
   readonly port: number
   readonly #login: Login
@@ -59,7 +59,7 @@ export class LoginStream extends DriverSocket {
   #pace: OpenedConnection | undefined
   /** Whether the driver has ended the connection. */
   #isClosing = false
-  /** Whether the server has, or the network. */
+  /** Whether the server or the network has ended the connection. */
   #isLost = false
   #lossCause: Error | undefined
   #isEndEmitted = false
@@ -80,21 +80,21 @@ export class LoginStream extends DriverSocket {
     this.once('end', () => this.#finish())
   }
 
-  /** Whether the connection has reached the age at which a pool should not hand it out any more. */
+  /** Whether the connection has reached the age at which a pool should no longer hand it out. */
   get isPastLifetime(): boolean {
     return Date.now() - this.#openedAt >= this.#lifetimeMs
   }
 
-  /** The BackendKeyData of its session; `undefined` before the login is over, and where the server gives none. */
+  /** The BackendKeyData of the session; `undefined` before the login is complete, and if the server sends none. */
   get backendKey(): BackendKey | undefined {
     return this.#tracker.backendKey
   }
 
   /**
-   * Gives the driver the ReadyForQuery of an idle session once more, for one that decides then what becomes of its connection. To be
-   * called when nothing is in flight, and not while the driver reads.
+   * Sends the driver the ReadyForQuery of an idle session once more, for drivers that release or close the connection on that message. Must
+   * only be called when no request is in progress, and not while the driver is reading.
    *
-   * @returns `false`, with nothing done, where the session is within a transaction
+   * @returns `false`, without any effect, if the session is in a transaction
    */
   repeatReady(): boolean {
     if (!this.#tracker.isOutsideTransaction || this.#isLost || this.destroyed) return false
@@ -102,7 +102,7 @@ export class LoginStream extends DriverSocket {
     return true
   }
 
-  /** Why the connection was lost, or `undefined` where it was not. */
+  /** Why the connection was lost, or `undefined` if it was not. */
   get loss(): Error | undefined {
     const { fatalError, violation } = this.#tracker
     if (violation !== undefined) return violation
@@ -111,7 +111,7 @@ export class LoginStream extends DriverSocket {
     return this.#lossCause ?? closedByServer()
   }
 
-  /** Whether the driver has written something that was not sent, because the connection was lost before. */
+  /** Whether the driver has written data that was not sent, because the connection was already lost. */
   get hasUnsent(): boolean {
     return this.#hasUnsent
   }
@@ -128,7 +128,7 @@ export class LoginStream extends DriverSocket {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteCallback): void {
     if (this.#socket !== undefined) {
       this.writing(chunk)
-      // The driver learns of the loss next, and its request fails with that.
+      // The driver is notified of the loss next, and its request fails with that error.
       if (this.#isLost) {
         this.#hasUnsent = true
         done()
@@ -153,7 +153,7 @@ export class LoginStream extends DriverSocket {
 
   override _final(done: WriteCallback): void {
     if (!this.#isLost) this.#beginClosing()
-    // Without a socket nothing will ever come that could end the other side.
+    // Without a socket no event would ever end the readable side.
     if (this.#socket === undefined) this.destroy()
     else this.#socket.end()
     done()
@@ -167,7 +167,7 @@ export class LoginStream extends DriverSocket {
     done(error)
   }
 
-  /** Pools of pg do not wait for the end of their connections, but the login counts none that was told to end. */
+  /** pg's pools do not wait for their connections to close, so the login stops counting a connection as soon as closing starts. */
   #beginClosing(): void {
     if (this.#isClosing) return
     this.#isClosing = true
@@ -202,14 +202,14 @@ export class LoginStream extends DriverSocket {
     socket.on('error', (error) => this.#lose(error))
     socket.on('close', () => this.#closed())
     if (received.length > 0) this.#deliver(received)
-    // A server that refuses the login may have closed while its answer was read.
+    // A server that rejects the login may have closed the socket while its reply was read.
     if (socket.destroyed) this.#closed()
     else socket.resume()
   }
 
   /**
-   * Behind a FATAL error the server closes the connection. The driver is not left to wait for that: its pool would hand the
-   * connection out meanwhile. @returns whether the driver takes more
+   * After a FATAL error the server closes the connection. The driver is notified without waiting for that, since its pool would hand out
+   * the connection in the meantime. @returns whether the driver can take more
    */
   #deliver(chunk: Buffer): boolean {
     if (this.#isLost) return true
@@ -223,18 +223,18 @@ export class LoginStream extends DriverSocket {
     return takesMore
   }
 
-  /** A server that answers is one to go on connecting to. */
+  /** The first reply: the connect limiter need not slow down. */
   #serve(): void {
     this.#hasServed = true
     this.#pace?.served()
   }
 
   /**
-   * Ends the stream, with an error where there is one.
+   * Ends the stream, with an error if there is one.
    *
-   * Postgres.js (3.4) attaches its close handler to the connection of a transaction some promises after the reply to BEGIN, and runs
-   * its query for types before any error handler exists. An end that comes with the reply before that would end the process, or
-   * have the function of the transaction run on another connection. So it learns of the end two turns later: it writes in the first.
+   * Postgres.js (3.4) attaches its close handler to a transaction's connection a few microtasks after the reply to BEGIN, and runs its
+   * query for types before any error handler exists. If the stream ended together with the reply, the process would end, or the
+   * transaction's function would run on another connection. So the end is delayed by two event-loop turns; the driver writes in the first.
    */
   #lose(error?: Error): void {
     if (this.#isLost) return
@@ -266,7 +266,7 @@ export class LoginStream extends DriverSocket {
     this.#finishUnread()
   }
 
-  /** What was received is still delivered. A driver that no longer reads does not keep the stream open. */
+  /** Received data is still delivered. A driver that no longer reads does not keep the stream open. */
   #finishUnread(): void {
     if (!this.#isEndEmitted || this.#socket?.closed === false) return
     if (this.readableEnded || this.readableLength === 0) setImmediate(() => this.#finish())
@@ -278,14 +278,14 @@ export class LoginStream extends DriverSocket {
 }
 
 interface FirstPacketReader {
-  /** Takes what the driver wrote. Returns its first packet once that is whole. */
+  /** Takes what the driver wrote. Returns its first packet once that is complete. */
   push(chunk: Buffer): Buffer | undefined
 }
 
 /**
- * Creates the finder. What stands in front of the packet is dropped: where a connection dies while a statement waits to be
- * written, Postgres.js (3.4) keeps the statement, and writes it in front of the startup packet of the slot's next connection.
- * A packet without a type byte begins with the high byte of its length, which is 0, and no message does.
+ * Creates the reader. Bytes before the packet are dropped: if a connection is lost while a statement waits to be written, Postgres.js (3.4)
+ * keeps the statement and writes it before the startup packet of its next connection. A packet without a type byte starts with the high
+ * byte of its length, which is 0. No message starts with 0.
  */
 export function createFirstPacketReader(): FirstPacketReader {
   let pending: Buffer = Buffer.alloc(0)
@@ -307,15 +307,15 @@ export function createFirstPacketReader(): FirstPacketReader {
 /** Length and code. */
 const SMALLEST_PACKET_BYTES = 8
 
-// Counts and reports one physical connection.
+// Counts and reports a physical connection.
 
 interface ConnectionRecord {
-  /** Is to be called when either side begins to close the connection: it does not count as open from then on. */
+  /** Must be called when either side starts to close the connection, which then no longer counts as open. */
   closing(): void
   closed(error?: Error): void
 }
 
-/** Records that a connection of `login` to `host` logged in, which began to be opened at `startedAt`. */
+/** Records that a connection of `login` to `host` has logged in. `startedAt` is when opening began. */
 function recordConnection(login: Login, host: string, startedAt: number): ConnectionRecord {
   const internals = internalsOf(login)
   const { provider } = login
@@ -347,12 +347,12 @@ function recordConnection(login: Login, host: string, startedAt: number): Connec
 
 let nextConnectionId = 1
 
-// How old a connection may become.
+// The maximum age of connections.
 
 /**
- * Draws the age, in seconds, at which one connection is to be replaced: from four fifths of the login's `maxLifetimeSecs` up to
- * all of it; `Infinity` without one. Connections that were opened together would otherwise be replaced together, in every process of
- * a fleet at once.
+ * Returns a random maximum age for one connection, in seconds: from four fifths of the login's `maxLifetimeSecs` up to all of it;
+ * `Infinity` without a limit. Without jitter, connections that were opened together would be replaced together, in every process of a fleet
+ * at once.
  */
 export function jitteredLifetimeSecs(
   { maxLifetimeSecs = Infinity }: Login,
@@ -361,14 +361,12 @@ export function jitteredLifetimeSecs(
   return maxLifetimeSecs * (1 - LIFETIME_JITTER * random())
 }
 
-/** The part of a lifetime that is left to chance. */
+/** The random part of a lifetime. */
 const LIFETIME_JITTER = 0.2
 
-// The function that a client calls for the socket of each physical connection.
+// The socket function of a client, called for each physical connection.
 
-/**
- * Returns the factory for the `stream` or `socket` option of a client. Whoever holds the client's options finds the login by it.
- */
+/** Returns the function for the `stream` or `socket` option of a client. `loginOfFactory` finds the login by this function. */
 export function createStreamFactory(
   login: Login,
   options: LoginStreamOptions = {},
@@ -376,27 +374,27 @@ export function createStreamFactory(
   return markWithLogin(() => new LoginStream(login, options), login)
 }
 
-/** Marks a function that the caller hands to a client with the login that it is for, as factories are. */
+/** Marks a function that is passed to a client with its login, as stream factories are. */
 export function markWithLogin<T extends (...args: never[]) => unknown>(mark: T, login: Login): T {
   return Object.defineProperty(mark, LOGIN, { value: login })
 }
 
-/** The login that a factory, or a function marked as one, is for, or `undefined` for anything else. */
+/** The login of a stream factory or a marked function, or `undefined` for any other value. */
 export function loginOfFactory(factory: unknown): Login | undefined {
   return typeof factory === 'function' ? (factory as { [LOGIN]?: Login })[LOGIN] : undefined
 }
 
-/** Tells whether a `pg.Client` runs on a stream of ours that has reached its age. */
+/** Whether a `pg.Client` uses a login stream that has reached its maximum age. */
 export function isPastLifetime(client: unknown): boolean {
   return streamOf(client).isPastLifetime === true
 }
 
-/** Why the server ended the connection of a `pg.Client` on a stream of ours, or `undefined` where it has not. */
+/** Why the server ended the connection of a `pg.Client` on a login stream, or `undefined` if it has not. */
 export function lossOf(client: unknown): Error | undefined {
   return streamOf(client).loss
 }
 
-/** By what they have in common, because the stream may be of the package's other copy. */
+/** By structure, not class: the stream may come from the package's other copy. */
 function streamOf(client: unknown): Partial<Pick<LoginStream, 'isPastLifetime' | 'loss'>> {
   const { connection } = (client ?? {}) as { connection?: { stream?: object } }
   return connection?.stream ?? {}

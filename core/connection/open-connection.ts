@@ -1,4 +1,4 @@
-/** Opens one physical connection of a login, at the pace and within the time that the login allows. */
+/** Opens one physical connection of a login, within the login's rate and time limits. */
 import { CANCEL_REQUEST, SSL_REQUEST, startupParameters } from '../../wire/startup.js'
 import { abortable, type After, withConnectTimeout } from '../async.js'
 import { PgIamError } from '../errors.js'
@@ -25,8 +25,8 @@ import {
 } from './log-in.js'
 
 /**
- * A startup parameter that is left out of what the server gets. A driver that buffers small writes can be made to send its
- * startup packet at once by giving this one a long value.
+ * A startup parameter that is not sent to the server. A driver that buffers small writes sends its startup packet immediately if this
+ * parameter has a long value.
  */
 export const PADDING_PARAMETER = 'pg_iam.padding'
 
@@ -35,13 +35,13 @@ interface ConnectionRequest {
   tls: VerifiedTls
   /** The startup parameters that the driver's options give. Default: all that it sends. */
   given?: readonly string[] | undefined
-  /** What the driver wrote first: its startup packet or a cancel request. */
+  /** The driver's first packet: a startup packet or a cancel request. */
   firstPacket: Buffer
-  /** Gives up and closes the socket when it fires. */
+  /** Aborts the attempt and closes its socket. */
   signal: AbortSignal
 }
 
-/** What the driver's first packet asks for. Throws `ERR_OPTION_CONFLICT` for TLS, which is there already. */
+/** Returns how to open a connection for the driver's first packet. Throws `ERR_OPTION_CONFLICT` for an SSLRequest: TLS is already on. */
 export function parseFirstPacket(firstPacket: Buffer): {
   open: (request: ConnectionRequest) => Promise<OpenConnection>
   isForCancel: boolean
@@ -53,11 +53,11 @@ export function parseFirstPacket(firstPacket: Buffer): {
 }
 
 /**
- * Logs in with a token of the login, as its user and to its database, with the other parameters of the driver's startup packet.
- * A server that refuses because too many connections come at once is asked again, with jitter, as long as there is time; one
- * that refuses the token is asked once more where the provider has other credentials by now.
+ * Logs in with a token of the login, as its user and to its database, with the other parameters of the driver's startup packet. A server
+ * that refuses because of too many connections is retried with jitter, within the time limit. A server that rejects the token is retried
+ * once if the provider has new credentials.
  *
- * Rejects with the original error, or with `ERR_CONNECT_TIMEOUT`, and leaves no socket, also when `signal` fires.
+ * Rejects with the original error or with `ERR_CONNECT_TIMEOUT`, and closes its socket, also when `signal` aborts.
  */
 async function openConnection(request: ConnectionRequest): Promise<OpenConnection> {
   const { login, firstPacket, given, signal } = request
@@ -65,7 +65,7 @@ async function openConnection(request: ConnectionRequest): Promise<OpenConnectio
   if (sent === undefined) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      'the driver did not send a startup packet of PostgreSQL',
+      'the driver did not send a PostgreSQL startup packet',
     )
   }
   sent.delete(PADDING_PARAMETER)
@@ -92,14 +92,14 @@ async function openConnection(request: ConnectionRequest): Promise<OpenConnectio
     const open = (): Promise<OpenConnection> => logInWithFailover({ ...attempt, signal: limited })
     const opened = await open()
     if (!isAuthRejected(opened.refusedWith)) return opened
-    // What the server said is kept; its socket is of no more use, and looking for credentials may take long.
+    // The server's error is kept. Its socket is closed first, since loading credentials may take long.
     opened.socket.destroy()
-    const hasOthers = await abortable(renew(), limited).catch(() => false)
-    return hasOthers ? open() : opened
+    const hasNew = await abortable(renew(), limited).catch(() => false)
+    return hasNew ? open() : opened
   })
 }
 
-/** Sends a cancel request, which needs TLS but no token. The server has as long to close the connection as to accept it. */
+/** Sends a cancel request, which needs TLS but no token. The time limit applies to connecting and again to the server's close. */
 async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
   const { login, firstPacket, signal } = request
   const { all, coolingDown } = endpointsOf(request)
@@ -116,7 +116,7 @@ async function openForCancel(request: ConnectionRequest): Promise<OpenConnection
 
 const DEFAULT_TIMEOUT_MS = 30_000
 
-/** The endpoints of the login, with the versions of TLS, and the authorities where the login names none, of the driver's options. */
+/** The endpoints of the login, with the TLS versions of the driver's options, and with their CAs if the login has none. */
 function endpointsOf({ login, tls }: ConnectionRequest): EndpointHealth {
   const endpoints = internalsOf(login)?.endpoints
   if (endpoints === undefined) return createEndpointHealth([onlyEndpoint(login, tls)])
@@ -131,8 +131,8 @@ function endpointsOf({ login, tls }: ConnectionRequest): EndpointHealth {
   const trusting = new Map<Endpoint, Endpoint>()
   for (const endpoint of endpoints.all) {
     const resolve = async (): Promise<ResolvedEndpoint> => {
-      const found = await endpoint.resolve()
-      return { ...found, tls: { ...found.tls, ...own } }
+      const resolved = await endpoint.resolve()
+      return { ...resolved, tls: { ...resolved.tls, ...own } }
     }
     const copy = { ...endpoint, resolve }
     originals.set(copy, endpoint)
@@ -149,7 +149,7 @@ function endpointsOf({ login, tls }: ConnectionRequest): EndpointHealth {
   }
 }
 
-/** An object that was made of a login, by spreading it for example, still says where to go. */
+/** For an object derived from a login, for example by spreading it. */
 function onlyEndpoint(login: Login, tls: VerifiedTls): Endpoint {
   return {
     host: login.host,
@@ -162,11 +162,11 @@ function onlyEndpoint(login: Login, tls: VerifiedTls): Endpoint {
 }
 
 export interface OpenConnection extends LoggedIn {
-  /** The host that the connection is to. */
+  /** The host of the connection. */
   host: string
 }
 
-/** What an attempt meets outside of this process, as parameters for simulations. */
+/** External dependencies of an attempt, as parameters for simulations. */
 interface FailoverDeps {
   logIn: (attempt: LoginAttempt) => Promise<LoggedIn>
   after: After
@@ -178,27 +178,27 @@ export interface FailoverAttempt extends Omit<LoginAttempt, 'endpoint'> {
 }
 
 /**
- * Tries the endpoints in turn. One that does not answer is left alone for a while; one that refuses the login for good has
- * answered. While there is another to go to, an endpoint gets five seconds. One that has too many connections is not left
- * alone, and one that is left alone is not tried in its place: that would wait for a dead one each time that a living one is busy.
+ * Tries the endpoints in order. An endpoint that does not answer cools down; one that rejects the login has answered, which ends the
+ * attempt. While another endpoint is left, each has five seconds. An endpoint at its connection limit does not cool down, and no endpoint
+ * that is cooling down is tried instead of it: each attempt would wait for a dead endpoint while the live one is busy.
  *
- * Rejects with the error of a single endpoint as it is, and of several with `ERR_CONNECT_FAILED`, whose `cause` is an
- * `AggregateError` with the error of each. What fails before an endpoint is reached, such as a token, ends the attempt.
+ * Rejects with the original error of a single endpoint, and for several with `ERR_CONNECT_FAILED`, whose `cause` is an `AggregateError`
+ * with the error of each. A failure before dialling, such as of a token, ends the attempt.
  */
 export async function logInWithFailover(
   attempt: FailoverAttempt,
   deps: Partial<FailoverDeps> = {},
 ): Promise<OpenConnection> {
   const { endpoints, provider, signal } = attempt
-  const resting = new Set(endpoints.coolingDown())
+  const coolingDown = new Set(endpoints.coolingDown())
   const inOrder = endpoints.inOrder()
   const errors: unknown[] = []
   let refused: OpenConnection | undefined
   for (const [index, endpoint] of inOrder.entries()) {
-    if (resting.has(endpoint) && isConnectionLimit(refused?.refusedWith)) break
+    if (coolingDown.has(endpoint) && isConnectionLimit(refused?.refusedWith)) break
     try {
       const isAnotherLeft = index < inOrder.length - 1
-      const opened = await logInThere(attempt, endpoint, isAnotherLeft, deps)
+      const opened = await logInAtEndpoint(attempt, endpoint, isAnotherLeft, deps)
       if (!shouldFailOver(opened.refusedWith)) {
         refused?.socket.destroy()
         endpoints.markReachable(endpoint)
@@ -222,14 +222,14 @@ export async function logInWithFailover(
     }
     endpoints.markFailed(endpoint)
   }
-  // The server's own words are for the driver, which makes its error of them.
+  // The server's error is passed to the driver, which creates its own error from it.
   if (refused !== undefined) return refused
   throw errors.length === 1 ? errors[0] : allEndpointsFailed(provider, inOrder, errors)
 }
 
-const TIME_WITH_ANOTHER_TO_GO_MS = 5_000
+const FAILOVER_TIMEOUT_MS = 5_000
 
-function logInThere(
+function logInAtEndpoint(
   attempt: FailoverAttempt,
   endpoint: Endpoint,
   isAnotherLeft: boolean,
@@ -239,7 +239,7 @@ function logInThere(
   const { provider, signal } = attempt
   const limit = {
     what: `${provider}: could not connect to ${endpoint.host}`,
-    timeoutMs: TIME_WITH_ANOTHER_TO_GO_MS,
+    timeoutMs: FAILOVER_TIMEOUT_MS,
     signal,
     ...(after === undefined ? {} : { after }),
   }

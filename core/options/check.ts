@@ -1,20 +1,20 @@
-/** Checks of options as they are given: every refusal names the option, what it must be, and what came. */
+/** Option checks. Each error names the option, the expected value, and the given value. */
 import { PgIamError } from '../errors.js'
 
-/** Turns one given value into the value that is kept, or throws `ERR_OPTION_INVALID`. */
+/** Converts an option's value to the value to use, or throws `ERR_OPTION_INVALID`. */
 export type Check<T> = (value: unknown, name: string) => T
 
-/** The checks of one options object, by key. */
+/** The checks of an options object, by key. */
 type Checks = Readonly<Record<string, Check<unknown>>>
 
-/** What an options object holds once it passed its checks. */
+/** An options object that passed its checks. */
 export type Checked<C extends Checks> = { [K in keyof C]?: C[K] extends Check<infer T> ? T : never }
 
 /**
- * Checks a whole options object, reading each key once. Keys that hold `undefined` count as not given, unknown keys are
- * refused with the nearest known name.
+ * Checks an options object. Each key is read once. Keys with the value `undefined` count as absent. Unknown keys are rejected, with the
+ * nearest known name in the hint.
  *
- * @param prefix what stands before the key in messages, such as `tls.`
+ * @param prefix prepended to keys in messages, such as `tls.`
  */
 export function checkOptions<C extends Checks>(given: unknown, checks: C, prefix = ''): Checked<C> {
   const owner = prefix === '' ? 'options' : prefix.slice(0, -1)
@@ -29,9 +29,8 @@ export function checkOptions<C extends Checks>(given: unknown, checks: C, prefix
   return checked as Checked<C>
 }
 
-/** The error for a value that an option cannot take. */
 /**
- * Checks the client that a function was given, by what the function uses of it: copies and proxies of a client are taken as well.
+ * Checks that `client` has the methods that the function uses, so that copies and proxies of a client are accepted.
  *
  * @param members the names of its methods
  * @param what such as `a Pool of pg, such as createPool() returns`
@@ -49,6 +48,7 @@ export function checkClient(
   if (!isObject || !members.every(has)) throw invalidOption(name, what, client)
 }
 
+/** The error for an option whose value is invalid. */
 export function invalidOption(
   name: string,
   expected: string,
@@ -62,7 +62,7 @@ export function invalidOption(
   )
 }
 
-/** The same for an option that is a secret: what came is not shown, not even the part that was wrong with it. */
+/** The error for a secret option whose value is invalid. It does not show any part of the value. */
 export function invalidSecret(name: string, expected: string, got: unknown): PgIamError {
   return new PgIamError(
     'ERR_OPTION_INVALID',
@@ -70,13 +70,13 @@ export function invalidSecret(name: string, expected: string, got: unknown): PgI
   )
 }
 
-/** The error for an option that does not exist, with the nearest one that does. */
+/** The error for an unknown option. The hint has the nearest known name. */
 export function unknownOption(name: string, known: readonly string[], prefix = ''): PgIamError {
   const nearest = nearestName(name.slice(prefix.length), known)
   return new PgIamError('ERR_OPTION_INVALID', `"${name}" is not a known option`, {
     hint:
       nearest === undefined
-        ? `Known are: ${known.join(', ')}.`
+        ? `Known options: ${known.join(', ')}.`
         : `Did you mean "${prefix}${nearest}"?`,
   })
 }
@@ -87,13 +87,13 @@ export const text: Check<string> = (value, name) => {
   return value
 }
 
-/** The same for a secret, such as a key that was read together with the line break behind it. */
+/** The same for a secret, such as a key that was read with its trailing line break. */
 export const secretText: Check<string> = (value, name) => {
   if (!isText(value)) throw invalidSecret(name, TEXT, value)
   return value
 }
 
-/** A string of a given form. */
+/** A string that matches a pattern. */
 export function matching(pattern: RegExp, expected: string): Check<string> {
   return (value, name) => {
     if (typeof value !== 'string' || !pattern.test(value))
@@ -102,7 +102,7 @@ export function matching(pattern: RegExp, expected: string): Check<string> {
   }
 }
 
-/** A host name or an IP address, without scheme, port or path; kept in lower case and without a final dot. */
+/** A host name or an IP address, without scheme, port or path. Returned in lower case and without a final dot. */
 export const hostName: Check<string> = (value, name) => {
   const expected = 'a host name without scheme, port or path'
   if (typeof value === 'string' && value.startsWith('/'))
@@ -116,9 +116,9 @@ export const hostName: Check<string> = (value, name) => {
 }
 
 const NO_SOCKETS =
-  'A token is only sent over TLS, and a Unix-domain socket has none: give the host name of the database.'
+  'Give the host name of the database: a token is only sent over TLS, which Unix-domain sockets do not support.'
 
-/** A TCP port, as a number or, because environments hold text, as digits. */
+/** A TCP port: a number, or a string of digits, since environment variables are strings. */
 export const port: Check<number> = (value, name) => {
   const number = typeof value === 'string' && /^\d{1,5}$/.test(value) ? Number(value) : value
   if (!Number.isInteger(number) || (number as number) < 1 || (number as number) > 65_535) {
@@ -127,7 +127,7 @@ export const port: Check<number> = (value, name) => {
   return number as number
 }
 
-/** One value, or a list with at least one; kept as a list. */
+/** One value, or a list with at least one. Returned as a list. */
 export function oneOrMore<T>(check: Check<T>): Check<NonEmpty<T>> {
   return (value, name) => {
     if (!Array.isArray(value)) return [check(value, name)]
@@ -138,7 +138,7 @@ export function oneOrMore<T>(check: Check<T>): Check<NonEmpty<T>> {
   }
 }
 
-/** A number within a closed range. */
+/** A number in a closed range. */
 export function numberWithin(least: number, most: number, unit: string): Check<number> {
   return (value, name) => {
     if (typeof value !== 'number' || !(value >= least && value <= most)) {
@@ -148,7 +148,7 @@ export function numberWithin(least: number, most: number, unit: string): Check<n
   }
 }
 
-/** An integer within a closed range. */
+/** An integer in a closed range. */
 export function integerWithin(least: number, most: number, unit: string): Check<number> {
   return (value, name) => {
     if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) {
@@ -158,7 +158,7 @@ export function integerWithin(least: number, most: number, unit: string): Check<
   }
 }
 
-/** One of a few strings. */
+/** One of several strings. */
 export function oneOf<const T extends string>(...choices: readonly T[]): Check<T> {
   return (value, name) => {
     if (!choices.includes(value as T)) {
@@ -173,7 +173,7 @@ export const boolean: Check<boolean> = (value, name) => {
   return value
 }
 
-/** A function, as it is. */
+/** A function. */
 export function functionOf<T>(): Check<T> {
   return (value, name) => {
     if (typeof value !== 'function') throw invalidOption(name, 'a function', value)
@@ -182,8 +182,8 @@ export function functionOf<T>(): Check<T> {
 }
 
 /**
- * Tells whether a value can hold options: an object of the caller's own making, also an instance of a class or what
- * `import *` gives. A Map, a Date or a promise has no keys, and would pass for options of which none was given.
+ * Whether a value can be an options object: a plain object, a class instance, or a module namespace. A Map, a Date or a promise has no own
+ * keys and would pass as empty options.
  */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   const tag = Object.prototype.toString.call(value)
@@ -192,15 +192,15 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 
 const TEXT = 'a non-empty string without control characters'
 
-/** Tells whether a value is a non-empty string without control characters. */
+/** Whether a value is a non-empty string without control characters. */
 export function isText(value: unknown): value is string {
   // oxlint-disable-next-line no-control-regex
   return typeof value === 'string' && value !== '' && !/[\u0000-\u001f\u007f]/.test(value)
 }
 
-// The suggestion behind "did you mean".
+// The suggestion for "Did you mean".
 
-/** The known name closest to `name`, or `undefined` when none is close enough to be what was meant. */
+/** The known name closest to `name`, or `undefined` if none is close enough. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   const furthest = Math.max(1, Math.floor(name.length / 3))
   let nearest: string | undefined
@@ -215,7 +215,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
   return nearest
 }
 
-/** How many insertions, deletions, replacements and swaps of neighbouring characters lead from one word to the other. */
+/** The number of insertions, deletions, replacements and swaps of adjacent characters between two words. */
 function editDistance(from: string, to: string): number {
   let beforePrevious: number[] = []
   let previous = Array.from({ length: to.length + 1 }, (_, index) => index)
@@ -237,25 +237,25 @@ function editDistance(from: string, to: string): number {
   return previous[to.length]!
 }
 
-// Tells addresses from names.
+// IP addresses.
 
 /**
- * Whether a host is an IP address, of version 4 or 6.
+ * Whether a host is an IPv4 or IPv6 address.
  *
- * `node:net` is asked, and loaded, for what looks like one only: a login is made while a process starts, that takes milliseconds,
- * and `isIP` takes five more for its first answer about a name.
+ * `node:net` is only loaded for strings that look like an address. Loading takes milliseconds while a process starts, and the first call of
+ * `isIP` with a name takes five more.
  */
 export function isIpAddress(host: string): boolean {
-  return LOOKS_LIKE_ONE.test(host) && process.getBuiltinModule('node:net').isIP(host) !== 0
+  return LOOKS_LIKE_ADDRESS.test(host) && process.getBuiltinModule('node:net').isIP(host) !== 0
 }
 
-const LOOKS_LIKE_ONE = /^[\d.]+$|:/
+const LOOKS_LIKE_ADDRESS = /^[\d.]+$|:/
 
 // Lists with at least one value.
 
 export type NonEmpty<T> = readonly [T, ...T[]]
 
-/** As `list.map(change)`, which forgets that there is a first one. */
+/** `list.map(change)`, but typed to keep the first element. */
 export function mapNonEmpty<T, U>(
   list: NonEmpty<T>,
   change: (value: T, index: number) => U,
@@ -265,18 +265,18 @@ export function mapNonEmpty<T, U>(
 }
 
 /**
- * `T`, which TypeScript then takes from the caller's type argument alone. It would otherwise take it from the object that is
- * given, and with it every mistyped option, or from where the result goes, and so promise what nobody gave.
+ * `T`, inferred only from an explicit type argument. TypeScript would otherwise infer it from the given object, with every mistyped option,
+ * or from the expected result type, which the object may not have.
  *
- * TypeScript has `NoInfer` for this since 5.4; users of older ones read these types, too.
+ * TypeScript has `NoInfer` for this since 5.4, but older versions must be able to read these types.
  */
 export type Explicit<T> = [T][T extends unknown ? 0 : never]
 
-// How values that came from outside are shown in messages: short, one line, and never with a secret in them.
+// Values in error messages: short, on one line, and without secrets.
 
 /**
- * Renders a value for an error message. Strings are quoted and cut at 60 characters; whatever may be a token, a key or a
- * URL with a password is named, not shown.
+ * Renders a value for an error message. Strings are quoted; one of more than 60 characters is described by its length. A value that may be
+ * a token, a key or a URL with a password is described, not shown.
  */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return describeText(value)
@@ -289,7 +289,7 @@ export function describeValue(value: unknown): string {
   return String(value)
 }
 
-/** Says of what kind a value is and nothing more: for options whose every value may be a secret. */
+/** Renders only the type of a value, for options whose every value may be a secret. */
 export function describeKind(value: unknown): string {
   if (value === '') return 'an empty string'
   if (typeof value === 'string') return `a string of ${value.length} characters`
@@ -309,16 +309,16 @@ function describeText(value: string): string {
 const SECRET_SHAPES = [
   /X-Amz-(Signature|Security-Token|Credential)/i,
   /^eyJ[\w-]+\./, // a JSON Web Token
-  /:.*@/s, // a URL with a password, whatever characters somebody forgot to encode in it
+  /:.*@/s, // a URL with a password, even with unencoded characters
   /password\s*=/i, // the key=value form of libpq
-  /[A-Za-z0-9/+]{40}/, // a secret access key of AWS
+  /[A-Za-z0-9/+]{40}/, // an AWS secret access key
   /PRIVATE KEY/,
 ]
 
-/** The environment's variables, as `process.env` has them. */
+/** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** A variable that is set. An empty one is not, as for libpq. */
+/** The value of a variable. An empty variable counts as unset, as in libpq. */
 export function presentIn(env: Environment, name: string): string | undefined {
   return env[name] === '' ? undefined : env[name]
 }

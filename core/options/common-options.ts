@@ -1,4 +1,4 @@
-/** The options that every provider has, their checks, and where they come from when they are not given. */
+/** The options common to all providers: checks, and defaults from the environment. */
 import type { Address } from '../connection/log-in.js'
 import { PgIamError } from '../errors.js'
 import { logger, type Logger } from '../events.js'
@@ -39,7 +39,7 @@ import {
 } from './startup-parameters.js'
 
 export interface CommonOptions {
-  /** Endpoint name of the database, or several: a connection goes to the first that answers. Default `PGHOST`. */
+  /** Endpoint name of the database, or several, which are tried in order. Default `PGHOST`. */
   host?: string | readonly string[]
   /** TCP port. Default `PGPORT`, else 5432. */
   port?: number
@@ -49,41 +49,45 @@ export interface CommonOptions {
   user?: string
   /** Another name for `user`. */
   username?: string
-  /** Dials this address instead of `host` and `port`, while tokens are still made and TLS verified for `host`: tunnels, CNAMEs, VPC endpoints. One for each host. */
+  /**
+   * The address to dial instead of `host` and `port`. Tokens are still created and TLS verified for `host`. For tunnels, CNAMEs and VPC
+   * endpoints. With several hosts: one address for each.
+   */
   connectTo?: DialAddress | readonly DialAddress[]
-  /** TLS settings. TLS itself and its verification cannot be turned off. */
+  /** TLS settings. Neither TLS nor its verification can be turned off. */
   tls?: TlsOptions
   /**
-   * Run-time parameters of PostgreSQL that each session begins with, such as `{ application_name: 'web', statement_timeout: 5_000 }`.
-   * Those that are given to the driver count for more. Default: `PGAPPNAME` and `PGOPTIONS`; without either `application_name` is
-   * `pg-iam/VERSION`.
+   * PostgreSQL run-time parameters of each session, such as `{ application_name: 'web', statement_timeout: 5_000 }`. Parameters given to
+   * the driver take precedence. Default: `PGAPPNAME` and `PGOPTIONS`; without either, `application_name` is `pg-iam/VERSION`.
    */
   startupParameters?: GivenStartupParameters
   /**
-   * Whether TCP asks after a while of silence if the other side is still there, or after how many seconds, from 1 to 86,400; `true`
-   * leaves that to the system. What is given to the driver counts for more. Default: as the driver does.
+   * Whether TCP keepalive is on, or its idle time in seconds, from 1 to 86,400; with `true` the operating system's idle time applies. The
+   * driver's option takes precedence. Default: the driver's.
    */
   keepAlive?: boolean | number
   /**
-   * Age in seconds up to which pools use a connection, from 1 to 604,800. Default: 3,300 for Aurora DSQL, which ends sessions at 60
-   * minutes; none for the others, of which no such limit is known.
+   * The age in seconds at which pools stop using a connection, from 1 to 604,800. Default: 3,300 for Aurora DSQL, which ends sessions after
+   * 60 minutes; none for the others, which have no known limit.
    */
   maxLifetimeSecs?: number
-  /** For how many seconds one token may serve further connections, from 0 to 3,600. Default: the provider's. */
+  /** How long a token may be reused for further connections, in seconds, from 0 to 3,600. Default: the provider's. */
   reuseTokenSecs?: number
-  /** How long a token may take, credentials included, in milliseconds, from 1 to 600,000. Default 10,000. */
+  /** Time limit for a token, credentials included, in milliseconds, from 1 to 600,000. Default 10,000. */
   tokenTimeoutMs?: number
-  /** How long a physical connection may take, token included, in milliseconds, from 1 to 600,000. Default 30,000. */
+  /** Time limit for a physical connection, token included, in milliseconds, from 1 to 600,000. Default 30,000. */
   connectTimeoutMs?: number
-  /** How many physical connections a second the login opens at the most, from 0.1 to 10,000. Default: no limit. */
+  /** Maximum number of physical connections that the login opens per second, from 0.1 to 10,000. Default: no limit. */
   connectRate?: number
-  /** How the transaction functions retry a conflict, where their own options do not say. */
+  /** Defaults for the retries of the transaction functions. Their own options take precedence. */
   retry?: RetryOptions
-  /** Is told of tokens and connections: failed tokens and lost connections as warnings, all else for debugging. Default: nobody. */
+  /**
+   * Receives token and connection events: failed tokens and lost connections as warnings, everything else at debug level. Default: none.
+   */
   logger?: Logger
 }
 
-/** Where to dial instead of the host itself. */
+/** The address to dial instead of the host. */
 interface DialAddress {
   host: string
   /** Default: the port of the login. */
@@ -135,9 +139,9 @@ export const COMMON_CHECKS: {
   logger,
 }
 
-/** Where an option was not given, the variable that libpq or the AWS SDK reads for it. */
+/** Defaults for options that are not given, from the variables of libpq and the AWS SDK. */
 interface EnvironmentDefaults {
-  /** One, or several. */
+  /** One host or several. */
   host?: string | NonEmpty<string>
   port?: number
   database?: string
@@ -148,15 +152,15 @@ interface EnvironmentDefaults {
   maxVersion?: TlsVersion
   connectTimeoutMs?: number
   applicationName?: string
-  /** What `options` of the startup packet is to be. */
+  /** The `options` parameter of the startup packet. */
   commandLine?: string
 }
 
 /**
- * Reads libpq's variables for what was not `given`. Empty ones count as not set, as for libpq, and those of given options
- * are not looked at: a PGHOST that holds a socket directory is no mistake of a caller who names the host.
+ * Reads libpq's variables for the options that are not in `given`. Empty variables count as unset, as in libpq. Variables of given options
+ * are not checked: a PGHOST with a socket directory is no error if the caller gives the host.
  *
- * A variable that asks for what pg-iam does not do, such as another server of several than the first that answers, is refused.
+ * A variable that asks for something unsupported is rejected, such as a choice among several servers other than by order.
  */
 export function environmentDefaults(
   env: Environment,
@@ -177,7 +181,7 @@ export function environmentDefaults(
     ...read('port', 'PGPORT', portOfAll),
     ...read('database', 'PGDATABASE', text),
     ...read('user', 'PGUSER', text),
-    // "system" is libpq's word for the authorities of the operating system; those of Node are what we have for it.
+    // In libpq, "system" means the CAs of the operating system. Here it means those of Node.
     ...(env['PGSSLROOTCERT'] === 'system' ? {} : read('ca', 'PGSSLROOTCERT', certificateAuthority)),
     ...read('negotiation', 'PGSSLNEGOTIATION', oneOf('postgres', 'direct')),
     ...read('minVersion', 'PGSSLMINPROTOCOLVERSION', oldestVersion),
@@ -195,13 +199,13 @@ const hosts: Check<string | NonEmpty<string>> = (value, name) => {
   return others.length === 0 ? first! : [first!, ...others]
 }
 
-/** As many ports as hosts, or one for all; a token can be for a port, so there is one. */
+/** libpq allows one port for all hosts or one per host. A token can be specific to a port, so a login has one port. */
 const portOfAll: Check<number> = (value, name) => {
   const [first, ...others] = new Set(String(value).split(','))
   return port(others.length === 0 ? first : value, name)
 }
 
-/** The one name under which an option was given, where it has two. */
+/** The value of an option that has an alias. Throws `ERR_OPTION_CONFLICT` if both are given and differ. */
 export function oneName(
   options: { readonly [name: string]: string | undefined },
   name: string,
@@ -211,7 +215,7 @@ export function oneName(
   const other = options[alias]
   if (value !== undefined && other !== undefined && value !== other) {
     throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" and "${alias}" must not differ`, {
-      hint: `Give "${name}" alone.`,
+      hint: `Give only "${name}".`,
     })
   }
   return value ?? other
@@ -229,21 +233,21 @@ function refuseWeakMode(env: Environment): void {
   )
 }
 
-// What the logins of all providers take from options and environment in the same way.
+// The settings that all providers read from options and environment in the same way.
 
-/** What a provider has where nothing was given. */
+/** A provider's defaults. */
 interface ProviderDefaults {
   port: number
   database: string
-  /** For how many seconds a token is shared; `Infinity` until it nears its end. */
+  /** How long a token may be reused, in seconds; `Infinity` until it nears its expiry. */
   reuseTokenSecs: number
-  /** The age, in seconds, up to which a pool uses a connection. Default: age does not count. */
+  /** The age, in seconds, at which pools stop using a connection. Default: no limit. */
   maxLifetimeSecs?: number
-  /** What a missing `host` is asked for as, such as `the endpoint name of the cluster`. */
+  /** Describes `host` in the error for a missing one, such as `the endpoint name of the cluster`. */
   hostHint: string
 }
 
-/** One of the hosts that were given, and where it is dialled. */
+/** A given host and the address to dial for it. */
 export interface Target {
   host: string
   connectTo: Address | undefined
@@ -253,7 +257,7 @@ export interface CommonSettings {
   targets: NonEmpty<Target>
   port: number
   database: string
-  /** Given, or from the environment. */
+  /** From the options or the environment. */
   user: string | undefined
   tls: TlsOptions
   startupParameters: StartupParameters
@@ -268,7 +272,7 @@ export interface CommonSettings {
   counters: LoginCounters
 }
 
-/** Throws `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, naming the option or the variable. */
+/** Throws `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, naming the option or variable. */
 export function commonSettings(
   options: Checked<typeof COMMON_CHECKS>,
   env: Environment,
@@ -309,13 +313,13 @@ export function commonSettings(
   }
 }
 
-/** The user, where neither tokens nor claims name it. Throws `ERR_OPTION_INVALID`. */
+/** The user, for providers whose tokens do not name it. Throws `ERR_OPTION_INVALID`. */
 export function requiredUser({ user }: Pick<CommonSettings, 'user'>, hint: string): string {
   if (user !== undefined) return user
   throw new PgIamError('ERR_OPTION_INVALID', '"user" must be given', { hint })
 }
 
-/** Node would refuse versions that exclude each other, but only when the first connection is dialled. */
+/** Node rejects contradictory versions too, but only when the first connection is dialled. */
 function tlsOf(given: TlsOptions | undefined, fromEnv: EnvironmentDefaults): TlsOptions {
   const { ca, negotiation, minVersion, maxVersion } = fromEnv
   const tls = {

@@ -1,10 +1,10 @@
-/** Takes a PostgreSQL URL apart, so that no driver ever does: they disagree about it, and some of them turn TLS off by it. */
+/** Parses PostgreSQL URLs. Drivers never see the URL: they interpret it differently, and some turn TLS off because of it. */
 import { PgIamError } from '../errors.js'
 import { newestVersion, oldestVersion, unverified } from '../tls.js'
 import { describeKind, invalidOption, unknownOption } from './check.js'
 import { startupText, utf8 } from './startup-parameters.js'
 
-/** What a URL says, under the names of the options. Only what it says is present. */
+/** The contents of a URL, by option name. Only options that the URL contains are present. */
 interface UrlOptions {
   host?: string | readonly string[]
   port?: string
@@ -22,21 +22,21 @@ interface UrlOptions {
   connectTimeoutMs?: number
   keepAlive?: boolean | number
   connectTo?: { host: string } | readonly { host: string }[]
-  /** The `application_name` where nobody gives another. */
+  /** The `application_name` to use if no other is given. */
   fallbackApplicationName?: string
-  /** The variables of libpq that are not looked at, because the URL says what they would. */
+  /** libpq variables that are ignored because the URL contains their parameter. */
   settled?: readonly string[]
 }
 
 /**
- * Reads `postgres://user@host:port/database?parameters`, with several hosts where they are separated by commas.
+ * Parses `postgres://user@host:port/database?parameters`. Several hosts are separated by commas.
  *
- * The parameters are those of libpq (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS), the run-time
- * parameters of PostgreSQL, and those that templates for pg, Postgres.js and Prisma hold. Each is taken and applied, or refused by
- * name. In a URL with the same parameter twice the last one counts, but for those of TLS, all of which are checked.
+ * The parameters are those of libpq (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS), PostgreSQL's run-time
+ * parameters, and those found in templates for pg, Postgres.js and Prisma. Each is either applied or rejected by name. If a parameter
+ * occurs twice, the last one counts, except that all TLS parameters are checked.
  *
- * Throws `ERR_OPTION_CONFLICT` for a password in it, `ERR_TLS_UNVERIFIED` for what weakens TLS, and `ERR_OPTION_INVALID` for what is
- * no such URL or has other parameters. The errors never show the URL.
+ * Throws `ERR_OPTION_CONFLICT` for a password, `ERR_TLS_UNVERIFIED` for a parameter that weakens TLS, and `ERR_OPTION_INVALID` for any
+ * other invalid URL or parameter. The errors never show the URL.
  */
 export function connectionUrlOptions(url: unknown): UrlOptions {
   const { parsed, hosts, ports } = parse(url)
@@ -65,9 +65,9 @@ function applyParameter(options: MutableUrlOptions, name: string, value: string)
   const apply = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined
   if (apply !== undefined) return apply(options, value, name)
   const lower = name.toLowerCase()
-  // A name with a dot is one of the application's own: https://www.postgresql.org/docs/current/runtime-config-custom.html
+  // A name with a dot is a customized option: https://www.postgresql.org/docs/current/runtime-config-custom.html
   if (!RUN_TIME_PARAMETERS.includes(lower) && !/^[a-z_]\w*(?:\.[a-z_]\w*)+$/.test(lower))
-    // A password with an unencoded "?" ends up here.
+    // Part of a password with an unencoded "?" can be parsed as a parameter name.
     throw /^[a-z_]\w*$/i.test(name) && !/\d/.test(name)
       ? unknownOption(name, [...Object.keys(PARAMETERS), ...RUN_TIME_PARAMETERS])
       : malformed(`?${name}=${value}`)
@@ -75,7 +75,7 @@ function applyParameter(options: MutableUrlOptions, name: string, value: string)
 }
 
 const toStartup: Apply = (options, value, name) => {
-  // libpq takes an empty one for one that is not given.
+  // In libpq, an empty value counts as not given.
   if (value === '') return
   options.startupParameters = { ...options.startupParameters, [name]: startupText(value, name) }
 }
@@ -86,10 +86,10 @@ const toTls =
     options.tls = { ...options.tls, [key]: value }
   }
 
-/** Taken, because it asks for what is done anyway, or for nothing. */
+/** Accepted without effect: the parameter requests the behaviour that pg-iam has anyway, or none. */
 const noEffect: Apply = () => {}
 
-/** Of the parameters whose values are checked in the environment, too. */
+/** For parameters whose environment variables are checked in the same way. */
 const harmless: Apply = (_options, value, name) => onlyHarmless(name, value, name)
 
 const only =
@@ -106,18 +106,18 @@ const refused =
     throw new PgIamError('ERR_OPTION_INVALID', `"${name}" must not be given in the URL`, { hint })
   }
 
-/** What the client does, and not the connection. */
-const ofTheClient = (option: string): Apply =>
-  refused(`Give it to the client: ${option} beside the login, and leave it out of the URL.`)
+/** For settings of the client rather than the connection. */
+const clientOption = (option: string): Apply =>
+  refused(`Set it in the client's options, not in the URL: ${option}.`)
 
 const password: Apply = () => {
   throw hasPassword()
 }
 
 const NO_CLIENT_CERTIFICATE =
-  'Leave it out: the token says who logs in, and pg-iam sends no client certificate.'
+  'Remove it: the token authenticates the user, and pg-iam sends no client certificate.'
 const NO_PROBES =
-  'Leave it out: Node cannot set it. It probes once a second, ten times, after "keepalives_idle" seconds.'
+  'Remove it: Node cannot set it. Node sends ten probes, one a second, after "keepalives_idle" seconds.'
 
 const hosts: Apply = (options, value, name) => {
   const [first, ...others] = hostList(value, name)
@@ -143,12 +143,12 @@ const PARAMETERS: Readonly<Record<string, Apply>> = {
   database: (options, value) => void (options.database = value),
   password,
   pass: password,
-  passfile: refused('Leave it out: the login makes a token for each connection.'),
-  service: refused('Leave it out: pg-iam reads no pg_service.conf. Give host, user and database.'),
+  passfile: refused('Remove it: the login makes a token for each connection.'),
+  service: refused('Remove it: pg-iam reads no pg_service.conf. Give host, user and database.'),
   signer: (options, value) => void (options.signer = value),
   // TLS.
   sslmode: (_options, value) => {
-    // libpq's "require" does not verify; what it demands is met, and exceeded.
+    // libpq's "require" does not verify certificates. Here they are verified anyway.
     if (!['require', 'verify-ca', 'verify-full'].includes(value)) throw unverified('sslmode')
   },
   ssl: (_options, value) => {
@@ -159,8 +159,8 @@ const PARAMETERS: Readonly<Record<string, Apply>> = {
   sslaccept: (_options, value) => {
     if (value !== 'strict') throw unverified('sslaccept')
   },
-  // pg's, for what "sslmode" means: here it always means verified TLS.
-  uselibpqcompat: only(['true', 'false'], 'Leave it out: TLS is always verified.'),
+  // pg's option for the meaning of "sslmode". TLS is always verified here.
+  uselibpqcompat: only(['true', 'false'], 'Remove it: TLS is always verified.'),
   sslrootcert: (options, value) => {
     if (value !== 'system') options.tls = { ...options.tls, ca: value }
   },
@@ -172,19 +172,19 @@ const PARAMETERS: Readonly<Record<string, Apply>> = {
     if (value !== '') options.tls = { ...options.tls, maxVersion: newestVersion(value, name) }
   },
   sslsni: harmless,
-  sslcompression: only(['0'], 'Leave it out: TLS is not compressed.'),
+  sslcompression: only(['0'], 'Remove it: TLS is not compressed.'),
   sslcert: refused(NO_CLIENT_CERTIFICATE),
   sslkey: refused(NO_CLIENT_CERTIFICATE),
   sslidentity: refused(NO_CLIENT_CERTIFICATE),
   sslpassword: refused(NO_CLIENT_CERTIFICATE),
   sslcertmode: harmless,
-  sslcrl: refused('Leave it out: pg-iam reads no revocation lists.'),
-  sslcrldir: refused('Leave it out: pg-iam reads no revocation lists.'),
-  // Of Unix-domain sockets, GSSAPI and Kerberos, none of which is used.
+  sslcrl: refused('Remove it: pg-iam reads no revocation lists.'),
+  sslcrldir: refused('Remove it: pg-iam reads no revocation lists.'),
+  // For Unix-domain sockets, GSSAPI and Kerberos, which are not used.
   requirepeer: noEffect,
   krbsrvname: noEffect,
   gsslib: noEffect,
-  gssdelegation: only(['0'], 'Leave it out: pg-iam does not use GSSAPI.'),
+  gssdelegation: only(['0'], 'Remove it: pg-iam does not use GSSAPI.'),
   gssencmode: harmless,
   channel_binding: harmless,
   require_auth: harmless,
@@ -197,13 +197,13 @@ const PARAMETERS: Readonly<Record<string, Apply>> = {
   client_encoding: (options, value, name) => toStartup(options, utf8(value, name), name),
   // pg's name for it.
   encoding: (options, value, name) => toStartup(options, utf8(value, name), 'client_encoding'),
-  // Prisma's: its engine made it the search path of the session.
+  // Prisma's. Its engine sets it as the search path of the session.
   schema: (options, value) => {
     if (value !== '') toStartup(options, `"${value.replaceAll('"', '""')}"`, 'search_path')
   },
   replication: only(
     ['false', 'off', 'no', '0'],
-    'Give it to pg, as replication: "database", beside the login.',
+    'Pass replication: "database" in the options of pg.',
   ),
   target_session_attrs: harmless,
   load_balance_hosts: harmless,
@@ -219,38 +219,38 @@ const PARAMETERS: Readonly<Record<string, Apply>> = {
   },
   keepalives_idle: (options, value, name) => {
     if (!/^\d{1,6}$/.test(value)) throw invalidOption(name, 'a number of seconds', value)
-    // 0 leaves it to the system, and counts only where keepalives are on.
+    // 0 means the operating system's idle time. It only applies if keepalives are on.
     if (options.keepAlive !== false) options.keepAlive = Number(value) === 0 ? true : Number(value)
   },
   keepalives_interval: only(['0'], NO_PROBES),
   keepalives_count: only(['0'], NO_PROBES),
-  tcp_user_timeout: only(['0'], 'Leave it out: Node cannot set it. Use keepalives_idle.'),
-  // What clients and their pools make of a URL.
-  max: ofTheClient('max'),
-  min: ofTheClient('min'),
-  connection_limit: ofTheClient('max'),
-  pool_timeout: ofTheClient('the time that its pool waits for a connection'),
-  pool_size: ofTheClient('max'),
-  socket_timeout: ofTheClient('query_timeout, or statement_timeout,'),
-  query_timeout: ofTheClient('query_timeout'),
-  idle_timeout: ofTheClient('idle_timeout'),
-  idleTimeoutMillis: ofTheClient('idleTimeoutMillis'),
+  tcp_user_timeout: only(['0'], 'Remove it: Node cannot set it. Use keepalives_idle.'),
+  // Settings that clients and their pools read from a URL.
+  max: clientOption('max'),
+  min: clientOption('min'),
+  connection_limit: clientOption('max'),
+  pool_timeout: clientOption('the connection timeout of its pool'),
+  pool_size: clientOption('max'),
+  socket_timeout: clientOption('query_timeout or statement_timeout'),
+  query_timeout: clientOption('query_timeout'),
+  idle_timeout: clientOption('idle_timeout'),
+  idleTimeoutMillis: clientOption('idleTimeoutMillis'),
   connectionTimeoutMillis: refused('Write it as connect_timeout, in seconds.'),
   keepAlive: refused('Write it as keepalives=1.'),
   keep_alive: refused('Write it as keepalives_idle, in seconds.'),
   max_lifetime: refused('Give the login maxLifetimeSecs instead.'),
-  maxUses: ofTheClient('maxUses'),
-  max_pipeline: ofTheClient('max_pipeline'),
-  backoff: ofTheClient('backoff'),
-  prepare: ofTheClient('prepare'),
-  debug: ofTheClient('debug'),
-  fetch_types: ofTheClient('fetch_types'),
-  publications: ofTheClient('publications'),
-  binary: ofTheClient('binary'),
-  statement_cache_size: ofTheClient('prepare, or what your client has for it,'),
+  maxUses: clientOption('maxUses'),
+  max_pipeline: clientOption('max_pipeline'),
+  backoff: clientOption('backoff'),
+  prepare: clientOption('prepare'),
+  debug: clientOption('debug'),
+  fetch_types: clientOption('fetch_types'),
+  publications: clientOption('publications'),
+  binary: clientOption('binary'),
+  statement_cache_size: clientOption('prepare, or its equivalent'),
   pgbouncer: only(
     ['false'],
-    'Leave it out, and give the client what it has for prepared statements, such as prepare: false.',
+    "Remove it, and turn prepared statements off in the client's options, for example with prepare: false.",
   ),
 }
 
@@ -282,7 +282,7 @@ const RUN_TIME_PARAMETERS: readonly string[] = [
 function hasPassword(): PgIamError {
   return new PgIamError(
     'ERR_OPTION_CONFLICT',
-    'the URL must not hold a password: the login makes a token for each connection',
+    'the URL must not contain a password: the login makes a token for each connection',
   )
 }
 
@@ -293,7 +293,7 @@ interface ParsedUrl {
   ports: string[]
 }
 
-/** A `URL` knows one host, so the list of hosts is taken apart here, and each is read as a `URL` would. */
+/** Splits the list of hosts and parses each as a `URL`, which supports only one host. */
 function parse(url: unknown): ParsedUrl {
   const text = url instanceof URL ? url.href : url
   const [, scheme = '', authority = '', rest = ''] =
@@ -314,29 +314,29 @@ function parse(url: unknown): ParsedUrl {
   throw malformed(text)
 }
 
-/** What came may hold a password in a place where it is not recognised as one, so no more than its scheme is shown. */
+/** Shows only the scheme of an invalid URL, since any part of it may be a password. */
 function malformed(got: unknown): PgIamError {
   const [, scheme] = (typeof got === 'string' && /^([a-z][a-z0-9+.-]{0,30}):\/\//i.exec(got)) || []
   const isOther = scheme !== undefined && !/^postgres(ql)?$/.test(scheme)
   return new PgIamError(
     'ERR_OPTION_INVALID',
-    `"url" must be a URL such as postgres://user@host:5432/database, got ${isOther ? `one of the scheme "${scheme}"` : describeKind(got)}`,
-    { hint: 'Percent-encode special characters in it.' },
+    `"url" must be a URL such as postgres://user@host:5432/database, got ${isOther ? `a URL of the scheme "${scheme}"` : describeKind(got)}`,
+    { hint: 'Percent-encode its special characters.' },
   )
 }
 
-/** The port of all hosts: a token can be for a port, so a login has one. */
+/** The port of all hosts. A token can be specific to a port, so a login has one port. */
 function onePort(given: readonly string[], hostCount: number): string | undefined {
   const [first = '', ...others] = given
   if (others.every((port) => port === first)) return first === '' ? undefined : first
   throw new PgIamError(
     'ERR_OPTION_INVALID',
     `"port" must be the same for all ${Math.max(hostCount, given.length)} hosts of the URL`,
-    { hint: 'Write the port behind each host, or make a login for each port.' },
+    { hint: 'Write the port after each host, or create a login for each port.' },
   )
 }
 
-/** As written: a `URL` would take the name of a database that is a dot, or two, for a step in a tree of folders. */
+/** The path as written: `URL` would treat a database name of one or two dots as a path segment. */
 function pathOf(url: unknown): string {
   return /^[^:]+:\/\/[^/?]*\/([^?]*)/.exec(String(url))?.[1] ?? ''
 }
@@ -351,14 +351,14 @@ function decode(component: string, name: string): string {
   }
 }
 
-// What libpq's parameters mean here, whether they come in a URL or from the environment.
+// libpq's parameters, from a URL or from the environment.
 
 /**
- * Throws `ERR_OPTION_INVALID` for a value that asks for what pg-iam does not do. The values that are taken ask for what is done
- * anyway, or for nothing.
+ * Throws `ERR_OPTION_INVALID` for a value that requests something unsupported. Accepted values request the behaviour that pg-iam has
+ * anyway, or none.
  *
- * @param parameter as libpq calls it
- * @param name for messages: the same, or the variable
+ * @param parameter libpq's name
+ * @param name for messages: the same, or the environment variable
  */
 export function onlyHarmless(parameter: string, value: string, name: string): void {
   const { taken, hint } = HARMLESS[parameter]!
@@ -378,7 +378,7 @@ const HARMLESS: Readonly<Record<string, Harmless>> = {
   channel_binding: {
     variable: 'PGCHANNELBINDING',
     taken: ['disable', 'prefer'],
-    hint: 'Remove it: a token is sent as a password, and only SCRAM has channel binding. TLS is always verified, which keeps anybody in between out.',
+    hint: 'Remove it: a token is sent as a password, and only SCRAM has channel binding. TLS is always verified, which prevents interception.',
   },
   gssencmode: {
     variable: 'PGGSSENCMODE',
@@ -388,27 +388,27 @@ const HARMLESS: Readonly<Record<string, Harmless>> = {
   require_auth: {
     variable: 'PGREQUIREAUTH',
     taken: [],
-    hint: 'Remove it: a server that asks for something that the token is no answer to is refused anyway.',
+    hint: 'Remove it: a login fails anyway if the server requests an authentication method that tokens do not support.',
   },
   target_session_attrs: {
     variable: 'PGTARGETSESSIONATTRS',
     taken: ['any'],
-    hint: 'Remove it for now: give the endpoint that leads to the writer, or to the readers.',
+    hint: 'Remove it, and use the endpoint of the writer or of the readers.',
   },
   load_balance_hosts: {
     variable: 'PGLOADBALANCEHOSTS',
     taken: ['disable'],
-    hint: 'Remove it: the hosts are tried in their order. A reader endpoint spreads connections.',
+    hint: 'Remove it: hosts are tried in order. Use a reader endpoint to distribute connections.',
   },
   sslsni: {
     variable: 'PGSSLSNI',
     taken: ['1'],
-    hint: 'Remove it: the name of the host is always sent.',
+    hint: 'Remove it: the host name is always sent.',
   },
   sslcertmode: {
     variable: 'PGSSLCERTMODE',
     taken: ['disable', 'allow'],
-    hint: 'Remove it: the token says who logs in, and pg-iam sends no client certificate.',
+    hint: 'Remove it: the token authenticates the user, and pg-iam sends no client certificate.',
   },
   min_protocol_version: {
     variable: 'PGMINPROTOCOLVERSION',
@@ -422,14 +422,14 @@ const HARMLESS: Readonly<Record<string, Harmless>> = {
   },
 }
 
-/** The variables that libpq reads for the parameters that {@link onlyHarmless} knows. */
+/** The variables that libpq reads for the parameters of {@link onlyHarmless}. */
 export const HARMLESS_VARIABLES: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(HARMLESS).map(([parameter, { variable }]) => [parameter, variable]),
 )
 
 /**
- * libpq's `connect_timeout`, in seconds, as milliseconds. Zero and less wait for ever in libpq, and here as long as any login may: ten
- * minutes. One second counts as two, as in libpq before version 17.
+ * libpq's `connect_timeout`, in seconds, converted to milliseconds. Values of 0 or less mean no limit in libpq, and the maximum of ten
+ * minutes here. 1 is raised to 2, as in libpq before version 17.
  */
 export function connectTimeoutMs(value: string, name: string): number {
   if (!/^\s*-?\d{1,10}\s*$/.test(value)) throw invalidOption(name, 'an integer of seconds', value)

@@ -1,16 +1,16 @@
-/** Startup parameters: the run-time parameters of PostgreSQL that a session begins with, such as `application_name`. */
+/** Startup parameters: PostgreSQL run-time parameters of a new session, such as `application_name`. */
 import { PgIamError } from '../errors.js'
 import { type Check, describeValue, invalidOption, isPlainObject } from './check.js'
 
-/** By their names in lower case, as the server reads them. */
+/** By lower-case name, as the server reads them. */
 export type StartupParameters = Readonly<Record<string, string>>
 
-/** What an option takes: numbers and booleans are sent as their text. */
+/** The value of the option. Numbers and booleans are sent as text. */
 export type GivenStartupParameters = Readonly<Record<string, string | number | boolean>>
 
 /**
- * Text that may stand in a startup packet. There a NUL ends a value, so whatever comes behind one would be read as further
- * parameters: another user, for example.
+ * Text that is safe in a startup packet. A NUL ends a value there, so the text after it would be read as further parameters, such as
+ * another user.
  */
 export const startupText: Check<string> = (value, name) => {
   if (!isStartupText(value)) throw invalidOption(name, STARTUP_TEXT, value)
@@ -31,13 +31,13 @@ export const startupParameters: Check<StartupParameters> = (value, name) => {
     if (each === undefined) continue
     const parameter = given.toLowerCase()
     if (!RUN_TIME_PARAMETER.test(parameter) || parameter.startsWith('_pq_.'))
-      throw invalidOption(name, EXPECTED, value, `The name ${describeValue(given)} is none.`)
+      throw invalidOption(name, EXPECTED, value, `${describeValue(given)} is not a parameter name.`)
     if (OWNED.has(parameter)) {
       throw new PgIamError(
         'ERR_OPTION_CONFLICT',
-        `"${name}.${given}" must not be given beside a login`,
+        `"${name}.${given}" must not be given with a login`,
         {
-          hint: `Give the login "${parameter}" as an option of its own.`,
+          hint: `Set the "${parameter}" option of the login instead.`,
         },
       )
     }
@@ -53,14 +53,14 @@ const EXPECTED = 'run-time parameters of PostgreSQL, such as { application_name:
 const RUN_TIME_PARAMETER = /^[a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*$/
 const OWNED: ReadonlySet<string> = new Set(['user', 'database', 'password'])
 
-/** Text of JavaScript is sent as UTF-8 by every driver. */
+/** Every driver sends JavaScript strings as UTF-8. */
 export const utf8: Check<string> = (value, name) => {
   if (typeof value !== 'string' || !/^(?:auto|utf-?8|unicode)$/i.test(value))
-    throw invalidOption(name, '"UTF8"', value, 'Leave it out: every driver of Node sends UTF-8.')
+    throw invalidOption(name, '"UTF8"', value, 'Remove it: every driver of Node sends UTF-8.')
   return 'UTF8'
 }
 
-/** The parameters by which the `config` of pg, and of every ORM on it, names those of the startup packet. */
+/** The startup parameters that the `config` of pg, and of ORMs based on pg, has options for. */
 export const PG_STARTUP_OPTIONS: Readonly<Record<string, string>> = {
   application_name: 'application_name',
   fallback_application_name: 'fallback_application_name',
@@ -73,13 +73,13 @@ export const PG_STARTUP_OPTIONS: Readonly<Record<string, string>> = {
 }
 
 /**
- * The startup parameters that a driver's options give, in lower case: they beat those of the login. An empty text is not given, as
- * for the drivers.
+ * The names, in lower case, of the startup parameters that a driver's options give. They override the login's. An empty string counts as
+ * not given, as in the drivers.
  *
  * Throws `ERR_OPTION_INVALID` for a NUL in a name or a value.
  *
- * @param names the startup parameter that each option gives. Default: every option gives the one of its own name
- * @param prefix what stands before the names in messages, such as `connection.`
+ * @param names the startup parameter for each option. Default: the option's own name
+ * @param prefix prepended to names in messages, such as `connection.`
  */
 export function givenParameters(
   options: object,

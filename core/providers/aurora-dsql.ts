@@ -1,4 +1,4 @@
-/** Logins for Aurora DSQL. */
+/** Logins to Amazon Aurora DSQL. */
 import type { Address } from '../connection/log-in.js'
 import { createLogin, type Login } from '../login.js'
 import { PgIamError } from '../errors.js'
@@ -32,17 +32,17 @@ import { sdkTokenIssuer, SIGNER_CHECKS, signerError, type SignerOptions } from '
 import { createPresigner } from './aws/sigv4.js'
 
 /**
- * The region in a cluster's endpoint name, or `undefined` for a name of another kind.
+ * The region in a cluster's endpoint name, or `undefined` for any other name.
  *
- * Public endpoints are `<cluster>.dsql.<region>.on.aws`. PrivateLink ones carry the suffix of their service, which AWS does
- * not fix: `<cluster>.dsql-fnh4.<region>.on.aws`.
- * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/privatelink-managing-clusters.html
+ * Public endpoints are `<cluster>.dsql.<region>.on.aws`. PrivateLink endpoints contain the suffix of their service, which AWS does not
+ * specify: `<cluster>.dsql-fnh4.<region>.on.aws`. See
+ * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/privatelink-managing-clusters.html
  */
 export function dsqlRegion(host: string): string | undefined {
   return /^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([a-z0-9-]+)\.on\.aws$/.exec(host)?.[1]
 }
 
-/** Tells whether a name is a cluster ID, 26 letters and digits: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/ */
+/** Whether a name is a cluster ID, 26 letters and digits: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/ */
 export function isClusterId(name: string): boolean {
   return /^[a-z0-9]{26}$/.test(name)
 }
@@ -50,18 +50,14 @@ export function isClusterId(name: string): boolean {
 /** The public endpoint name of a cluster. */
 export function dsqlEndpoint(clusterId: string, region: string | undefined): string {
   if (region === undefined) {
-    throw new PgIamError(
-      'ERR_OPTION_INVALID',
-      '"host" is a cluster ID and must be given with "region"',
-      {
-        hint: 'Give the endpoint name, CLUSTER.dsql.REGION.on.aws, or set "region" or AWS_REGION.',
-      },
-    )
+    throw new PgIamError('ERR_OPTION_INVALID', '"region" must be given if "host" is a cluster ID', {
+      hint: 'Give the endpoint name, CLUSTER.dsql.REGION.on.aws, or set "region" or AWS_REGION.',
+    })
   }
   return `${clusterId}.dsql.${region}.on.aws`
 }
 
-// The ID by which a cluster is found behind an endpoint of AWS PrivateLink.
+// The cluster ID, which an AWS PrivateLink endpoint needs to route to the cluster.
 
 interface ClusterIdSettings {
   /** The `clusterId` option. */
@@ -71,31 +67,31 @@ interface ClusterIdSettings {
 }
 
 /**
- * The startup parameters that name the cluster, or none. Aurora DSQL finds the cluster by the host name that is dialled; an
- * interface endpoint that is dialled by its own name is told by `amzn-cluster-id`:
+ * The startup parameters with the cluster ID, or none. Aurora DSQL finds the cluster by the host name that is dialled. An interface
+ * endpoint that is dialled by its own name needs `amzn-cluster-id`:
  * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/privatelink-managing-clusters.html
  *
- * Throws `ERR_OPTION_CONFLICT` where the host is another cluster's, `ERR_OPTION_INVALID` where nothing says which cluster it is.
+ * Throws `ERR_OPTION_CONFLICT` if the host is another cluster's, and `ERR_OPTION_INVALID` if no option names the cluster.
  */
 function clusterIdParameters({
   clusterId,
   host,
   connectTo,
 }: ClusterIdSettings): Readonly<Record<string, string>> {
-  const isWanted = clusterId ?? (connectTo !== undefined && isInterfaceEndpoint(connectTo.host))
-  if (isWanted === false) return {}
+  const isRequired = clusterId ?? (connectTo !== undefined && isInterfaceEndpoint(connectTo.host))
+  if (isRequired === false) return {}
   const named = dsqlRegion(host) === undefined ? undefined : host.slice(0, host.indexOf('.'))
   const id = typeof clusterId === 'string' ? clusterId : named
   if (id === undefined) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      '"clusterId" must be the ID of the cluster where "host" does not name it',
+      '"clusterId" must be the ID of the cluster if "host" does not contain it',
     )
   }
   if (named !== undefined && id !== named) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"clusterId" must be "${named}", as "host" says, got "${id}"`,
+      `"clusterId" must be "${named}", as in "host", got "${id}"`,
     )
   }
   return { options: `-c amzn-cluster-id=${id}` }
@@ -111,50 +107,50 @@ function isInterfaceEndpoint(host: string): boolean {
   return /\.vpce\.amazonaws\.com(\.cn)?$/.test(host)
 }
 
-// Logins to Amazon Aurora DSQL.
+// The login function.
 
 export interface AuroraDsqlOptions extends CommonOptions, AwsOptions, SignerOptions {
   /**
-   * Sends the ID of the cluster as `amzn-cluster-id`, for an endpoint of AWS PrivateLink that is dialled by its own name: `true`, or
-   * the ID where `host` does not name it. Default: `true` where `connectTo` is such a name (`….vpce.amazonaws.com`).
+   * Sends the cluster ID as `amzn-cluster-id`, for an AWS PrivateLink endpoint that is dialled by its own name: `true`, or the ID if `host`
+   * does not contain it. Default: `true` if `connectTo` is such a name (`….vpce.amazonaws.com`).
    */
   clusterId?: string | boolean
-  /** Life of a token, in seconds, from 1 to 604,800 (one week, AWS's limit). Default 900. */
+  /** Lifetime of a token, in seconds, from 1 to 604,800 (one week, AWS's limit). Default 900. */
   tokenDurationSecs?: number
 }
 
 /**
  * Returns a login to an Aurora DSQL cluster: a new token for each physical connection, over verified TLS.
  *
- * `host` is an endpoint name, or a cluster ID with `region`, or a list of them: the endpoints of a multi-Region cluster. `user`
- * must be given; `admin` signs for `DbConnectAdmin`, every other user for `DbConnect`. What is not given comes from the environment,
- * as libpq and the AWS SDK name it. Nothing is loaded, looked up or signed before the first connection.
+ * `host` is an endpoint name, or a cluster ID with `region`, or a list of them: the endpoints of a multi-Region cluster. `user` is
+ * required; `admin` signs for `DbConnectAdmin`, every other user for `DbConnect`. Other options default to the environment variables of
+ * libpq and the AWS SDK. Nothing is loaded, looked up or signed before the first connection.
  *
  * Exported from `'pg-iam'`.
  *
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
- * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID`, or `ERR_PEER_MISSING` where a package is not installed: `@aws-sdk/dsql-signer`, unless `signer` is `'built-in'`;
- * `@aws-sdk/credential-providers`, where credentials are neither given nor in the environment, or a role is assumed.
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options. The login's `token()` rejects
+ * with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`, `ERR_TOKEN_INVALID`, or `ERR_PEER_MISSING` if a
+ * package is not installed: `@aws-sdk/dsql-signer`, unless `signer` is `'built-in'`; `@aws-sdk/credential-providers`, if credentials are
+ * neither given nor in the environment, or a role is assumed.
  */
 export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
   return createAuroraDsql(options, process.env)
 }
 
-/** The same with environment and clock as parameters. The clock does not reach the signer of AWS, which reads the time itself. */
+/** The same with environment and clock as parameters. AWS's signer does not use the clock. */
 export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
   const common = commonSettings(options, env, {
     port: 5432,
     database: 'postgres',
     reuseTokenSecs: 0,
-    // Sessions end at 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
+    // Sessions end after 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
     maxLifetimeSecs: 3_300,
     hostHint: 'the endpoint name of the cluster',
   })
   const user = requiredUser(
     common,
-    'Give the database role of the application, or set PGUSER. "admin" is never taken by default: it may do everything.',
+    'Give the database role of the application, or set PGUSER. "admin" is never the default, since it has all privileges.',
   )
   const targets = mapNonEmpty(common.targets, ({ host, connectTo }) => {
     const endpoint = isClusterId(host)
@@ -209,13 +205,13 @@ interface DsqlTokenSettings {
 /**
  * Creates the function that signs a new token.
  *
- * @param clock of the built-in signer; that of AWS reads the time itself
+ * @param clock only used by the built-in signer
  */
 function dsqlTokenIssuer(
   { host, region, user, durationSecs, credentials, signer }: DsqlTokenSettings,
   clock?: Clock,
 ): () => Promise<Token> {
-  // Only "admin" may, and must, log in with the action for administrators:
+  // "admin" must log in with the action for administrators, and no other role may:
   // https://docs.aws.amazon.com/aurora-dsql/latest/userguide/SECTION_authentication-token.html
   const isAdmin = user === 'admin'
   if (signer === 'aws-sdk') {

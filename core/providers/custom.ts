@@ -1,4 +1,4 @@
-/** Logins with tokens from anywhere: Vault, a company's own broker, a cloud that pg-iam does not know. */
+/** Logins with tokens from any source: Vault, a token broker, a cloud that pg-iam does not support. */
 import { createLogin, type Login } from '../login.js'
 import { PgIamError } from '../errors.js'
 import {
@@ -19,26 +19,25 @@ import { type Clock, createTokenInvalidation, withTokenTimeout } from '../tokens
 import { type PartNames, receivedToken, type Token } from '../tokens/token.js'
 
 export interface CustomLoginOptions extends CommonOptions {
-  /** Gives a token; it is called when one is needed, and never when the login is made. */
+  /** Returns a token. Called when a token is needed, never when the login is created. */
   getToken: GetToken
-  /** For how many seconds a token that comes without `expiresAt` is good, from 1 to 604,800. Default 60. */
+  /** Lifetime of a token without `expiresAt`, in seconds, from 1 to 604,800. Default 60. */
   tokenDurationSecs?: number
 }
 
 /**
  * Returns a login with the tokens of `getToken`, over verified TLS.
  *
- * One token serves all connections until it nears its end; connections that are opened together share one call of `getToken`, and a
- * call that failed is forgotten. `reuseTokenSecs: 0` calls it for each connection. A token that the server refuses is not used
- * again: another one is asked for, once a minute at the most. It may be an ordinary password, which a server asks for by
- * SCRAM-SHA-256 or MD5. The database user is `user`, or what the token names; where both say
- * one they must agree. Nothing is called before the first connection.
+ * One token is reused for all connections until it nears its expiry. Connections that are opened together share one call of `getToken`; a
+ * failed call is not cached. With `reuseTokenSecs: 0` it is called for each connection. A token that the server rejects is replaced, at
+ * most once a minute. It may also be an ordinary password, which a server may request by SCRAM-SHA-256 or MD5. The database user is `user`,
+ * or the one that the token names; if both are given they must be equal. `getToken` is not called before the first connection.
  *
  * Exported from `'pg-iam'`.
  *
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
- * The login's `token()` rejects with `ERR_TOKEN_REQUEST_FAILED`, whose `cause` is what `getToken` threw, with `ERR_TOKEN_TIMEOUT` where
- * it takes longer than `tokenTimeoutMs`, and with `ERR_TOKEN_INVALID` for what is no token.
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options. The login's `token()` rejects
+ * with `ERR_TOKEN_REQUEST_FAILED`, whose `cause` is the error of `getToken`, with `ERR_TOKEN_TIMEOUT` after `tokenTimeoutMs`, and with
+ * `ERR_TOKEN_INVALID` for a result that is not a token.
  */
 export function customLogin(options: CustomLoginOptions): Login {
   return createCustomLogin(options, process.env)
@@ -81,14 +80,14 @@ export function createCustomLogin(
       tokenVerb: 'get',
       tokensArePasswords: true,
       explainFailure: explainUntrusted,
-      // A token that nobody shares has not been refused for its age.
+      // A token that is not shared cannot be outdated.
       ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )
 }
 
-/** Somebody may well give the token itself. */
+/** The value is not shown, since it may be the token itself. */
 const tokenFunction: Check<GetToken> = (value, name) => {
   if (typeof value !== 'function') throw invalidSecret(name, 'a function', value)
   return value as GetToken
@@ -100,28 +99,28 @@ const CHECKS = {
   tokenDurationSecs: integerWithin(1, 604_800, 'seconds'),
 } as const
 
-// Tokens that a function of the caller gives.
+// Tokens from the caller's function.
 
-/** Gives a token: the password alone, or with what is known of it. */
+/** Returns a token: only the password, or an object with its properties. */
 export type GetToken = (context: TokenContext) => GivenToken | string | Promise<GivenToken | string>
 
-/** What a token is for. */
+/** The purpose of a token. */
 export interface TokenContext {
   readonly host: string
   readonly port: number
   readonly database: string
-  /** The database user, where it is known. */
+  /** The database user, if known. */
   readonly user: string | undefined
-  /** Fires when `tokenTimeoutMs` have passed: nobody waits for the token any more. */
+  /** Aborts after `tokenTimeoutMs`, when the token is no longer needed. */
   readonly signal: AbortSignal
 }
 
-/** A token, and what is known of it. */
+/** A token and its properties. */
 export interface GivenToken {
   readonly value: string
-  /** When the database stops accepting it. Default: `tokenDurationSecs` from when it came. */
+  /** When the database stops accepting it. Default: `tokenDurationSecs` after it was received. */
   readonly expiresAt?: Date
-  /** The database user, where the issuer names it. */
+  /** The database user, if the issuer names it. */
   readonly user?: string
 }
 
@@ -130,15 +129,15 @@ interface CustomTokenSettings {
   port: number
   database: string
   getToken: GetToken
-  /** As given to the login; a token must not name another one. */
+  /** From the login. A token must not name a different user. */
   user: string | undefined
-  /** Where neither the login nor the token names one. */
+  /** Used if neither the login nor the token names a user. */
   defaultUser: string | undefined
   durationSecs: number
   tokenTimeoutMs: number
 }
 
-/** Creates the function that gets a token and checks it. */
+/** Creates the function that gets and checks a token. */
 function customTokenIssuer(settings: CustomTokenSettings, now: Clock): () => Promise<Token> {
   const { host, port, database, getToken, user, defaultUser, durationSecs } = settings
   const what = `custom: the token for ${host}`
@@ -162,13 +161,13 @@ function customTokenIssuer(settings: CustomTokenSettings, now: Clock): () => Pro
 
 const PART_NAMES: PartNames = { value: 'value', expiresAt: 'expiresAt', user: 'user' }
 
-/** A misspelt `expiresAt` would be a token that is sent beyond its end. */
+/** Unknown properties are rejected: with a misspelt `expiresAt` the token would be sent after it expired. */
 function partsOf(given: unknown, host: string): Record<string, unknown> {
   if (typeof given === 'string') return { value: given }
   if (!isPlainObject(given)) {
     throw new PgIamError(
       'ERR_TOKEN_INVALID',
-      `custom: "getToken" must give a string or { value, expiresAt, user } for ${host}, got ${describeKind(given)}`,
+      `custom: "getToken" must return a string or { value, expiresAt, user } for ${host}, got ${describeKind(given)}`,
     )
   }
   const known = Object.keys(PART_NAMES)
@@ -177,25 +176,27 @@ function partsOf(given: unknown, host: string): Record<string, unknown> {
   const nearest = nearestName(unknown, known)
   throw new PgIamError(
     'ERR_TOKEN_INVALID',
-    `custom: the token for ${host} came with ${describeValue(unknown)}, which is not known`,
+    `custom: the token for ${host} has the unknown property ${describeValue(unknown)}`,
     {
       hint:
-        nearest === undefined ? `Known are: ${known.join(', ')}.` : `Did you mean "${nearest}"?`,
+        nearest === undefined
+          ? `Known properties: ${known.join(', ')}.`
+          : `Did you mean "${nearest}"?`,
     },
   )
 }
 
 function checkUser(token: Token, { user, defaultUser }: CustomTokenSettings, what: string): void {
   if (token.user === undefined && defaultUser === undefined) {
-    throw new PgIamError('ERR_TOKEN_INVALID', `${what} came without a user, and none was given`, {
-      hint: 'Give "user" to the login, or let "getToken" return { value, user }.',
+    throw new PgIamError('ERR_TOKEN_INVALID', `${what} names no user, and the login has none`, {
+      hint: 'Set "user" of the login, or return { value, user } from "getToken".',
     })
   }
   if (user !== undefined && token.user !== undefined && token.user !== user) {
     throw new PgIamError(
       'ERR_TOKEN_INVALID',
-      `${what} came for the user ${describeValue(token.user)}, not for ${describeValue(user)}`,
-      { hint: 'Leave "user" out where the token names the user.' },
+      `${what} is for the user ${describeValue(token.user)}, not for ${describeValue(user)}`,
+      { hint: 'Remove "user" if the token names the user.' },
     )
   }
 }

@@ -1,36 +1,36 @@
-/** Where a login's tokens come from: made new, or shared for a while, counted and reported. */
+/** The source of a login's tokens: creates or shares them, counts and reports them. */
 import { singleFlight, withTimeout } from '../async.js'
 import { isPgIamError, PgIamError } from '../errors.js'
 import { type LoginIdentity, publish, type Report } from '../events.js'
 import { isTransientFailure, type Token } from './token.js'
 
 export interface TokenSourceSettings {
-  /** Asks the issuer for a new token. */
+  /** Requests a new token from the issuer. */
   issue: () => Promise<Token>
-  /** Names the login in errors and events. */
+  /** Identifies the login in errors and events. */
   identity: () => LoginIdentity
-  /** What a failure is called, such as `sign a token for HOST`. */
+  /** The operation, for error messages, such as `sign a token for HOST`. */
   purpose: string
-  /** How long one token may serve further connections, in milliseconds; 0 makes one for each. */
+  /** How long a token may be reused for further connections, in milliseconds; 0 creates one per connection. */
   reuseMs: number
   timeoutMs: number
   counters: LoginCounters
-  /** Default: publishes on the channels. */
+  /** Default: publishes on the diagnostics channels. */
   report?: Report
-  /** Counts up when a shared token is worth nothing any more, though it has not ended. Default: it never does. */
+  /** Changes when a shared token must be replaced before it expires. Default: never. */
   replacements?: () => number
 }
 
-/** Credentials that a server may refuse before they have ended. */
+/** Credentials that a server may reject before they expire. */
 export interface Renewable {
   renewAfterRefusal(): Promise<boolean>
   replacements(): number
 }
 
-/** The current time in epoch milliseconds; a parameter so that tests can move it. */
+/** Returns the current time in epoch milliseconds. A parameter for tests. */
 export type Clock = () => number
 
-/** Creates the function that gives the token of one physical connection. */
+/** Creates the function that returns the token for one physical connection. */
 export function createTokenSource(
   settings: TokenSourceSettings,
   now: Clock = Date.now,
@@ -63,34 +63,34 @@ export function createTokenSource(
 
   const { replacements = () => 0 } = settings
   const renew = singleFlight(async () => {
-    const madeFor = replacements()
+    const replacementsAtStart = replacements()
     const token = await make()
     const until = Math.min(now() + reuseMs, nearExpiry(token, now()))
-    return (shared = { token, until, madeFor, isTaken: false })
+    return (shared = { token, until, replacementsAtStart, isUsed: false })
   })
-  const isGood = ({ until, madeFor }: SharedToken): boolean =>
-    now() < until && madeFor === replacements()
+  const isUsable = ({ until, replacementsAtStart }: SharedToken): boolean =>
+    now() < until && replacementsAtStart === replacements()
   return async () => {
-    const current = shared !== undefined && isGood(shared) ? shared : await renew()
+    const current = shared !== undefined && isUsable(shared) ? shared : await renew()
     const { token } = current
-    // The first connection has the token that was made for it; those that waited for it together share it.
-    if (current.isTaken) {
+    // The connection that requested the token does not count as reuse; those that waited for it do.
+    if (current.isUsed) {
       counters.tokensReused++
       report('pg-iam:token.reused', () => ({ ...identity(), expiresAt: token.expiresAt }))
     }
-    current.isTaken = true
+    current.isUsed = true
     return token
   }
 }
 
 interface SharedToken {
-  madeFor: number
+  replacementsAtStart: number
   readonly token: Token
   readonly until: number
-  isTaken: boolean
+  isUsed: boolean
 }
 
-/** A shared token is given up a tenth of its life, at most a minute, before it ends: it still has to reach the server. */
+/** A shared token is replaced when a tenth of its lifetime is left, at most a minute, since it must still reach the server. */
 function nearExpiry(token: Token, now: number): number {
   const expiresAt = token.expiresAt.getTime()
   return expiresAt - Math.min((expiresAt - now) / 10, 60_000)
@@ -100,9 +100,9 @@ function refuseExpired(token: Token, { identity }: TokenSourceSettings, now: num
   if (token.expiresAt.getTime() > now) return
   throw new PgIamError(
     'ERR_TOKEN_INVALID',
-    `${identity().provider}: the token for ${identity().host} came already expired`,
+    `${identity().provider}: the token for ${identity().host} is already expired`,
     {
-      hint: 'Check the clock of this machine, and when its credentials end.',
+      hint: 'Check the clock of this machine, and when its credentials expire.',
     },
   )
 }
@@ -120,49 +120,49 @@ function timedOut({ identity, purpose, timeoutMs }: TokenSourceSettings): PgIamE
   return tokenTimeout(`${identity().provider}: could not ${purpose} within ${timeoutMs} ms`)
 }
 
-// Shared tokens that a server refused before they had ended.
+// Invalidates shared tokens that a server rejects before they expire.
 
 /**
- * Has a shared token forgotten when a server refuses it: a password that was revoked would else be sent until its end. It asks for
- * another one once a minute at the most, because a user who may not log in at all is refused each time.
+ * Invalidates a shared token when a server rejects it. A revoked password would otherwise be sent until it expires. It requests a new one
+ * at most once a minute, since a user without permission to log in is rejected each time.
  */
 export function createTokenInvalidation(now: Clock = Date.now): Renewable {
-  let forgotten = 0
-  let forgottenAt = -Infinity
+  let invalidations = 0
+  let invalidatedAt = -Infinity
   return {
     renewAfterRefusal: async () => {
-      const since = now() - forgottenAt
-      // Connections that were opened together are refused together, and have not tried the new one yet.
-      if (since < TOGETHER_MS) return true
+      const since = now() - invalidatedAt
+      // Connections that were opened together are rejected together. They have not tried the new token yet.
+      if (since < CONCURRENT_MS) return true
       if (since < PAUSE_MS) return false
-      forgotten++
-      forgottenAt = now()
+      invalidations++
+      invalidatedAt = now()
       return true
     },
-    replacements: () => forgotten,
+    replacements: () => invalidations,
   }
 }
 
-const TOGETHER_MS = 5_000
+const CONCURRENT_MS = 5_000
 const PAUSE_MS = 60_000
 
-// What a login counts.
+// The counters of a login.
 
-/** Counts since the login was made. */
+/** Counters since the login was created. */
 export interface LoginStats {
-  /** Tokens that the issuer gave. */
+  /** Tokens created by the issuer. */
   readonly tokensMade: number
-  /** Connections that shared a token made for another one. */
+  /** Connections that reused a token created for another one. */
   readonly tokensReused: number
   /** Token requests that failed. */
   readonly tokensFailed: number
-  /** How often credentials were asked for. */
+  /** Calls for credentials. */
   readonly credentialCalls: number
-  /** Conflicts after which a transaction function ran its transaction again. */
+  /** Conflicts after which a transaction function retried its transaction. */
   readonly conflictsRetried: number
   /** Physical connections that logged in. */
   readonly connectionsOpened: number
-  /** Those of them that are open now. One that is being closed does not count, though it takes a moment more to end. */
+  /** Connections open now, excluding those that are being closed. */
   readonly connectionsOpen: number
 }
 
@@ -180,9 +180,9 @@ export function createLoginCounters(): LoginCounters {
   }
 }
 
-// Stops work that can be stopped when the time for a token is up.
+// A time limit for work that can be cancelled.
 
-/** Runs `work` with a signal that fires after `milliseconds`. What fails from then on failed for that: `ERR_TOKEN_TIMEOUT`. */
+/** Runs `work` with a signal that aborts after `milliseconds`. Any failure after that is reported as `ERR_TOKEN_TIMEOUT`. */
 export async function withTokenTimeout<T>(
   milliseconds: number,
   purpose: string,
@@ -196,11 +196,11 @@ export async function withTokenTimeout<T>(
   }
 }
 
-// The error for a token, or the credentials for it, that did not come in time.
+// The error for a token, or its credentials, that exceeded the time limit.
 
 export function tokenTimeout(message: string): PgIamError {
   return new PgIamError('ERR_TOKEN_TIMEOUT', message, {
     retryable: true,
-    hint: 'Check what gives the credentials (profile, metadata endpoint, STS), or raise "tokenTimeoutMs".',
+    hint: 'Check the source of the credentials (profile, metadata endpoint, STS), or raise "tokenTimeoutMs".',
   })
 }

@@ -1,36 +1,36 @@
-/** A token: the short-lived string sent as the PostgreSQL password. */
+/** The token: a short-lived string sent as the PostgreSQL password. */
 import { isDate } from 'node:util/types'
 import { isPgIamError, PgIamError } from '../errors.js'
 import { describeKind, isText } from '../options/check.js'
 
 /**
- * The short-lived password of one physical connection. `value` is readable but hidden: it does not appear in
- * `util.inspect`, in JSON, or in a copy made with the spread operator.
+ * The short-lived password of one physical connection. `value` is readable but hidden: it does not appear in `util.inspect`, in JSON, or in
+ * a copy made with the spread operator.
  */
 export interface Token {
   readonly value: string
-  /** When the database stops accepting it for new connections; a connection that is open stays open. */
+  /** When the database stops accepting the token for new connections. Open connections stay open. */
   readonly expiresAt: Date
-  /** The database user, where the issuer names it (Redshift, Entra ID). */
+  /** The database user, if the issuer names it (Redshift, Entra ID). */
   readonly user?: string
 }
 
-/** Makes a token whose value is hidden from everything that prints objects. */
+/** Creates a token whose value is hidden from anything that prints objects. */
 export function createToken(value: string, expiresAt: Date, user?: string): Token {
   return Object.freeze(new IssuedToken(value, expiresAt.getTime(), user))
 }
 
 /**
- * What `util.inspect` asks for: `util.inspect.custom`. In an ES module `import` of `node:util` reads everything that it exports, and
- * from Node 22 on that loads `node:net` and `node:worker_threads`.
+ * The symbol `util.inspect.custom`. In an ES module, importing `node:util` loads everything that it exports, which since Node 22 includes
+ * `node:net` and `node:worker_threads`.
  */
 const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom')
 
-/** Getters of a class are nowhere printed and copied, private fields neither; and a token is made for each connection. */
+/** A class, since prototype getters and private fields are neither printed nor copied, and creating an instance is cheap. */
 class IssuedToken implements Token {
   readonly #value: string
   readonly #end: number
-  // Declared only: as a field it would be an own property where there is no user.
+  // Only declared: a field would be an own property even without a user.
   declare readonly user?: string
 
   constructor(value: string, end: number, user: string | undefined) {
@@ -43,13 +43,13 @@ class IssuedToken implements Token {
     return this.#value
   }
 
-  /** A Date can be changed even in a frozen object, and a token may be shared. */
+  /** Returns a new Date each time: a Date in a frozen object is still mutable, and a token may be shared. */
   get expiresAt(): Date {
     return new Date(this.#end)
   }
 
   toJSON(): object {
-    // JSON leaves a user out that is undefined.
+    // JSON leaves out an undefined user.
     return { expiresAt: this.expiresAt, user: this.user }
   }
 
@@ -58,22 +58,22 @@ class IssuedToken implements Token {
   }
 }
 
-// Checks what an issuer sent as a token. Nothing of it is shown, whatever it is.
+// Checks a token received from an issuer. Errors never show any part of it.
 
 export interface Received {
   value: unknown
   expiresAt: unknown
-  /** `undefined` where the token does not name it. */
+  /** `undefined` if the token does not name the user. */
   user?: unknown
 }
 
-/** How the parts are called in messages, such as `DbPassword`. */
+/** The names of the parts in messages, such as `DbPassword`. */
 export type PartNames = Readonly<Record<keyof Received, string>>
 
 /**
- * Makes a token of it, or throws `ERR_TOKEN_INVALID`.
+ * Creates a token, or throws `ERR_TOKEN_INVALID`.
  *
- * @param what what came, such as `redshift: the password for HOST`
+ * @param what what was received, such as `redshift: the password for HOST`
  */
 export function receivedToken(
   { value, expiresAt, user }: Received,
@@ -95,17 +95,17 @@ export function invalidToken(
 ): PgIamError {
   return new PgIamError(
     'ERR_TOKEN_INVALID',
-    `${what} came with a "${part}" that must be ${expected}, got ${describeKind(got)}`,
+    `${what} is invalid: "${part}" must be ${expected}, got ${describeKind(got)}`,
   )
 }
 
 const TEXT = 'a non-empty string without control characters'
 
-// Tells failures that pass by themselves from those that somebody has to mend.
+// Distinguishes temporary failures from permanent ones.
 
 /**
- * Tells whether what failed may succeed when it is repeated unchanged: the network, a service that is throttling or down. It looks
- * at the error and at its causes, as the AWS SDK, `fetch`, and the clients of Azure and Google make them.
+ * Whether the failed operation may succeed when repeated unchanged, for example after a network error, or if a service is throttling or
+ * down. Checks the error and its causes, as the AWS SDK, `fetch`, and the clients of Azure and Google create them.
  */
 export function isTransientFailure(failure: unknown): boolean {
   const seen = new Set<unknown>()
@@ -116,7 +116,7 @@ export function isTransientFailure(failure: unknown): boolean {
     const { code, name, errors, cause } = error as Record<string, unknown>
     if (THROTTLING.has(String(name))) return true
     const status = statusOf(error)
-    // A service that has answered has said what it thinks.
+    // The HTTP status decides; the causes are ignored.
     if (status !== undefined) return isTransientStatus(status)
     return (
       NETWORK_CODES.has(String(code)) ||
@@ -128,7 +128,7 @@ export function isTransientFailure(failure: unknown): boolean {
   return looksTransient(failure)
 }
 
-/** The HTTP status of an answer, where the AWS SDK, Azure's clients and Google's put it. */
+/** The HTTP status, where the AWS SDK, Azure's clients or Google's put it. */
 function statusOf(error: object): number | undefined {
   const { $metadata, statusCode, status, response } = error as {
     $metadata?: { httpStatusCode?: unknown }
@@ -156,7 +156,7 @@ const NETWORK_CODES: ReadonlySet<string> = new Set([
   'ENETUNREACH',
   'ENETDOWN',
   'EAI_AGAIN',
-  // The AWS SDK repeats this one, too: name servers answer so while a network comes up.
+  // The AWS SDK retries this one too: name servers return it while a network comes up.
   'ENOTFOUND',
   'UND_ERR_CONNECT_TIMEOUT',
   'UND_ERR_HEADERS_TIMEOUT',
@@ -170,7 +170,7 @@ const TIMEOUTS: ReadonlySet<string> = new Set([
   'RequestTimeoutException',
 ])
 
-/** AWS answers some of these with the status 400: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html */
+/** AWS returns some of these with status 400: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html */
 const THROTTLING: ReadonlySet<string> = new Set([
   'BandwidthLimitExceeded',
   'EC2ThrottledException',

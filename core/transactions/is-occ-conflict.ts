@@ -1,10 +1,10 @@
-/** Recognises a conflict of optimistic concurrency control, however an ORM has wrapped it. */
+/** Recognises optimistic-concurrency conflicts, also in the errors of ORMs. */
 
 /**
- * Tells whether `error` is a conflict: the transaction lost against another one, did nothing, and may be run again.
+ * Whether `error` is a conflict: the transaction was rolled back because of a concurrent one, and can be retried.
  *
- * That is SQLSTATE 40001, as Aurora DSQL and PostgreSQL report it, or Aurora DSQL's OC000 (data) and OC001 (schema), found on
- * the error itself or on what it wraps: `cause`, `parent`, `original`, `driverError`, `meta`, and the errors of an `AggregateError`.
+ * That is SQLSTATE 40001, as Aurora DSQL and PostgreSQL report it, or Aurora DSQL's OC000 (data) or OC001 (schema). It is searched for in
+ * the error and in the errors that it wraps: `cause`, `parent`, `original`, `driverError`, `meta`, and the errors of an `AggregateError`.
  * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/working-with-concurrency-control.html
  *
  * Exported from `'pg-iam'`.
@@ -28,12 +28,12 @@ export function sqlStateOf(error: unknown): string | undefined {
 
 const CONFLICT_CODES: ReadonlySet<unknown> = new Set(['40001', 'OC000', 'OC001', 'P2034'])
 
-/** Prisma's driver adapters keep the database's code as `originalCode`. */
+/** Prisma's driver adapters have the database's code as `originalCode`. */
 const CODE_KEYS = ['code', 'originalCode'] as const
 
 /**
- * Only own properties are followed: Sequelize 7 keeps `parent` and `original` as getters of its prototype, which print a
- * deprecation warning when they are read, and has a `cause` beside them.
+ * Only own properties are read: Sequelize 7 has `parent` and `original` as prototype getters that print a deprecation warning, and has
+ * `cause` as well.
  */
 const WRAPPERS = [
   'cause',
@@ -49,7 +49,7 @@ function isConflictItself(error: object): boolean {
   return CODE_KEYS.some((key) => CONFLICT_CODES.has(ownValue(error, key)))
 }
 
-/** `error` and everything that it wraps, each object once, the outermost first. */
+/** `error` and all errors that it wraps, each once, outermost first. */
 export function wrappedErrors(error: unknown): object[] {
   const found: object[] = []
   someWrapped(error, (candidate) => {
@@ -59,18 +59,18 @@ export function wrappedErrors(error: unknown): object[] {
   return found
 }
 
-/** Walks through everything that `error` wraps, each object once. */
+/** Calls `matches` with `error` and all errors that it wraps, each once, until it returns true. */
 function someWrapped(error: unknown, matches: (candidate: object) => boolean): boolean {
   const seen = new Set<unknown>()
-  const waiting: unknown[] = [error]
-  for (const candidate of waiting) {
+  const queue: unknown[] = [error]
+  for (const candidate of queue) {
     if (typeof candidate !== 'object' || candidate === null || seen.has(candidate)) continue
     seen.add(candidate)
     if (matches(candidate)) return true
     for (const key of WRAPPERS) {
       const wrapped = ownValue(candidate, key)
-      if (Array.isArray(wrapped)) waiting.push(...(wrapped as unknown[]))
-      else waiting.push(wrapped)
+      if (Array.isArray(wrapped)) queue.push(...(wrapped as unknown[]))
+      else queue.push(wrapped)
     }
   }
   return false

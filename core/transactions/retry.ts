@@ -1,4 +1,4 @@
-/** Runs work again when it met a conflict. */
+/** Retries transactions after conflicts. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { aborted, fullJitter, sleep } from '../async.js'
 import { isPgIamError, PgIamError } from '../errors.js'
@@ -13,15 +13,15 @@ import {
 import { isOccConflict } from './is-occ-conflict.js'
 
 /**
- * Runs `fn`, which does one whole transaction, and runs it again when it rejects with a conflict, after a pause with full
- * jitter. `fn` must be safe to run several times: what it did in the database is undone, what it did elsewhere is not.
+ * Runs `fn`, which must do one whole transaction. If it rejects with a conflict, runs it again after a pause with full jitter. `fn` must be
+ * safe to repeat: its changes in the database are rolled back, its other side effects are not.
  *
- * Called inside of another such call it runs `fn` once: only the outermost transaction can be run again as a whole.
+ * A call inside another such call runs `fn` once: only the outermost transaction can be retried as a whole.
  *
  * Exported from `'pg-iam'`.
  *
- * Rejects with whatever else `fn` rejects with, unchanged; with `ERR_OCC_EXHAUSTED` when the last attempt met a conflict too,
- * which is its `cause`; and with `ERR_ABORTED`.
+ * Rejects with the error of `fn`, unchanged; with `ERR_OCC_EXHAUSTED` if the last attempt fails with a conflict, which is its `cause`; and
+ * with `ERR_ABORTED`.
  */
 export async function retryOnConflict<T>(
   fn: (attempt: number) => Promise<T>,
@@ -32,11 +32,11 @@ export async function retryOnConflict<T>(
   return isInsideRetry() ? fn(1) : insideRetry(() => attempts(fn, checked))
 }
 
-/** What a retry needs of its deps, as parameters for tests. */
+/** The dependencies of a retry, as parameters for tests. */
 interface RetryDeps {
   random: () => number
   sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>
-  /** Called before each attempt but the first. */
+  /** Called before each attempt except the first. */
   retried: () => void
 }
 
@@ -51,7 +51,7 @@ export async function attempts<T>(
     try {
       return await fn(attempt)
     } catch (error) {
-      // What an inner call has given up on is not begun anew by the outer one.
+      // The outer call must not retry when an inner call has exhausted its attempts.
       if (!isOccConflict(error) || isPgIamError(error, 'ERR_OCC_EXHAUSTED')) throw error
       if (attempt >= maxAttempts) throw exhausted(attempt, error)
       const delayMs = fullJitter(attempt, baseDelayMs, maxDelayMs, random)
@@ -64,29 +64,29 @@ export async function attempts<T>(
 
 function exhausted(attempt: number, cause: unknown): PgIamError {
   const times = attempt === 1 ? 'its only attempt' : `each of ${attempt} attempts`
-  return new PgIamError('ERR_OCC_EXHAUSTED', `the transaction met a conflict in ${times}`, {
+  return new PgIamError('ERR_OCC_EXHAUSTED', `the transaction failed with a conflict in ${times}`, {
     cause,
     retryable: true,
-    hint: 'Look for a row that many transactions change at once, or raise "maxAttempts".',
+    hint: 'Look for rows that many transactions update concurrently, or raise "maxAttempts".',
   })
 }
 
-// How often, and after which pauses, a transaction that met a conflict is run again.
+// Options for the number of attempts and the pauses between them.
 
 export interface RetryOptions {
-  /** How often the work is run at the most, the first time included, from 1 to 100. Default 10. */
+  /** The maximum number of attempts, including the first, from 1 to 100. Default 10. */
   maxAttempts?: number
-  /** The longest pause before the second attempt, in milliseconds; it doubles with each further one. From 0 to 60,000. Default 100. */
+  /** The maximum pause before the second attempt, in milliseconds. It doubles for each further one. From 0 to 60,000. Default 100. */
   baseDelayMs?: number
-  /** The longest pause before any attempt, in milliseconds, from 0 to 600,000. Default 5,000. */
+  /** The maximum pause before any attempt, in milliseconds, from 0 to 600,000. Default 5,000. */
   maxDelayMs?: number
-  /** Ends the pauses and the attempts when it fires; a statement that is running is not interrupted. */
+  /** Aborts pauses and further attempts. A running statement is not interrupted. */
   signal?: AbortSignal
-  /** Called before each pause. What it throws ends the attempts with that error. */
+  /** Called before each pause. If it throws, the attempts end with that error. */
   onRetry?: (retry: Retry) => void
 }
 
-/** An attempt that met a conflict. */
+/** An attempt that failed with a conflict. */
 export interface Retry {
   /** The attempt that failed, from 1. */
   readonly attempt: number
@@ -100,7 +100,7 @@ const signal: Check<AbortSignal> = (value, name) => {
   return value
 }
 
-/** The checks of the retry options, which a transaction function has beside those of its ORM. */
+/** The checks of the retry options, which transaction functions accept in addition to those of the ORM. */
 export const RETRY_CHECKS: {
   maxAttempts: Check<number>
   baseDelayMs: Check<number>
@@ -115,7 +115,7 @@ export const RETRY_CHECKS: {
   onRetry: functionOf<(retry: Retry) => void>(),
 }
 
-/** Takes the retry options out of an options object that an ORM's own share. */
+/** Splits the retry options from an options object that also has those of an ORM. */
 export function splitRetryOptions<T extends object>(
   options: T & RetryOptions,
 ): { retry: RetryOptions; own: Omit<T, keyof RetryOptions> } {
@@ -131,17 +131,17 @@ export function splitRetryOptions<T extends object>(
 export const retryOptions: Check<RetryOptions> = (value, name) =>
   checkOptions(value, RETRY_CHECKS, `${name}.`)
 
-// Knows what runs inside of a call that retries, so that nothing is retried twice over.
+// Tracks retry scopes, so that nested calls do not retry.
 
 interface RetryScope {
-  /** The client whose transaction is retried around the current code, where it is one. */
+  /** The client whose transaction is being retried, if any. */
   readonly client: object | undefined
   readonly outer: RetryScope | undefined
-  /** Code that was started inside, such as a timer, may outlive the call. */
+  /** Set when the call ends, since code started inside it, such as a timer, may outlive it. */
   isOver: boolean
 }
 
-/** Runs `work` as the inside of a retry, of the transaction of `client` where there is one. */
+/** Runs `work` inside a retry scope, for the transaction of `client` if given. */
 export async function insideRetry<T>(work: () => Promise<T>, client?: object): Promise<T> {
   const scope: RetryScope = { client, outer: storage().getStore(), isOver: false }
   try {
@@ -155,7 +155,7 @@ export function isInsideRetry(): boolean {
   return someScope(() => true)
 }
 
-/** Tells whether the current code runs inside of a transaction function's callback for `client`. */
+/** Whether the current code runs inside the callback of a transaction function for `client`. */
 export function isInsideTransactionOf(client: object): boolean {
   return someScope((scope) => scope.client === client)
 }
@@ -168,7 +168,7 @@ function someScope(matches: (scope: RetryScope) => boolean): boolean {
 
 const SCOPE: unique symbol = Symbol.for('pg-iam.retry-scope') as never
 
-/** One storage for the ESM and the CommonJS copy of the package. */
+/** Shared by the ESM and the CommonJS copy of the package. */
 function storage(): AsyncLocalStorage<RetryScope> {
   const holder = globalThis as { [SCOPE]?: AsyncLocalStorage<RetryScope> }
   return (holder[SCOPE] ??= new AsyncLocalStorage<RetryScope>())

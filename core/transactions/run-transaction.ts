@@ -1,4 +1,4 @@
-/** What the transaction functions of all clients have in common. */
+/** The common part of all clients' transaction functions. */
 import { isPgIamError, PgIamError } from '../errors.js'
 import { internalsOf, type Login } from '../login.js'
 import { invalidOption } from '../options/check.js'
@@ -13,18 +13,18 @@ import {
 } from './transaction-connection.js'
 
 export interface TransactionRun<Transaction, T> {
-  /** The client's instance: the pool, the DataSource, the Knex function. Its transactions must not be nested. */
+  /** The client's instance, such as the pool, the DataSource or the Knex function. Its transactions must not be nested. */
   client: object
-  /** Whether the caller named a transaction to run inside of. Default `false`. */
+  /** Whether the caller passed a transaction to run inside. Default `false`. */
   isNested?: boolean
-  /** Whose counters and defaults to use, where the client belongs to a login. */
+  /** The login whose counters and defaults apply, if the client belongs to one. */
   login: Login | undefined
   retry: RetryOptions
   /** The caller's function. */
   fn: (transaction: Transaction) => PromiseLike<T> | T
   /**
-   * Runs one transaction by the client's own means. It calls `work` once, with the client's transaction object, and `connected`
-   * with the connection as soon as that is known: what becomes of a loss in BEGIN depends on it, too.
+   * Runs one transaction with the client's own function. It must call `work` once, with the client's transaction object, and `connected`
+   * with the connection as soon as that is known, since the handling of a lost connection depends on it, even in BEGIN.
    */
   attempt: (
     work: (transaction: Transaction) => Promise<T>,
@@ -33,12 +33,11 @@ export interface TransactionRun<Transaction, T> {
 }
 
 /**
- * Runs a transaction, and runs it again as a whole when it met a conflict.
+ * Runs a transaction, and retries it as a whole after a conflict.
  *
- * Rejects with `ERR_TRANSACTION_NESTED` inside of another transaction function of the same client, with
- * `ERR_OUTCOME_UNKNOWN` when the connection was lost after COMMIT was written, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, and with
- * whatever else the transaction failed with, unchanged. A connection that is lost before COMMIT was written is reported by the error
- * of the server, with its SQLSTATE as `code`.
+ * Rejects with `ERR_TRANSACTION_NESTED` inside another transaction function of the same client, with `ERR_OUTCOME_UNKNOWN` if the
+ * connection was lost after COMMIT was written, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, and with any other error of the transaction,
+ * unchanged. A connection lost before COMMIT was written is reported by the server's error, with its SQLSTATE as `code`.
  */
 export async function runTransaction<Transaction, T>(
   run: TransactionRun<Transaction, T>,
@@ -59,8 +58,8 @@ export async function runTransaction<Transaction, T>(
 }
 
 /**
- * The client reports what went wrong last, such as a ROLLBACK on a connection that is gone. What the caller's function failed
- * with is what went wrong first, and what the caller wants to see.
+ * The client reports the last error, such as that of a ROLLBACK on a lost connection. The error of the caller's function came first, and is
+ * the one to report.
  */
 async function runOnce<Transaction, T>({
   fn,
@@ -91,27 +90,27 @@ async function runOnce<Transaction, T>({
   } finally {
     connection?.release()
   }
-  // Knex resolves where its function rejects with undefined.
+  // Knex resolves if its function rejects with undefined.
   if (failure !== undefined) throw (failure as { error: unknown }).error
   return result
 }
 
 interface Ending {
-  /** What the client reports. */
+  /** The error that the client reports. */
   error: unknown
-  /** What the caller's function failed with, where it did. */
+  /** The error of the caller's function, if it failed. */
   failure: { error: unknown } | undefined
   commit: TransactionConnection['commit']
   loss: Error | undefined
 }
 
-/** What was written decides: without COMMIT the transaction was rolled back, whatever the client makes of the loss. */
+/** Decides by what was written: without COMMIT the transaction was rolled back, whatever the client reports. */
 function failureOf({ error, failure, commit, loss }: Ending): unknown {
   const first = failure === undefined ? error : failure.error
   const isUnknown =
     commit === 'written' && failure === undefined
-      ? !isAnswer(first, loss)
-      : // An answered COMMIT leaves nothing unknown, unless the connection is lost behind it.
+      ? !isCommitFailure(first, loss)
+      : // After an answered COMMIT the outcome is known, unless the connection was lost after it.
         (commit === 'written' || (commit === 'answered' && loss !== undefined)) &&
         !isOccConflict(first) &&
         isLoss(first, loss)
@@ -120,10 +119,10 @@ function failureOf({ error, failure, commit, loss }: Ending): unknown {
 }
 
 /**
- * Tells whether the server said that COMMIT failed. Without a SQLSTATE the connection was lost. An error that ends the session is
- * no answer, whatever its SQLSTATE: 25P03 may have been sent before COMMIT was read.
+ * Whether the server reported that COMMIT failed. Without a SQLSTATE the connection was lost. An error that ends the session is no reply,
+ * whatever its SQLSTATE: 25P03 may have been sent before COMMIT was read.
  */
-function isAnswer(error: unknown, loss: Error | undefined): boolean {
+function isCommitFailure(error: unknown, loss: Error | undefined): boolean {
   if (isPgIamError(error)) return error.code !== 'ERR_PROTOCOL'
   if (isOccConflict(error)) return true
   const state = sqlStateOf(error)
@@ -134,21 +133,21 @@ function isAnswer(error: unknown, loss: Error | undefined): boolean {
 function outcomeUnknown(cause: unknown): PgIamError {
   return new PgIamError(
     'ERR_OUTCOME_UNKNOWN',
-    'the connection was lost during COMMIT, which may have taken effect or not',
+    'the connection was lost during COMMIT, so the outcome of the transaction is unknown',
     {
       cause,
-      hint: 'Look in the database whether it did before you run the transaction again.',
+      hint: 'Check in the database whether it was committed before you run it again.',
     },
   )
 }
 
-/** The error for a transaction function that is called inside of another one, or with a transaction. */
+/** The error for a transaction function that is called inside another one, or with a transaction. */
 export function nestedTransaction(): PgIamError {
   return new PgIamError(
     'ERR_TRANSACTION_NESTED',
-    'a transaction function must not be called inside of another one of the same client',
+    'a transaction function must not be called inside another one of the same client',
     {
-      hint: 'Use the transaction that the outer function was given: only the outermost transaction can be run again as a whole.',
+      hint: 'Use the transaction of the outer function: only the outermost transaction can be retried as a whole.',
     },
   )
 }

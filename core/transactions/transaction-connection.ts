@@ -1,4 +1,4 @@
-/** The connection of one transaction: whether COMMIT was written to it, and why it was lost. */
+/** Tracks the connection of one transaction: whether COMMIT was written, and why the connection was lost. */
 import { EventEmitter } from 'node:events'
 import { isNativeError } from 'node:util/types'
 import { lossOf } from '../connection/login-stream.js'
@@ -6,25 +6,25 @@ import { isPgIamError, PgIamError } from '../errors.js'
 import { sqlStateOf, wrappedErrors } from './is-occ-conflict.js'
 
 export interface TransactionConnection {
-  /** `written` until the server has answered it. A COMMIT that the caller sends as a statement counts as well. */
+  /** `written` until the server has answered. A COMMIT that the caller sends as a statement counts as well. */
   readonly commit: 'none' | 'written' | 'answered'
-  /** Why the connection was lost, in the server's words where it sent any; `undefined` while it is not lost. */
+  /** Why the connection was lost, if possible the server's error; `undefined` while it is not lost. */
   readonly loss: Error | undefined
-  /** Ends the watch. What it has seen stays. */
+  /** Stops tracking. The state so far is kept. */
   release(): void
 }
 
-/** Watches the connection of a `pg.Client`. Returns `undefined` where there is nothing to watch, such as a client of `pg-native`. */
+/** Tracks the connection of a `pg.Client`. Returns `undefined` if that is not possible, as for a client of `pg-native`. */
 export function watchPgClient(client: unknown): TransactionConnection | undefined {
   const { connection } = (client ?? {}) as { connection?: PgConnection }
   if (!(client instanceof EventEmitter) || typeof connection?.query !== 'function') return undefined
   let commit: TransactionConnection['commit'] = 'none'
-  let heard: Error | undefined
+  let driverError: Error | undefined
   const watchers = watchersOf(connection)
   const committed = (): void => {
     if (isOpen(connection.stream)) commit = 'written'
   }
-  const lost = (error: Error): void => void (heard ??= error)
+  const lost = (error: Error): void => void (driverError ??= error)
   const completed = ({ text }: { text: string }): void => {
     if (commit === 'written' && COMMIT_TAG.test(text)) commit = 'answered'
   }
@@ -36,8 +36,8 @@ export function watchPgClient(client: unknown): TransactionConnection | undefine
       return commit
     },
     get loss() {
-      // The driver has the words of the server that came between two queries; the stream has those of any other moment.
-      return sqlStateOf(heard) === undefined ? (lossOf(client) ?? heard) : heard
+      // The driver reports a server error that arrives between two queries. The stream has one that arrives at any other time.
+      return sqlStateOf(driverError) === undefined ? (lossOf(client) ?? driverError) : driverError
     },
     release() {
       watchers.delete(committed)
@@ -47,14 +47,14 @@ export function watchPgClient(client: unknown): TransactionConnection | undefine
   }
 }
 
-/** What pg's connection has, of which its types say nothing. */
+/** Properties of pg's connection that its types lack. */
 interface PgConnection extends EventEmitter {
   readonly stream?: { writable?: boolean; destroyed?: boolean; readyState?: string }
   readonly query?: (text: string) => void
   readonly parsedStatements?: Readonly<Record<string, string>>
 }
 
-/** Whether what is written to the stream reaches a socket. A stream of ours says `opening` once its server has left. */
+/** Whether writes to the stream reach a socket. A login stream is `opening` again after its server has disconnected. */
 function isOpen({
   writable,
   destroyed,
@@ -66,31 +66,31 @@ function isOpen({
 }
 
 /**
- * Those who are told of each COMMIT just before pg writes it.
+ * The callbacks to run just before pg writes a COMMIT.
  *
- * pg (8.23) gives each message to a method of its connection, also for its cursors and streams. These methods are replaced once
- * for each connection that a transaction runs on, and stay so: a pool gives a connection on before its transaction is over here.
+ * pg (8.23) passes each message to a method of its connection, also for its cursors and streams. These methods are replaced once per
+ * connection and not restored: a pool may hand out the connection again before the transaction function has finished.
  */
 function watchersOf(connection: PgConnection): Set<() => void> {
   const known = WATCHERS.get(connection)
   if (known !== undefined) return known
   const watchers = new Set<() => void>()
   const committing = new Set<string>()
-  const told = (isCommit: boolean): void => {
+  const notify = (isCommit: boolean): void => {
     if (isCommit) for (const committed of watchers) committed()
   }
   replace(connection, 'query', (text: string) => {
-    if (watchers.size > 0) told(commits(text))
+    if (watchers.size > 0) notify(commits(text))
   })
   replace(connection, 'parse', ({ name, text }: { name?: string; text: string }) => {
     if (name ? !commits(text) : watchers.size === 0 || !commits(text)) return
     if (name) committing.add(name)
-    told(true)
+    notify(true)
   })
-  // pg parses a named statement once for each connection.
+  // pg parses a named statement only once per connection.
   replace(connection, 'bind', ({ statement }: { statement?: string }) => {
     if (!statement || watchers.size === 0) return
-    told(committing.has(statement) || commits(connection.parsedStatements?.[statement]))
+    notify(committing.has(statement) || commits(connection.parsedStatements?.[statement]))
   })
   WATCHERS.set(connection, watchers)
   return watchers
@@ -113,10 +113,10 @@ function replace(target: object, name: string, see: (message: never) => void): v
   })
 }
 
-/** Tells whether SQL text has a statement that ends a transaction by committing it, or by preparing it for that. */
+/** Whether SQL text contains a statement that commits a transaction or prepares it for commit. */
 export function commits(text: unknown): boolean {
   if (typeof text !== 'string' || !MAY_COMMIT.test(text)) return false
-  // The body of a function or of DO is a literal, and has an END of its own; so has one that begins with BEGIN ATOMIC.
+  // Bodies of functions and of DO are literals and may contain END. A body that starts with BEGIN ATOMIC contains END, too.
   const statements = text.replace(LITERALS_AND_COMMENTS, ' ')
   return COMMITS.test(statements) && !/\bbegin\s+atomic\b/i.test(statements)
 }
@@ -125,21 +125,21 @@ const MAY_COMMIT = /\b(?:commit|end|prepare)\b/i
 const COMMITS = /(?:^|;)\s*(?:commit|end|prepare\s+transaction)\b/i
 const LITERALS_AND_COMMENTS =
   /\$(\w*)\$[\s\S]*?\$\1\$|\be'(?:[^'\\]|''|\\[\s\S])*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\//gi
-/** A COMMIT of a failed transaction is answered by ROLLBACK. */
+/** The server answers a COMMIT of a failed transaction with ROLLBACK. */
 const COMMIT_TAG = /^(?:COMMIT|ROLLBACK|PREPARE TRANSACTION)/
 
 /**
- * Returns the error to reject with, where a client's statement, or the function of a transaction, has failed with `error`.
+ * Returns the error to reject with, if a client's statement or the function of a transaction has failed with `error`.
  *
- * When the backend of a transaction dies between two statements, pg hears why, and the next statement fails with "is not queryable",
- * or with what an ORM makes of that. In the place of such an error comes `loss`, with that as its `cause`. An error of the caller's
- * own stays as it is; where what it wraps says no more than that the connection is gone, that gets `loss` as its `cause`.
+ * When the backend of a transaction dies between two statements, pg receives the reason, and the next statement fails with "is not
+ * queryable", or with an ORM's error for that. Such an error is replaced with `loss`, whose `cause` it becomes. An error of the caller is
+ * not replaced; if its innermost cause is only that the connection is gone, that cause gets `loss` as its own `cause`.
  */
 export function attachLoss(loss: Error | undefined, error: unknown): unknown {
   if (loss === undefined || error === loss) return error
   const innermost = innermostOf(error)
-  if (!saysGone(innermost)) return error
-  const isOfClient = saysGone(error) || isDrizzles(error)
+  if (!isConnectionGone(innermost)) return error
+  const isOfClient = isConnectionGone(error) || isDrizzleError(error)
   if (isOfClient) setCause(loss, error)
   else setCause(innermost, loss)
   return isOfClient ? loss : error
@@ -150,9 +150,9 @@ function setCause(error: object, cause: unknown): void {
     Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true })
 }
 
-/** Tells whether `error` says that the connection is lost, in the words of a client or of the server. */
+/** Whether `error` reports a lost connection, by a client's or the server's error. */
 export function isLoss(error: unknown, loss: Error | undefined): boolean {
-  if (saysGone(innermostOf(error)) || isFatal(error)) return true
+  if (isConnectionGone(innermostOf(error)) || isFatal(error)) return true
   const state = sqlStateOf(error)
   if (state !== undefined) return LOSS_STATES.test(state) || state === codeOf(loss)
   return wrappedErrors(error).some(
@@ -160,7 +160,7 @@ export function isLoss(error: unknown, loss: Error | undefined): boolean {
   )
 }
 
-/** Tells whether the server ended the session by this error, whatever its SQLSTATE is, such as 25P03. */
+/** Whether the server ended the session with this error, whatever its SQLSTATE, such as 25P03. */
 export function isFatal(error: unknown): boolean {
   return wrappedErrors(error).some((each) => {
     const { severity } = each as { severity?: unknown }
@@ -169,8 +169,8 @@ export function isFatal(error: unknown): boolean {
 }
 
 /**
- * Class 08 is a lost connection; 57P and 58 say that the server goes down; XX000 is Aurora DSQL's "server unavailable". 57014,
- * a statement that was cancelled, is of class 57 and no loss.
+ * Class 08 is a lost connection; 57P and 58 mean that the server is shutting down; XX000 is Aurora DSQL's "server unavailable". 57014, a
+ * cancelled statement, is in class 57 but not a loss.
  */
 export const LOSS_STATES: RegExp = /^(?:08|57P|58|XX)/
 const NETWORK_CODES = /^(?:CONNECTION_|CONNECT_|E[A-Z]{3,}$)/
@@ -191,38 +191,38 @@ function innermostOf(error: unknown): unknown {
 
 const DEEPEST = 10
 
-/** By the words of pg, which Knex and Sequelize repeat, and of TypeORM. */
-function saysGone(error: unknown): error is Error {
+/** Matches the messages of pg, which Knex and Sequelize repeat, and of TypeORM. */
+function isConnectionGone(error: unknown): error is Error {
   return (
     isNativeError(error) &&
     /not queryable|connection terminated|already released/i.test(error.message)
   )
 }
 
-function isDrizzles(error: unknown): boolean {
+function isDrizzleError(error: unknown): boolean {
   return isNativeError(error) && error.message.startsWith('Failed query: ')
 }
 
-// A `pg` client that is lent to a transaction, and to nothing after it.
+// A `pg` client that is limited to one transaction.
 
 export interface ScopedClient<Client> {
-  /** The client, as long as the transaction lasts. */
+  /** The client to use during the transaction. */
   readonly client: Client
-  /** Refuses all queries with `ERR_CLOSED`, but for COMMIT and ROLLBACK, which an ORM sends by the client that it was lent. */
+  /** Rejects all queries with `ERR_CLOSED`, except COMMIT and ROLLBACK, which an ORM sends through this client. */
   close(): void
-  /** Refuses all queries with `ERR_CLOSED`. */
+  /** Rejects all queries with `ERR_CLOSED`. */
   end(): void
-  /** What the first query that failed after `close()` failed with: COMMIT, where a ROLLBACK failed after it. */
+  /** The error of the first query that failed after `close()`: that of COMMIT if a later ROLLBACK failed too. */
   readonly endFailure: unknown
-  /** Whether the last query after `close()` went well: if not, nobody knows what state the connection is in. */
+  /** Whether the last query after `close()` succeeded. If not, the state of the connection is unknown. */
   readonly isClean: boolean
 }
 
 /**
- * Lends `target` out. A pooled connection goes back to its pool with the transaction; a statement that comes late, from a
- * promise that nobody waited for, would run by itself in whatever that connection does next.
+ * Limits `target` to one transaction. After the transaction, a pooled connection returns to its pool. A late statement, from a promise that
+ * was not awaited, would otherwise run in whatever uses the connection next.
  *
- * To give it back is not the borrower's: `release()` does nothing on it.
+ * `release()` has no effect on the returned client: only the owner of `target` may release it.
  */
 export function scopeToTransaction<Client extends object>(target: Client): ScopedClient<Client> {
   let isClosed = false
@@ -268,13 +268,13 @@ export function scopeToTransaction<Client extends object>(target: Client): Scope
   }
 }
 
-/** Tells whether a query, as text or as an object with `text`, does nothing but end a transaction. */
+/** Whether a query, as text or as an object with `text`, only ends a transaction. */
 export function endsTransaction(query: unknown): boolean {
   const text = typeof query === 'string' ? query : (query as { text?: unknown } | null)?.text
   return typeof text === 'string' && /^\s*(commit|rollback)\s*;?\s*$/i.test(text)
 }
 
-/** Fails as a query would: by the callback, by a promise, or for a query object, which reports by itself, at once. */
+/** Fails as a query would: with the callback, with a promise, or, for a query object, which has its own error handling, by throwing. */
 function refuse(args: readonly unknown[]): Promise<never> | undefined {
   const callback = args.find((argument) => typeof argument === 'function') as
     ((error: Error) => void) | undefined
@@ -287,13 +287,13 @@ function refuse(args: readonly unknown[]): Promise<never> | undefined {
   return Promise.reject(transactionOver())
 }
 
-/** The error for a statement that comes when its transaction is over. */
+/** The error for a statement that is sent after its transaction has ended. */
 export function transactionOver(): PgIamError {
   return new PgIamError(
     'ERR_CLOSED',
-    'the transaction is over, and so is the use of its connection',
+    'the transaction has ended, so its connection can no longer be used',
     {
-      hint: 'Wait for each statement before the function of the transaction returns.',
+      hint: 'Await each statement before the function of the transaction returns.',
     },
   )
 }

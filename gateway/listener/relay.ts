@@ -207,7 +207,7 @@ function outOfMemory(maxBytes: number): ServerError {
   return new ServerError('53200', 'out of memory: the gateway exceeded "maxBufferedBytes"', {
     severity: 'FATAL',
     detail: `Incomplete messages and messages that the engine has not read are limited to ${maxBytes} bytes for all clients together. This session buffered most.`,
-    hint: 'Increase the option "maxBufferedBytes" of the gateway, or send the data in smaller parts, for example with COPY.',
+    hint: 'Raise the "maxBufferedBytes" option of the gateway, or send the data in smaller parts, for example with COPY.',
   })
 }
 

@@ -16,14 +16,14 @@ const event = pgTable('event', {
 describe('drizzleClient on Postgres.js', () => {
   const server = useContractServer()
 
-  it('takes a schema for relational queries', async () => {
+  it('accepts a schema for relational queries', async () => {
     const db = drizzleClient(server().login(), { schema: { note } })
     await db.insert(note).values({ id: 1, body: 'one' })
     expect(await db.query.note.findFirst({ where: eq(note.id, 1) })).toEqual({ id: 1, body: 'one' })
     await db.$client.end()
   })
 
-  it('writes and reads dates, for which Drizzle changes the client that it is given', async () => {
+  it('writes and reads dates, for which Drizzle changes the given client', async () => {
     const db = drizzleClient(server().login())
     const at = new Date('2026-11-22T12:34:56.789Z')
     await db.execute('CREATE TABLE event (id int PRIMARY KEY, at timestamptz)')
@@ -47,14 +47,14 @@ describe('drizzleClient on Postgres.js', () => {
     await Promise.all([db, other].map(({ $client }) => $client.end()))
   })
 
-  it('refuses a URL as connection', () => {
+  it('rejects a URL as connection', () => {
     const connection = 'postgres://app@db.example.com/shop' as never
     expect(() => drizzleClient(server().login(), { connection })).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
     )
   })
 
-  it('refuses a client of the caller, which would log in in its own way', () => {
+  it("rejects the caller's own client, which would not use the login", () => {
     const config: object = { client: {} }
     expect(() => drizzleClient(server().login(), config)).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_CONFLICT' }),

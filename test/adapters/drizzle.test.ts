@@ -16,7 +16,7 @@ const note = pgTable('note', { id: integer().primaryKey(), body: text() })
 describe('drizzleClient on pg', () => {
   const server = useContractServer()
 
-  it('takes a schema for relational queries', async () => {
+  it('accepts a schema for relational queries', async () => {
     const db = drizzleClient(server().login(), { schema: { note } })
     await db.insert(note).values({ id: 1, body: 'one' })
     expect(await db.query.note.findFirst({ where: eq(note.id, 1) })).toEqual({ id: 1, body: 'one' })
@@ -60,7 +60,7 @@ describe('drizzleClient on pg', () => {
     await db.$client.end()
   })
 
-  it('knows a call within a transaction of the same pool, whichever database it names', async () => {
+  it('rejects a call within a transaction of the same pool, with any database of that pool', async () => {
     const db = drizzleClient(server().login(), { connection: { max: 1 } })
     const nested = expect.objectContaining({ code: 'ERR_TRANSACTION_NESTED' }) as unknown
     const within = drizzleTransaction(db, () =>
@@ -74,7 +74,7 @@ describe('drizzleClient on pg', () => {
     await db.$client.end()
   })
 
-  it('gives the connection back where BEGIN fails, also on a database that Drizzle made of a pool', async () => {
+  it('releases the connection if BEGIN fails, also with a database that Drizzle created on a pool', async () => {
     const login = server().login()
     const made = drizzle({ client: createPool(login, { max: 1 }) })
     const bad: object = { isolationLevel: 'none' }
@@ -90,21 +90,21 @@ describe('drizzleClient on pg', () => {
     }
   })
 
-  it('refuses a copy that has lost its methods', async () => {
+  it('rejects a copy without its methods', async () => {
     const copy = Object.assign({}, drizzle({ client: createPool(server().login()) }))
     expect(await rejectionOf(drizzleTransaction(copy as never, async () => 1))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
     })
   })
 
-  it('refuses a connection string as connection', () => {
+  it('rejects a connection string as connection', () => {
     const connection = 'postgres://app@db.example.com/shop' as never
     expect(() => drizzleClient(server().login(), { connection })).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
     )
   })
 
-  it('refuses a client of the caller, which would log in in its own way', () => {
+  it("rejects the caller's own client, which would not use the login", () => {
     const config: object = { client: {} }
     expect(() => drizzleClient(server().login(), config)).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_CONFLICT' }),

@@ -12,13 +12,13 @@ describeAdapterContract(knexDriver)
 
 const HOUR_MS = 3_600_000
 
-/** Knex reports lost connections on the console otherwise. */
+/** Otherwise Knex logs lost connections to the console. */
 const log = { warn() {}, error() {} }
 
 describe('knexConnection', () => {
   const server = useContractServer()
 
-  it('gives a function that Knex asks once, and that is good for any number of tokens', async () => {
+  it('returns a function that Knex calls once, and that is valid for any number of tokens', async () => {
     const putForward = fakeDate()
     const login = server().login({ tokenDurationSecs: 60, maxLifetimeSecs: 604_800 })
     let asked = 0
@@ -44,7 +44,7 @@ describe('knexConnection', () => {
     }
   })
 
-  it('keeps connections whose tokens have ended', async () => {
+  it('keeps connections whose tokens have expired', async () => {
     const putForward = fakeDate()
     const login = server().login({ tokenDurationSecs: 60, maxLifetimeSecs: 604_800 })
     const pool = { min: 0, max: 3, idleTimeoutMillis: 24 * HOUR_MS }
@@ -61,14 +61,14 @@ describe('knexConnection', () => {
     }
   })
 
-  it('gives Knex nothing that ends', async () => {
+  it('returns settings that do not expire', async () => {
     const settings = await knexConnection(server().login())()
     expect(settings).not.toHaveProperty('expirationChecker')
     expect(settings).not.toHaveProperty('password')
   })
 })
 
-/** The class of a client of Knex. Without a connection it loads no driver. */
+/** The class of a Knex client. Without a connection it loads no driver. */
 function clientOf(name: string): typeof Knex.Client {
   return (knex({ client: name }).client as { constructor: typeof Knex.Client }).constructor
 }
@@ -77,7 +77,7 @@ describe('knexConfig', () => {
   const server = useContractServer()
 
   it.each(['pg', 'postgres', 'postgresql', 'redshift', 'cockroachdb'])(
-    'takes the client %s, a dialect on pg',
+    'accepts the client %s, a dialect on pg',
     async (client) => {
       const config = knexConfig(server().login(), { client })
       expect(config).toMatchObject({ client })
@@ -96,7 +96,7 @@ describe('knexConfig', () => {
     },
   )
 
-  it('takes a class of the application’s own that extends one of Knex’s on pg', async () => {
+  it("accepts an application's class that extends one of Knex's pg clients", async () => {
     for (const name of ['postgres', 'redshift', 'cockroachdb']) {
       const Base = clientOf(name)
       class Own extends Base {}
@@ -106,7 +106,7 @@ describe('knexConfig', () => {
     }
   })
 
-  it('refuses clients that do not connect by pg, by name or as a class', () => {
+  it('rejects clients that do not connect with pg, by name or as a class', () => {
     const [Native, MySql] = [clientOf('pgnative'), clientOf('mysql2')] as const
     class OwnNative extends Native {}
     for (const client of ['pgnative', 'mysql2', 'pg-native', Native, OwnNative, MySql]) {
@@ -114,7 +114,7 @@ describe('knexConfig', () => {
         expect.objectContaining({
           code: 'ERR_OPTION_CONFLICT',
           message: expect.stringMatching(
-            /^"client" must be "pg" beside a login, or a dialect on it/,
+            /^"client" must be "pg" with a login, or a dialect based on it/,
           ),
           hint: expect.stringContaining('redshift'),
         }),
@@ -125,7 +125,7 @@ describe('knexConfig', () => {
     )
   })
 
-  it('passes the other settings of Knex on', async () => {
+  it('passes on the other options of Knex', async () => {
     const config = knexConfig(server().login(), {
       searchPath: ['pg_temp', 'public'],
       connection: { application_name: 'passed on' },
@@ -143,7 +143,7 @@ describe('knexConfig', () => {
     { PGSSLMODE: 'no-verify' },
     { PGSSLNEGOTIATION: 'direct' },
     { PGPASSWORD: 'from the environment', PGUSER: 'admin', PGHOST: 'nowhere.example' },
-  ])('is not led astray by the environment %j', async (variables) => {
+  ])('ignores the environment %j', async (variables) => {
     const config = knexConfig(server().login())
     await withEnvironment(variables, () =>
       withKnex(config, async (db) => {

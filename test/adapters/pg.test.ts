@@ -38,7 +38,7 @@ describe('createClient', () => {
     expect(errorChain(error)).toContain(original)
   })
 
-  it('lives on when its backend dies', async () => {
+  it('survives the loss of its backend', async () => {
     const client = createClient(server().login())
     await client.connect()
     const ended = new Promise((resolve) => client.once('end', resolve))
@@ -52,7 +52,7 @@ describe('createClient', () => {
     ['a password', { password: 'secret' }, 'ERR_OPTION_CONFLICT'],
     ['a connection string', { connectionString: 'postgres://h/d' }, 'ERR_OPTION_CONFLICT'],
     ['ssl: false', { ssl: false }, 'ERR_TLS_UNVERIFIED'],
-  ])('refuses %s', (_what, config, code) => {
+  ])('rejects %s', (_what, config, code) => {
     expect(() => createClient(server().login(), config)).toThrow(expect.objectContaining({ code }))
   })
 })
@@ -68,23 +68,23 @@ describe('createPool', () => {
 
   afterEach(() => Promise.all(pools.splice(0).map((pool) => pool.end())))
 
-  it('keeps to `connectionTimeoutMillis` while a token does not come', async () => {
+  it('respects `connectionTimeoutMillis` while no token arrives', async () => {
     const { promise, resolve } = createDeferred<AwsCredentials>()
     const credentials = () => promise
     const login = server().login({ credentials })
     const pool = open(login, { connectionTimeoutMillis: 1_500 })
     await expect(pool.query('SELECT 1')).rejects.toThrow('timeout')
 
-    // A token that comes too late does no harm, and opens nothing.
+    // A token that arrives too late has no effect, and opens no connection.
     const dialled = server().relay.accepted()
     resolve(server().gateway.credentials)
     expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
     expect(server().relay.accepted() - dialled).toBe(1)
   })
 
-  it('calls the `onConnect` of the caller, and waits for it', async () => {
+  it("calls the caller's `onConnect`, and awaits it", async () => {
     const calls: string[] = []
-    // pg waits for a promise, which its types do not know of.
+    // pg awaits a promise, which its types do not declare.
     const onConnect = (client: ClientBase): void =>
       client
         .query("SET application_name TO 'from onConnect'")
@@ -99,7 +99,7 @@ describe('createPool', () => {
     ['ssl: true', { ssl: true }],
     ['rejectUnauthorized: true', { ssl: { rejectUnauthorized: true } }],
     ['the host, port and user of the login', {}],
-  ])('takes %s, which is what is done anyway', async (_what, config) => {
+  ])('accepts %s, which requests the existing behaviour', async (_what, config) => {
     const login = server().login()
     const same = { host: login.host, port: login.port, user: 'app', database: login.database }
     const pool = open(login, { ...config, ...same })
@@ -111,7 +111,7 @@ describe('createPool', () => {
     { PGSSLMODE: 'no-verify' },
     { PGSSLNEGOTIATION: 'direct' },
     { PGPASSWORD: 'from the environment', PGUSER: 'admin', PGHOST: 'nowhere.example' },
-  ])('is not led astray by the environment %j', async (variables) => {
+  ])('ignores the environment %j', async (variables) => {
     const login = server().login()
     await withEnvironment(variables, async () => {
       const pool = open(login)
@@ -119,7 +119,7 @@ describe('createPool', () => {
     })
   })
 
-  it('carries a parameter of 5 MB and 100,000 rows', async () => {
+  it('transfers a parameter of 5 MB and 100,000 rows', async () => {
     const pool = open(server().login())
     const body = 'x'.repeat(5_000_000)
     const parameter = await pool.query<{ length: number }>('SELECT length($1) AS length', [body])
@@ -138,7 +138,7 @@ describe('createPool', () => {
 
     afterEach(() => client.release())
 
-    it('copies in and out', async () => {
+    it('runs COPY in both directions', async () => {
       await client.query('CREATE TEMPORARY TABLE copied (id int, body text)')
       const lines = Array.from({ length: 10_000 }, (_, id) => `${id}\tline ${id}\n`)
       await pipeline(Readable.from(lines), client.query(copyFrom('COPY copied FROM STDIN')))
@@ -153,7 +153,7 @@ describe('createPool', () => {
       await cursor.close()
     })
 
-    it('runs queries that were sent without waiting', async () => {
+    it('runs pipelined queries', async () => {
       const queries = Array.from({ length: 50 }, (_, n) => client.query('SELECT $1::int AS n', [n]))
       const results = await Promise.all(queries)
       expect(results.map(({ rows }) => rows[0] as unknown)).toEqual(
@@ -162,7 +162,7 @@ describe('createPool', () => {
     })
   })
 
-  it('cancels a query over a connection that needs no token', async () => {
+  it('cancels a query over a connection without a token', async () => {
     const login = server().login()
     const client = await open(login).connect()
     const query = new Query("DO $$ BEGIN RAISE NOTICE 'running'; PERFORM pg_sleep(60); END $$")
@@ -184,14 +184,14 @@ describe('createPool', () => {
 describe('pgConfig', () => {
   const server = useContractServer()
 
-  it('serves a single client as well as a pool', async () => {
+  it('works for a single client as well as for a pool', async () => {
     const client = new Client(pgConfig(server().login()))
     await client.connect()
     expect((await client.query('SELECT current_user AS role')).rows).toEqual([{ role: 'app' }])
     await client.end()
   })
 
-  it('keeps the process alive when the backend of a client that is checked out dies', async () => {
+  it('keeps the process alive when the backend of a checked-out client is lost', async () => {
     const pool = new Pool(pgConfig(server().login()))
     pool.on('error', () => {})
     const client = await pool.connect()
@@ -203,13 +203,13 @@ describe('pgConfig', () => {
     await pool.end()
   })
 
-  it('holds no password and no token', () => {
+  it('contains no password and no token', () => {
     expect(pgConfig(server().login())).not.toHaveProperty('password')
   })
 })
 
 describe('pgTransaction', () => {
-  it('names the option of the retry that a mistyped one is nearest to', async () => {
+  it('suggests the nearest retry option for a mistyped one', async () => {
     const options = { maxAttemps: 2 } as object
     const pool = createPool(
       customLogin({ host: 'db.example.com', user: 'app', getToken: async () => 'x' }),

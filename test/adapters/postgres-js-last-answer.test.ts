@@ -24,7 +24,7 @@ const TYPES = Buffer.concat([
 const DUPLICATE = message('E', 'SERROR\0VERROR\0C23505\0Mduplicate key\0\0')
 const KILLED = errorResponse('57P01', 'terminating connection due to administrator command')
 
-/** What the server answers to a statement. Behind what ends a connection it closes. */
+/** The server's reply to a statement. If the reply ends the connection, the server closes it. */
 type Answer = (statement: string) => Buffer
 
 let standIn: StandIn
@@ -68,8 +68,8 @@ afterEach(async () => {
   await standIn.close()
 })
 
-describe('a connection that ends right behind the answer to BEGIN', () => {
-  it('runs nothing of the transaction on another one, and lets the process live', async () => {
+describe('a connection that ends right after the reply to BEGIN', () => {
+  it('runs no statement of the transaction on another connection, and does not end the process', async () => {
     let isKilled = false
     await start((statement) => {
       if (statement !== 'begin' || isKilled) return statement === 'begin' ? BEGUN : DONE
@@ -78,7 +78,7 @@ describe('a connection that ends right behind the answer to BEGIN', () => {
     })
     const waiting = new Promise<unknown>((resolve) => {
       const run = sqlTransaction(sql, async (transaction) => {
-        // Another query waits for the slot, which is opened anew for it.
+        // Another query waits for the slot, which reconnects for it.
         resolve(sql.unsafe('SELECT 1'))
         await transaction.unsafe('UPDATE account SET balance = 0')
       })
@@ -91,8 +91,8 @@ describe('a connection that ends right behind the answer to BEGIN', () => {
   })
 })
 
-describe('a connection that ends right behind its login', () => {
-  it('fails the query, and lets the process live', async () => {
+describe('a connection that ends right after its login', () => {
+  it('fails the query, and does not end the process', async () => {
     await start(() => DONE, { isKilledAtFirst: true })
     expect(codesOf(await rejectionOf(sql.unsafe('SELECT 1')))).toContain('57P01')
     await sql.unsafe('SELECT 2')
@@ -100,15 +100,15 @@ describe('a connection that ends right behind its login', () => {
   })
 })
 
-describe('a connection that ends between an error and the end of its answer', () => {
-  it('leaves no error behind for a query on another connection', async () => {
+describe('a connection that ends between an ErrorResponse and its ReadyForQuery', () => {
+  it('does not fail a query on another connection with that error', async () => {
     await start((statement) => (statement === 'INSERT' ? DUPLICATE : DONE))
     expect(codesOf(await rejectionOf(sql.unsafe('INSERT')))).toContain('23505')
     await sql.unsafe('SELECT 1')
     expect(heard).toEqual(['0: INSERT', '1: SELECT 1'])
   })
 
-  it('leaves none where the server says goodbye in between', async () => {
+  it('does not fail it either if the server sends a FATAL error in between', async () => {
     const answer = Buffer.concat([DUPLICATE, KILLED])
     await start((statement) => (statement === 'INSERT' ? answer : DONE))
     expect(codesOf(await rejectionOf(sql.unsafe('INSERT')))).toContain('23505')

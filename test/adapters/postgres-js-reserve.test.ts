@@ -1,4 +1,6 @@
-/** `sql.reserve` of ours against connections that age, die, and are used when they were given back. Beside it, Postgres.js's own. */
+/**
+ * Our `sql.reserve` with connections that reach their maximum age, are lost, or are used after their release, compared with the original.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,10 +18,10 @@ import { codesOf, rejectionOf } from '../support/adapter-contract/error-chain.js
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 
 const LIFETIME_SECS = 0.4
-/** Time in which a timer of that lifetime has run. */
+/** Time after which a timer of that lifetime has fired. */
 const BEYOND_MS = LIFETIME_SECS * 1_000 + 150
 
-describe('a connection that sql.reserve() holds', () => {
+describe('a connection reserved with sql.reserve()', () => {
   const server = useContractServer()
   let folder: string
   let opened: Sql[] = []
@@ -58,17 +60,20 @@ describe('a connection that sql.reserve() holds', () => {
       BEYOND_MS,
     ],
     ['maxLifetimeSecs of the login', {}, { maxLifetimeSecs: 1 }, 1_150],
-  ])('beyond %s', (_, options, loginOptions, beyondMs) => {
-    it.each([1, 3])('is kept, and then replaced while no query fails (max: %d)', async (max) => {
-      const sql = open({ ...options, max }, loginOptions)
-      const reserved = await sql.reserve()
-      const backend = await backendOf(reserved)
-      await pause(beyondMs)
-      expect(await backendOf(reserved)).toBe(backend)
-      reserved.release()
-      await twenty(sql)
-      expect(await backendOf(sql)).not.toBe(backend)
-    })
+  ])('that is past %s', (_, options, loginOptions, beyondMs) => {
+    it.each([1, 3])(
+      'is kept, and replaced after its release without a failed query (max: %d)',
+      async (max) => {
+        const sql = open({ ...options, max }, loginOptions)
+        const reserved = await sql.reserve()
+        const backend = await backendOf(reserved)
+        await pause(beyondMs)
+        expect(await backendOf(reserved)).toBe(backend)
+        reserved.release()
+        await twenty(sql)
+        expect(await backendOf(sql)).not.toBe(backend)
+      },
+    )
 
     it('is replaced for the queries, transactions and reservations that wait for it', async () => {
       const sql = open(options, loginOptions)
@@ -90,7 +95,7 @@ describe('a connection that sql.reserve() holds', () => {
       await twenty(sql)
     })
 
-    it('answers what was sent before its release', async () => {
+    it('completes the queries that were sent before its release', async () => {
       const sql = open(options, loginOptions)
       const reserved = await sql.reserve()
       await pause(beyondMs)
@@ -105,7 +110,7 @@ describe('a connection that sql.reserve() holds', () => {
     })
   })
 
-  it('is kept for good where max_lifetime is null', async () => {
+  it('is kept if max_lifetime is null', async () => {
     const sql = open({ max_lifetime: null }, { maxLifetimeSecs: 1 })
     const reserved = await sql.reserve()
     const backend = await backendOf(reserved)
@@ -115,7 +120,7 @@ describe('a connection that sql.reserve() holds', () => {
     expect(await backendOf(sql)).toBe(backend)
   })
 
-  it('is handed out again at once where it is below its age', async () => {
+  it('is handed out again immediately if it is below its maximum age', async () => {
     const sql = open({ max: 5 })
     for (let turn = 1; turn <= 3; turn++) {
       const reserved = await sql.reserve()
@@ -126,7 +131,7 @@ describe('a connection that sql.reserve() holds', () => {
     expect(login.stats().connectionsOpened).toBe(1)
   })
 
-  it('does not keep sql.end() waiting once it is released', async () => {
+  it('does not delay sql.end() once it is released', async () => {
     const sql = open()
     const reserved = await sql.reserve()
     await reserved`SELECT 1`
@@ -140,7 +145,7 @@ describe('a connection that sql.reserve() holds', () => {
     ['killed', (pid) => void server().gateway.faults.killSession(pid), '57P01'],
     ['cut off', () => server().relay.cut(), 'CONNECTION_CLOSED'],
   ]
-  describe.each(losses)('and that is %s meanwhile', (_, lose, code) => {
+  describe.each(losses)('that is %s while reserved', (_, lose, code) => {
     const lost = async (sql: Sql): Promise<ReservedSql> => {
       const reserved = await sql.reserve()
       lose(await backendOf(reserved))
@@ -148,7 +153,7 @@ describe('a connection that sql.reserve() holds', () => {
       return reserved
     }
 
-    it.each([1, 2])('fails its queries with that, and is replaced (max: %d)', async (max) => {
+    it.each([1, 2])('fails its queries with that error, and is replaced (max: %d)', async (max) => {
       const sql = open({ max })
       const reserved = await lost(sql)
       for (const send of waysToSend(reserved, join(folder, 'one.sql')))
@@ -160,14 +165,14 @@ describe('a connection that sql.reserve() holds', () => {
       await twenty(sql)
     })
 
-    it('is replaced where nothing asks for it before its release', async () => {
+    it('is replaced if no query needs it before its release', async () => {
       const sql = open()
       const reserved = await lost(sql)
       reserved.release()
       await twenty(sql)
     })
 
-    it('is replaced before its release, and leaves the next connection alone', async () => {
+    it('is replaced before its release, which does not affect the next connection', async () => {
       const sql = open()
       const reserved = await lost(sql)
       const next = await sql.reserve()
@@ -193,7 +198,7 @@ describe('a connection that sql.reserve() holds', () => {
       await twenty(sql)
     })
 
-    it('fails what is in flight, and what waits behind it', async () => {
+    it('fails the query in progress, and those that wait for it', async () => {
       const sql = open()
       const reserved = await sql.reserve()
       const pid = await backendOf(reserved)
@@ -214,60 +219,63 @@ describe('a connection that sql.reserve() holds', () => {
     })
   })
 
-  describe.each([true, false])('and that others wait for (fetch_types: %s)', (fetch_types) => {
-    const lose = (pid: number): void => void server().gateway.faults.killSession(pid)
-    const usable = async (given: Promise<ReservedSql>): Promise<void> => {
-      const reserved = await endOf(given)
-      if (reserved === 'hangs') throw new Error('the connection was never given')
-      expect([...(await reserved`SELECT 1 AS one`)]).toEqual([{ one: 1 }])
-      reserved.release()
-    }
+  describe.each([true, false])(
+    'that other reservations wait for (fetch_types: %s)',
+    (fetch_types) => {
+      const lose = (pid: number): void => void server().gateway.faults.killSession(pid)
+      const usable = async (given: Promise<ReservedSql>): Promise<void> => {
+        const reserved = await endOf(given)
+        if (reserved === 'hangs') throw new Error('the connection was never given')
+        expect([...(await reserved`SELECT 1 AS one`)]).toEqual([{ one: 1 }])
+        reserved.release()
+      }
 
-    it('is given to them', async () => {
-      const sql = open({ fetch_types })
-      await Promise.all([usable(sql.reserve()), usable(sql.reserve()), usable(sql.reserve())])
-      await twenty(sql)
-    })
-
-    it('is given to them on another connection where it dies', async () => {
-      const sql = open({ fetch_types })
-      const reserved = await sql.reserve()
-      const pid = await backendOf(reserved)
-      const waiting = [usable(sql.reserve()), usable(sql.reserve())]
-      lose(pid)
-      await Promise.all(waiting)
-      reserved.release()
-      await twenty(sql)
-    })
-
-    it('is given to them on another connection where a query of somebody else dies', async () => {
-      const sql = open({ fetch_types })
-      const pid = await backendOf(sql)
-      const running = rejectionOf(sql`SELECT pg_sleep(60)`)
-      const waiting = [usable(sql.reserve()), usable(sql.reserve())]
-      await pause(20)
-      lose(pid)
-      expect(codesOf(await running)).toContain('57P01')
-      await Promise.all(waiting)
-      await twenty(sql)
-    })
-
-    it('is given to them on another connection where a transaction dies', async () => {
-      const sql = open({ fetch_types })
-      let waiting: Promise<void>[] = []
-      const failed = sql.begin(async (own) => {
-        const pid = await backendOf(own)
-        waiting = [usable(sql.reserve()), usable(sql.reserve())]
-        lose(pid)
-        await own`SELECT pg_sleep(60)`
+      it('is passed on to them', async () => {
+        const sql = open({ fetch_types })
+        await Promise.all([usable(sql.reserve()), usable(sql.reserve()), usable(sql.reserve())])
+        await twenty(sql)
       })
-      expect(codesOf(await rejectionOf(failed))).toContain('57P01')
-      await Promise.all(waiting)
-      await twenty(sql)
-    })
-  })
 
-  it('refuses statements after its release, by whatever means', async () => {
+      it('is replaced for them if it is lost', async () => {
+        const sql = open({ fetch_types })
+        const reserved = await sql.reserve()
+        const pid = await backendOf(reserved)
+        const waiting = [usable(sql.reserve()), usable(sql.reserve())]
+        lose(pid)
+        await Promise.all(waiting)
+        reserved.release()
+        await twenty(sql)
+      })
+
+      it("is replaced for them if another caller's query loses its connection", async () => {
+        const sql = open({ fetch_types })
+        const pid = await backendOf(sql)
+        const running = rejectionOf(sql`SELECT pg_sleep(60)`)
+        const waiting = [usable(sql.reserve()), usable(sql.reserve())]
+        await pause(20)
+        lose(pid)
+        expect(codesOf(await running)).toContain('57P01')
+        await Promise.all(waiting)
+        await twenty(sql)
+      })
+
+      it('is replaced for them if a transaction loses its connection', async () => {
+        const sql = open({ fetch_types })
+        let waiting: Promise<void>[] = []
+        const failed = sql.begin(async (own) => {
+          const pid = await backendOf(own)
+          waiting = [usable(sql.reserve()), usable(sql.reserve())]
+          lose(pid)
+          await own`SELECT pg_sleep(60)`
+        })
+        expect(codesOf(await rejectionOf(failed))).toContain('57P01')
+        await Promise.all(waiting)
+        await twenty(sql)
+      })
+    },
+  )
+
+  it('rejects statements of any kind after its release', async () => {
     const sql = open()
     const reserved = await sql.reserve()
     const pages = reserved`INSERT INTO number VALUES (99) RETURNING n`.cursor()
@@ -284,7 +292,7 @@ describe('a connection that sql.reserve() holds', () => {
     expect([...(await sql`SELECT n FROM number`)]).toEqual([])
   })
 
-  it('refuses statements that follow its release in the same turn', async () => {
+  it('rejects statements that follow its release in the same event-loop turn', async () => {
     const sql = open()
     const reserved = await sql.reserve()
     const before = reserved`SELECT 1 AS one`.execute()
@@ -295,7 +303,7 @@ describe('a connection that sql.reserve() holds', () => {
     expect([...(await sql`SELECT n FROM number`)]).toEqual([])
   })
 
-  it('is given back once, however often it is released', async () => {
+  it('is released once, however often release() is called', async () => {
     const sql = open()
     const reserved = await sql.reserve()
     reserved.release()
@@ -318,7 +326,7 @@ describe('a connection that sql.reserve() holds', () => {
       async (reserved: ReservedSql) => void (await rejectionOf(reserved`SELECT 1 / 0`)),
     ],
   ])(
-    'is rid of a transaction that was left %s',
+    'has its transaction ended that was left %s',
     async (_, max_lifetime, meanwhile: (reserved: ReservedSql) => Promise<void>) => {
       const sql = open({ max_lifetime })
       const reserved = await sql.reserve()
@@ -332,7 +340,7 @@ describe('a connection that sql.reserve() holds', () => {
     },
   )
 
-  it('waits for a COPY to end that is under way when it is released', async () => {
+  it('waits for the end of a COPY in progress when it is released', async () => {
     const sql = open({ max_lifetime: LIFETIME_SECS })
     const reserved = await sql.reserve()
     await pause(BEYOND_MS)
@@ -344,7 +352,7 @@ describe('a connection that sql.reserve() holds', () => {
     await twenty(sql)
   })
 
-  it('goes on behind queries that were cancelled before they were sent', async () => {
+  it('continues after queries that were cancelled before they were sent', async () => {
     const sql = open()
     const reserved = await sql.reserve()
     const cancelled = reserved`SELECT 1`
@@ -362,7 +370,7 @@ describe('a connection that sql.reserve() holds', () => {
     await twenty(sql)
   })
 
-  it('is waited for as Postgres.js does it, and a failure to connect is that of the login', async () => {
+  it("is queued as in the original Postgres.js, and fails with the login's error if it cannot connect", async () => {
     const sql = open()
     const reserved = await sql.reserve()
     const next = sql.reserve()
@@ -379,7 +387,7 @@ describe('a connection that sql.reserve() holds', () => {
     )
   })
 
-  it('has all that one of Postgres.js has, with the same results', async () => {
+  it('has all properties of the original Postgres.js, with the same results', async () => {
     const path = join(folder, 'one.sql')
     const told = async (sql: Sql): Promise<unknown> => {
       const reserved = await sql.reserve()
@@ -418,7 +426,7 @@ describe('a connection that sql.reserve() holds', () => {
   })
 })
 
-/** Each sends what is harmless, or inserts 99. */
+/** Statements that have no effect, or insert 99. */
 function waysToSend(sql: ReservedSql, path: string): (() => Promise<unknown>)[] {
   return [
     async () => sql`INSERT INTO number VALUES (99)`,
@@ -443,7 +451,7 @@ describe('a sql.reserve() whose empty query fails', () => {
   let standIn: StandIn | undefined
   afterEach(() => standIn?.close())
 
-  it('gives the connection back', async () => {
+  it('releases the connection', async () => {
     const failure = errorResponse('57014', 'canceling statement due to user request', 'ERROR')
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)

@@ -1,4 +1,4 @@
-/** Values pass through a transaction of ours as through one of Postgres.js itself, which runs beside it on the same server. */
+/** Results of our Postgres.js transactions, compared with those of the original on the same server. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ type Run = (work: Work) => Promise<unknown>
 
 describe('a transaction of Postgres.js', () => {
   let closing: Sql[] = []
-  // In front of the gateway, which ends in its turn: Postgres.js (3.4) waits for ever for a connection that is cut under a query.
+  // The original instance is closed first: Postgres.js (3.4) never finishes closing a connection that is cut during a query.
   afterAll(() => Promise.all(closing.map((sql) => sql.end({ timeout: 5 }))))
   const server = useContractServer()
   let bare: Sql
@@ -51,7 +51,7 @@ describe('a transaction of Postgres.js', () => {
     closing = [bare, ours, retried, own]
     await ours`CREATE TABLE number (n int)`
   })
-  /** What can be told of a value, wherever it is. */
+  /** All comparable properties of a value. */
   const told = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null) return value
     const { count, command, columns } = value as Record<string, unknown>
@@ -89,13 +89,13 @@ describe('a transaction of Postgres.js', () => {
     ['null', () => null],
     ['nothing, of a function that is not async', () => {}],
     ['a string', () => 'text'],
-  ])('gives on %s as Postgres.js does', async (_what, work) => {
+  ])('returns %s as the original Postgres.js does', async (_what, work) => {
     const expected = told(await bare.begin(work as never))
     for (const [name, run] of Object.entries(runs))
       expect([name, told(await run(work))]).toEqual([name, expected])
   })
 
-  it('gives on an object as the very same', async () => {
+  it('returns the same object that the function returns', async () => {
     for (const run of Object.values(runs)) expect(await run(async () => frozen)).toBe(frozen)
   })
 
@@ -105,7 +105,7 @@ describe('a transaction of Postgres.js', () => {
     ['a string', 'out of stock'],
     ['undefined', undefined],
     ['null', null],
-  ])('rejects with what its function fails with, the very same: %s', async (_what, failure) => {
+  ])('rejects with the same error that its function rejects with: %s', async (_what, failure) => {
     const thrown = (): never => {
       throw failure
     }
@@ -121,7 +121,7 @@ describe('a transaction of Postgres.js', () => {
     }
   })
 
-  it('has all that one of Postgres.js has, and its queries are those of Postgres.js', async () => {
+  it('has all properties of an original transaction, and returns its queries', async () => {
     const seen = async (sql: TransactionSql): Promise<unknown> => {
       const query = sql`SELECT 1 AS one`
       const kinds = Object.entries(sql).map(([name, value]) => `${name} ${typeof value}`)
@@ -138,7 +138,7 @@ describe('a transaction of Postgres.js', () => {
     for (const run of Object.values(runs)) expect(await run(seen as Work)).toEqual(expected)
   })
 
-  it('takes a statement as a savepoint', async () => {
+  it('accepts a statement as a savepoint', async () => {
     const work: Work = async (sql) => {
       const savepoint = sql.savepoint as unknown as (
         strings: TemplateStringsArray,
@@ -150,7 +150,7 @@ describe('a transaction of Postgres.js', () => {
     for (const run of Object.values(runs)) expect(told(await run(work))).toEqual(expected)
   })
 
-  it('keeps the rows of cursors, of forEach, of files and of large objects', async () => {
+  it('returns the rows of cursors, of forEach, of files and of large objects', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'values-'))
     const path = join(folder, 'one.sql')
     await writeFile(path, 'SELECT 1 AS one')
@@ -175,7 +175,7 @@ describe('a transaction of Postgres.js', () => {
     }
   })
 
-  it('outlives a file that cannot be read, and a query that is cancelled before it is sent', async () => {
+  it('survives a file that cannot be read, and a query that is cancelled before it is sent', async () => {
     const done = ours.begin(async (sql) => {
       expect(await rejectionOf(sql.file('/nowhere/at-all.sql'))).toMatchObject({ code: 'ENOENT' })
       const cancelled = sql`SELECT 1`
@@ -186,7 +186,7 @@ describe('a transaction of Postgres.js', () => {
     expect(await endOf(done)).toEqual([{ two: 2 }])
   })
 
-  it('refuses what is sent when it is over, by whatever means', async () => {
+  it('rejects statements of any kind after it has ended', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'values-'))
     const path = join(folder, 'late.sql')
     await writeFile(path, 'INSERT INTO number VALUES (99)')
@@ -215,7 +215,7 @@ describe('a transaction of Postgres.js', () => {
     await rm(folder, { recursive: true })
   })
 
-  it('keeps what an instance of Postgres.js has', () => {
+  it('leaves the other properties of the Postgres.js instance unchanged', () => {
     const kinds = (sql: Sql): string[] =>
       Object.entries(sql).map(([name, value]) => `${name} ${typeof value}`)
     expect(kinds(ours)).toEqual(kinds(bare))
@@ -223,7 +223,7 @@ describe('a transaction of Postgres.js', () => {
     expect(Object.keys(ours.options)).toEqual(Object.keys(bare.options))
   })
 
-  it('keeps its results through Drizzle', async () => {
+  it('returns the same results through Drizzle', async () => {
     const db = drizzleClient(server().login(), { connection: { max: 1 } })
     const statement = drizzleSql.raw('INSERT INTO number SELECT generate_series(1, 5)')
     expect((await db.transaction((transaction) => transaction.execute(statement))).count).toBe(5)
@@ -239,7 +239,7 @@ describe('retryBegin', () => {
   const twice = (): void => server().gateway.faults.raiseConflicts({ times: 2 })
   afterEach(() => server().gateway.faults.clear())
 
-  it('has begin run its function again as a whole after a conflict, with the options given', async () => {
+  it('makes begin retry its function as a whole after a conflict, with the given options', async () => {
     const login = server().login()
     const retries: number[] = []
     const sql = createSql(login, {
@@ -259,7 +259,7 @@ describe('retryBegin', () => {
     await sql.end()
   })
 
-  it('is off unless it is asked for', async () => {
+  it('is off by default', async () => {
     for (const retryBegin of [undefined, false] as const) {
       const sql = createSql(server().login(), {
         max: 1,
@@ -272,7 +272,7 @@ describe('retryBegin', () => {
     }
   })
 
-  it('gives up after the attempts that it allows', async () => {
+  it('rejects after the maximum number of attempts', async () => {
     const sql = createSql(server().login(), {
       max: 1,
       retryBegin: { maxAttempts: 2, baseDelayMs: 0 },
@@ -283,7 +283,7 @@ describe('retryBegin', () => {
     await sql.end()
   })
 
-  it('leaves savepoints, and transactions begun inside, to the outermost transaction', async () => {
+  it('leaves savepoints, and transactions inside, to the retry of the outermost transaction', async () => {
     const sql = createSql(server().login(), { max: 2, retryBegin: { baseDelayMs: 0 } })
     const calls = { outer: 0, savepoint: 0, inner: 0 }
     await sql.begin(async (outer) => {
@@ -307,7 +307,7 @@ describe('retryBegin', () => {
     await sql.end()
   })
 
-  it('is retried by one of drizzleTransaction and db.transaction, and not by both', async () => {
+  it('is not combined with the retries of drizzleTransaction', async () => {
     const db = drizzleClient(server().login(), {
       connection: { max: 1, retryBegin: { maxAttempts: 2, baseDelayMs: 0 } },
     })
@@ -328,7 +328,7 @@ describe('retryBegin', () => {
     await db.$client.end()
   })
 
-  it('gives sqlTransaction its defaults where postgresOptions has it', async () => {
+  it('sets the defaults of sqlTransaction if given to postgresOptions', async () => {
     const options = postgresOptions(server().login(), {
       max: 1,
       retryBegin: { maxAttempts: 2, baseDelayMs: 0 },
@@ -342,7 +342,7 @@ describe('retryBegin', () => {
   })
 
   it.each([5, 'yes', null, { attempts: 3 }, { maxAttempts: 0 }, []])(
-    'is refused where it is %j',
+    'is rejected if it is %j',
     (retryBegin) => {
       for (const make of [createSql, postgresOptions])
         expect(() => make(server().login(), { retryBegin } as never)).toThrow(

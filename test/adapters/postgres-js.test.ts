@@ -25,7 +25,7 @@ describe('createSql', () => {
 
   afterEach(() => Promise.all(opened.splice(0).map((sql) => sql.end({ timeout: 1 }))))
 
-  it('gives up a connection at `connect_timeout` while a token does not come, and lives on', async () => {
+  it('times out after `connect_timeout` while no token arrives, and keeps working', async () => {
     const { promise, resolve } = createDeferred<AwsCredentials>()
     const credentials = () => promise
     const sql = open(server().login({ credentials }), { max: 1, connect_timeout: 0.5 })
@@ -44,7 +44,7 @@ describe('createSql', () => {
     expect(await query()).toEqual([{ one: 1 }])
   })
 
-  it('takes custom types, and reads and writes them', async () => {
+  it('accepts custom types, and reads and writes them', async () => {
     const point = {
       to: 600,
       from: [600],
@@ -63,7 +63,7 @@ describe('createSql', () => {
     }
   })
 
-  it('copies in and out', async () => {
+  it('runs COPY in both directions', async () => {
     const sql = open(server().login(), { max: 1 })
     await sql`CREATE TEMPORARY TABLE copied (id int, body text)`
     const lines = Array.from({ length: 10_000 }, (_, id) => `${id}\tline ${id}\n`)
@@ -80,13 +80,13 @@ describe('createSql', () => {
     expect(await sql`SELECT n FROM generate_series(1, 100000) n`).toHaveLength(100_000)
   })
 
-  it('carries a parameter of 5 MB', async () => {
+  it('transfers a parameter of 5 MB', async () => {
     const sql = open(server().login(), { max: 1 })
     const rows = await sql`SELECT length(${'x'.repeat(5_000_000)}) AS length`
     expect([...rows]).toEqual([{ length: 5_000_000 }])
   })
 
-  it('cancels a query over a connection that needs no token', async () => {
+  it('cancels a query over a connection without a token', async () => {
     const login = server().login()
     const running = createDeferred<unknown>()
     const sql = open(login, { max: 1, onnotice: running.resolve })
@@ -98,7 +98,7 @@ describe('createSql', () => {
     expect(login.stats().tokensMade).toBe(1)
   })
 
-  it('listens on a connection with a token of its own', async () => {
+  it('listens on a connection with its own token', async () => {
     const login = server().login()
     const sql = open(login, { max: 1 })
     const received = createDeferred<string>()
@@ -122,7 +122,7 @@ describe('createSql', () => {
     { PGSSLMODE: 'disable', PGSSLNEGOTIATION: 'direct' },
     { PGPASSWORD: 'from the environment', PGUSER: 'admin', PGHOST: 'nowhere.example' },
     { PGTARGETSESSIONATTRS: 'read-write' },
-  ])('is not led astray by the environment %j', async (variables) => {
+  ])('ignores the environment %j', async (variables) => {
     const login = server().login()
     await withEnvironment(variables, async () => {
       const rows = await open(login)`SELECT current_user AS role`
@@ -130,7 +130,7 @@ describe('createSql', () => {
     })
   })
 
-  it('refuses a URL in place of options', () => {
+  it('rejects a URL in place of options', () => {
     const url = 'postgres://app@db.example.com/shop' as never
     expect(() => createSql(server().login(), url)).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
@@ -141,7 +141,7 @@ describe('createSql', () => {
 describe('postgresOptions', () => {
   const server = useContractServer()
 
-  it('holds no password and no token', () => {
+  it('contains no password and no token', () => {
     const options = postgresOptions(server().login())
     expect(options).not.toHaveProperty('password')
     expect(options).not.toHaveProperty('pass')

@@ -1,4 +1,4 @@
-/** Aurora DSQL behind an endpoint of AWS PrivateLink: a name is dialled that says nothing of the cluster. */
+/** Aurora DSQL behind an AWS PrivateLink endpoint: the dialled name does not identify the cluster. */
 import type { AuroraDsqlOptions, Login } from '../../core/index.js'
 import { startGateway, type Gateway } from '../../gateway/index.js'
 import type { AdapterVariant } from '../support/adapter-contract/adapter-driver.js'
@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-/** A login whose TLS handshake names no cluster. */
+/** A login whose TLS handshake does not identify the cluster. */
 function loginTo(host: string, options: AuroraDsqlOptions = {}): Login {
   const { port, ca } = gateway
   const connectTo = { host: 'localhost', port }
@@ -47,11 +47,11 @@ function ownOptions(host: string): object {
 }
 
 describe('clusterId', () => {
-  it.each(WAYS)('finds the cluster, with %s', async (_label, variant) => {
+  it.each(WAYS)('identifies the cluster, with %s', async (_label, variant) => {
     for (const host of [CLUSTER, OTHER_CLUSTER]) {
       const options = {
         ...variant.options({ poolSize: 1, log: () => {} }),
-        // A password function has no say in what is sent before the password is asked for.
+        // A password function has no influence on what is sent before the password is requested.
         ...(variant.name === 'typeormPassword' ? { extra: ownOptions(host) } : {}),
       }
       const database = variant.open(loginTo(host, { clusterId: true }), options)
@@ -63,15 +63,18 @@ describe('clusterId', () => {
     }
   })
 
-  it.each(WAYS.slice(0, 1))('is what it is found by, with %s', async (_label, variant) => {
-    const options = variant.options({ poolSize: 1, log: () => {} })
-    const database = variant.open(loginTo(CLUSTER), options)
-    const error = await rejectionOf(database.run('SELECT 1 AS one'))
-    await database.close()
-    expect(errorChain(error)).toContainEqual(expect.objectContaining({ code: '08004' }))
-  })
+  it.each(WAYS.slice(0, 1))(
+    'is required to identify the cluster, with %s',
+    async (_label, variant) => {
+      const options = variant.options({ poolSize: 1, log: () => {} })
+      const database = variant.open(loginTo(CLUSTER), options)
+      const error = await rejectionOf(database.run('SELECT 1 AS one'))
+      await database.close()
+      expect(errorChain(error)).toContainEqual(expect.objectContaining({ code: '08004' }))
+    },
+  )
 
-  it('leaves the options of the client to PostgreSQL', async () => {
+  it("leaves the client's own options to PostgreSQL", async () => {
     const [, variant] = WAYS[0]!
     const options = {
       ...variant.options({ poolSize: 1, log: () => {} }),

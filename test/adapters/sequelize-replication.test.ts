@@ -1,4 +1,4 @@
-/** Replication of Sequelize: each connection has the token of the server that it goes to. */
+/** Sequelize's replication: each connection has a token for its own server. */
 import { type Options, QueryTypes, Sequelize } from 'sequelize'
 import {
   sequelizeHook,
@@ -21,7 +21,7 @@ function open(options: Options): Sequelize {
   return sequelize
 }
 
-/** How many connections each of the logins has opened so far. */
+/** The number of connections that each login has opened so far. */
 const openedBy = (...logins: Login[]): number[] =>
   logins.map((login) => login.stats().connectionsOpened)
 
@@ -31,7 +31,7 @@ async function read(sequelize: Sequelize): Promise<void> {
 }
 
 describe('sequelizeOptions with replication', () => {
-  it('reads by the logins of the readers in turn, and writes by the first login', async () => {
+  it('reads from the replicas in turn, and writes to the first login', async () => {
     const { login } = cluster()
     const [writer, reader, far] = [login(WRITER), login(READER), login(FAR_READER)]
     const sequelize = open(
@@ -47,7 +47,7 @@ describe('sequelizeOptions with replication', () => {
     expect(far.stats()).toMatchObject({ tokensMade: 1, tokensReused: 1 })
   })
 
-  it('leaves the options of the caller as they are, and does without replication where that is off', async () => {
+  it("does not change the caller's options, and uses no replication if it is off", async () => {
     const { login } = cluster()
     const options: SequelizeLoginOptions = {
       logging: false,
@@ -91,7 +91,7 @@ describe('sequelizeOptions with replication', () => {
       { write: { host: WRITER }, read: [] },
       {
         code: 'ERR_OPTION_CONFLICT',
-        message: '"replication.write" must not be given beside a login',
+        message: '"replication.write" must not be given with a login',
       },
     ],
     [
@@ -99,7 +99,7 @@ describe('sequelizeOptions with replication', () => {
       { reads: [] },
       { code: 'ERR_OPTION_INVALID', hint: 'Did you mean "replication.read"?' },
     ],
-  ])('refuses %s', (_what, replication, error) => {
+  ])('rejects %s', (_what, replication, error) => {
     const options = { replication } as object
     expect(thrownBy(() => sequelizeOptions(cluster().login(WRITER), options))).toMatchObject(error)
   })
@@ -114,17 +114,17 @@ describe('sequelizeHook with replication', () => {
     hooks: { beforeConnect: hook },
   })
 
-  it('takes the login of the host that Sequelize is about to connect to', async () => {
+  it('uses the login of the host that Sequelize is about to connect to', async () => {
     const { login } = cluster()
     const [writer, reader, far] = [login(WRITER), login(READER), login(FAR_READER)]
     const sequelize = open(options(sequelizeHook(writer, far, reader)))
     await Promise.all([read(sequelize), read(sequelize), read(sequelize), read(sequelize)])
     await sequelize.query('CREATE TABLE IF NOT EXISTS sequelize_hook_note (id int)')
-    // One of the writer's is for the version, which Sequelize asks for.
+    // One connection to the writer is for the version, which Sequelize queries.
     expect(openedBy(writer, reader, far)).toEqual([2, 2, 2])
   })
 
-  it('finds a login by the address that it is dialled at, too', async () => {
+  it('also finds a login by its connectTo address', async () => {
     const { login, gateway } = cluster()
     const address = { host: 'localhost', port: gateway.port }
     const reader = gateway.login({ host: READER, connectTo: address })
@@ -137,14 +137,14 @@ describe('sequelizeHook with replication', () => {
     expect(openedBy(reader)).toEqual([1])
   })
 
-  it('refuses a host that no login is for', async () => {
+  it('rejects a host without a login', async () => {
     const { login } = cluster()
     const sequelize = open(options(sequelizeHook(login(WRITER), login(FAR_READER))))
-    // Readers come in turn, and the first has no login.
+    // Replicas are used in turn, and the first one has no login.
     expect(errorChain(await rejectionOf(read(sequelize)))).toContainEqual(
       expect.objectContaining({
         code: 'ERR_OPTION_CONFLICT',
-        message: `"replication" names ${READER}:5432, and none of the logins is for that`,
+        message: `"replication" contains ${READER}:5432, which none of the logins is for`,
       }),
     )
   })

@@ -22,14 +22,14 @@ afterEach(() => Promise.all(opened.splice(0).map((sequelize) => sequelize.close(
 describe('sequelizeOptions', () => {
   const server = useContractServer()
 
-  it('saves the connection that Sequelize opens to ask for the version', async () => {
+  it('avoids the connection that Sequelize opens to query the version', async () => {
     const login = server().login()
     const sequelize = keep(new Sequelize(sequelizeOptions(login, { logging: false })))
     await sequelize.query('SELECT 1')
     expect(login.stats()).toMatchObject({ tokensMade: 1, connectionsOpened: 1 })
   })
 
-  it('leaves a time zone and a version that the caller names', async () => {
+  it("keeps the caller's time zone and version", async () => {
     const options = sequelizeOptions(server().login(), { timezone: '+02:00' })
     expect(options).not.toHaveProperty('keepDefaultTimezone')
     const version: object = { databaseVersion: '18.1.0' }
@@ -40,7 +40,7 @@ describe('sequelizeOptions', () => {
     ['the native driver', { native: true }, 'ERR_OPTION_CONFLICT'],
     ['another dialect', { dialect: 'mysql' }, 'ERR_OPTION_CONFLICT'],
     ['replication', { replication: { write: {}, read: [] } }, 'ERR_OPTION_CONFLICT'],
-  ])('refuses %s', (_what, options, code) => {
+  ])('rejects %s', (_what, options, code) => {
     expect(() => sequelizeOptions(server().login(), options)).toThrow(
       expect.objectContaining({ code }),
     )
@@ -68,7 +68,7 @@ describe.each<[string, (login: Login, options: Options) => Sequelize]>([
     return row
   }
 
-  it('is left as it is by Aurora DSQL, which refuses SET client_min_messages', async () => {
+  it('is not changed on Aurora DSQL, which rejects SET client_min_messages', async () => {
     const login = dsql().login()
     const asServed = (await untouchedSession(login)) as { zone: string }
     expect(asServed).toMatchObject({ level: 'notice' })
@@ -92,7 +92,7 @@ describe.each<[string, (login: Login, options: Options) => Sequelize]>([
     })
   })
 
-  it('has the time zone that the caller names, also on Aurora DSQL', async () => {
+  it("has the caller's time zone, also on Aurora DSQL", async () => {
     expect(await sessionOf(dsql().login(), { timezone: 'Europe/Berlin' })).toEqual({
       level: 'notice',
       zone: 'Europe/Berlin',
@@ -102,9 +102,9 @@ describe.each<[string, (login: Login, options: Options) => Sequelize]>([
   it.each<[string, Options]>([
     ['clientMinMessages', { clientMinMessages: 'warning' }],
     ['dialectOptions.clientMinMessages', { dialectOptions: { clientMinMessages: 'notice' } }],
-  ])('refuses "%s" for Aurora DSQL', async (name, options) => {
+  ])('rejects "%s" for Aurora DSQL', async (name, options) => {
     const login = dsql().login()
-    // `sequelizeOptions` throws at once, the hook with the first connection.
+    // `sequelizeOptions` throws immediately, the hook at the first connection.
     const error = await rejectionOf((async () => sessionOf(login, options))())
     expect(errorChain(error)).toContainEqual(
       expect.objectContaining({
@@ -116,7 +116,7 @@ describe.each<[string, (login: Login, options: Options) => Sequelize]>([
   })
 })
 
-/** The settings of a session that nobody changes. */
+/** The settings of an unchanged session. */
 async function untouchedSession(login: Login): Promise<unknown> {
   const pool = createPool(login, { max: 1 })
   const { rows } = await pool.query<object>(
@@ -129,7 +129,7 @@ async function untouchedSession(login: Login): Promise<unknown> {
 describe('sequelizeHook', () => {
   const server = useContractServer()
 
-  it('refuses another dialect', async () => {
+  it('rejects another dialect', async () => {
     const login = server().login()
     const hook = sequelizeHook(login)
     const mysql = { options: { dialect: 'mysql' } }
@@ -138,14 +138,14 @@ describe('sequelizeHook', () => {
     )
   })
 
-  it('works when it is added to an instance later', async () => {
+  it('works if it is added to an instance later', async () => {
     const sequelize = keep(new Sequelize({ dialect: 'postgres', logging: false }))
     sequelize.addHook('beforeConnect', sequelizeHook(server().login()))
     const [rows] = await sequelize.query('SELECT current_user AS role')
     expect(rows).toEqual([{ role: 'app' }])
   })
 
-  it('gives a token to the connection, too, that Sequelize opens to ask for the version', async () => {
+  it('is also used for the connection that Sequelize opens to query the version', async () => {
     const login = server().login()
     const hooks = { beforeConnect: sequelizeHook(login) }
     const sequelize = keep(new Sequelize({ dialect: 'postgres', logging: false, hooks }))
@@ -153,7 +153,7 @@ describe('sequelizeHook', () => {
     expect(login.stats()).toMatchObject({ tokensMade: 2, connectionsOpened: 2 })
   })
 
-  it('goes where the login says, whatever a URL says', async () => {
+  it("connects to the login's address, whatever a URL contains", async () => {
     const hooks = { beforeConnect: sequelizeHook(server().login()) }
     const url = 'postgres://admin@db.example.com:6543/shop'
     const sequelize = keep(new Sequelize(url, { logging: false, hooks }))
@@ -170,7 +170,7 @@ describe('sequelizeHook', () => {
       'ERR_TLS_UNVERIFIED',
     ],
     ['ssl=false', 'postgres://app@db.example.com/shop?ssl=false', 'ERR_TLS_UNVERIFIED'],
-  ])('refuses a URL with %s', async (_what, url, code) => {
+  ])('rejects a URL with %s', async (_what, url, code) => {
     const login = server().login()
     const hooks = { beforeConnect: sequelizeHook(login) }
     const sequelize = keep(new Sequelize(url, { logging: false, hooks }))
@@ -179,7 +179,7 @@ describe('sequelizeHook', () => {
     expect(login.stats().tokensMade).toBe(0)
   })
 
-  it('refuses again at the next connection', async () => {
+  it('rejects the next connection, too', async () => {
     const hooks = { beforeConnect: sequelizeHook(server().login()) }
     const options = { dialect: 'postgres', password: 'secret', logging: false, hooks } as const
     const sequelize = keep(new Sequelize(options))

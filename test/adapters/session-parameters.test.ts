@@ -1,4 +1,4 @@
-/** What a session begins with: of the driver's options, of a URL, of the environment, in this order. */
+/** Startup parameters of a session: from the driver's options, a URL or the environment, in order of precedence. */
 import net from 'node:net'
 import { Client } from 'pg'
 import { createClient } from '../../adapters/pg.js'
@@ -21,7 +21,7 @@ import { typeormDriver } from './drivers/typeorm.js'
 
 type Given = Record<string, string | number>
 
-/** Where each client takes startup parameters. A password function has no say in them, so it is not here. */
+/** Where each client takes startup parameters. A password function cannot set any, so it is not included. */
 const WAYS: [string, AdapterVariant, (given: Given) => object][] = [
   ...waysOf(pgDriver.variants, (given) => given),
   ...waysOf(postgresJsDriver.variants, (connection) => ({ connection })),
@@ -41,7 +41,7 @@ function waysOf(
 
 const server = useContractServer()
 
-/** The login that a URL with these parameters is for. */
+/** The login for a URL with these parameters. */
 function fromUrl(query: string, options: AuroraDsqlOptions = {}): Login {
   const { connectTo, ...login } = server().login()
   const { ca, credentials } = server().gateway
@@ -71,13 +71,13 @@ async function settings(
 }
 
 describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
-  it('is named after pg-iam where nobody names it', async () => {
+  it('has the application name of pg-iam by default', async () => {
     expect(await settings(variant, server().login(), driverOptions({}))).toEqual([
       `pg-iam/${VERSION}`,
     ])
   })
 
-  it('has what the URL says, and no other name than that', async () => {
+  it('has the parameters of the URL, and its application name', async () => {
     const query =
       'application_name=web&options=-c%20search_path%3Dpg_temp&statement_timeout=4321&shop.tenant=7'
     const names = ['application_name', 'search_path', 'statement_timeout', 'shop.tenant']
@@ -91,7 +91,7 @@ describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
     })
   })
 
-  it('has what the environment says where the URL does not', async () => {
+  it('has the parameters of the environment that are not in the URL', async () => {
     const variables = { PGAPPNAME: 'env', PGOPTIONS: '-c search_path=pg_temp' }
     await withEnvironment(variables, async () => {
       expect(
@@ -103,19 +103,19 @@ describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
     })
   })
 
-  it('has what the options of the client say, before all else', async () => {
+  it("has the parameters of the client's options, which take precedence", async () => {
     const login = fromUrl('application_name=web&options=-c%20search_path%3Dpg_temp')
     const given = { application_name: 'own', options: '-c search_path=pg_catalog' }
-    // Sequelize passes a few options on, and `options` is one of them.
+    // Sequelize passes on only a few options, `options` being one of them.
     expect(
       await settings(variant, login, driverOptions(given), ['application_name', 'search_path']),
     ).toEqual(['own', 'pg_catalog'])
   })
 
-  it('has no parameters that were smuggled in behind a NUL', async () => {
+  it('has no parameters injected through a NUL', async () => {
     const given = driverOptions({ application_name: 'web\0user\0admin' })
     const login = server().login()
-    // A hook sees the options when the first connection is opened.
+    // The hook receives the options when the first connection is opened.
     const error = await rejectionOf((async () => settings(variant, login, given))())
     expect(errorChain(error)).toContainEqual(
       expect.objectContaining({
@@ -129,8 +129,8 @@ describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
   })
 })
 
-describe('the other parameters of a URL', () => {
-  it('give the versions of TLS that are spoken, and the options of the driver others', async () => {
+describe('other parameters of a URL', () => {
+  it("set the TLS versions, which the driver's options override", async () => {
     const spoken: (string | null)[] = []
     const standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
@@ -167,7 +167,7 @@ describe('the other parameters of a URL', () => {
     ['keepalives_idle=40&keepalives=1', true, 40_000],
     ['keepalives=0&keepalives_idle=40', false, undefined],
     ['keepalives_idle=0', true, undefined],
-  ])('say by "%s" whether TCP asks after a silent server', async (query, isAsking, afterMs) => {
+  ])('set TCP keepalive by "%s"', async (query, isAsking, afterMs) => {
     const dialled = jest.spyOn(net, 'connect')
     await settings(WAYS[0]![1], fromUrl(query), {})
     const [[options] = []] = dialled.mock.calls
@@ -175,7 +175,7 @@ describe('the other parameters of a URL', () => {
     expect((options as { keepAliveInitialDelay?: number }).keepAliveInitialDelay).toBe(afterMs)
   })
 
-  it('say it for Postgres.js as well, which has a setting of its own', async () => {
+  it('also set keepalive for Postgres.js, which has its own setting', async () => {
     const keepAlive = (query: string, options = {}): unknown =>
       createSql(fromUrl(query), options).options.keep_alive
     expect(keepAlive('')).toBe(60)
@@ -184,7 +184,7 @@ describe('the other parameters of a URL', () => {
     expect(keepAlive('keepalives_idle=40', { keep_alive: 5 })).toBe(5)
   })
 
-  it('give Postgres.js as long as the login has, and its own option less', async () => {
+  it("give Postgres.js the login's time limit, which its own option shortens", async () => {
     const login = fromUrl('connect_timeout=90')
     await withEnvironment({ PGCONNECT_TIMEOUT: '3' }, async () => {
       const sql = createSql(login)
@@ -194,7 +194,7 @@ describe('the other parameters of a URL', () => {
     })
   })
 
-  it('name a session by fallback_application_name where neither URL nor environment does', async () => {
+  it('set the application name by fallback_application_name if neither URL nor environment has one', async () => {
     const nameOf = async (login: Login): Promise<unknown> => {
       const [name] = await settings(WAYS[0]![1], login, {})
       return name
@@ -208,17 +208,20 @@ describe('the other parameters of a URL', () => {
   })
 })
 
-describe('a URL in the place of a login', () => {
+describe('a URL in place of a login', () => {
   const URL_TEXT = 'postgres://app@abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws/shop'
 
-  it.each(WAYS)('is taken by %s, as text and as a URL', async (_name, variant, driverOptions) => {
-    for (const given of [URL_TEXT, new URL(URL_TEXT)]) {
-      const database = variant.open(given as never, driverOptions({}))
-      await database.close()
-    }
-  })
+  it.each(WAYS)(
+    'is accepted by %s, as text and as a URL',
+    async (_name, variant, driverOptions) => {
+      for (const given of [URL_TEXT, new URL(URL_TEXT)]) {
+        const database = variant.open(given as never, driverOptions({}))
+        await database.close()
+      }
+    },
+  )
 
-  it.each(WAYS)('of no known provider is refused by %s', (_name, variant, driverOptions) => {
+  it.each(WAYS)('of an unknown provider is rejected by %s', (_name, variant, driverOptions) => {
     for (const given of ['postgres://app@db.example.com/shop', 'no URL', {}]) {
       try {
         variant.open(given as never, driverOptions({}))
@@ -229,7 +232,7 @@ describe('a URL in the place of a login', () => {
     }
   })
 
-  it('goes where its login would go', () => {
+  it('connects to the same address as its login', () => {
     const client: Client = createClient(`${URL_TEXT}?application_name=web`)
     expect(client).toMatchObject({
       host: 'abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws',

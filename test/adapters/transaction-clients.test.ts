@@ -1,4 +1,4 @@
-/** What the transaction functions say of a first argument that they cannot use. */
+/** The errors of the transaction functions for an invalid first or second argument. */
 import { DataSource } from 'typeorm'
 import { Client } from 'pg'
 import { drizzleTransaction } from '../../adapters/drizzle.js'
@@ -23,8 +23,8 @@ const FUNCTIONS = Object.entries({
   drizzleTransactionOfPostgresJs,
 }) as unknown as [string, AnyTransaction][]
 
-describe('a first argument that is not the client', () => {
-  it.each(FUNCTIONS)('is refused by name: %s', async (_name, transaction) => {
+describe('a first argument that is not the expected client', () => {
+  it.each(FUNCTIONS)('is rejected with an error that names it: %s', async (_name, transaction) => {
     for (const client of [undefined, null, {}, 'postgres://app@db.example.com/app', () => {}]) {
       expect(await rejectionOf(transaction(client, async () => {}))).toMatchObject({
         code: 'ERR_OPTION_INVALID',
@@ -35,13 +35,13 @@ describe('a first argument that is not the client', () => {
     }
   })
 
-  it('is refused where it is a single client of pg, which a pool is needed for', async () => {
+  it('is rejected if it is a single client of pg instead of a pool', async () => {
     expect(await rejectionOf(pgTransaction(new Client() as never, async () => {}))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
     })
   })
 
-  it('is refused as nested where it is the transaction of Postgres.js', async () => {
+  it('is rejected as nested if it is a transaction of Postgres.js', async () => {
     const transaction = Object.assign(() => {}, { savepoint: () => {}, unsafe: () => {} })
     expect(await rejectionOf(sqlTransaction(transaction as never, async () => {}))).toMatchObject({
       code: 'ERR_TRANSACTION_NESTED',
@@ -50,7 +50,7 @@ describe('a first argument that is not the client', () => {
 })
 
 describe('a second argument that is not a function', () => {
-  it('is refused by name', async () => {
+  it('is rejected with an error that names it', async () => {
     const login = auroraDsql({ host: `${'a'.repeat(26)}.dsql.us-east-1.on.aws`, user: 'app' })
     const dataSource = new DataSource({ type: 'postgres' })
     for (const run of [

@@ -1,4 +1,4 @@
-/** Replication of TypeORM: each connection has the token of the server that it goes to. */
+/** TypeORM's replication: each connection has a token for its own server. */
 import * as pg from 'pg'
 import { DataSource, type DataSourceOptions, EntitySchema } from 'typeorm'
 import {
@@ -36,10 +36,10 @@ const logins = (): [writer: Login, reader: Login, far: Login] => {
   return [login(WRITER), login(READER), login(FAR_READER)]
 }
 
-/** How many connections each of the logins has opened so far. */
+/** The number of connections that each login has opened so far. */
 const openedBy = (...all: Login[]): number[] => all.map((login) => login.stats().connectionsOpened)
 
-/** What a query of one kind of server says. */
+/** The results of queries on each kind of server. */
 async function queryOn(dataSource: DataSource, mode: 'master' | 'slave'): Promise<unknown> {
   const runner = dataSource.createQueryRunner(mode)
   try {
@@ -50,7 +50,7 @@ async function queryOn(dataSource: DataSource, mode: 'master' | 'slave'): Promis
 }
 
 describe('typeormOptions with replication', () => {
-  it('has a pool for each login, each with tokens of its own', async () => {
+  it('has a pool for each login, each with its own tokens', async () => {
     const [writer, reader, far] = logins()
     const replication = { slaves: [reader, far] }
     const dataSource = await initialize(
@@ -65,7 +65,7 @@ describe('typeormOptions with replication', () => {
     expect(openedBy(writer, reader, far)).toEqual([1, 1, 1])
   })
 
-  it('reads where it is told to, and without readers from the writer', async () => {
+  it('reads from the requested server, and without replicas from the writer', async () => {
     const [writer, reader] = logins()
     const toMaster = typeormOptions(writer, {
       replication: { slaves: [reader], defaultMode: 'master' },
@@ -80,7 +80,7 @@ describe('typeormOptions with replication', () => {
     expect(openedBy(reader)).toEqual([0])
   })
 
-  it('keeps the pool class of the caller', async () => {
+  it("uses the caller's pool class", async () => {
     const made: unknown[] = []
     class OwnPool extends pg.Pool {
       constructor(config?: pg.PoolConfig) {
@@ -122,17 +122,17 @@ describe('typeormOptions with replication', () => {
       { master: { host: WRITER }, slaves: [] },
       {
         code: 'ERR_OPTION_CONFLICT',
-        message: '"replication.master" must not be given beside a login',
+        message: '"replication.master" must not be given with a login',
       },
     ],
     ['an unknown mode', { slaves: [], defaultMode: 'reader' }, { code: 'ERR_OPTION_INVALID' }],
-  ])('refuses %s', (_what, replication, error) => {
+  ])('rejects %s', (_what, replication, error) => {
     const [writer] = logins()
     const options = { replication } as object
     expect(thrownBy(() => typeormOptions(writer, options))).toMatchObject(error)
   })
 
-  it('refuses what would weaken TLS, for the readers as for the writer', () => {
+  it('rejects options that would weaken TLS, for replicas as for the writer', () => {
     const [writer, reader] = logins()
     const options = { replication: { slaves: [reader] }, ssl: false } as const
     expect(thrownBy(() => typeormOptions(writer, options))).toMatchObject({
@@ -142,7 +142,7 @@ describe('typeormOptions with replication', () => {
 })
 
 describe('typeormPassword with replication', () => {
-  it('gives each server the token of its login', async () => {
+  it("uses the token of each server's login", async () => {
     const [writer, reader] = logins()
     const serverOf = (login: Login) => ({
       host: '127.0.0.1',

@@ -32,26 +32,26 @@ describe('typeormOptions', () => {
   const server = useContractServer()
 
   it.each(['mysql', 'cockroachdb', 'aurora-postgres', '', null])(
-    'refuses the database type %j, which it would otherwise change into PostgreSQL',
+    'rejects the database type %j, which it would otherwise replace with PostgreSQL',
     (type) => {
       const options = { type } as unknown as TypeormLoginOptions
       expect(() => typeormOptions(server().login(), options)).toThrow(
         expect.objectContaining({
           code: 'ERR_OPTION_CONFLICT',
-          message: expect.stringMatching(/^"type" must be "postgres" beside a login, got /),
+          message: expect.stringMatching(/^"type" must be "postgres" with a login, got /),
         }),
       )
       expect(typeormOptions(server().login(), { type: 'postgres' }).type).toBe('postgres')
     },
   )
 
-  it('passes the options of frameworks on as they are', () => {
+  it('passes on the options of frameworks unchanged', () => {
     const toRetry = () => true
     const nest = { autoLoadEntities: true, retryAttempts: 3, toRetry }
     expect(typeormOptions(server().login(), nest)).toMatchObject(nest)
   })
 
-  it('can be initialized after it failed', async () => {
+  it('allows initialize() again after a failure', async () => {
     const original = new Error('no credentials today')
     let failing = true
     const credentials = () => {
@@ -67,7 +67,7 @@ describe('typeormOptions', () => {
     expect(await dataSource.query('SELECT current_user AS role')).toEqual([{ role: 'app' }])
   })
 
-  it('serves new query runners after one could not connect', async () => {
+  it('creates working query runners after one could not connect', async () => {
     const putForward = fakeDate()
     const original = new Error('no credentials today')
     let failing = false
@@ -88,7 +88,7 @@ describe('typeormOptions', () => {
     expect(await dataSource.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
-  it('takes the settings of pg in `extra`', async () => {
+  it('accepts options of pg in `extra`', async () => {
     const login = server().login()
     const dataSource = await initialize(
       typeormOptions(login, { poolSize: 9, extra: { max: 2, application_name: 'from extra' } }),
@@ -105,7 +105,7 @@ describe('typeormOptions', () => {
     { PGSSLMODE: 'disable' },
     { PGSSLNEGOTIATION: 'direct' },
     { PGPASSWORD: 'from the environment', PGUSER: 'admin', PGHOST: 'nowhere.example' },
-  ])('is not led astray by the environment %j', async (variables) => {
+  ])('ignores the environment %j', async (variables) => {
     const options = typeormOptions(server().login())
     await withEnvironment(variables, async () => {
       const dataSource = await initialize(options)
@@ -117,7 +117,7 @@ describe('typeormOptions', () => {
 describe('typeormPassword', () => {
   const server = useContractServer()
 
-  it('may not be outdone by a URL: that takes the password away, and the login fails', async () => {
+  it('fails the login if a URL is given, since TypeORM then drops the password function', async () => {
     const login = server().login()
     const { port } = server().relay
     const dataSource = new DataSource({
@@ -130,7 +130,7 @@ describe('typeormPassword', () => {
     expect(login.stats().tokensMade).toBe(0)
   })
 
-  it('closes the connection of a client whose token could not be made', async () => {
+  it('closes the connection of a client whose token could not be created', async () => {
     const login = server().login({ credentials: () => Promise.reject(new Error('none today')) })
     const dataSource = new DataSource({
       type: 'postgres',

@@ -19,7 +19,7 @@ describe('sleep', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
-  it('rejects with ERR_ABORTED when the signal fires, before it sleeps or while it does', async () => {
+  it('rejects with ERR_ABORTED when the signal aborts, before or during the sleep', async () => {
     const controller = new AbortController()
     const sleeping = rejectionOf(sleep(600_000, controller.signal))
     controller.abort('why')
@@ -41,7 +41,7 @@ describe('withTimeout', () => {
     expect(jest.getTimerCount()).toBe(0)
   })
 
-  it('rejects in time with the error that it is given', async () => {
+  it('rejects in time with the given error', async () => {
     const waiting = rejectionOf(withTimeout(new Promise(() => {}), 100, () => new Error('late')))
     await jest.advanceTimersByTimeAsync(100)
     expect(await waiting).toEqual(new Error('late'))
@@ -49,7 +49,7 @@ describe('withTimeout', () => {
 })
 
 describe('fullJitter', () => {
-  it('is between nothing and a limit that doubles up to the longest', () => {
+  it('is between 0 and a limit that doubles up to the maximum', () => {
     const highest = (attempt: number): number => fullJitter(attempt, 100, 1_000, () => 1)
     expect([1, 2, 3, 4, 5, 6, 2_000].map(highest)).toEqual([
       100, 200, 400, 800, 1_000, 1_000, 1_000,
@@ -60,7 +60,7 @@ describe('fullJitter', () => {
 })
 
 describe('abortable', () => {
-  it('settles as the work does, and listens to the signal no longer', async () => {
+  it('settles as the work does, and removes its listener from the signal', async () => {
     const { signal } = new AbortController()
     await expect(abortable(Promise.resolve(1), signal)).resolves.toBe(1)
     const failure = new Error('x')
@@ -69,7 +69,7 @@ describe('abortable', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
-  it('rejects with the reason of the signal, before or after it fired', async () => {
+  it('rejects with the reason of the signal, whether it aborts before or during the work', async () => {
     const reason = new Error('enough')
     const controller = new AbortController()
     const waiting = rejectionOf(abortable(new Promise(() => {}), controller.signal))
@@ -78,7 +78,7 @@ describe('abortable', () => {
     expect(await rejectionOf(abortable(new Promise(() => {}), controller.signal))).toBe(reason)
   })
 
-  it('does not mind work that fails after the signal fired', async () => {
+  it('ignores a failure of the work after the signal aborted', async () => {
     const controller = new AbortController()
     let fail: ((error: Error) => void) | undefined
     const waiting = rejectionOf(
@@ -93,7 +93,7 @@ describe('abortable', () => {
 
 const LIMIT = { what: 'could not connect', timeoutMs: 1_000 }
 
-/** Work that ends when it is told to, with the reason. */
+/** Work that rejects with the signal's reason when it aborts. */
 const untilAborted = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => {
     const stop = (): void => reject(signal.reason as Error)
@@ -115,7 +115,7 @@ function stoppedClock() {
 }
 
 describe('withConnectTimeout', () => {
-  it('stops the work when the time is up, and says so', async () => {
+  it('aborts the work at the timeout, and rejects with ERR_CONNECT_TIMEOUT', async () => {
     const { signal } = new AbortController()
     const clock = stoppedClock()
     const failing = rejectionOf(
@@ -130,7 +130,7 @@ describe('withConnectTimeout', () => {
     expect(signal.aborted).toBe(false)
   })
 
-  it('stops the work when the caller gives up, before or after it began, with the reason of that', async () => {
+  it("aborts the work with the caller's reason, before or after it has started", async () => {
     const caller = new AbortController()
     const reason = new Error('closing')
     const limit = { ...LIMIT, signal: caller.signal, after: stoppedClock().after }
@@ -143,7 +143,7 @@ describe('withConnectTimeout', () => {
   it.each([
     ['done', () => Promise.resolve('done')],
     ['failed', () => Promise.reject(new Error('failed'))],
-  ])('leaves no timer and no listener behind work that has %s', async (_label, work) => {
+  ])('leaves no timer and no listener after work that has %s', async (_label, work) => {
     const { signal } = new AbortController()
     const clock = stoppedClock()
     await withConnectTimeout<unknown>({ ...LIMIT, signal, after: clock.after }, work).catch(
@@ -153,7 +153,7 @@ describe('withConnectTimeout', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
-  it('does not call the failure of the work itself a timeout', async () => {
+  it('does not report a failure of the work as a timeout', async () => {
     const { signal } = new AbortController()
     const failure = new Error('refused')
     const limit = { ...LIMIT, signal, after: stoppedClock().after }
@@ -163,7 +163,7 @@ describe('withConnectTimeout', () => {
   })
 })
 
-/** Work that ends when the test says so. */
+/** Work that ends when the test ends it. */
 function deferredWork(): { work: () => Promise<number>; calls: PromiseWithResolvers[] } {
   const calls: PromiseWithResolvers[] = []
   const work = (): Promise<number> =>
@@ -179,7 +179,7 @@ interface PromiseWithResolvers {
 }
 
 describe('singleFlight', () => {
-  it('lets calls share the one that is under way', async () => {
+  it('shares the call in progress', async () => {
     const { work, calls } = deferredWork()
     const fly = singleFlight(work)
     const flights = [fly(), fly(), fly()]
@@ -188,7 +188,7 @@ describe('singleFlight', () => {
     expect(calls).toHaveLength(1)
   })
 
-  it('starts anew after it has settled', async () => {
+  it('starts a new call after the previous one has settled', async () => {
     const { work, calls } = deferredWork()
     const fly = singleFlight(work)
     for (const round of [1, 2, 3]) {
@@ -199,7 +199,7 @@ describe('singleFlight', () => {
     expect(calls).toHaveLength(3)
   })
 
-  it('does not remember a failure', async () => {
+  it('does not cache a failure', async () => {
     const { work, calls } = deferredWork()
     const fly = singleFlight(work)
     const failing = [fly(), fly()]
@@ -211,7 +211,7 @@ describe('singleFlight', () => {
     await expect(next).resolves.toBe(2)
   })
 
-  it('starts anew from within a handler of the one before', async () => {
+  it('starts a new call in a handler of the previous one', async () => {
     const { work, calls } = deferredWork()
     const fly = singleFlight(work)
     const chained = fly().then(() => fly())
@@ -221,7 +221,7 @@ describe('singleFlight', () => {
     await expect(chained).resolves.toBe(2)
   })
 
-  it('does not keep work that throws at once', async () => {
+  it('does not cache work that throws synchronously', async () => {
     let calls = 0
     const fly = singleFlight(() => {
       if (++calls === 1) throw new Error('at once')
@@ -233,7 +233,7 @@ describe('singleFlight', () => {
 })
 
 describe('createQueue', () => {
-  it('gives out what has joined, in that order, and then nothing', () => {
+  it('returns items in order, and then undefined', () => {
     const line = createQueue<string>()
     expect(line.dequeue()).toBeUndefined()
     line.enqueue('a')
@@ -243,7 +243,7 @@ describe('createQueue', () => {
     expect(line.dequeue()).toBe('c')
   })
 
-  it('is the same as a list, whoever joins, leaves, leaves again, or leaves when it was given out', () => {
+  it('behaves like a list for any sequence of operations, including repeated and late removals', () => {
     const step = fc.oneof(
       fc.constant('join' as const),
       fc.constant('next' as const),
@@ -276,7 +276,7 @@ describe('createQueue', () => {
 const never = new AbortController().signal
 
 describe('createMutex', () => {
-  it('lets callers through one at a time, in the order in which they came', async () => {
+  it('admits callers one at a time, in order', async () => {
     const turns = createMutex()
     const order: string[] = []
     const work = async (name: string): Promise<void> => {
@@ -290,7 +290,7 @@ describe('createMutex', () => {
     expect(order).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends'])
   })
 
-  it('passes over those who gave up, and tells them so', async () => {
+  it('skips aborted callers, and rejects their promises', async () => {
     const turns = createMutex()
     const end = await turns.acquire(never)
     const controller = new AbortController()
@@ -305,7 +305,7 @@ describe('createMutex', () => {
     await expect(next).resolves.toBeInstanceOf(Function)
   })
 
-  it('ends a turn once, however often that is said', async () => {
+  it('releases once, however often release is called', async () => {
     const turns = createMutex()
     const end = await turns.acquire(never)
     const second = turns.acquire(never)
@@ -321,7 +321,7 @@ describe('createMutex', () => {
     await third
   })
 
-  it('is free again after the last turn', async () => {
+  it('is free after the last release', async () => {
     const turns = createMutex()
     const end = await turns.acquire(never)
     end()

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { PgIamError, isPgIamError, type PgIamErrorCode } from '../../core/index.js'
 
 describe('PgIamError', () => {
-  it('carries a code, a hint, whether to retry, and the cause as it came', () => {
+  it('has a code, a hint, retryable, and the original cause', () => {
     const cause = new Error('original')
     const error = new PgIamError('ERR_TOKEN_TIMEOUT', 'too slow', {
       cause,
@@ -21,7 +21,7 @@ describe('PgIamError', () => {
     expect(String(error)).toBe('PgIamError: too slow')
   })
 
-  it('is not retryable, and prints neither a hint nor a cause, where none were given', () => {
+  it('is not retryable by default, and prints neither a hint nor a cause if there is none', () => {
     const error = new PgIamError('ERR_CLOSED', 'closed')
     expect(error.retryable).toBe(false)
     expect('cause' in error).toBe(false)
@@ -38,7 +38,7 @@ describe('PgIamError', () => {
 describe('isPgIamError', () => {
   const error = new PgIamError('ERR_TLS_UNVERIFIED', 'x')
 
-  it('knows its own by the code', () => {
+  it('recognises a PgIamError by its code', () => {
     expect(isPgIamError(error)).toBe(true)
     expect(isPgIamError(error, 'ERR_TLS_UNVERIFIED')).toBe(true)
     expect(isPgIamError(error, 'ERR_CLOSED')).toBe(false)
@@ -54,7 +54,7 @@ describe('isPgIamError', () => {
     () => error,
     new Error('x', { cause: error }),
     Object.assign(new Error('x'), { code: 'ERR_CLOSED' as PgIamErrorCode, name: 'PgIamError' }),
-  ])('does not take %p for one', (value) => {
+  ])('returns false for %p', (value) => {
     expect(isPgIamError(value)).toBe(false)
     expect(isPgIamError(value, 'ERR_CLOSED')).toBe(false)
   })

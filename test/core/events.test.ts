@@ -12,7 +12,7 @@ const NAMES: (keyof EventsByChannel)[] = [
 ]
 
 describe('publish', () => {
-  it.each(NAMES)('sends on %s what was built', (name) => {
+  it.each(NAMES)('publishes the event on %s', (name) => {
     const seen: unknown[] = []
     const listen = (event: unknown, on: string | symbol): void => void seen.push([on, event])
     subscribe(name, listen)
@@ -24,14 +24,14 @@ describe('publish', () => {
     }
   })
 
-  it.each(NAMES)('builds nothing for %s while nobody listens', (name) => {
+  it.each(NAMES)('does not build the event for %s without subscribers', (name) => {
     expect(channel(name).hasSubscribers).toBe(false)
     publish(name, () => {
       throw new Error('built')
     })
   })
 
-  it('finds those who subscribed before and after, and those alone who listen to that channel', () => {
+  it('reaches subscribers of that channel only, whenever they subscribed', () => {
     const seen: unknown[] = []
     const one = (): void => void seen.push('one')
     const other = (): void => void seen.push('other')
@@ -60,12 +60,12 @@ describe('createReporter', () => {
   }
   beforeEach(() => void log.splice(0))
 
-  it('logs what happens, for debugging', () => {
+  it('logs events at debug level', () => {
     createReporter(logger)('pg-iam:token.made', () => ({ ...EVENT, elapsedMs: 1 }))
     expect(log).toEqual([['debug', 'pg-iam: token made', { ...EVENT, elapsedMs: 1 }]])
   })
 
-  it('warns of tokens that failed and of connections that were lost, and of no others', () => {
+  it('logs failed tokens and lost connections as warnings, and nothing else', () => {
     const report = createReporter(logger)
     const error = new Error('sealed')
     report('pg-iam:token.failed', () => ({ ...EVENT, error }))
@@ -78,7 +78,7 @@ describe('createReporter', () => {
     ])
   })
 
-  it('publishes as well, and is not stopped by a logger that throws', () => {
+  it('also publishes events, and ignores an error of the logger', () => {
     const seen: unknown[] = []
     const listen = (event: unknown): void => void seen.push(event)
     subscribe('pg-iam:token.reused', listen)
@@ -96,7 +96,7 @@ describe('createReporter', () => {
     expect(seen).toEqual([EVENT])
   })
 
-  it('is nothing but the channels without a logger', () => {
+  it('only publishes without a logger', () => {
     expect(createReporter(undefined)).toBe(publish)
   })
 })
@@ -115,7 +115,7 @@ describe('logger', () => {
     ['an object of functions', silent],
     ['an instance of a class', new Winston()],
     ['a function with methods', Object.assign(() => {}, silent)],
-  ])('takes %s as it is', (_label, value) => {
+  ])('accepts %s unchanged', (_label, value) => {
     expect(logger(value, 'logger')).toBe(value)
   })
 
@@ -125,7 +125,7 @@ describe('logger', () => {
     ['a function', () => {}],
     ['an object without "warn"', { ...silent, warn: undefined }],
     ['a string', 'console'],
-  ])('refuses %s', (_label, value) => {
+  ])('rejects %s', (_label, value) => {
     expect(() => logger(value, 'logger')).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',

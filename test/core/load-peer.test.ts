@@ -11,7 +11,7 @@ describe('peerError', () => {
     ['MODULE_NOT_FOUND', "Cannot find module '@scope/peer/lib/part'"],
     ['MODULE_NOT_FOUND', 'Cannot find module "@scope/peer"'],
     [undefined, 'Dynamic require of "@scope/peer" is not supported'],
-  ])('says how to install what is missing (%s: %s)', (code, message) => {
+  ])('returns an error with the install command (%s: %s)', (code, message) => {
     const cause = notFound(code, message)
     expect(peerError(cause, 'other', '@scope/peer')).toMatchObject({
       code: 'ERR_PEER_MISSING',
@@ -40,7 +40,7 @@ describe('peerError', () => {
     ['null', null],
     ['a string', "Cannot find module 'peer'"],
     ['an error without a message', { code: 'MODULE_NOT_FOUND' }],
-  ])('passes %s unchanged', (_label, cause) => {
+  ])('returns %s unchanged', (_label, cause) => {
     expect(peerError(cause, 'peer')).toBe(cause)
   })
 })

@@ -15,7 +15,7 @@ afterEach(() => {
 })
 
 describe('loginFromUrl', () => {
-  it('recognises Aurora DSQL by its host', () => {
+  it('recognises Aurora DSQL by its host name', () => {
     const parts = {
       provider: 'aurora-dsql',
       host: HOST,
@@ -30,7 +30,7 @@ describe('loginFromUrl', () => {
     expect(loginFromUrl(URL_TEXT.replace('.dsql.', '.dsql-fnh4.')).provider).toBe('aurora-dsql')
   })
 
-  it('puts options before the URL, and the URL before the environment', () => {
+  it('gives options precedence over the URL, and the URL over the environment', () => {
     process.env = { PGHOST: '/tmp', PGPORT: '1111', PGDATABASE: 'env', PGUSER: 'env' }
     expect(loginFromUrl(URL_TEXT)).toMatchObject({
       host: HOST,
@@ -55,7 +55,7 @@ describe('loginFromUrl', () => {
     [{ user: 'given', username: 'given' }, 'given'],
     [{ user: undefined, username: 'given' } as object, 'given'],
     [{ user: undefined } as object, 'app'],
-  ])('takes from %j and a URL with a user the user "%s"', (options, user) => {
+  ])('with the options %j and a user in the URL takes the user "%s"', (options, user) => {
     expect(loginFromUrl(URL_TEXT, options).user).toBe(user)
   })
 
@@ -67,7 +67,7 @@ describe('loginFromUrl', () => {
     expect(loginFromUrl('postgres:///shop?user=app').host).toBe(other)
   })
 
-  it('joins the TLS settings of the URL with those of the options, which count for more', async () => {
+  it('merges the TLS settings of URL and options, which take precedence', async () => {
     const [{ ca: one }, { ca: two }] = await Promise.all([createAuthority(), createAuthority()])
     const url = `${URL_TEXT}?sslnegotiation=direct&sslrootcert=${encodeURIComponent(one)}`
     expect(loginFromUrl(url)).toMatchObject({ tls: { ca: one }, tlsNegotiation: 'direct' })
@@ -95,7 +95,7 @@ describe('loginFromUrl', () => {
     [null, 'ERR_OPTION_INVALID'],
     ['x', 'ERR_OPTION_INVALID'],
     [{ host: 5 }, 'ERR_OPTION_INVALID'],
-  ])('refuses the options %j', (options, code) => {
+  ])('rejects the options %j', (options, code) => {
     const url = `${URL_TEXT}?sslnegotiation=direct`
     expect(() => loginFromUrl(url, options as LoginFromOptions)).toThrow(
       expect.objectContaining({ code }),
@@ -110,13 +110,13 @@ describe('loginFromUrl', () => {
     ['postgres://CANARY@db.example.com', 'ERR_OPTION_INVALID'],
     ['postgres://CANARY@/db', 'ERR_OPTION_INVALID'],
     ['CANARY', 'ERR_OPTION_INVALID'],
-  ])('refuses %s', (url, code) => {
+  ])('rejects %s', (url, code) => {
     const error = thrownBy(() => loginFromUrl(url))
     expect(error).toMatchObject({ code })
     if (!url.includes('region')) expect(printed(error)).not.toContain('CANARY')
   })
 
-  it('puts the startup parameters of the options before those of the URL, one by one', () => {
+  it('merges the startup parameters of URL and options by name, with precedence for the options', () => {
     process.env = { PGAPPNAME: 'env', PGOPTIONS: '-c a=env' }
     const url = `${URL_TEXT}?application_name=url&options=-c%20a%3Durl&statement_timeout=5`
     const startupParameters = { application_name: 'given', lock_timeout: 7 }
@@ -132,7 +132,7 @@ describe('loginFromUrl', () => {
     })
   })
 
-  it('does not look at a variable where the URL says the same', () => {
+  it('ignores a variable if the URL has its parameter', () => {
     process.env = { PGTARGETSESSIONATTRS: 'primary', PGCHANNELBINDING: 'require' }
     expect(() => loginFromUrl(URL_TEXT)).toThrow('"PGCHANNELBINDING" must be')
     const query = 'target_session_attrs=any&channel_binding=prefer'
@@ -141,7 +141,7 @@ describe('loginFromUrl', () => {
     expect(() => loginFromUrl(`${URL_TEXT}?sslmode=verify-full`)).toThrow('"PGSSLMODE" must not')
   })
 
-  it('takes several hosts, of a URL and of PGHOST', () => {
+  it('accepts several hosts, in a URL and in PGHOST', () => {
     const other = HOST.replace('12.', '34.')
     const hosts = [HOST, other]
     expect(loginFromUrl(`postgres://app@${HOST}:5433,${other}:5433/shop`)).toMatchObject({
@@ -152,7 +152,7 @@ describe('loginFromUrl', () => {
     expect(loginFromUrl('postgres:///shop')).toMatchObject({ hosts })
   })
 
-  it('dials hostaddr, for the host of the URL only', () => {
+  it('dials hostaddr only for the host of the URL', () => {
     const url = `${URL_TEXT}?hostaddr=10.0.0.3`
     expect(loginFromUrl(url).connectTo).toEqual({ host: '10.0.0.3', port: 5433 })
     const other = HOST.replace('12.', '34.')
@@ -160,7 +160,7 @@ describe('loginFromUrl', () => {
   })
 
   it.each(['/cloudsql/shop:europe-west1:main', 'shop:europe-west1:main'])(
-    'says how an instance of Cloud SQL is named, for the host %s',
+    'explains how to specify a Cloud SQL instance for the host %s',
     (host) => {
       const url = `postgres:///shop?user=app&host=${encodeURIComponent(host)}`
       expect(thrownBy(() => loginFromUrl(url))).toMatchObject({
@@ -170,7 +170,7 @@ describe('loginFromUrl', () => {
     },
   )
 
-  it('names the hosts that it knows where the host is of none of them', () => {
+  it('lists the known host names if no provider matches the host', () => {
     expect(thrownBy(() => loginFromUrl('postgres://app@db.example.com/shop'))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: '"host" must be an endpoint name of a known provider',
@@ -178,7 +178,7 @@ describe('loginFromUrl', () => {
     })
   })
 
-  it('leaves the options as they were', () => {
+  it('does not change the options', () => {
     const options = Object.freeze({
       tls: Object.freeze({}),
       credentials: CREDENTIALS,
@@ -194,7 +194,7 @@ describe('loginFromUrl', () => {
 describe('loginFromEnv', () => {
   const env = { PGHOST: HOST, PGPORT: '5433', PGDATABASE: 'shop', PGUSER: 'app' }
 
-  it('reads the environment that it is given, and else that of this process', () => {
+  it('reads the given environment, or that of the process', () => {
     const parts = { provider: 'aurora-dsql', host: HOST, port: 5433, database: 'shop', user: 'app' }
     expect(loginFromEnv({}, env)).toMatchObject(parts)
     process.env = { ...env, PGPORT: '1' }
@@ -202,7 +202,7 @@ describe('loginFromEnv', () => {
     expect(loginFromEnv({}, env)).toMatchObject(parts)
   })
 
-  it('puts options before the environment', () => {
+  it('gives options precedence over the environment', () => {
     const connectTo = { host: '127.0.0.1', port: 6000 }
     const login = loginFromEnv({ connectTo, port: 2222, username: 'given', database: 'own' }, env)
     expect(login).toMatchObject({ host: HOST, port: 2222, user: 'given', database: 'own' })
@@ -214,7 +214,7 @@ describe('loginFromEnv', () => {
     expect(loginFromEnv({ host: other, user: 'app' }, {}).host).toBe(other)
   })
 
-  it('takes an option that is undefined from the environment', () => {
+  it('treats undefined options as absent', () => {
     expect(loginFromEnv({ user: undefined, port: undefined } as object, env)).toMatchObject({
       user: 'app',
       port: 5433,
@@ -228,12 +228,12 @@ describe('loginFromEnv', () => {
     [{ password: 'x' }, expect.stringContaining('"password"'), 'ERR_OPTION_INVALID'],
     [{ tls: false }, expect.anything(), 'ERR_TLS_UNVERIFIED'],
     [env, '"options" must not be an environment', 'ERR_OPTION_INVALID'],
-  ])('refuses the options %j', (given, message, code) => {
+  ])('rejects the options %j', (given, message, code) => {
     const error = thrownBy(() => loginFromEnv(given as LoginFromOptions, env))
     expect(error).toMatchObject({ message, code })
   })
 
-  it('takes the environment object of the process itself', () => {
+  it('accepts process.env itself', () => {
     const before = surroundings['PGHOST']
     try {
       Object.assign(surroundings, { PGHOST: 'localhost' })
@@ -261,7 +261,7 @@ describe('loginFromEnv', () => {
     [{ ...env, PGSSLMODE: 'prefer' }, expect.stringContaining('"PGSSLMODE"'), 'ERR_TLS_UNVERIFIED'],
     [null, '"env" must be an object such as process.env, got null', 'ERR_OPTION_INVALID'],
     ['PGHOST=x', expect.stringMatching(/^"env" must be/), 'ERR_OPTION_INVALID'],
-  ])('refuses %j', (given, message, code) => {
+  ])('rejects %j', (given, message, code) => {
     expect(thrownBy(() => loginFromEnv({}, given as typeof env))).toMatchObject({ message, code })
   })
 })

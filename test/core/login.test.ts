@@ -4,8 +4,8 @@ import { rejectionOf, thrownBy } from './support/caught.js'
 import { collectEvents } from './support/collect-events.js'
 import { CREDENTIALS, HOST, OPTIONS } from './support/dsql-options.js'
 
-describe('the check of a login', () => {
-  it('takes a login, and an object that was made of one', () => {
+describe('loginCheck', () => {
+  it('accepts a login, and an object derived from one', () => {
     const made = auroraDsql(OPTIONS)
     const copy = { ...made }
     expect(loginCheck(made, 'read')).toBe(made)
@@ -19,7 +19,7 @@ describe('the check of a login', () => {
     [{ host: 'db.example.com', tls: {} }, 'got an object'],
     [{ token: () => undefined }, 'got an object'],
     [auroraDsql, 'got a function'],
-  ])('refuses %p', (value, got) => {
+  ])('rejects %p', (value, got) => {
     expect(thrownBy(() => loginCheck(value, 'read'))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: `"read" must be a login, such as rds() returns, ${got}`,
@@ -28,7 +28,7 @@ describe('the check of a login', () => {
 })
 
 describe('a login', () => {
-  it('is frozen all through, and is JSON but for its functions', () => {
+  it('is deeply frozen, and is JSON except for its functions', () => {
     const login = auroraDsql({ ...OPTIONS, connectTo: { host: 'tunnel', port: 1 } })
     for (const part of [login, login.tls, login.connectTo]) expect(Object.isFrozen(part)).toBe(true)
     expect(JSON.parse(JSON.stringify(login))).toMatchObject({
@@ -39,14 +39,14 @@ describe('a login', () => {
     })
   })
 
-  it('has no property for what was not given', () => {
+  it('has no property for an option that was not given', () => {
     const login = auroraDsql(OPTIONS)
     expect('connectTo' in login).toBe(false)
     expect('retry' in login).toBe(false)
     expect('ca' in login.tls).toBe(false)
   })
 
-  it('does not follow changes of the options that it was made from', () => {
+  it('does not reflect changes of the options that it was created from', () => {
     const options = { ...OPTIONS, connectTo: { host: 'tunnel', port: 1 }, tls: { servername: 'a' } }
     const login = auroraDsql(options)
     options.connectTo.host = 'elsewhere'
@@ -54,14 +54,14 @@ describe('a login', () => {
     expect([login.connectTo?.host, login.tls.servername]).toEqual(['tunnel', 'a'])
   })
 
-  it('gives its functions away one by one', async () => {
+  it('has functions that work without their object', async () => {
     const { token, password, stats } = auroraDsql(OPTIONS)
     expect((await token()).value).toContain(HOST)
     expect(await password()).toContain(HOST)
     expect(stats().tokensMade).toBe(2)
   })
 
-  it('counts by itself, in numbers that cannot be changed from outside', async () => {
+  it('has its own counters, which cannot be changed from outside', async () => {
     const login = auroraDsql(OPTIONS)
     const other = auroraDsql(OPTIONS)
     await login.token()
@@ -71,7 +71,7 @@ describe('a login', () => {
     expect(other.stats().tokensMade).toBe(0)
   })
 
-  it('rejects a password for the reason for which it rejects a token', async () => {
+  it('rejects password() with the same error as token()', async () => {
     const cause = new Error('vault is sealed')
     const login = auroraDsql({ ...OPTIONS, credentials: () => Promise.reject(cause) })
     for (const error of [await rejectionOf(login.password()), await rejectionOf(login.token())]) {
@@ -81,12 +81,12 @@ describe('a login', () => {
   })
 })
 
-describe('50 connections that are opened together', () => {
+describe('50 concurrent connections', () => {
   function fifty(login: Login): Promise<string[]> {
     return Promise.all(Array.from({ length: 50 }, () => login.password()))
   }
 
-  it('cost one call for credentials, and 50 tokens', async () => {
+  it('make one call for credentials, and create 50 tokens', async () => {
     let calls = 0
     const credentials = async (): Promise<AwsCredentials> => {
       calls++
@@ -98,7 +98,7 @@ describe('50 connections that are opened together', () => {
     expect(login.stats()).toMatchObject({ credentialCalls: 1, tokensMade: 50, tokensReused: 0 })
   })
 
-  it('cost one token where it may be shared', async () => {
+  it('create one token if it may be shared', async () => {
     const collected = collectEvents()
     const login = auroraDsql({ ...OPTIONS, reuseTokenSecs: 60 })
     expect(new Set(await fifty(login)).size).toBe(1)
@@ -109,7 +109,7 @@ describe('50 connections that are opened together', () => {
     expect([made.length, collected.names().length]).toEqual([1, 100])
   })
 
-  it('fail together, once, and the next one succeeds', async () => {
+  it('fail together, after one call, and the next one succeeds', async () => {
     let calls = 0
     const credentials = async (): Promise<AwsCredentials> => {
       if (++calls === 1) throw new Error('x')
@@ -127,7 +127,7 @@ describe('50 connections that are opened together', () => {
 describe('the reuse of a token', () => {
   afterEach(() => jest.useRealTimers())
 
-  it('ends after reuseTokenSecs, or a tenth of its life before it ends', async () => {
+  it('ends after reuseTokenSecs, or when a tenth of the lifetime is left', async () => {
     const start = Date.parse('2026-03-04T05:06:07Z')
     jest.useFakeTimers({
       now: start,

@@ -24,7 +24,7 @@ import { answeringQueries } from './support/query-server.js'
 import { startRawClient } from './support/raw-client.js'
 import { startSts } from '../support/aws/sts.js'
 
-/** In the key, and through the session token in every token that is signed with it. */
+/** In the key, and, through the session token, in every token signed with it. */
 const SECRETS = {
   accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
   secretAccessKey: 'CANARY-key',
@@ -58,7 +58,7 @@ function expectNoSecretIn(...values: unknown[]): void {
 }
 
 describe('no secret is printed', () => {
-  it('by a login, before and after it made a token, or shared one', async () => {
+  it('by a login, before and after it has created or shared a token', async () => {
     for (const options of [
       {},
       { reuseTokenSecs: 60 },
@@ -66,13 +66,13 @@ describe('no secret is printed', () => {
     ]) {
       const made = login(options as AuroraDsqlOptions)
       expectNoSecretIn(made)
-      // The canary really is in there.
+      // Checks that the canary is in the token.
       expect(await made.password()).toContain('CANARY-session')
       expectNoSecretIn(made, made.stats(), { ...made }, Object.entries(made))
     }
   })
 
-  it('by a token, or by what holds it', async () => {
+  it('by a token, or an object that contains it', async () => {
     const token = await login().token()
     expect(token.value).toContain('CANARY-session')
     expectNoSecretIn(
@@ -94,24 +94,24 @@ describe('no secret is printed', () => {
   })
 
   it.each<[string, AuroraDsqlOptions]>([
-    ['a value that has ended', { credentials: { ...SECRETS, expiration: new Date(0) } }],
+    ['expired credentials', { credentials: { ...SECRETS, expiration: new Date(0) } }],
     ['a function that fails', { credentials: () => Promise.reject(new Error('x')) }],
     [
-      'a function whose answer lacks a key',
+      'a function whose result lacks a key',
       { credentials: () => ({ ...SECRETS, accessKeyId: '' }) },
     ],
     [
-      'a function whose answer has a wrong date',
+      'a function whose result has an invalid date',
       { credentials: () => ({ ...SECRETS, expiration: 'CANARY' as never }) },
     ],
-    ['a function that answers with text', { credentials: () => 'CANARY' as never }],
-  ])('by the error for credentials that are %s', async (_label, options) => {
+    ['a function that returns a string', { credentials: () => 'CANARY' as never }],
+  ])('by the error for %s as credentials', async (_label, options) => {
     const error = await rejectionOf(login(options).token())
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS_UNAVAILABLE' })
     expectNoSecretIn(error, collected.events)
   })
 
-  it('by the error of STS, whose request carried the session token', async () => {
+  it('by the error of an STS request, which contained the session token', async () => {
     const sts = await startSts(() => 'AccessDenied')
     process.env['AWS_ENDPOINT_URL_STS'] = sts.url
     try {
@@ -129,7 +129,7 @@ describe('no secret is printed', () => {
   const servers: [string, Behaviour][] = [
     ['has no TLS', async (socket) => void socket.end('N')],
     [
-      'wants another login',
+      'requests another authentication method',
       async (socket, keys) => {
         const secured = await acceptTls(socket, keys)
         await createByteReader(secured).packet()
@@ -137,21 +137,21 @@ describe('no secret is printed', () => {
       },
     ],
     [
-      'hangs up on the token',
+      'closes the connection after the token',
       async (socket, keys) => {
         const { socket: secured } = await receiveLogin(socket, keys)
         secured.resume().end()
       },
     ],
     [
-      'refuses the token',
+      'rejects the token',
       async (socket, keys) => {
         const { socket: secured } = await receiveLogin(socket, keys)
         secured.resume().end(errorResponse('28000', 'access denied'))
       },
     ],
     [
-      'accepts, and breaks',
+      'accepts the login, and then resets the connection',
       async (socket, keys) => {
         const { socket: secured } = await receiveLogin(socket, keys)
         secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING]), () => socket.resetAndDestroy())
@@ -169,7 +169,7 @@ describe('no secret is printed', () => {
     },
   )
 
-  it('by a pg.Client that is connected', async () => {
+  it('by a connected pg.Client', async () => {
     standIn = await startStandIn(answeringQueries(() => 'ok'))
     const stream = createStreamFactory(
       standIn.login({ credentials: SECRETS }),

@@ -28,7 +28,7 @@ function file(name: string, content: string): string {
 }
 
 describe('certificateAuthority', () => {
-  it('takes PEM text, also as a Buffer, with Windows line ends, or with text around it', () => {
+  it('accepts PEM text, also as a Buffer, with CRLF line ends, or with text around it', () => {
     for (const pem of [
       ca,
       `${ca}\n${otherCa}`,
@@ -40,20 +40,20 @@ describe('certificateAuthority', () => {
     }
   })
 
-  it('reads the file of a path once, at once', () => {
+  it('reads a file once, synchronously', () => {
     const path = file('ca.pem', ca)
     expect(certificateAuthority(path, 'tls.ca')).toBe(ca)
     rmSync(path)
-    expect(() => certificateAuthority(path, 'tls.ca')).toThrow('no file could be read there')
+    expect(() => certificateAuthority(path, 'tls.ca')).toThrow('the file could not be read')
   })
 
-  it('says why a file cannot be read', () => {
+  it('reports why a file cannot be read', () => {
     expect(
       thrownBy(() => certificateAuthority(join(folder, 'none.pem'), 'PGSSLROOTCERT')),
     ).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message:
-        '"PGSSLROOTCERT" must be PEM text or the path of a PEM file, and no file could be read there',
+        '"PGSSLROOTCERT" must be PEM text or the path of a PEM file, and the file could not be read',
       cause: { code: 'ENOENT' },
     })
     mkdirSync(join(folder, 'folder'))
@@ -63,7 +63,7 @@ describe('certificateAuthority', () => {
   })
 
   it.each([undefined, null, 5, '', [], {}, true, Buffer.alloc(0), new Uint8Array(3)])(
-    'refuses %p',
+    'rejects %p',
     (value) => {
       expect(() => certificateAuthority(value, 'tls.ca')).toThrow(
         expect.objectContaining({
@@ -76,7 +76,7 @@ describe('certificateAuthority', () => {
     },
   )
 
-  it('refuses text and files without a certificate, which would silently trust nobody', () => {
+  it('rejects text and files without a certificate, with which no server would be trusted', () => {
     for (const content of ['', 'hello', pair.key]) {
       expect(() => certificateAuthority(file('empty.pem', content), 'tls.ca')).toThrow(
         expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
@@ -87,7 +87,7 @@ describe('certificateAuthority', () => {
     )
   })
 
-  it('refuses a certificate that cannot be read, with the reason', () => {
+  it('rejects a malformed certificate, with the reason', () => {
     const damaged = [
       '-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n',
       '-----BEGIN CERTIFICATE-----\n',
@@ -106,7 +106,7 @@ describe('certificateAuthority', () => {
     })
   })
 
-  it('takes or refuses any text, and nothing else happens', () => {
+  it('accepts or rejects any text without other errors', () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), fc.boolean(), (before, after, isPem) => {
         const text = isPem

@@ -26,7 +26,7 @@ import { startRawClient } from './support/raw-client.js'
 import { runNode } from './support/run-node.js'
 
 describe('tlsOptions', () => {
-  it('keeps what it knows', async () => {
+  it('keeps the known options', async () => {
     const { ca } = await createAuthority()
     const given = {
       ca,
@@ -47,19 +47,19 @@ describe('tlsOptions', () => {
     ['minVersion', '"tls.minVersion" must be "TLSv1.2" or "TLSv1.3", got "x"'],
     ['maxVersion', '"tls.maxVersion" must be "TLSv1.2" or "TLSv1.3", got "x"'],
     ['serverName', '"tls.serverName" is not a known option'],
-  ])('refuses %s', (name, message) => {
+  ])('rejects %s', (name, message) => {
     expect(() => tlsOptions({ [name]: 'x' }, 'tls')).toThrow(message)
   })
 })
 
 describe('the versions of TLS', () => {
-  it('are never older than a token may be sent over, also for whoever takes older ones', () => {
+  it('are at least TLSv1.2, even if an older minimum is given', () => {
     for (const minVersion of ['TLSv1', 'TLSv1.1', 'TLSv1.2'])
       expect(tlsOptions({ minVersion }, 'tls')).toEqual({ minVersion: 'TLSv1.2' })
     expect(() => tlsOptions({ maxVersion: 'TLSv1.1' }, 'tls')).toThrow('"tls.maxVersion" must be')
   })
 
-  it('must leave one to speak', () => {
+  it('must not be an empty range', () => {
     expect(() => tlsOptions({ minVersion: 'TLSv1.3', maxVersion: 'TLSv1.2' }, 'tls')).toThrow(
       '"tls.minVersion" must not be newer than "tls.maxVersion"',
     )
@@ -100,13 +100,13 @@ describe('weakens', () => {
     expect(weakens(value)).toBe(false)
   })
 
-  it('sees what an object inherits', () => {
+  it('reads inherited properties', () => {
     expect(weakens(Object.create({ rejectUnauthorized: false }))).toBe(true)
   })
 })
 
 describe('unverified', () => {
-  it('says what to do instead', () => {
+  it('has a hint with the alternative', () => {
     expect(unverified('ssl')).toMatchObject({
       code: 'ERR_TLS_UNVERIFIED',
       message: '"ssl" must not turn TLS or its verification off',
@@ -117,7 +117,7 @@ describe('unverified', () => {
 })
 
 describe('verifiedTls', () => {
-  it('is verified, for the host unless another name was given, and frozen', () => {
+  it('is verified for the host, or the given name, and frozen', () => {
     const tls = verifiedTls('db.example.com', {})
     expect(tls).toEqual({
       rejectUnauthorized: true,
@@ -139,8 +139,8 @@ describe('verifiedTls', () => {
 const contextFor = (ca?: string) =>
   secureContext(verifiedTls('db.example.com', ca === undefined ? {} : { ca }))
 
-describe('the context of TLS', () => {
-  it('is made once for the same authorities, whoever is verified by them', async () => {
+describe('the TLS context', () => {
+  it('is cached by CA, independently of the server name', async () => {
     const { ca } = await createAuthority()
     const context = contextFor(ca)
     expect(contextFor(Buffer.from(ca).toString())).toBe(context)
@@ -149,7 +149,7 @@ describe('the context of TLS', () => {
     expect(contextFor()).not.toBe(context)
   })
 
-  it('is not kept for more authorities than a process has', async () => {
+  it('is cached for a limited number of CAs', async () => {
     const authorities = await Promise.all(Array.from({ length: 17 }, () => createAuthority()))
     const [first, ...others] = authorities.map(({ ca }) => ca) as [string, ...string[]]
     const [oldest, second] = [contextFor(first), contextFor(others[0])]
@@ -159,7 +159,7 @@ describe('the context of TLS', () => {
   })
 })
 
-// What is trusted where the caller names no authorities: what Node trusts, and what the documentation of the cloud names.
+// The CAs that are trusted by default: those of Node and those that the cloud documents.
 
 const YEAR_MS = 365 * 86_400_000
 
@@ -173,7 +173,7 @@ const azureToken = async () =>
   Promise.resolve({ token: 'CANARY', expiresOnTimestamp: Date.now() + 3_600_000 })
 const azure = { user: 'app', credentials: { getToken: azureToken } }
 
-/** What the pages name, by certificate: see `amazon-roots.ts` and `azure-roots.ts`. */
+/** The documented names by certificate: see `amazon-roots.ts` and `azure-roots.ts`. */
 const NAMED = {
   amazon: [
     'Amazon Root CA 1',
@@ -193,12 +193,12 @@ describe.each([
   ['Amazon', AMAZON_ROOTS, NAMED.amazon],
   ['Azure', AZURE_ROOTS, NAMED.azure],
 ])('the roots of %s', (_cloud, roots, names) => {
-  it('are those that its documentation names', () => {
+  it('are those of its documentation', () => {
     expect(roots.map(nameOf)).toEqual(names)
   })
 
   it.each(roots.map((pem) => [nameOf(pem), new X509Certificate(pem)] as const))(
-    'hold %s, which is good for two more years: else look at the documentation again',
+    'contain %s, which is valid for two more years: otherwise check the documentation',
     (_name, certificate) => {
       expect(certificate.ca).toBe(true)
       expect(certificate.verify(certificate.publicKey)).toBe(true)
@@ -207,7 +207,7 @@ describe.each([
     },
   )
 
-  it('are the very certificates that Node ships under these names, where it does', () => {
+  it('are identical to the certificates of the same names that Node ships', () => {
     const shipped = new Map(rootCertificates.map((pem) => [nameOf(pem), pem.trim()]))
     for (const pem of roots) expect(shipped.get(nameOf(pem)) ?? pem).toBe(pem)
   })
@@ -229,29 +229,29 @@ describe('a login without tls.ca', () => {
       AZURE_ROOTS,
     ],
     ['Azure', entra({ host: 'shop.postgres.database.azure.com', ...azure }), AZURE_ROOTS],
-  ])('to %s trusts the authorities of its cloud on this Node', async (_what, login, roots) => {
+  ])('to %s trusts the CAs of its cloud on this version of Node', async (_what, login, roots) => {
     const { loadAuthorities } = await internalsOf(login)!.endpoints.all[0]!.resolve()
     const trusted = (await loadAuthorities!()) ?? rootCertificates.join('\n')
     expect(roots.filter((pem) => !trusted.includes(pem)).map(nameOf)).toEqual([])
   })
 
-  it('trusts what Node trusts as well', async () => {
+  it('also trusts the CAs of Node', async () => {
     const [root] = rootCertificates
     expect(await cloudAuthorities(AZURE_ROOTS, {}, [])).toContain(root)
   })
 
-  it('leaves all to Node where Node ships what the cloud has', async () => {
+  it("uses Node's default CAs if Node ships those of the cloud", async () => {
     const rearranged = AMAZON_ROOTS.map((pem) => `${pem.replaceAll('\n', '\r\n')}\r\n`)
     expect(await cloudAuthorities(AMAZON_ROOTS, {}, rearranged)).toBeUndefined()
     expect(await cloudAuthorities(AMAZON_ROOTS, {}, rearranged.slice(1))).toContain(AMAZON_ROOTS[0])
   })
 
-  it('shares the text of the authorities with all others', async () => {
+  it('shares the PEM text of the CAs with all other logins', async () => {
     const first = await trustedAuthorities(AZURE_ROOTS, {})
     expect(Object.is(await trustedAuthorities(AZURE_ROOTS, {}), first)).toBe(true)
   })
 
-  it('trusts what NODE_EXTRA_CA_CERTS names, as before', async () => {
+  it('trusts the CAs of NODE_EXTRA_CA_CERTS', async () => {
     const { ca } = await createAuthority()
     const folder = mkdtempSync(join(tmpdir(), 'pg-iam-ca-'))
     writeFileSync(`${folder}/extra.pem`, ca)
@@ -268,7 +268,7 @@ describe('a server', () => {
     server = undefined
   })
 
-  /** A server for `host` that logs everybody in. */
+  /** A server for `host` that accepts every login. */
   async function start(host: string): Promise<{ port: number; ca: string }> {
     const authority = await createAuthority()
     const keys = await authority.issue(host)
@@ -279,7 +279,7 @@ describe('a server', () => {
     return { port: server.port, ca: authority.ca }
   }
 
-  it('whose authority the cloud names is trusted where Node does not ship it', async () => {
+  it('with a CA that the cloud documents is trusted even if Node does not ship it', async () => {
     const { port, ca } = await start(DSQL_HOST)
     const { targets, ...common } = commonSettings(
       { host: [DSQL_HOST], connectTo: [{ host: '127.0.0.1', port }], user: 'app' },
@@ -319,7 +319,7 @@ describe('a server', () => {
       (connectTo) => entra({ host: 'shop.postgres.database.azure.com', ...azure, connectTo }),
     ],
     [
-      'a server of your own',
+      'a custom provider',
       'db.example.com',
       "tls: { ca: 'PATH' }",
       (connectTo) =>
@@ -331,7 +331,7 @@ describe('a server', () => {
         }),
     ],
   ])(
-    'of %s that nobody who is trusted has signed is not logged in to, and the error says what to give',
+    'of %s with an untrusted CA is not logged in to, and the error has a hint',
     async (_what, host, hint, login) => {
       const { port } = await start(host)
       const error = await startRawClient(login({ host: '127.0.0.1', port })).closed
@@ -343,8 +343,8 @@ describe('a server', () => {
   )
 })
 
-describe('a process that has set its own authorities', () => {
-  it('keeps them beside those that a cloud names, where this Node can say what it trusts', async () => {
+describe('a process that has set its own default CAs', () => {
+  it("trusts them in addition to the cloud's, if this version of Node exposes them", async () => {
     const { ca } = await createAuthority()
     const { result } = await runNode(`
       import * as tls from 'node:tls'
@@ -361,9 +361,9 @@ describe('a process that has set its own authorities', () => {
   })
 })
 
-// For which servers a certificate is taken, on every version of Node: theirs compare in different ways.
+// The servers that a certificate is accepted for, on every version of Node, since their checks differ.
 
-/** Whether a login for `name` takes the certificate: the code of the error, or `undefined`. */
+/** The error code of a login for `name` with the certificate, or `undefined` if it is accepted. */
 async function refusal(
   name: string,
   make: (authority: Awaited<ReturnType<typeof createAuthority>>) => Promise<KeyPair>,
@@ -403,7 +403,7 @@ describe('the certificate of a server', () => {
     ['10.0.0.3', ['other.example.com', '10.0.0.3']],
     ['::1', ['::1']],
     ['fd00:0:0:0::3', ['fd00::3']],
-  ])('is taken for %s where it holds %j', async (name, names) => {
+  ])('is accepted for %s if it contains %j', async (name, names) => {
     expect(await refusal(name, (authority) => authority.issue(...names))).toBeUndefined()
   })
 
@@ -415,14 +415,14 @@ describe('the certificate of a server', () => {
     ['10.0.0.3', ['10.0.0.4']],
     ['10.0.0.3', ['*.0.0.3']],
     ['::1', ['::2', 'localhost']],
-  ])('is not taken for %s where it holds %j', async (name, names) => {
+  ])('is rejected for %s if it contains %j', async (name, names) => {
     expect(await refusal(name, (authority) => authority.issue(...names))).toBe(
       'ERR_TLS_CERT_ALTNAME_INVALID',
     )
   })
 
   it.each(['10.0.0.3', '::1', 'fd00::3'])(
-    'is not taken for the address %s where that is only its common name',
+    'is rejected for the address %s if only its common name matches',
     async (name) => {
       expect(await refusal(name, (authority) => authority.issueNamed(name))).toBe(
         'ERR_TLS_CERT_ALTNAME_INVALID',

@@ -12,7 +12,7 @@ const PEERS_OF_AWS = [
 ]
 const OPTIONS = JSON.stringify({ host: HOST, user: 'app', credentials: CREDENTIALS })
 
-/** What each subpath exports at run time. Types come on top of these. */
+/** The run-time exports of each subpath. Types are exported in addition. */
 const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   '.': [
     'PgIamError',
@@ -78,7 +78,7 @@ describe('the built package', () => {
     ['CommonJS', "const pgIam = require('./dist/cjs/core/index.js')"],
     ['ESM', "import * as pgIam from './dist/esm/core/index.js'"],
   ])(
-    'loads no other package (%s) before the first token, and for that no more than it needs',
+    'loads no other package (%s) before the first token, and then only the required ones',
     async (_label, load) => {
       const { result } = await runNode(`
       import { createRequire } from 'node:module'
@@ -114,7 +114,7 @@ describe('the built package', () => {
   )
 
   it.each(['cjs', 'esm'])(
-    'loads none of the slow modules of Node (%s) before a token is signed, and then few',
+    'loads none of the slow modules of Node (%s) before a token is signed, and then only a few',
     async (format) => {
       const { result } = await runNode(`
       // In an ES module, to import \`node:fs\` or \`node:util\` reads all that they export, and loads what is behind that.
@@ -136,7 +136,7 @@ describe('the built package', () => {
     },
   )
 
-  it('exports what it should, and nothing else, by import and by require', async () => {
+  it('has exactly the documented exports, with import and with require', async () => {
     const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: object }
     const subpaths = Object.keys(exports).filter((subpath) => subpath !== './package.json')
     const { result } = await runNode(`
@@ -191,7 +191,7 @@ describe('the built package', () => {
     },
   )
 
-  it('has two copies that know the errors and the logins of each other', async () => {
+  it("has two copies that recognise each other's errors and logins", async () => {
     const { result } = await runNode(`
       import { checkTwoCopies } from './test/package/two-copies.mjs'
       await checkTwoCopies()
@@ -200,7 +200,7 @@ describe('the built package', () => {
     expect(result).toBe(true)
   })
 
-  it('is a few files', () => {
+  it('consists of a few files', () => {
     const modules = (format: string): string[] =>
       readdirSync(join('dist', format), { recursive: true, encoding: 'utf8' }).filter((path) =>
         /\.c?js$/.test(path),
@@ -208,7 +208,7 @@ describe('the built package', () => {
     for (const format of ['esm', 'cjs']) expect(modules(format).length).toBeLessThan(30)
   })
 
-  it('lets a process end that has made a token and does nothing else', async () => {
+  it('lets a process exit that has created a token and has no other work', async () => {
     const { result } = await runNode(`
       import { auroraDsql } from './dist/esm/core/index.js'
       const login = auroraDsql({ ...${OPTIONS}, reuseTokenSecs: 3600, tokenTimeoutMs: 600000, connectTimeoutMs: 600000 })
@@ -220,7 +220,7 @@ describe('the built package', () => {
 })
 
 describe('a process with NODE_TLS_REJECT_UNAUTHORIZED=0', () => {
-  it('still verifies, and sends nothing to a server that it does not trust', async () => {
+  it('still verifies TLS, and sends nothing to an untrusted server', async () => {
     const standIn = await startStandIn(async (socket, keys) => {
       await acceptTls(socket, keys)
     })

@@ -1,10 +1,10 @@
-/** An application may hold the ESM and the CommonJS copy of the package at once. */
+/** An application may load both the ESM and the CommonJS copy of the package. */
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 
 const require = createRequire(import.meta.url)
 
-/** A login of one copy works in an adapter of the other, and errors are recognised across them. */
+/** A login of one copy works in an adapter of the other, and errors of either are recognised. */
 export async function checkTwoCopies() {
   const esm = await importedCopy()
   const cjs = requiredCopy()
@@ -42,7 +42,7 @@ function requiredCopy() {
   }
 }
 
-/** The gateway makes its login with the copy that it belongs to; the adapters are the other one's. */
+/** The gateway creates its login with its own copy; the adapters are from the other one. */
 async function checkConnection(gateway, own, other) {
   const login = own.core.auroraDsql({
     host: gateway.clusters[0],
@@ -56,7 +56,7 @@ async function checkConnection(gateway, own, other) {
   assert.deepEqual(rows, [{ role: 'app' }])
   const sql = other.postgresJs.createSql(login, { max: 1 })
   assert.deepEqual([...(await sql`SELECT 1 AS one`)], [{ one: 1 }])
-  // The login counts what the adapter of the other copy opened.
+  // The login counts the connections of the other copy's adapter.
   assert.equal(login.stats().connectionsOpened, 2)
   await Promise.all([pool.end(), sql.end()])
 }

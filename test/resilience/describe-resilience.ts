@@ -1,4 +1,4 @@
-/** What an application on pg-iam lives through, shown on the real client and a real PostgreSQL. */
+/** The resilience of an application on pg-iam, tested with the real client and a real PostgreSQL. */
 import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
 import type { ResilientClient } from './clients/resilient-client.js'
 import { describeKills } from './kills/describe-kills.js'
@@ -17,12 +17,12 @@ interface Section {
   readonly describes: readonly Describe[]
 }
 
-/** Connections retire in the pool, which each entry sets up in its own way. */
+/** Connections retire in the pool, which each entry configures differently. */
 const SECTIONS_OF_ENTRY: readonly Section[] = [
   { title: 'promise 9: connections retire at their own age', describes: [describeLifetimes] },
 ]
 
-/** By the number of the promise, as the contract's table shows them. These are the same for every entry of a client. */
+/** By the number of the promise, as in the contract's table. The others are the same for every entry of a client. */
 const SECTIONS_OF_CLIENT: readonly Section[] = [
   {
     title: 'promise 8: conflicts are recognised, and the outermost transaction is retried',
@@ -61,7 +61,7 @@ export function describeResilience(client: ResilientClient): void {
   })
 }
 
-/** What can be sent to another process: the server itself has functions. */
+/** The parts that can be sent to another process. The server itself has functions. */
 function placeOf({ socketDirectory, port, database, superuser }: PostgresServer): PostgresPlace {
   return { socketDirectory, port, database, superuser }
 }

@@ -1,4 +1,4 @@
-/** A TCP relay that can hold everything back, both ways, as a network that is slow for a moment. */
+/** A TCP relay that can hold all data, in both directions, like a network with a temporary delay. */
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
@@ -6,13 +6,13 @@ export interface HeldRelay {
   readonly port: number
   /** Connections accepted since the start. */
   accepted(): number
-  /** Holds back what comes from now on, ends of connections too. */
+  /** Holds all data from now on, including the ends of connections. */
   hold(): void
-  /** Whether anything is held back. */
+  /** Whether any data is held. */
   isHolding(): boolean
-  /** Lets it go, in order. */
+  /** Releases the held data, in order. */
   release(): void
-  /** Resets every connection of a client, as a firewall that forgets them. */
+  /** Resets every client connection, like a firewall that drops its state. */
   reset(): void
   close(): Promise<void>
 }

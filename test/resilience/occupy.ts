@@ -1,8 +1,8 @@
-/** Uses a pool to the full. */
+/** Occupies all connections of a pool. */
 import type { OpenClient } from './clients/resilient-client.js'
 import { until } from './until.js'
 
-/** Has that many connections in a transaction at once. */
+/** Holds that many connections in a transaction at the same time. */
 export async function occupy(client: OpenClient, connections: number): Promise<void> {
   let arrived = 0
   await Promise.all(

@@ -9,7 +9,7 @@ import { BLOCKED, type Rig, startRig } from './rig.js'
 
 describeResilience(client)
 
-describe('a connection that still works on a statement that nobody waits for any more', () => {
+describe('a connection with a running statement that the application no longer awaits', () => {
   let postgres: PostgresServer
   let rig: Rig
 
@@ -26,18 +26,18 @@ describe('a connection that still works on a statement that nobody waits for any
   const expectPlaceBack = async (pool: Pool, stuck: () => Promise<unknown>): Promise<void> => {
     const unlock = await rig.lock()
     expect(await rejectionOf(stuck())).toBeInstanceOf(Error)
-    // The pool has one place: the next query would wait behind the one that is stuck.
+    // The pool has one slot, so the next query would wait for the blocked one.
     expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
     await unlock()
     await pool.end()
   }
 
-  it('does not go back to the pool by pgTransaction', async () => {
+  it('is not returned to the pool by pgTransaction', async () => {
     const pool = createPool(rig.login(), CONFIG)
     await expectPlaceBack(pool, () => pgTransaction(pool, (lent) => lent.query(BLOCKED)))
   })
 
-  it('does not go back to the pool by drizzleTransaction', async () => {
+  it('is not returned to the pool by drizzleTransaction', async () => {
     const db = drizzleClient(rig.login(), { connection: CONFIG })
     await expectPlaceBack(db.$client, () =>
       drizzleTransaction(db, (transaction) => transaction.execute(BLOCKED)),

@@ -1,4 +1,4 @@
-/** A gateway in front of a real PostgreSQL, and the hands of an administrator behind it. */
+/** A gateway in front of a real PostgreSQL, and administrative access to the PostgreSQL. */
 import { Client } from 'pg'
 import type { AuroraDsqlOptions, Login } from '../../core/index.js'
 import {
@@ -11,7 +11,7 @@ import type { PostgresServer } from '../support/launch-postgres.js'
 import { startHeldRelay, type HeldRelay } from './held-relay.js'
 import { until } from './until.js'
 
-/** Where the PostgreSQL is, for whoever did not start it. */
+/** The address of the PostgreSQL, for processes that did not start it. */
 export type PostgresPlace = Pick<
   PostgresServer,
   'socketDirectory' | 'port' | 'database' | 'superuser'
@@ -21,30 +21,30 @@ export interface Rig {
   readonly gateway: Gateway
   /** The PostgreSQL, for further gateways. */
   readonly upstream: UpstreamOptions
-  /** Every connection of the logins goes through it. */
+  /** A relay for all connections of the logins. */
   readonly relay: HeldRelay
   /** A login as the role `app`, to a database with the table `note (id int primary key)`. */
   login(options?: AuroraDsqlOptions): Login
   /** Runs a statement as the administrator. */
   admin(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>
-  /** The notes that are in the table, in order. */
+  /** The notes in the table, in order. */
   notes(): Promise<number[]>
-  /** Kills the backends of `app`, all or the one; resolves when they are gone. */
+  /** Kills all backends of `app`, or the given one. Resolves when they have ended. */
   kill(processId?: number): Promise<void>
-  /** Takes a lock that `BLOCKED` waits for; resolves with the function that gives it back. */
+  /** Takes a lock that `BLOCKED` waits for. Resolves with the function that releases it. */
   lock(): Promise<() => Promise<void>>
   /** Resolves with the backend that waits for the lock. */
   blocked(): Promise<number>
   close(): Promise<void>
 }
 
-/** An endpoint beside that of Aurora DSQL, for what only a PostgreSQL does, such as SERIALIZABLE. */
+/** An endpoint in addition to that of Aurora DSQL, for features that only PostgreSQL has, such as SERIALIZABLE. */
 export const RDS_HOST = 'notes.abcdefghijkl.us-east-1.rds.amazonaws.com'
 
 /** The key of the lock. */
 const KEY = 4_711
 
-/** A statement that waits while the lock is taken. */
+/** A statement that waits while the lock is held. */
 export const BLOCKED: string = `SELECT pg_advisory_xact_lock(${KEY})`
 
 export async function startRig(

@@ -1,4 +1,4 @@
-/** What every section works with. */
+/** The context of each section. */
 import type { AuroraDsqlOptions, Login } from '../../core/index.js'
 import type { ClientEntry, OpenClient, ResilientClient } from './clients/resilient-client.js'
 import { startRig, type PostgresPlace, type Rig } from './rig.js'
@@ -6,11 +6,11 @@ import { startRig, type PostgresPlace, type Rig } from './rig.js'
 export interface SectionContext {
   readonly client: ResilientClient
   readonly entry: ClientEntry
-  /** There while tests run. */
+  /** Available while tests run. */
   rig(): Rig
   /** Opens the client; it is closed at the end of the test. Default pool size 1. */
   open(login: Login, poolSize?: number): OpenClient
-  /** A login and the client on it. */
+  /** A login and a client that uses it. */
   connect(options?: AuroraDsqlOptions, poolSize?: number): { login: Login; client: OpenClient }
 }
 
@@ -26,7 +26,7 @@ export function createSectionContext(
     rig = await startRig(postgres())
   })
   beforeEach(async () => {
-    // Sequelize writes about each COMMIT and ROLLBACK that fails to the console.
+    // Sequelize logs each failed COMMIT and ROLLBACK to the console.
     jest.spyOn(console, 'warn').mockImplementation(() => {})
     await rig.admin('TRUNCATE note')
   })

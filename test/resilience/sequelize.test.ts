@@ -20,7 +20,7 @@ describe('sequelizeTransaction', () => {
     rig = await startRig(postgres)
   })
   beforeEach(() => {
-    // Sequelize writes about each COMMIT that fails to the console.
+    // Sequelize logs each failed COMMIT to the console.
     jest.spyOn(console, 'warn').mockImplementation(() => {})
     calls.length = 0
     sequelize = new Sequelize(sequelizeOptions(rig.login(), { logging: false }))
@@ -37,7 +37,7 @@ describe('sequelizeTransaction', () => {
   const run = (work: (transaction: Transaction) => Promise<string>): Promise<string> =>
     sequelizeTransaction(sequelize, work, { baseDelayMs: 0, maxAttempts: 3 })
 
-  it('runs the hooks of the commit that happened once, in their order, with the transaction', async () => {
+  it('runs the hooks of the successful commit once, in order, with the transaction', async () => {
     rig.gateway.faults.raiseConflicts({ times: 2 })
     const transactions: Transaction[] = []
     const result = await run(async (transaction) => {
@@ -72,7 +72,7 @@ describe('sequelizeTransaction', () => {
     expect(calls).toEqual([])
   })
 
-  it('does not run the transaction again when a hook fails', async () => {
+  it('does not retry the transaction when a hook fails', async () => {
     const failure = Object.assign(new Error('the mail server is down'), { code: '40001' })
     let runs = 0
     const error = await rejectionOf(

@@ -6,7 +6,7 @@ import { startRig } from './rig.js'
 describeResilience(client)
 
 describe('typeormTransaction', () => {
-  it('counts conflicts, and takes its limits from the login, also with the password function alone', async () => {
+  it('counts conflicts, and uses the retry options of the login, also with only the password function', async () => {
     const postgres = await launchPostgres({ roles: ['admin', 'app'] })
     const rig = await startRig(postgres)
     const login = rig.login({ retry: { maxAttempts: 2, baseDelayMs: 0 } })

@@ -1,7 +1,7 @@
-/** Waits for what another side brings about and does not announce here. */
+/** Waits for conditions that another process brings about without a notification. */
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** Resolves as soon as `holds` does; rejects, naming `what`, where it never comes to that. */
+/** Resolves as soon as `holds` does. Rejects, naming `what`, if it never does. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + LONGEST_MS
   while (!(await holds())) {
@@ -10,7 +10,7 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
-/** What `work` comes to, or that it does not end. */
+/** The result of `work`, or that it does not settle. */
 export async function endOf<T>(work: Promise<T>): Promise<T | 'hangs'> {
   const abort = new AbortController()
   try {

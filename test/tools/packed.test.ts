@@ -136,7 +136,7 @@ const MISSING = `
   }`
 const CORE = 'auroraDsql, cloudSql, entra, isPgIamError, rds, redshift'
 const OR_BUILT_IN =
-  ". Or give signer: 'built-in', which signs the same tokens without a package of AWS."
+  ". Or set signer: 'built-in', which creates the same tokens without an AWS package."
 const INSTALL_LINES = [
   `@aws-sdk/dsql-signer${OR_BUILT_IN}`,
   `@aws-sdk/rds-signer${OR_BUILT_IN}`,

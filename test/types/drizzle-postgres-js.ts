@@ -35,10 +35,10 @@ async function countNotes(transaction: DrizzleTransaction<typeof db>): Promise<n
   return (await transaction.query.note.findMany()).length
 }
 
-// @ts-expect-error a transaction is no database
+// @ts-expect-error a transaction is not a database
 void db.transaction(async (transaction) => drizzleTransaction(transaction, async () => 1))
 
 // @ts-expect-error no schema was given
 void plain.query.note
-// @ts-expect-error a URL belongs into loginFromUrl
+// @ts-expect-error a URL must be passed to loginFromUrl
 drizzleClient(login, { connection: 'postgres://db.example.com' })

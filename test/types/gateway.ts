@@ -15,7 +15,7 @@ export async function work(): Promise<GatewayStats> {
   const pool = createPool(gateway.login({ user: 'admin' }), { max: 2 })
   await pool.query('SELECT 1')
 
-  // Clients that know nothing of us take the credentials and the authority as they are.
+  // Other clients use the credentials and the CA directly.
   const signer = new DsqlSigner({
     hostname: gateway.clusters[0] ?? '',
     region: 'us-east-1',
@@ -35,7 +35,7 @@ export async function work(): Promise<GatewayStats> {
   return gateway.stats()
 }
 
-/** Several providers at once, each with options of its own. */
+/** Several providers at once, each with its own options. */
 export async function workWithProviders(): Promise<number[]> {
   const host = 'orders.abcdefghijkl.eu-west-1.rds.amazonaws.com'
   const principal = { accessKeyId: 'AKIA', secretAccessKey: 'secret', roles: ['app'] }
@@ -53,7 +53,7 @@ export async function workWithProviders(): Promise<number[]> {
   return gateway.endpoints.map(({ port }) => port)
 }
 
-// @ts-expect-error passwords are needed
+// @ts-expect-error passwords are required
 void startGateway({ endpoints: [{ provider: 'password', hosts: ['a.example.com'] }] })
 
 // @ts-expect-error no such engine

@@ -27,7 +27,7 @@ export async function work(): Promise<number> {
   return count
 }
 
-// @ts-expect-error the login comes first
+// @ts-expect-error the login is the first argument
 knexConfig({ pool: { min: 0 } }, login)
-// @ts-expect-error a URL belongs into loginFromUrl
+// @ts-expect-error a URL must be passed to loginFromUrl
 knexConnection(login, 'postgres://db.example.com')

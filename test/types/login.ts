@@ -1,4 +1,4 @@
-/** What users write to make a login compiles, and what they must not write does not. Nothing here runs. */
+/** Valid user code for logins compiles, and invalid code does not. Nothing here runs. */
 import { fromNodeProviderChain, fromTemporaryCredentials } from '@aws-sdk/credential-providers'
 import { DefaultAzureCredential, ManagedIdentityCredential } from '@azure/identity'
 import { Compute, GoogleAuth } from 'google-auth-library'
@@ -74,29 +74,29 @@ auroraDsql({
 redshift({ dbUser: 'app', dbGroups: ['readers'], autoCreate: true })
 entra({ fallbackUsername: 'app' })
 
-// @ts-expect-error TLS is never older than that
+// @ts-expect-error older versions of TLS are not allowed
 auroraDsql({ user: 'app', tls: { minVersion: 'TLSv1.1' } })
-// @ts-expect-error a password is what a login is there to replace
+// @ts-expect-error a login replaces the password
 auroraDsql({ user: 'app', password: 'secret' })
 // @ts-expect-error verification cannot be turned off
 auroraDsql({ user: 'app', tls: { rejectUnauthorized: false } })
 // @ts-expect-error TLS cannot be turned off
 auroraDsql({ user: 'app', tls: false })
-// @ts-expect-error Redshift names the user
+// @ts-expect-error Redshift returns the user
 redshift({ user: 'app' })
 // @ts-expect-error there are three clouds
 entra({ cloud: 'germany' })
 // @ts-expect-error a secret is no credential of the Azure SDK
 entra({ credentials: { clientSecret: 'secret' } })
-// @ts-expect-error a token is no auth client
+// @ts-expect-error a token is not an auth client
 cloudSql({ credentials: 'secret' })
-// @ts-expect-error a custom login needs to know where its tokens come from
+// @ts-expect-error a custom login requires getToken
 customLogin({ user: 'app' })
 // @ts-expect-error no such signer
 auroraDsql({ user: 'app', signer: 'sdk' })
-// @ts-expect-error Redshift signs no tokens
+// @ts-expect-error Redshift passwords are not signed
 redshift({ signer: 'built-in' })
-// @ts-expect-error a login does not change
+// @ts-expect-error a login is read-only
 login.host = 'elsewhere.example.com'
 // @ts-expect-error no such code
 isPgIamError(undefined, 'ERR_NONE')

@@ -16,7 +16,7 @@ export const ownPool = new Pool(
 )
 export const ownClient = new Client(pgConfig(login))
 
-// Libraries on pg have types of their own for its options.
+// Libraries on pg have their own types for its options.
 export const jobs = new PgBoss({ ...pgConfig(login, { max: 5 }), schema: 'jobs' })
 export const promised = pgPromise()(pgConfig(login, { max: 5, keepAlive: true }))
 export const forPool: PoolConfig = pgConfig(login)
@@ -46,13 +46,13 @@ export const byUrl: Pool = createPool('postgres://app@db.example.com/shop', { ma
 export const singleByUrl: Client = createClient(new URL('postgres://app@db.example.com/shop'))
 export const configByUrl = new Pool(pgConfig('postgres://app@db.example.com/shop'))
 
-// @ts-expect-error the login comes first
+// @ts-expect-error the login is the first argument
 createPool({ max: 10 }, login)
 // @ts-expect-error pg has no such option
 createPool(login, { maximum: 10 })
-// @ts-expect-error beside one that pg has, too
+// @ts-expect-error not even together with an option of pg
 pgConfig(login, { max: 10, maximum: 10 })
-// @ts-expect-error pg takes a number there
+// @ts-expect-error pg requires a number here
 pgConfig(login, { max: '10' })
 // @ts-expect-error there is no password
 void pgConfig(login).password

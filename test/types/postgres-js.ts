@@ -34,7 +34,7 @@ export async function work(): Promise<number> {
   return count
 }
 
-// @ts-expect-error a URL belongs into loginFromUrl
+// @ts-expect-error a URL must be passed to loginFromUrl
 createSql(login, 'postgres://db.example.com')
 // @ts-expect-error Postgres.js has no such option
 postgresOptions(login, { maximum: 10 })
@@ -52,7 +52,7 @@ export async function values(): Promise<void> {
 export const retried: Sql = createSql(login, { max: 5, retryBegin: true })
 createSql(login, { retryBegin: { maxAttempts: 3, onRetry: ({ attempt }) => void attempt } })
 postgres(postgresOptions(login, { retryBegin: false }))
-// @ts-expect-error retryBegin is true, false, or options of the retry
+// @ts-expect-error retryBegin is true, false, or retry options
 createSql(login, { retryBegin: 5 })
-// @ts-expect-error a retry has no such option
+// @ts-expect-error retries have no such option
 createSql(login, { retryBegin: { attempts: 5 } })

@@ -34,7 +34,7 @@ export const files: SequelizeOptions = sequelizeOptions(login, {
   modelMatch: (file, member) => file === member.toLowerCase(),
 })
 
-/** As `@nestjs/sequelize` 11 has it. */
+/** As in `@nestjs/sequelize` 11. */
 type NestOptions = {
   name?: string
   retryAttempts?: number
@@ -61,13 +61,13 @@ export async function work(): Promise<number> {
 
 // @ts-expect-error Sequelize has no such option
 sequelizeOptions(login, { maximum: 10 })
-// @ts-expect-error a hook needs a login
+// @ts-expect-error the hook requires a login
 sequelizeHook()
-// @ts-expect-error nor beside one of a framework
+// @ts-expect-error not even together with an option of a framework
 sequelizeOptions(login, { models: [Note], maximum: 10 })
-// @ts-expect-error a framework that was not named
+// @ts-expect-error a framework without its options type
 sequelizeOptions(login, { region: 'eu' })
-// @ts-expect-error these are options of Sequelize and of nothing else
+// @ts-expect-error these options are for Sequelize only
 export const pool: { totalCount: number } = sequelizeOptions(login)
 export const byUrl = new Sequelize(
   sequelizeOptions('postgres://app@db.example.com/shop', {

@@ -24,7 +24,7 @@ export const replicated = new DataSource(
   typeormOptions(login, { replication: { slaves: [login], defaultMode: 'master' } }),
 )
 
-/** As `@nestjs/typeorm` 11 has it. */
+/** As in `@nestjs/typeorm` 11. */
 type NestOptions = {
   name?: string
   retryAttempts?: number
@@ -72,13 +72,13 @@ export async function work(): Promise<number> {
 typeormOptions(login, { type: 'mysql' })
 // @ts-expect-error TypeORM has no such option
 typeormOptions(login, { maximum: 10 })
-// @ts-expect-error nor beside one of a framework
+// @ts-expect-error not even together with an option of a framework
 typeormOptions(login, { autoLoadEntities: true, maximum: 10 })
 // @ts-expect-error a mistyped option of a framework
 typeormOptions(login, { autoLoadEntites: true })
-// @ts-expect-error NestJS takes a boolean there
+// @ts-expect-error NestJS requires a boolean here
 typeormOptions(login, { autoLoadEntities: 'yes' })
-// @ts-expect-error these are options of TypeORM and of nothing else
+// @ts-expect-error these options are for TypeORM only
 export const pool: { totalCount: number } = typeormOptions(login)
 // @ts-expect-error replicas are given as logins or URLs
 typeormOptions(login, { replication: { slaves: [{ host: 'db.example.com' }] } })

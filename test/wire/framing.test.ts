@@ -18,7 +18,7 @@ const anyMessage = fc
   .tuple(fc.integer({ min: 0, max: 255 }), fc.uint8Array({ maxLength: 60 }))
   .map(([type, body]) => message(String.fromCharCode(type), Buffer.from(body)))
 
-/** Cuts `bytes` at `cuts`, which may repeat and so make empty pieces. */
+/** Splits `bytes` at `cuts`, which may repeat and so create empty chunks. */
 function cutAt(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   const places = [
     0,
@@ -28,12 +28,12 @@ function cutAt(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   return places.slice(1).map((end, index) => bytes.subarray(places[index], end))
 }
 
-/** Copies, because what `push` gives are views. */
+/** Copies the messages, since `push` returns views. */
 const copies = (messages: Message[]): [number, string][] =>
   messages.map(({ type, bytes }) => [type, bytes.toString('hex')])
 
 describe('createMessageReader', () => {
-  it('gives the same messages however the bytes were cut', () => {
+  it('returns the same messages however the bytes are split', () => {
     fc.assert(
       fc.property(fc.array(anyMessage), fc.array(fc.nat()), (messages, cuts) => {
         const reader = createMessageReader(MOST)
@@ -45,7 +45,7 @@ describe('createMessageReader', () => {
     )
   })
 
-  it('gives each message with the piece that completes it', () => {
+  it('returns each message with the chunk that completes it', () => {
     fc.assert(
       fc.property(fc.array(anyMessage, { minLength: 1 }), fc.nat(), (messages, at) => {
         const all = Buffer.concat(messages)
@@ -59,11 +59,11 @@ describe('createMessageReader', () => {
     )
   })
 
-  it('takes messages up to the limit, type byte and length included', () => {
+  it('accepts messages up to the limit, including type byte and length', () => {
     const largest = message('d', Buffer.alloc(MOST - 5))
     expect(createMessageReader(MOST).push(largest)).toHaveLength(1)
     const reader = createMessageReader(MOST)
-    // The header tells already, so that nobody waits for, or keeps, what is refused.
+    // The header is sufficient to reject a message, so its body is neither awaited nor buffered.
     expect(
       thrownBy(() => reader.push(message('d', Buffer.alloc(MOST - 4)).subarray(0, 5))),
     ).toMatchObject({
@@ -72,7 +72,7 @@ describe('createMessageReader', () => {
     })
   })
 
-  it.each([0, 1, 2, 3, -1, -2_147_483_648, 2_147_483_647])('refuses the length %d', (length) => {
+  it.each([0, 1, 2, 3, -1, -2_147_483_648, 2_147_483_647])('rejects the length %d', (length) => {
     const header = Buffer.from('Q\0\0\0\0')
     header.writeInt32BE(length, 1)
     expect(thrownBy(() => createMessageReader(MOST).push(header))).toMatchObject({
@@ -81,7 +81,7 @@ describe('createMessageReader', () => {
     })
   })
 
-  it('gives nothing for nothing', () => {
+  it('returns no messages for no bytes', () => {
     const reader = createMessageReader(MOST)
     expect(reader.push(Buffer.alloc(0))).toEqual([])
     expect(reader.push(Buffer.from('Z\0\0\0'))).toEqual([])
@@ -91,7 +91,7 @@ describe('createMessageReader', () => {
     ])
   })
 
-  it('refuses bytes that are no message with a ProtocolViolation, and gives no others than it got', () => {
+  it('throws a ProtocolViolation for bytes that are not messages, and returns only bytes that it received', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 40 })), (pieces) => {
         const reader = createMessageReader(MOST)
@@ -111,7 +111,7 @@ describe('createMessageReader', () => {
     )
   })
 
-  it('copies a large message in small pieces once, not once for each piece', () => {
+  it('copies a large message that arrives in small chunks once, not once per chunk', () => {
     const concat = jest.spyOn(Buffer, 'concat')
     const reader = createMessageReader(10_000_000)
     const large = message('d', Buffer.alloc(1_000_000))
@@ -125,7 +125,7 @@ describe('createMessageReader', () => {
 })
 
 describe('createReplyTracker', () => {
-  it('knows where messages end, whatever the chunks', () => {
+  it('finds the message boundaries, however the bytes are split', () => {
     const anyMessage = fc
       .tuple(fc.constantFrom('D', 'T', 'C', 'Z'), fc.uint8Array({ maxLength: 30 }))
       .map(([type, body]) => frontend(type, Buffer.from(body)))
@@ -155,7 +155,7 @@ describe('createReplyTracker', () => {
     )
   })
 
-  it('names the last message that began', () => {
+  it('returns the type of the last message that started', () => {
     const tracker = createReplyTracker()
     tracker.push(Buffer.concat([parameterStatus('a', 'b'), readyForQuery('I')]))
     expect(tracker).toMatchObject({ lastType: 0x5a, readyCount: 1, atBoundary: true })

@@ -1,4 +1,4 @@
-/** Builds frontend messages, and random ones for properties. */
+/** Builds frontend messages, fixed ones and random ones for property tests. */
 import * as fc from 'fast-check'
 
 export function frontend(type: string, ...body: readonly Buffer[]): Buffer {
@@ -48,7 +48,7 @@ function of(type: string, ...parts: fc.Arbitrary<Buffer>[]): fc.Arbitrary<Buffer
   return fc.tuple(...parts).map((body) => frontend(type, ...body))
 }
 
-/** Every message that a client may send in a session, but Terminate. */
+/** Every message that a client may send in a session, except Terminate. */
 export const anyFrontendMessage: fc.Arbitrary<Buffer> = fc.oneof(
   of('Q', anyText),
   of('P', anyText, anyText, types),
@@ -64,7 +64,7 @@ export const anyFrontendMessage: fc.Arbitrary<Buffer> = fc.oneof(
   of('c'),
 )
 
-/** Cuts bytes into pieces at random places. */
+/** Splits bytes into chunks at random positions. */
 export function inChunks(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   const places = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].toSorted((a, b) => a - b)
   return [0, ...places].map((from, index) => bytes.subarray(from, places[index] ?? bytes.length))

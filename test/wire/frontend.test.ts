@@ -11,7 +11,7 @@ function read(chunks: readonly Buffer[], maxMessageBytes?: number): Buffer[] {
 }
 
 describe('createFrontendReader', () => {
-  it('returns every well-formed message whole, however the bytes arrive', () => {
+  it('returns every well-formed message complete, however the bytes are split', () => {
     fc.assert(
       fc.property(
         fc.array(anyFrontendMessage, { maxLength: 20 }),
@@ -35,13 +35,13 @@ describe('createFrontendReader', () => {
     )
   })
 
-  it('takes messages byte by byte', () => {
+  it('accepts messages byte by byte', () => {
     const bytes = Buffer.concat([frontend('Q', text('select 1')), frontend('S')])
     const parts = read([...bytes].map((byte) => Buffer.of(byte)))
     expect(parts).toEqual([bytes.subarray(0, -5), bytes.subarray(-5)])
   })
 
-  it('returns what came before a Terminate, and nothing of what comes after it', () => {
+  it('returns the messages before a Terminate and none after it', () => {
     const reader = createFrontendReader()
     const query = frontend('Q', text('select 1'))
     expect(reader.push(Buffer.concat([query, frontend('X'), query]))).toEqual(query)
@@ -91,23 +91,23 @@ describe('createFrontendReader', () => {
     ['a function call that is cut off', frontend('F', int32(1), int16(0), int16(1))],
     ['a Terminate with a body', frontend('X', nul)],
   ]
-  it.each(cases)('refuses %s', (_what, bytes) => {
+  it.each(cases)('rejects %s', (_what, bytes) => {
     const sync = frontend('S')
     expect(() => read([Buffer.concat([sync, bytes])])).toThrow(ProtocolViolation)
   })
 
-  it('refuses an unknown type as soon as its header is there, without waiting for the body', () => {
+  it('rejects an unknown type as soon as its header has arrived', () => {
     const header = Buffer.concat([Buffer.from('!'), int32(1_000_000)])
     expect(() => read([header])).toThrow('invalid frontend message type 33')
   })
 
-  it('takes CopyData of any content up to the limit, and nothing above it', () => {
+  it('accepts CopyData of any content up to the limit, and rejects anything above it', () => {
     const copy = frontend('d', Buffer.alloc(95))
     expect(read([copy], 100)).toEqual([copy])
     expect(() => read([frontend('d', Buffer.alloc(96))], 100)).toThrow('invalid message length')
   })
 
-  it('gives a message of many chunks in one piece', () => {
+  it('returns a message that arrives in many chunks as one buffer', () => {
     const large = frontend('d', Buffer.alloc(3_000_000, 'x'))
     const chunks = Array.from({ length: Math.ceil(large.length / 65_536) }, (_, index) =>
       large.subarray(index * 65_536, (index + 1) * 65_536),
@@ -117,7 +117,7 @@ describe('createFrontendReader', () => {
     expect(whole!.equals(large)).toBe(true)
   })
 
-  it('holds a message that comes byte by byte in little more than its bytes', () => {
+  it('buffers a message that arrives byte by byte without much overhead', () => {
     const reader = createFrontendReader()
     const grown = memoryGrownBy(() => {
       reader.push(Buffer.concat([Buffer.from('Q'), int32(1_000_000)]))
@@ -128,7 +128,7 @@ describe('createFrontendReader', () => {
     expect(grown).toBeLessThan(5_000_000)
   })
 
-  it('does not hold a whole chunk for the beginning of a message at its end', () => {
+  it('does not keep a whole chunk in memory for the start of a message at its end', () => {
     const readers = Array.from({ length: 100 }, () => createFrontendReader())
     const message = frontend('d', Buffer.alloc(1_000_000))
     const grown = memoryGrownBy(() => {
@@ -143,7 +143,7 @@ describe('createFrontendReader', () => {
     expect(grown).toBeLessThan(5_000_000)
   })
 
-  it('refuses a message of any type that is longer than it may hold, at its header', () => {
+  it('rejects a message above maxBufferedBytes, of any type, at its header', () => {
     const reader = createFrontendReader(undefined, 100)
     expect(reader.push(frontend('d', Buffer.alloc(95)))).toHaveLength(100)
     expect(() => reader.push(Buffer.concat([Buffer.from('d'), int32(100)]))).toThrow(
@@ -151,7 +151,7 @@ describe('createFrontendReader', () => {
     )
   })
 
-  it('either takes or refuses any bytes, and never returns a part of a message', () => {
+  it('accepts or rejects arbitrary bytes, and never returns part of a message', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         try {
@@ -169,17 +169,17 @@ describe('createFrontendReader', () => {
   })
 })
 
-/** With memory of its own, as sockets give it. */
+/** A copy with its own memory, like chunks from a socket. */
 function chunkOf(length: number): Buffer {
   return Buffer.from(new ArrayBuffer(length))
 }
 
-/** In bytes, without garbage. */
+/** The memory in use after garbage collection, in bytes. */
 function memoryGrownBy(work: () => void): number {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const used = (): number => {
-    // The memory of buffers is given back in the background, at the next collection at the latest.
+    // The memory of buffers is released in the background, with the next collection at the latest.
     collect()
     collect()
     const { heapUsed, arrayBuffers } = process.memoryUsage()

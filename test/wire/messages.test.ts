@@ -29,18 +29,18 @@ describe('backend messages', () => {
       'E\0\0\0\x20SFATAL\0VFATAL\0C0A000\0Mm\0Hh\0\0',
     ],
   ]
-  it.each(cases)('are laid out as PostgreSQL says: %s', (_name, message, bytes) => {
+  it.each(cases)('have the documented layout: %s', (_name, message, bytes) => {
     expect(message.toString('latin1')).toBe(bytes)
   })
 
-  it('are not ended early by a NUL in a text', () => {
+  it('replace a NUL in a text, which would end it early', () => {
     const message = errorResponse(new ServerError('XX000', 'a\0C00000\0b'))
     expect(parseErrorResponse(message)).toMatchObject({ sqlState: 'XX000', message: 'a C00000 b' })
   })
 })
 
 describe('parseErrorResponse', () => {
-  it('reads what errorResponse writes', () => {
+  it('parses the messages that errorResponse writes', () => {
     const { sqlState, severity, message, detail, hint } = parseErrorResponse(errorResponse(ERROR))
     expect({ sqlState, severity, message, detail, hint }).toEqual({
       sqlState: ERROR.sqlState,
@@ -51,7 +51,7 @@ describe('parseErrorResponse', () => {
     })
   })
 
-  it('makes the best of a message without fields, or one that is cut off', () => {
+  it('uses defaults for a message without fields, or a truncated one', () => {
     const empty = parseErrorResponse(backend.encodeMessage(0x45, Buffer.alloc(1)))
     expect(empty).toMatchObject({ sqlState: 'XX000', severity: 'ERROR' })
     expect(parseErrorResponse(backend.encodeMessage(0x45, Buffer.from('Mcut')))).toMatchObject({

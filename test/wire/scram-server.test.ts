@@ -24,7 +24,7 @@ async function started(mechanism: typeof SCRAM | typeof SCRAM_PLUS, clientFirst:
 }
 
 describe('startScram', () => {
-  it('speaks the example of RFC 7677', async () => {
+  it('produces the messages of the RFC 7677 example', async () => {
     const exchange = (await started(SCRAM, CLIENT_FIRST)) as ScramServer
     expect(exchange.serverFirst).toBe(
       'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096',
@@ -43,7 +43,7 @@ describe('startScram', () => {
     ['its own nonce alone', CLIENT_FINAL.replace(NONCE, ''), 'malformed'],
     ['another header', CLIENT_FINAL.replace('c=biws', 'c=eSws'), 'binding-wrong'],
     ['nothing', '', 'malformed'],
-  ])('takes no final message with %s', async (_what, final, answer) => {
+  ])('rejects a final message with %s', async (_what, final, answer) => {
     const exchange = (await started(SCRAM, CLIENT_FIRST)) as ScramServer
     expect(exchange.answer(final)).toEqual(answer)
   })
@@ -54,7 +54,7 @@ describe('startScram', () => {
       sha256(Buffer.from(certificate)),
     ]).toString('base64')
 
-  /** What a client that knows the password says last, whatever it is bound to. */
+  /** The final message of a client that knows the password, with the given channel binding. */
   async function finalFor({ serverFirst }: ScramServer, c: string): Promise<string> {
     const { clientKey, storedKey } = await scramKeys('pencil', SALT, 4_096)
     const withoutProof = `c=${c},r=abc${NONCE}`
@@ -63,7 +63,7 @@ describe('startScram', () => {
     return `${withoutProof},p=${proof.toString('base64')}`
   }
 
-  it('lets a client in that is bound to the same certificate, and no other', async () => {
+  it('accepts a client bound to the same certificate, and no other', async () => {
     const exchange = (await started(SCRAM_PLUS, 'p=tls-server-end-point,,n=,r=abc')) as ScramServer
     const right = await finalFor(exchange, bound('certificate'))
     expect(exchange.answer(right)).toEqual({ serverFinal: expect.stringMatching(/^v=/) as string })

@@ -1,22 +1,22 @@
 import { createScramClient } from '../../wire/scram.js'
 
-// The example of RFC 7677, section 3, which names the user; PostgreSQL takes the user from elsewhere.
+// The example of RFC 7677, section 3, which contains the user. PostgreSQL takes the user from the startup packet.
 const NONCE = 'rOprNGfwEbeRWgbNEkqO'
 const SERVER_NONCE = `${NONCE}%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0`
 const SERVER_FIRST = `r=${SERVER_NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096`
 
 describe('createScramClient', () => {
-  it('begins without a user name', () => {
+  it('sends an empty user name', () => {
     expect(createScramClient('pencil', NONCE).clientFirst).toBe(`n,,n=,r=${NONCE}`)
   })
 
-  it('uses another nonce each time', () => {
+  it('uses a different nonce for each exchange', () => {
     expect(createScramClient('pencil').clientFirst).not.toBe(
       createScramClient('pencil').clientFirst,
     )
   })
 
-  it('answers with the nonce of both sides and a proof', async () => {
+  it('answers with the combined nonce and a proof', async () => {
     const final = await createScramClient('pencil', NONCE).clientFinal(SERVER_FIRST)
     expect(final).toMatch(
       /^c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj\)hNlF\$k0,p=[\w+/]{43}=$/,
@@ -31,11 +31,11 @@ describe('createScramClient', () => {
     ['iterations that are no number', SERVER_FIRST.replace('i=4096', 'i=many')],
     ['iterations for hours', SERVER_FIRST.replace('i=4096', 'i=4096000000')],
     ['nothing', ''],
-  ])('refuses a server that answers with %s', async (_what, serverFirst) => {
+  ])('rejects a server that answers with %s', async (_what, serverFirst) => {
     await expect(createScramClient('pencil', NONCE).clientFinal(serverFirst)).rejects.toThrow()
   })
 
-  it('refuses a server that does not prove itself', async () => {
+  it('rejects a server that does not prove that it knows the password', async () => {
     const exchange = createScramClient('pencil', NONCE)
     expect(() => exchange.verify('v=')).toThrow()
     await exchange.clientFinal(SERVER_FIRST)
@@ -46,6 +46,6 @@ describe('createScramClient', () => {
       `v=${Buffer.alloc(32).toString('base64')}`,
       'e=other-error',
     ])
-      expect(() => exchange.verify(final)).toThrow('could not show')
+      expect(() => exchange.verify(final)).toThrow('did not prove')
   })
 })

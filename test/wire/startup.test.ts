@@ -11,7 +11,7 @@ const word = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !tex
 const value = fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0'))
 
 describe('startupPacket', () => {
-  it('is written as PostgreSQL reads it', () => {
+  it('writes a startup packet in the layout of the protocol', () => {
     const packet = startupPacket(
       new Map([
         ['user', 'app'],
@@ -22,7 +22,7 @@ describe('startupPacket', () => {
     expect(packet.readInt32BE(0)).toBe(packet.length)
   })
 
-  it('carries the version that it is given', () => {
+  it('writes the given protocol version', () => {
     expect(startupPacket(new Map()).readInt32BE(4)).toBe(PROTOCOL_3)
     expect(startupPacket(new Map(), 0x0003_0002).readInt32BE(4)).toBe(0x0003_0002)
   })
@@ -36,7 +36,7 @@ describe('startupPacket', () => {
     )
   })
 
-  it('is read back as it was written', () => {
+  it('writes packets that startupParameters can parse', () => {
     fc.assert(
       fc.property(
         fc.uniqueArray(fc.tuple(word, value), { selector: ([name]) => name }),
@@ -64,12 +64,12 @@ describe('startupParameters', () => {
     ['user', undefined],
     ['user\0app\0\0x', undefined],
     ['\0\0', undefined],
-  ])('reads %j as %j', (body, parameters) => {
+  ])('parses %j as %j', (body, parameters) => {
     const read = startupParameters(Buffer.concat([header, Buffer.from(body)]))
     expect(read === undefined ? undefined : [...read]).toEqual(parameters)
   })
 
-  it('reads or refuses any bytes', () => {
+  it('parses or rejects arbitrary bytes without throwing', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (body) => {
         const read = startupParameters(Buffer.concat([header, Buffer.from(body)]))
@@ -80,7 +80,7 @@ describe('startupParameters', () => {
 })
 
 describe('sslRequestPacket', () => {
-  it('is the one of the protocol, made anew each time', () => {
+  it('returns a new SSLRequest packet for each call', () => {
     expect(sslRequestPacket().toString('hex')).toBe('0000000804d2162f')
     expect(sslRequestPacket()).not.toBe(sslRequestPacket())
   })

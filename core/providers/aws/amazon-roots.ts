@@ -1,11 +1,11 @@
-/** The root certificates of Amazon Trust Services. A file of their own: they are loaded with the first connection. */
+/** The root certificates of Amazon Trust Services. In a separate file, which is loaded for the first connection. */
 
 /**
  * The root certificates of Amazon Trust Services, as PEM text.
  *
- * Aurora DSQL names the first (https://docs.aws.amazon.com/aurora-dsql/latest/userguide/configure-root-certificates.html), Redshift
- * and RDS Proxy have certificates of AWS Certificate Manager (https://docs.aws.amazon.com/redshift/latest/mgmt/connecting-ssl-support.html,
- * https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.howitworks.html), which any of them may sign:
+ * Aurora DSQL documents the first (https://docs.aws.amazon.com/aurora-dsql/latest/userguide/configure-root-certificates.html). Redshift and
+ * RDS Proxy have certificates of AWS Certificate Manager (https://docs.aws.amazon.com/redshift/latest/mgmt/connecting-ssl-support.html,
+ * https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.howitworks.html), which any of these CAs may sign:
  * https://www.amazontrust.com/repository/
  */
 export const AMAZON_ROOTS: readonly string[] = [

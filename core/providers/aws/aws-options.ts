@@ -1,4 +1,4 @@
-/** The options of the providers whose tokens AWS credentials sign: who asks, and in which region. */
+/** The options of providers that use AWS credentials: credentials and region. */
 import { PgIamError } from '../../errors.js'
 import type { Logger } from '../../events.js'
 import {
@@ -31,13 +31,13 @@ import {
 export interface AwsOptions {
   /** The region of the database. Default: the one in `host`, else `AWS_REGION` or `AWS_DEFAULT_REGION`. */
   region?: string
-  /** AWS credentials, or a function that gives them. Default: the AWS SDK's chain of providers. */
+  /** AWS credentials, or a function that returns them. Default: the AWS SDK's provider chain. */
   credentials?: AwsCredentials | AwsCredentialsProvider
-  /** Another name for `credentials`, as in AWS's own connectors. */
+  /** Alias of `credentials`, as in AWS's connectors. */
   customCredentialsProvider?: AwsCredentialsProvider
   /** The profile of the shared AWS files that the chain reads. Default `AWS_PROFILE`. */
   profile?: string
-  /** A role to take on with the credentials, or several: each is taken on with the credentials of the one before it. */
+  /** A role to assume with the credentials, or several: each is assumed with the credentials of the previous one. */
   assumeRole?: AssumeRoleOptions | readonly AssumeRoleOptions[]
 }
 
@@ -60,16 +60,16 @@ export const AWS_CHECKS: {
 interface AwsCredentialsSettings {
   options: Checked<typeof AWS_CHECKS>
   env: Environment
-  /** That of STS, for a role; `undefined` leaves it to the SDK. */
+  /** The region of STS, for a role; `undefined` leaves it to the SDK. */
   region: string | undefined
-  /** How long what they sign is to live. */
+  /** The lifetime of what is signed with them. */
   tokenDurationMs: number
   tokenTimeoutMs: number
   counters: LoginCounters
   logger?: Logger | undefined
 }
 
-/** Returns the source of the credentials of a login. Throws `ERR_OPTION_CONFLICT` where two sources were given. */
+/** Returns the source of a login's credentials. Throws `ERR_OPTION_CONFLICT` if two sources are given. */
 export function awsCredentials(
   {
     options,
@@ -94,7 +94,7 @@ export function awsCredentials(
       ...source,
       provider: answeringWithin(source.provider, tokenTimeoutMs),
       tokenDurationMs,
-      // The other half is for the token: a renewal that stalls must not cost the connection its time.
+      // Half of the time limit is reserved for the token, so that a slow refresh does not fail the connection.
       renewalTimeoutMs: tokenTimeoutMs / 2,
       counters,
       renewalFailed: (error) => warn(logger, error),
@@ -105,17 +105,20 @@ export function awsCredentials(
 
 function warn(logger: Logger | undefined, error: unknown): void {
   try {
-    logger?.warn('pg-iam: AWS credentials could not be renewed, those that are there are used on', {
-      error,
-    })
+    logger?.warn(
+      'pg-iam: could not refresh AWS credentials; using the current ones until they expire',
+      {
+        error,
+      },
+    )
   } catch {
-    // A connection does not fail because nobody could write of it.
+    // A failing logger must not fail the connection.
   }
 }
 
 /**
- * The region to sign for. One that was given must agree with the one in the host name: a token for another region is refused,
- * much later and without a reason.
+ * The region to sign for. A given region must agree with the one in the host name: the server rejects a token for another region, much
+ * later and without a reason.
  */
 export function awsRegion(
   ofHost: string | undefined,
@@ -125,21 +128,21 @@ export function awsRegion(
   if (given !== undefined && ofHost !== undefined && given !== ofHost) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"region" must be "${ofHost}", as "host" says, got "${given}"`,
+      `"region" must be "${ofHost}", as in "host", got "${given}"`,
     )
   }
   const region = given ?? ofHost ?? awsRegionFrom(env)
   if (region === undefined) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      '"region" must be given where "host" does not name it',
+      '"region" must be given if "host" does not contain it',
       { hint: 'Give "region", or set AWS_REGION.' },
     )
   }
   return region
 }
 
-/** The region of the environment, under the names that the AWS SDKs and the AWS CLI read. */
+/** The region from the environment, by the variables of the AWS SDKs and the AWS CLI. */
 export function awsRegionFrom(env: Environment): string | undefined {
   for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION']) {
     const region = presentIn(env, name)
@@ -148,15 +151,15 @@ export function awsRegionFrom(env: Environment): string | undefined {
   return undefined
 }
 
-// Trust in Amazon's public certificate authorities, which sign for Aurora DSQL, Redshift and RDS Proxy.
+// Amazon's public CAs, which sign the certificates of Aurora DSQL, Redshift and RDS Proxy.
 
-/** Resolves with what to trust for their endpoints, as `cloudAuthorities` does. */
+/** Resolves with the CAs to trust for their endpoints, as `cloudAuthorities` does. */
 export async function amazonAuthorities(env: Environment): Promise<string | undefined> {
   const { AMAZON_ROOTS } = await import('./amazon-roots.js')
   return cloudAuthorities(AMAZON_ROOTS, env)
 }
 
-/** Returns what to do about an endpoint that is not trusted, or `undefined` for another kind of error. */
+/** Returns a hint for an endpoint that is not trusted, or `undefined` for any other error. */
 export function explainUntrustedAmazon(error: unknown, host: string): string | undefined {
   return explainUntrusted(error, host, "Amazon's (https://www.amazontrust.com/repository/)")
 }

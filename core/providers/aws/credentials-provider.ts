@@ -1,4 +1,4 @@
-/** Where AWS credentials come from: what the caller gave, else the environment or the SDK's chain; then the roles, by STS. */
+/** Sources of AWS credentials: the caller's, else the environment or the SDK's chain; then roles assumed through STS. */
 import { PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
 import {
@@ -21,13 +21,13 @@ import { type AwsCredentials, type AwsCredentialsProvider, isValidDate } from '.
 export interface CredentialsProviderSettings {
   credentials: AwsCredentials | AwsCredentialsProvider | undefined
   profile: string | undefined
-  /** Taken on one after the other. */
+  /** Assumed one after another. */
   roles: readonly AssumeRoleOptions[]
   /** `undefined` leaves it to the SDK. */
   region: string | undefined
 }
 
-/** The provider, and what it looks for, as a sentence for the hint of a failure. */
+/** The provider, and the sources it tries, as a sentence for error hints. */
 export interface CredentialsProvider {
   provider: AwsCredentialsProvider
   lookedFor: string
@@ -39,7 +39,7 @@ export function credentialsProvider(settings: CredentialsProviderSettings): Cred
   return roles.reduce(
     ({ provider: before, lookedFor }, role) => ({
       provider: assumedRole(before, role, region),
-      lookedFor: `${lookedFor} Then took on the role ${role.roleArn}.`,
+      lookedFor: `${lookedFor} Then assumed the role ${role.roleArn}.`,
     }),
     baseProvider(settings),
   )
@@ -59,7 +59,7 @@ export const credentials: Check<AwsCredentials | AwsCredentialsProvider> = (valu
   return value as unknown as AwsCredentials
 }
 
-/** A function that gives credentials. */
+/** A function that returns credentials. */
 export const provider: Check<AwsCredentialsProvider> = (value, name) => {
   if (typeof value !== 'function') throw invalidSecret(name, 'a function', value)
   return value as AwsCredentialsProvider
@@ -71,11 +71,11 @@ function baseProvider({
   region,
 }: CredentialsProviderSettings): CredentialsProvider {
   if (typeof given === 'function')
-    return { provider: given, lookedFor: 'Asked the function given as "credentials".' }
+    return { provider: given, lookedFor: 'Called the function given as "credentials".' }
   if (given !== undefined) {
     return {
       provider: () => given,
-      lookedFor: 'Used the value given as "credentials"; give a function where they end.',
+      lookedFor: 'Used the value given as "credentials"; give a function if they expire.',
     }
   }
   return { provider: defaultChain(profile, region), lookedFor: defaultChainSources(profile) }
@@ -87,8 +87,8 @@ function defaultChainSources(profile: string | undefined): string {
 }
 
 /**
- * The environment, which comes first where no profile is wanted, then the SDK's chain. That is built once: it keeps what it
- * found, and what it learned about where to look.
+ * The environment, which comes first if no profile is given, then the SDK's chain. The chain is created once, since it caches the
+ * credentials and their source.
  */
 function defaultChain(
   profile: string | undefined,
@@ -107,7 +107,7 @@ function defaultChain(
   }
 }
 
-/** Refuses two sources of credentials at once. */
+/** Throws if two sources of credentials are given. */
 export function refuseTwoSources(given: {
   credentials?: unknown
   customCredentialsProvider?: unknown
@@ -127,11 +127,11 @@ export function refuseTwoSources(given: {
 }
 
 /**
- * The identity in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_CREDENTIAL_EXPIRATION`, or
- * `undefined` where one of the keys is missing, or `AWS_PROFILE` says to look elsewhere.
+ * The identity in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_CREDENTIAL_EXPIRATION`, or `undefined` if one
+ * of the keys is missing, or `AWS_PROFILE` selects another source.
  *
- * The first link of the SDK's chain does just this, but the chain has to be loaded before, which takes longer than all the rest of
- * a cold start: https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
+ * The SDK's chain starts with the same source, but loading the chain takes longer than the rest of a cold start:
+ * https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
  */
 export function environmentCredentials(env: Environment): AwsCredentials | undefined {
   const accessKeyId = env['AWS_ACCESS_KEY_ID']
@@ -147,21 +147,21 @@ export function environmentCredentials(env: Environment): AwsCredentials | undef
   }
 }
 
-/** A role to take on with the credentials, by STS. */
+/** A role to assume through STS. */
 export interface AssumeRoleOptions {
   roleArn: string
   externalId?: string
-  /** Default: a name of `pg-iam` and the process ID. */
+  /** Default: `pg-iam-` and the process ID. */
   sessionName?: string
-  /** Life of the role's credentials, in seconds, from 900 to 43,200, or to 3,600 where another role takes it on. Default 3,600. */
+  /** Lifetime of the role's credentials, in seconds, from 900 to 43,200, or to 3,600 if another role assumes it. Default 3,600. */
   durationSecs?: number
 }
 
 /**
  * Returns a provider of the credentials of `role`.
  *
- * Each call makes a new provider of the SDK: its STS client keeps the first credentials that it got, for ever where they have no
- * "expiration", also when STS refuses them by now.
+ * Each call creates a new SDK provider: its STS client keeps the first credentials that it gets, without limit if they have no
+ * "expiration", even after STS rejects them.
  */
 export function assumedRole(
   base: AwsCredentialsProvider,
@@ -175,7 +175,7 @@ export function assumedRole(
       clientConfig: region === undefined ? {} : { region },
       params: {
         RoleArn: role.roleArn,
-        // The SDK needs a name; it makes one of its own only where the whole field is missing.
+        // The SDK requires a name. It only generates one if `params` is missing as a whole.
         RoleSessionName: role.sessionName ?? `pg-iam-${process.pid}`,
         ...(role.externalId === undefined ? {} : { ExternalId: role.externalId }),
         ...(role.durationSecs === undefined ? {} : { DurationSeconds: role.durationSecs }),
@@ -185,14 +185,14 @@ export function assumedRole(
   }
 }
 
-/** The `assumeRole` option: a role, or a chain of them. */
+/** The `assumeRole` option: a role, or a chain of roles. */
 export const assumeRole: Check<NonEmpty<AssumeRoleOptions>> = (value, name) => {
   const roles = oneOrMore(role)(value, name)
   for (const [index, { durationSecs }] of roles.entries()) {
     if (index > 0 && durationSecs !== undefined && durationSecs > LONGEST_CHAINED_SECS) {
       throw invalidOption(
         `${name}[${index}].durationSecs`,
-        `at most ${LONGEST_CHAINED_SECS} seconds for a role that another one takes on`,
+        `at most ${LONGEST_CHAINED_SECS} seconds for a role that another role assumes`,
         durationSecs,
       )
     }
@@ -200,7 +200,7 @@ export const assumeRole: Check<NonEmpty<AssumeRoleOptions>> = (value, name) => {
   return roles
 }
 
-/** AWS's limit to chained roles: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
+/** AWS's limit for chained roles: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
 const LONGEST_CHAINED_SECS = 3_600
 
 const role: Check<AssumeRoleOptions> = (value, name) => {
@@ -211,7 +211,7 @@ const role: Check<AssumeRoleOptions> = (value, name) => {
 
 const ROLE_ARN = 'the ARN of a role'
 
-// The forms are those of https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+// The patterns are those of https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 const ROLE_CHECKS = {
   roleArn: matching(/^arn:[\w-]+:iam::\d{12}:role\/[\u0021-\u007e]+$/, ROLE_ARN),
   externalId: matching(/^[\w+=,.@:/-]{2,1224}$/, '2 to 1224 letters, digits or +=,.@:/-'),
@@ -227,7 +227,7 @@ async function loadCredentialProviders(): Promise<typeof import('@aws-sdk/creden
   }
 }
 
-/** Settles as `work` does. An error of the SDK leads, by the body of the response, to the request that it was for, and that holds a session token. */
+/** Settles as `work` does. Removes the response body from an SDK error, since it references the request, which has a session token. */
 export async function redactSdkError<T>(work: T | Promise<T>): Promise<T> {
   try {
     return await work
@@ -239,8 +239,8 @@ export async function redactSdkError<T>(work: T | Promise<T>): Promise<T> {
 }
 
 /**
- * Wraps a provider so that a call of it which never answers fails. Connections that are opened together share one call, so
- * without a limit of its own that call would be waited for by every later connection too.
+ * Adds a time limit to a provider. Connections that are opened together share one call, so without a limit all later connections would wait
+ * for a call that never settles.
  */
 export function answeringWithin(
   given: AwsCredentialsProvider,

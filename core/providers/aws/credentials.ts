@@ -1,58 +1,58 @@
-/** AWS credentials: one provider per login, asked rarely, never remembered when it failed. */
+/** AWS credentials of a login: cached, refreshed before they expire. Failures are not cached. */
 import { isDate } from 'node:util/types'
 import { isPgIamError, PgIamError } from '../../errors.js'
 import { singleFlight, withTimeout } from '../../async.js'
 import type { Clock, LoginCounters } from '../../tokens/token-source.js'
 import { isTransientFailure } from '../../tokens/token.js'
 
-/** What the AWS SDK calls an identity. */
+/** An identity, in the terms of the AWS SDK. */
 export interface AwsCredentials {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly sessionToken?: string
-  /** When they end; not given for credentials without an end. */
+  /** When they expire; absent for credentials that do not expire. */
   readonly expiration?: Date
 }
 
-/** As the AWS SDK's providers: called with `forceRefresh` when what it has ends too soon. */
+/** Compatible with the AWS SDK's providers. Called with `forceRefresh` if its credentials expire too soon. */
 export type AwsCredentialsProvider = (options?: {
   forceRefresh?: boolean
-  /** Never given. The SDK's own providers know it, and TypeScript wants one property in common. */
+  /** Never passed. The SDK's providers have this property, and TypeScript requires one property in common. */
   callerClientConfig?: never
 }) => AwsCredentials | Promise<AwsCredentials>
 
 export interface CredentialsSourceSettings {
   provider: AwsCredentialsProvider
-  /** How long a token signed with them is to live. */
+  /** The lifetime of a token signed with them. */
   tokenDurationMs: number
-  /** What was looked for, for the hint of a failure. */
+  /** The sources that were tried, for the hint of an error. */
   lookedFor: string
   counters: LoginCounters
-  /** How long a renewal is waited for while the kept credentials are still good, in milliseconds. Default: as long as it takes. */
+  /** How long to wait for a refresh while the cached credentials are valid, in milliseconds. Default: no limit. */
   renewalTimeoutMs?: number
-  /** Is told of a renewal that failed while the kept credentials are used on. */
+  /** Called if a refresh failed and the cached credentials are still used. */
   renewalFailed?: (error: unknown) => void
 }
 
-/** Gives credentials fit to sign with now. */
+/** Returns credentials that are valid for signing now. */
 export interface CredentialsSource {
   (): Promise<AwsCredentials>
   /**
-   * Asks the provider again, because the server refused what the kept ones have signed: keys are also taken back before they end.
-   * Resolves with whether there are others now. It asks once in five seconds at the most, and never rejects.
+   * Calls the provider again because the server rejected a token: keys may be revoked before they expire. Resolves with whether the
+   * credentials changed. Calls the provider at most once in five seconds, and never rejects.
    */
   renewAfterRefusal(): Promise<boolean>
-  /** How often a refusal has led to other credentials; what older ones have signed is worth nothing. */
+  /** How often a rejection has led to new credentials. Tokens signed with older ones are invalid. */
   replacements(): number
 }
 
 /**
- * Creates the source of the credentials of a login.
+ * Creates the source of a login's credentials.
  *
- * They are kept until they would end before the token, but for at least half of the life that they came with: a provider
- * that has nothing longer to give is not asked for every connection. Calls made together share one request.
+ * They are cached until they would expire before the token, but for at least half of their remaining lifetime: a provider that only has
+ * short-lived credentials is not called for every connection. Concurrent calls share one request.
  *
- * Where they cannot be renewed they are used until they have ended, and another renewal is tried a few seconds later.
+ * If a refresh fails they are used until they expire, and the refresh is retried a few seconds later.
  */
 export function createCredentialsSource(
   settings: CredentialsSourceSettings,
@@ -64,15 +64,15 @@ export function createCredentialsSource(
   const renew = singleFlight(async () => {
     const isFirst = kept === undefined
     let credentials = await ask(settings, !isFirst)
-    // A provider may answer from a cache of its own; told that this is too short, it looks again.
+    // A provider may return cached credentials; `forceRefresh` requests new ones if those expire too soon.
     if (isFirst && lifeLeft(credentials, now()) < tokenDurationMs)
       credentials = await ask(settings, true)
     const left = lifeLeft(credentials, now())
-    if (left <= 0) throw ended(settings)
+    if (left <= 0) throw expired(settings)
     kept = { credentials, renewAt: now() + left - Math.min(tokenDurationMs, left / 2) }
     return credentials
   })
-  /** What there is is good for a while yet: neither a provider that fails nor one that stalls takes it from new connections. */
+  /** Uses the cached credentials while they are valid: a failing or slow provider must not fail new connections. */
   const renewOrKeep = async (before: AwsCredentials): Promise<AwsCredentials> => {
     try {
       return await (renewalTimeoutMs === undefined
@@ -80,10 +80,10 @@ export function createCredentialsSource(
         : withTimeout(renew(), renewalTimeoutMs, () => STALLED))
     } catch (error) {
       const left = lifeLeft(before, now())
-      // There is nothing else to use by now.
+      // The cached credentials have expired in the meantime.
       if (left <= 0 && error === STALLED) return renew()
       if (left <= 0) throw error
-      // Told once for all connections that waited for it.
+      // Reported once for all connections that waited for the refresh.
       if (kept === undefined || now() >= kept.renewAt) settings.renewalFailed?.(error)
       kept = { credentials: before, renewAt: now() + Math.min(left, RENEWAL_PAUSE_MS) }
       return before
@@ -96,8 +96,8 @@ export function createCredentialsSource(
   }
 
   let replaced = 0
-  let asked: { at: number; isOther: Promise<boolean> } | undefined
-  const askForOthers = async (refused: AwsCredentials | undefined): Promise<boolean> => {
+  let asked: { at: number; isNew: Promise<boolean> } | undefined
+  const requestNew = async (refused: AwsCredentials | undefined): Promise<boolean> => {
     const given = await renew().catch(() => refused)
     if (isSame(given, refused)) return false
     replaced++
@@ -106,21 +106,21 @@ export function createCredentialsSource(
   return Object.assign(current, {
     renewAfterRefusal: () => {
       if (asked === undefined || now() >= asked.at + REFUSAL_PAUSE_MS) {
-        asked = { at: now(), isOther: askForOthers(kept?.credentials) }
+        asked = { at: now(), isNew: requestNew(kept?.credentials) }
       }
-      return asked.isOther
+      return asked.isNew
     },
     replacements: () => replaced,
   })
 }
 
-/** A role that may not log in is refused each time, and is no reason to ask for each connection. */
+/** A role without permission to log in is rejected each time. This must not call the provider for each connection. */
 const REFUSAL_PAUSE_MS = 5_000
 
-/** How long after a renewal that failed the next one is tried. */
+/** The pause after a failed refresh. */
 const RENEWAL_PAUSE_MS = 5_000
 
-const STALLED = new Error('the renewal takes too long')
+const STALLED = new Error('the refresh timed out')
 
 function isSame(one: AwsCredentials | undefined, other: AwsCredentials | undefined): boolean {
   return (
@@ -130,7 +130,7 @@ function isSame(one: AwsCredentials | undefined, other: AwsCredentials | undefin
   )
 }
 
-/** Tells whether a value is a Date of any realm that holds a time. */
+/** Whether a value is a valid Date, of any realm. */
 export function isValidDate(value: unknown): value is Date {
   return isDate(value) && !Number.isNaN(value.getTime())
 }
@@ -160,16 +160,10 @@ function checkCredentials(given: unknown, lookedFor: string): AwsCredentials {
   >
   const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
   if (!isText(accessKeyId) || !isText(secretAccessKey)) {
-    throw unavailable(
-      'the credentials came without an access key ID or a secret access key',
-      lookedFor,
-    )
+    throw unavailable('the credentials have no access key ID or no secret access key', lookedFor)
   }
   if (expiration !== undefined && !isValidDate(expiration)) {
-    throw unavailable(
-      'the credentials came with an "expiration" that is not a valid Date',
-      lookedFor,
-    )
+    throw unavailable('the credentials have an "expiration" that is not a valid Date', lookedFor)
   }
   return {
     accessKeyId,
@@ -183,8 +177,8 @@ function lifeLeft({ expiration }: AwsCredentials, now: number): number {
   return expiration === undefined ? Infinity : expiration.getTime() - now
 }
 
-function ended({ lookedFor }: CredentialsSourceSettings): PgIamError {
-  return unavailable('the AWS credentials have ended', lookedFor)
+function expired({ lookedFor }: CredentialsSourceSettings): PgIamError {
+  return unavailable('the AWS credentials have expired', lookedFor)
 }
 
 function unavailable(

@@ -1,4 +1,4 @@
-/** Who signs tokens: the packages of AWS, or pg-iam itself. */
+/** Signing of tokens by AWS's packages. */
 import { isPgIamError, PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
 import { type Check, describeKind, isText, oneOf } from '../../options/check.js'
@@ -7,11 +7,11 @@ import type { AwsCredentials } from './credentials.js'
 
 export interface SignerOptions {
   /**
-   * Who signs the tokens.
+   * The signer of the tokens.
    *
-   * - `'aws-sdk'`: `@aws-sdk/dsql-signer` for Aurora DSQL, `@aws-sdk/rds-signer` for RDS. AWS maintains them. The package must be
-   *   installed, and is loaded with the first token.
-   * - `'built-in'`: pg-iam, by the same algorithm (Signature Version 4). The tokens are the same, byte for byte; nothing is loaded.
+   * - `'aws-sdk'`: `@aws-sdk/dsql-signer` for Aurora DSQL, `@aws-sdk/rds-signer` for RDS, maintained by AWS. The package must be installed.
+   *   It is loaded for the first token.
+   * - `'built-in'`: pg-iam's implementation of the same algorithm (Signature Version 4). The tokens are identical. No package is loaded.
    *
    * Default `'aws-sdk'`; `'built-in'` for `gateway.login()`.
    */
@@ -23,26 +23,26 @@ export const SIGNER_CHECKS: { signer: Check<'aws-sdk' | 'built-in'> } = {
 }
 
 export interface SdkTokenSettings<Package> {
-  /** The provider and the host, for messages. */
+  /** Provider and host, for messages. */
   provider: string
   host: string
   packageName: string
   load: () => Promise<Package>
-  /** Makes a signer, and returns its function that signs a token. */
+  /** Creates a signer, and returns its function that signs a token. */
   createSigner: (
     from: Package,
     credentials: () => Promise<AwsCredentials>,
   ) => () => Promise<unknown>
-  /** Gives credentials fit to sign with now. */
+  /** Returns credentials that are valid for signing now. */
   credentials: () => Promise<AwsCredentials>
 }
 
 /**
- * Creates the function that has a new token signed by a package of AWS. The package is loaded, and its signer created, by the first
- * call that succeeds in it; all later calls use that signer.
+ * Creates the function that signs a new token with an AWS package. The first successful call loads the package and creates its signer,
+ * which later calls use.
  *
- * The signer gets the credentials that the login keeps, whatever it asks for: `rds-signer` (3.1169) asks a second time, with
- * `forceRefresh`, for credentials that end within 15 minutes, and `dsql-signer` (3.1142) would look for its own, without `profile`.
+ * The signer always gets the login's current credentials. On its own, `rds-signer` (3.1169) calls the provider a second time, with
+ * `forceRefresh`, for credentials that expire within 15 minutes, and `dsql-signer` (3.1142) would look for credentials without `profile`.
  */
 export function sdkTokenIssuer<Package>({
   load,
@@ -53,36 +53,33 @@ export function sdkTokenIssuer<Package>({
   let sign: (() => Promise<unknown>) | undefined
   let current: AwsCredentials
   return async () => {
-    // Before any credentials are looked for: a package that is missing is found out at once.
+    // Loaded before the credentials, so that a missing package is reported first.
     if (sign === undefined) {
       const loaded = await load()
-      // Another call may have come first while this one waited.
+      // A concurrent call may have set it in the meantime.
       sign ??= createSigner(loaded, async () => current)
     }
     for (;;) {
       const own = (current = await credentials())
       const value = await sign()
-      // Another call may have renewed the credentials while this one was signing. Which of them the signer took is not known then,
-      // and the token must not outlive those.
+      // If a concurrent call has renewed the credentials meanwhile, it is unknown which ones the signer used. The token must not outlive
+      // those, so it is signed again.
       if (own === current) return presignedToken(value, own, names)
     }
   }
 }
 
-/**
- * Returns what to throw when loading a signer has failed with `error`. The `import()` itself stands with the caller, in a `try`: see
- * `peerError`.
- */
+/** Returns the error to throw if loading a signer failed with `error`. The `import()` must be in the caller's `try`: see `peerError`. */
 export function signerError(error: unknown, packageName: string): unknown {
   const explained = peerError(error, packageName)
   if (!isPgIamError(explained)) return explained
   return new PgIamError(explained.code, explained.message, {
-    hint: `${explained.hint}. Or give signer: 'built-in', which signs the same tokens without a package of AWS.`,
+    hint: `${explained.hint}. Or set signer: 'built-in', which creates the same tokens without an AWS package.`,
     cause: error,
   })
 }
 
-/** Reads when a presigned request ends, and caps that by the end of the credentials. Throws `ERR_TOKEN_INVALID` for anything else. */
+/** Reads the expiry of a presigned request, limited by that of the credentials. Throws `ERR_TOKEN_INVALID` for anything else. */
 function presignedToken(
   value: unknown,
   { expiration }: AwsCredentials,
@@ -92,7 +89,7 @@ function presignedToken(
     new PgIamError(
       'ERR_TOKEN_INVALID',
       `${provider}: the token of ${packageName} for ${host} ${what}`,
-      { hint: `Install another version of ${packageName}, or give signer: 'built-in'.` },
+      { hint: `Install another version of ${packageName}, or set signer: 'built-in'.` },
     )
   if (!isText(value)) {
     throw invalid(
@@ -107,7 +104,7 @@ function presignedToken(
   return createToken(value, new Date(Math.min(endsAt, expiration?.getTime() ?? Infinity)))
 }
 
-/** Without an expression over the whole query: a token is made for each connection, and may have a session token of 1,000 characters. */
+/** No regular expression over the whole query: a token is created per connection, and its session token may have 1,000 characters. */
 function queryParameter(token: string, name: string): string {
   for (let at = token.indexOf(name); at !== -1; at = token.indexOf(name, at + 1)) {
     const valueAt = at + name.length + 1
@@ -118,7 +115,7 @@ function queryParameter(token: string, name: string): string {
   return ''
 }
 
-/** Epoch milliseconds of `YYYYMMDDTHHMMSSZ`, or `NaN`. Tokens of one second have the same, so the last one is kept. */
+/** Epoch milliseconds of `YYYYMMDDTHHMMSSZ`, or `NaN`. The last result is cached, since tokens of the same second share it. */
 function basicTime(text: string): number {
   if (text !== last.text) last = { text, time: parsedTime(text) }
   return last.time

@@ -1,9 +1,9 @@
-/** AWS Signature Version 4 of a presigned request: what tokens are signed with, and what the gateway computes to check one. */
+/** AWS Signature Version 4 for presigned requests: signs tokens, and computes the signatures that the gateway compares. */
 import type { Clock } from '../../tokens/token-source.js'
 import { createToken, type Token } from '../../tokens/token.js'
 import type { AwsCredentials } from './credentials.js'
 
-/** What a signing key is made for. */
+/** The scope of a signing key. */
 export interface CredentialScope {
   /** `YYYYMMDD` */
   readonly date: string
@@ -13,12 +13,12 @@ export interface CredentialScope {
 
 export interface PresignedRequest {
   readonly host: string
-  /** All of the query but `X-Amz-Signature`, as `canonicalQuery` writes it. */
+  /** The whole query except `X-Amz-Signature`, as `canonicalQuery` returns it. */
   readonly query: string
   /** `YYYYMMDD'T'HHMMSS'Z'` */
   readonly timestamp: string
   readonly scope: CredentialScope
-  /** SHA-256 of the body in hexadecimal, or `UNSIGNED-PAYLOAD`. Default: of an empty body. */
+  /** SHA-256 of the body in hexadecimal, or `UNSIGNED-PAYLOAD`. Default: that of an empty body. */
   readonly payloadHash?: string
   /** Default `/`. */
   readonly path?: string
@@ -34,12 +34,12 @@ export type Signer = (request: PresignedRequest) => Buffer
  */
 export function createSigner(secretAccessKey: string): Signer {
   const { hash } = nodeCrypto()
-  // A key serves a day, a region and a service, so a handful of them serves all logins.
+  // A key is for a day, a region and a service, so all logins use a few keys.
   const keys = new Map<string, Buffer>()
   const keyFor = (name: string, scope: CredentialScope): Buffer => {
     const known = keys.get(name)
     if (known !== undefined) return known
-    // Scopes come from clients that are not yet trusted: they must not be able to fill the memory.
+    // Scopes come from clients that are not authenticated yet, so the cache must be limited.
     if (keys.size >= MAX_KEYS) keys.clear()
     const key = signingKey(secretAccessKey, scope)
     keys.set(name, key)
@@ -54,19 +54,19 @@ export function createSigner(secretAccessKey: string): Signer {
 
 const MAX_KEYS = 16
 
-/** The parameters, encoded and in the order that is signed. */
+/** The parameters, encoded and in canonical order. */
 export function canonicalQuery(parameters: Iterable<readonly [string, string]>): string {
   return (
     [...parameters]
       .map(([name, value]): [string, string] => [encodeRfc3986(name), encodeRfc3986(value)])
-      // By code unit, which for encoded text is by byte; a locale would sort otherwise.
+      // By code unit, which for encoded text is byte order. A locale's order would differ.
       .toSorted(([a, aValue], [b, bValue]) => compare(a, b) || compare(aValue, bValue))
       .map((pair) => pair.join('='))
       .join('&')
   )
 }
 
-/** RFC 3986: `encodeURIComponent` leaves out five characters. */
+/** RFC 3986: `encodeURIComponent` does not encode five characters. */
 function encodeRfc3986(text: string): string {
   return encodeURIComponent(text).replaceAll(
     /[!'()*]/g,
@@ -74,12 +74,12 @@ function encodeRfc3986(text: string): string {
   )
 }
 
-/** The scope as it stands in `X-Amz-Credential` and in what is signed. */
+/** The scope in `X-Amz-Credential` and in the string to sign. */
 function scopeName({ date, region, service }: CredentialScope): string {
   return `${date}/${region}/${service}/aws4_request`
 }
 
-/** A time as it is signed: `20260131T235959Z`. */
+/** A time in the format of signatures: `20260131T235959Z`. */
 export function basicTime(epochMs: number): string {
   return new Date(epochMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')
 }
@@ -94,7 +94,7 @@ function canonicalRequest(request: PresignedRequest): string {
   return `GET\n${path}\n${query}\nhost:${host}\n\nhost\n${payloadHash}`
 }
 
-/** SHA-256 of nothing. */
+/** SHA-256 of an empty body. */
 const EMPTY_BODY = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
 function compare(a: string, b: string): number {
@@ -106,31 +106,31 @@ function hmac(key: Buffer, text: string): Buffer {
   return nodeCrypto().createHmac('sha256', key).update(text).digest()
 }
 
-/** Not at import: to load it takes milliseconds of a cold start, in which perhaps nothing is signed. */
+/** Loaded on use, not at import: loading takes milliseconds of a cold start that may sign nothing. */
 function nodeCrypto(): typeof import('node:crypto') {
   return process.getBuiltinModule('node:crypto')
 }
 
-// The built-in signer of tokens that are presigned requests, as those of Aurora DSQL and RDS are.
+// The built-in signer of tokens that are presigned requests: Aurora DSQL and RDS.
 
 interface PresignSettings {
-  /** What the token is for: a host, or `HOST:PORT`. */
+  /** The host that the token is for, or `HOST:PORT`. */
   authority: string
-  /** As IAM calls it: `dsql`, `rds-db`. */
+  /** The service prefix in IAM: `dsql`, `rds-db`. */
   service: string
   region: string
-  /** What is asked for. Their names come before `X-Amz-…` in the alphabet. */
+  /** The parameters of the action. In alphabetical order their names come before `X-Amz-…`. */
   parameters: Readonly<Record<string, string>>
   durationSecs: number
 }
 
-/** Makes a new token for each call. It ends with the credentials where they end first. */
+/** Creates a new token per call. It expires with the credentials if they expire first. */
 type Presigner = (credentials: AwsCredentials) => Token
 
 /**
- * Creates a presigner. Its tokens are, byte for byte, those of `@aws-sdk/dsql-signer` and `@aws-sdk/rds-signer`.
+ * Creates a presigner. Its tokens are byte for byte those of `@aws-sdk/dsql-signer` and `@aws-sdk/rds-signer`.
  *
- * It is for cold starts and small bundles: docs/aurora-dsql.md has the figures. Version 4 of the signature has not changed since 2012.
+ * It is for cold starts and small bundles; docs/aurora-dsql.md has measurements. Signature Version 4 has not changed since 2012.
  */
 export function createPresigner(settings: PresignSettings, now: Clock = Date.now): Presigner {
   const { authority, durationSecs } = settings
@@ -153,7 +153,7 @@ export function createPresigner(settings: PresignSettings, now: Clock = Date.now
 
 const SIGNED_HEADERS = 'X-Amz-SignedHeaders=host'
 
-/** What the tokens of one day and one identity have in common: all but the time and the signature. */
+/** The common parts of the tokens of one day and one identity: everything but the time and the signature. */
 interface Day {
   readonly credentials: AwsCredentials
   readonly date: string
@@ -173,7 +173,7 @@ function dayOf(date: string, credentials: AwsCredentials, settings: PresignSetti
   return {
     credentials,
     date,
-    // In the order of the alphabet, in which they are signed.
+    // In alphabetical order, which is the order of signing.
     beforeTime: `${canonicalQuery(Object.entries(parameters))}&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${identity}&X-Amz-Date=`,
     afterTime: `&X-Amz-Expires=${durationSecs}${session}`,
     sign: (timestamp, query) => signer({ host, query, timestamp, scope }).toString('hex'),

@@ -1,4 +1,4 @@
-/** Logins for Cloud SQL. */
+/** Logins to Google Cloud SQL for PostgreSQL. */
 import { createLogin, type Login } from '../../login.js'
 import { PgIamError } from '../../errors.js'
 import {
@@ -32,20 +32,18 @@ import {
 } from './token.js'
 
 /**
- * Tells whether a name is one that Cloud SQL gives an instance: `ID.LABEL.REGION.sql.goog`, and `….sql-psa.goog` for private
- * services access. Instances without one are known by their IP addresses, which are nobody's in particular.
- * See https://cloud.google.com/sql/docs/postgres/configure-dns
+ * Whether a name is the DNS name of a Cloud SQL instance: `ID.LABEL.REGION.sql.goog`, or `….sql-psa.goog` for private services access.
+ * Instances without one have only IP addresses, which cannot be recognised. See https://cloud.google.com/sql/docs/postgres/configure-dns
  */
 export function isCloudSqlHost(host: string): boolean {
   return /^([a-z0-9-]+\.)+sql(-psa)?\.goog$/.test(host)
 }
 
-// The connection name of a Cloud SQL instance, as far as TLS has to do with it.
+// The connection name of an instance, for TLS.
 
 /**
- * Checks `PROJECT:REGION:INSTANCE` (a project may be `DOMAIN:PROJECT`) and returns `PROJECT:INSTANCE`: the common name in the
- * server certificate of an instance with a certificate authority of its own, which holds no host name. Google's connectors
- * verify the same:
+ * Checks `PROJECT:REGION:INSTANCE` (a project may be `DOMAIN:PROJECT`) and returns `PROJECT:INSTANCE`: the common name in the server
+ * certificate of an instance with its own CA. That certificate has no host name. Google's connectors verify the same:
  * https://github.com/GoogleCloudPlatform/cloud-sql-nodejs-connector/blob/main/src/socket.ts
  */
 const instanceName: Check<string> = (value, name) => {
@@ -58,8 +56,8 @@ const instanceName: Check<string> = (value, name) => {
 const CONNECTION_NAME = /^((?:[a-z0-9.-]+:)?[a-z][a-z0-9-]*):[a-z0-9-]+:([a-z][a-z0-9-]*)$/
 
 /**
- * Refuses what is the name of an instance in the place of its address, also as the path of the socket that Google's runtimes and its
- * Auth Proxy make for it. Throws `ERR_OPTION_INVALID`.
+ * Throws `ERR_OPTION_INVALID` for an instance's connection name in place of its address, also in the form of the socket path of Google's
+ * runtimes and Auth Proxy.
  */
 export function refuseInstanceName(host: unknown, name: string): void {
   if (typeof host !== 'string') return
@@ -69,43 +67,41 @@ export function refuseInstanceName(host: unknown, name: string): void {
     'ERR_OPTION_INVALID',
     `"${name}" must be the IP address or the DNS name of the instance, got its connection name`,
     {
-      hint: `Give cloudSql() the connection name as "instance", and the address as "host": { host: "10.0.0.3", instance: "${connectionName}" }. A Unix-domain socket has no TLS, so no token is sent over one.`,
+      hint: `Give cloudSql() the connection name as "instance", and the address as "host": { host: "10.0.0.3", instance: "${connectionName}" }. A token is never sent over a Unix-domain socket, since it has no TLS.`,
     },
   )
 }
 
-// Logins to Google Cloud SQL for PostgreSQL with IAM.
+// The login function.
 
 export interface CloudSqlOptions extends CommonOptions {
   /**
-   * A `GoogleAuth` or any auth client of `google-auth-library`, for the scope
-   * `https://www.googleapis.com/auth/sqlservice.login`, or a function that returns one. Default: the application default
-   * credentials.
+   * A `GoogleAuth` or any auth client of `google-auth-library`, for the scope `https://www.googleapis.com/auth/sqlservice.login`, or a
+   * function that returns one. Default: the application default credentials.
    */
   credentials?: GoogleCredentials | GoogleCredentialsProvider
   /**
-   * The connection name, `PROJECT:REGION:INSTANCE`, of an instance with a certificate authority of its own: its certificate
-   * holds this and no host name. For one host only.
+   * The connection name, `PROJECT:REGION:INSTANCE`, of an instance with its own CA: its certificate has this name instead of a host name.
+   * For one host only.
    */
   instance?: string
 }
 
 /**
- * Returns a login to a Cloud SQL for PostgreSQL instance that can be reached directly, with an access token of Google Cloud as the
- * password, over verified TLS.
+ * Returns a login to a directly reachable Cloud SQL for PostgreSQL instance, with a Google Cloud access token as the password, over
+ * verified TLS.
  *
- * One token serves all connections until it nears its end; one that the instance refuses is not used again, and another is asked
- * for, once a minute at the most. `user` is an e-mail address; the `.gserviceaccount.com` of a service account is left out, as Cloud
- * SQL wants it. Not given, it is that of the credentials (`login.user`, from the first token on). No server certificate of Cloud SQL
- * is signed by an authority that ships with Node: give `tls: { ca }`, and for an IP address `instance`, too. Instances that ask for
- * client certificates need Google's connector or Auth Proxy.
- * See https://cloud.google.com/sql/docs/postgres/iam-logins and https://cloud.google.com/sql/docs/postgres/authorize-ssl
+ * One token is reused for all connections until it nears its expiry. A token that the instance rejects is replaced, at most once a minute.
+ * `user` is an e-mail address; the `.gserviceaccount.com` of a service account is removed, as Cloud SQL requires. Default: the e-mail
+ * address of the credentials (`login.user`, from the first token on). Server certificates of Cloud SQL are not signed by a CA that Node
+ * ships: give `tls: { ca }`, and for an IP address also `instance`. Instances that require client certificates need Google's connector or
+ * Auth Proxy. See https://cloud.google.com/sql/docs/postgres/iam-logins and https://cloud.google.com/sql/docs/postgres/authorize-ssl
  *
  * Exported from `'pg-iam'`.
  *
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
- * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID` (also where nobody knows whose the token is) or `ERR_PEER_MISSING`.
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options. The login's `token()` rejects
+ * with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`, `ERR_TOKEN_INVALID` (also if the account of the
+ * token cannot be determined) or `ERR_PEER_MISSING`.
  */
 export function cloudSql(options: CloudSqlOptions = {}): Login {
   return createCloudSql(options, process.env)
@@ -159,7 +155,7 @@ const CHECKS = {
   instance: instanceName,
 } as const
 
-/** An IP address is in no certificate of Cloud SQL; whoever knows better names it as `tls.servername`. */
+/** No certificate of Cloud SQL contains an IP address. `tls.servername` allows for exceptions. */
 function tlsOf({ instance }: Checked<typeof CHECKS>, { tls, targets }: CommonSettings): TlsOptions {
   if (instance !== undefined && (tls.servername !== undefined || targets.length > 1)) {
     throw new PgIamError(
@@ -171,9 +167,9 @@ function tlsOf({ instance }: Checked<typeof CHECKS>, { tls, targets }: CommonSet
   if (tls.servername === undefined && targets.some(({ host }) => isIpAddress(host))) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      '"instance" or "tls.servername" must be given where "host" is an IP address',
+      '"instance" or "tls.servername" must be given if "host" is an IP address',
       {
-        hint: 'The certificate of an instance holds its connection name (instance: "PROJECT:REGION:INSTANCE") or its DNS name (tls: { servername }), never its address.',
+        hint: 'The certificate of an instance has its connection name (instance: "PROJECT:REGION:INSTANCE") or its DNS name (tls: { servername }), never its address.',
       },
     )
   }

@@ -1,4 +1,4 @@
-/** Access tokens of Google Cloud, and the database user that they are for. */
+/** Google Cloud access tokens, and the database user of a token. */
 import type { Refusal } from '../../connection/authenticate.js'
 import { isAuthRejected } from '../../connection/endpoint-health.js'
 import { isPgIamError, PgIamError } from '../../errors.js'
@@ -9,14 +9,14 @@ import type { LoginCounters } from '../../tokens/token-source.js'
 import { createToken, invalidToken, receivedToken, type Token } from '../../tokens/token.js'
 
 interface CloudSqlTokenSettings {
-  /** Gives the credentials; asked once, and again where that failed. */
+  /** Returns the credentials. Called once, and again after a failure. */
   credentials: () => GoogleCredentials | Promise<GoogleCredentials>
-  /** The database user, where it was given. */
+  /** The database user, if given. */
   user: string | undefined
   counters: LoginCounters
 }
 
-/** Creates the function that gets a token. Google's library keeps it by itself, and renews it before it ends. */
+/** Creates the function that gets a token. Google's library caches the token, and renews it before it expires. */
 export function cloudSqlTokenIssuer({
   credentials,
   user,
@@ -32,7 +32,7 @@ export function cloudSqlTokenIssuer({
     const token = checkedToken(value, client.credentials.expiry_date, host)
     if (user !== undefined) return token
     const email = await accountOf(source, client, token.value)
-    if (email === undefined) throw unnamed(host)
+    if (email === undefined) throw unknownAccount(host)
     return createToken(token.value, token.expiresAt, databaseUser(email))
   }
 }
@@ -55,29 +55,29 @@ async function clientOf(source: GoogleCredentials): Promise<GoogleAuthClient> {
 }
 
 /**
- * The e-mail address of whom a token is for. `GoogleAuth` knows that of service accounts; a key names its own; for people Google
- * has to be asked, who tells it where the token is also for the scope `userinfo.email`.
+ * The e-mail address of a token's account. `GoogleAuth` has that of a service account, and a key contains its own. For user accounts
+ * Google's token info is requested, which contains it if the token also has the scope `userinfo.email`.
  */
 async function accountOf(
   source: GoogleCredentials,
   client: GoogleAuthClient,
   token: string,
 ): Promise<string | undefined> {
-  const ways: readonly (() => Promise<unknown>)[] = [
+  const lookups: readonly (() => Promise<unknown>)[] = [
     async () => (hasFunction(source, 'getCredentials') ? source.getCredentials() : undefined),
     async () => client,
     async () => (hasFunction(client, 'getTokenInfo') ? client.getTokenInfo(token) : undefined),
   ]
-  for (const way of ways) {
-    // One that fails says no more than one that knows nothing.
-    const found = ((await way().catch(() => undefined)) ?? {}) as Record<string, unknown>
+  for (const lookup of lookups) {
+    // A failed lookup counts as one without a result.
+    const found = ((await lookup().catch(() => undefined)) ?? {}) as Record<string, unknown>
     for (const email of [found['client_email'], found['email']])
       if (typeof email === 'string' && EMAIL.test(email)) return email
   }
   return undefined
 }
 
-/** One without control characters, which would break the packet that the name is sent in. */
+/** Without control characters, which would corrupt the startup packet. */
 const EMAIL = /^[^\s\p{Cc}@]+@[^\s\p{Cc}@]+$/u
 
 function checkedCredentials(value: unknown): GoogleCredentials {
@@ -90,40 +90,40 @@ function checkedCredentials(value: unknown): GoogleCredentials {
 
 function checkedToken(value: unknown, endsAt: unknown, host: string): Token {
   const what = `cloud-sql: the token for ${host}`
-  // An auth client that was given a token, and was not told when it ends.
+  // An auth client that was created with a token may have no expiry.
   if (!Number.isFinite(endsAt))
     throw invalidToken(what, 'expiry_date', 'a number of milliseconds', endsAt)
   const names = { value: 'token', expiresAt: 'expiry_date', user: 'user' }
   return receivedToken({ value, expiresAt: new Date(endsAt as number) }, what, names)
 }
 
-function unnamed(host: string): PgIamError {
+function unknownAccount(host: string): PgIamError {
   return new PgIamError(
     'ERR_TOKEN_INVALID',
-    `cloud-sql: could not find out whose the token for ${host} is`,
+    `cloud-sql: could not determine the account of the token for ${host}`,
     {
       hint: 'Give "user": the e-mail address, for a service account without ".gserviceaccount.com".',
     },
   )
 }
 
-// Where access tokens of Google Cloud come from: any client of Google's authentication library.
+// The sources of access tokens: any client of Google's authentication library.
 
-/** What Google's library calls an auth client: `Compute`, `JWT`, `Impersonated`, `UserRefreshClient` and all the others. */
+/** An auth client of Google's library: `Compute`, `JWT`, `Impersonated`, `UserRefreshClient` or any other. */
 export interface GoogleAuthClient {
   getAccessToken(): Promise<{ token?: string | null }>
-  /** `expiry_date`: when the token ends, in epoch milliseconds. */
+  /** `expiry_date`: when the token expires, in epoch milliseconds. */
   readonly credentials: { expiry_date?: number | null }
 }
 
-/** What Google's library calls `GoogleAuth`: it finds a client. */
+/** A `GoogleAuth` of Google's library, which finds an auth client. */
 export interface GoogleAuthSource {
   getClient(): Promise<GoogleAuthClient>
 }
 
 export type GoogleCredentials = GoogleAuthClient | GoogleAuthSource
 
-/** A function that gives credentials; it is called before the first token. */
+/** A function that returns credentials. Called before the first token. */
 export type GoogleCredentialsProvider = () => GoogleCredentials | Promise<GoogleCredentials>
 
 /** The `credentials` option. */
@@ -142,10 +142,7 @@ function isGoogleCredentials(value: unknown): value is GoogleCredentials {
 
 const CREDENTIALS = 'a GoogleAuth or an auth client of google-auth-library'
 
-/**
- * The credentials of a login that was given none: those that Google calls application default credentials. Nothing is loaded
- * before it is called.
- */
+/** The default credentials of a login: Google's application default credentials. Nothing is loaded before this is called. */
 export async function applicationDefaultCredentials(): Promise<GoogleAuthSource> {
   const { GoogleAuth } = await loadGoogleAuth()
   return new GoogleAuth({ scopes: [LOGIN_SCOPE] })
@@ -160,12 +157,12 @@ async function loadGoogleAuth(): Promise<typeof import('google-auth-library')> {
 }
 
 /**
- * All that a token needs to log in to a database, and no more: it is worth nothing elsewhere.
- * See https://cloud.google.com/sql/docs/postgres/iam-logins
+ * The only scope that a database login needs. A token with this scope is useless for other services. See
+ * https://cloud.google.com/sql/docs/postgres/iam-logins
  */
 export const LOGIN_SCOPE = 'https://www.googleapis.com/auth/sqlservice.login'
 
-/** Tells whether an object of the library has a method that not all of its kind have. */
+/** Whether an object of the library has an optional method. */
 function hasFunction<Name extends string>(
   value: unknown,
   name: Name,
@@ -173,33 +170,32 @@ function hasFunction<Name extends string>(
   return typeof (value as Record<string, unknown> | null | undefined)?.[name] === 'function'
 }
 
-// The database user of an account of Google Cloud.
+// The database user of a Google Cloud account.
 
 /**
- * The name under which an account logs in to PostgreSQL: its e-mail address, for a service account without
- * `.gserviceaccount.com`, because PostgreSQL's names end after 63 bytes.
- * See https://cloud.google.com/sql/docs/postgres/iam-logins and
+ * The PostgreSQL user of an account: its e-mail address, for a service account without `.gserviceaccount.com`, since names in PostgreSQL
+ * are limited to 63 bytes. See https://cloud.google.com/sql/docs/postgres/iam-logins and
  * https://cloud.google.com/sql/docs/postgres/add-manage-iam-users
  */
 export function databaseUser(email: string): string {
   return email.replace(/\.gserviceaccount\.com$/, '')
 }
 
-// What to do about an instance that refuses a login, or that is not trusted.
+// Hints for rejected logins and untrusted certificates.
 
-/** Returns what the server's own error does not say: that says who was refused, and nothing more. */
+/** Returns a hint for a rejected login: the server's error only names the user. */
 export function explainRefusal({ sqlState, message, user }: Refusal): string | undefined {
   if (!isAuthRejected(sqlState)) return undefined
   if (message.includes('client certificate'))
-    return "This instance wants client certificates, which only Google's connectors and Auth Proxy can get. Connect with those, or set its SSL mode to ENCRYPTED_ONLY."
-  return `The token must be one of "${user}" (a service account without ".gserviceaccount.com"), who must be a user of the instance and have the role roles/cloudsql.instanceUser, and the flag cloudsql.iam_authentication must be on.`
+    return "This instance requires client certificates, which only Google's connectors and Auth Proxy can get. Connect with those, or set its SSL mode to ENCRYPTED_ONLY."
+  return `The token must belong to "${user}" (a service account without ".gserviceaccount.com"). This account must be a user of the instance and have the role roles/cloudsql.instanceUser, and the flag cloudsql.iam_authentication must be on.`
 }
 
-/** Returns where the authority of an instance is to be had, and what its certificate holds. */
+/** Returns where to get the CA of an instance, and which names its certificate has. */
 export function explainUntrusted(error: unknown, host: string): string | undefined {
   if (isUntrustedCertificate(error))
-    return `Who signed the certificate of ${host} is not trusted here, and Node knows no authority of Cloud SQL. Download it (gcloud sql ssl server-ca-certs list --instance=INSTANCE --format="value(cert)" > server-ca.pem) and give it as tls: { ca: 'server-ca.pem' }.`
+    return `The certificate of ${host} is signed by an untrusted CA, since Node ships no CA of Cloud SQL. Download the instance's CA (gcloud sql ssl server-ca-certs list --instance=INSTANCE --format="value(cert)" > server-ca.pem) and give it as tls: { ca: 'server-ca.pem' }.`
   if (isWrongCertificate(error))
-    return 'Give what the certificate of the instance holds: its connection name as instance: "PROJECT:REGION:INSTANCE", or its DNS name as "host" or tls: { servername }.'
+    return 'Give the name in the certificate of the instance: its connection name as instance: "PROJECT:REGION:INSTANCE", or its DNS name as "host" or tls: { servername }.'
   return undefined
 }

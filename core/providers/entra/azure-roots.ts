@@ -1,9 +1,9 @@
-/** The root certificates of Azure. A file of their own: they are loaded with the first connection. */
+/** The root certificates of Azure. In a separate file, which is loaded for the first connection. */
 
 /**
- * The root certificates that https://learn.microsoft.com/azure/postgresql/security/security-tls names, as PEM text. DigiCert Global
- * Root CA signs in China, and wherever the change to G2 is not complete, as that page says of read replicas; Node ships it no more from
- * 22.23 on.
+ * The root certificates documented at https://learn.microsoft.com/azure/postgresql/security/security-tls, as PEM text. DigiCert Global Root
+ * CA signs in China, and where the migration to G2 is not complete, which that page says of read replicas. Node does not ship it since
+ * 22.23.
  */
 export const AZURE_ROOTS: readonly string[] = [
   // DigiCert Global Root G2, until 2038

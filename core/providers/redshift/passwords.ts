@@ -1,4 +1,4 @@
-/** The host names of Amazon Redshift. */
+/** Temporary passwords and host names of Amazon Redshift. */
 import { PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
 import { withTokenTimeout } from '../../tokens/token-source.js'
@@ -20,9 +20,9 @@ interface RedshiftEndpoint {
 }
 
 /**
- * What an endpoint name says, or `undefined` for a name of another kind: `CLUSTER.ID.REGION.redshift.amazonaws.com` for provisioned
- * clusters, `WORKGROUP.ACCOUNT.REGION.redshift-serverless.amazonaws.com` for serverless workgroups; in China with `.cn` behind it.
- * See https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html and
+ * Parses an endpoint name. Returns `undefined` for any other name. `CLUSTER.ID.REGION.redshift.amazonaws.com` is a provisioned cluster,
+ * `WORKGROUP.ACCOUNT.REGION.redshift-serverless.amazonaws.com` a serverless workgroup; in China with the suffix `.cn`. See
+ * https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html and
  * https://docs.aws.amazon.com/redshift/latest/mgmt/serverless-connecting.html
  */
 export function redshiftEndpoint(host: string): RedshiftEndpoint | undefined {
@@ -35,13 +35,13 @@ export function redshiftEndpoint(host: string): RedshiftEndpoint | undefined {
   return { kind: serverless === undefined ? 'cluster' : 'workgroup', name, region }
 }
 
-// What of Redshift a password is for: a cluster, a workgroup, or the one behind a custom domain name.
+// The target of a password: a cluster, a workgroup, or the one of a custom domain name.
 
 interface RedshiftTarget {
   kind: RedshiftEndpoint['kind']
-  /** The cluster identifier, or the name of the workgroup; `undefined` where the host is a custom domain name. */
+  /** The cluster identifier, or the name of the workgroup; `undefined` if the host is a custom domain name. */
   name: string | undefined
-  /** Where the host names it. */
+  /** From the host name, if it contains the region. */
   region: string | undefined
 }
 
@@ -51,7 +51,9 @@ interface TargetOptions {
   customDomain?: RedshiftEndpoint['kind']
 }
 
-/** Throws `ERR_OPTION_INVALID` where neither the host nor an option says it, `ERR_OPTION_CONFLICT` where they disagree. */
+/**
+ * Throws `ERR_OPTION_INVALID` if neither the host nor an option names the target, and `ERR_OPTION_CONFLICT` if they contradict each other.
+ */
 export function redshiftTarget(host: string, options: TargetOptions): RedshiftTarget {
   const endpoint = redshiftEndpoint(host)
   const [option, ...others] = (
@@ -67,14 +69,14 @@ export function redshiftTarget(host: string, options: TargetOptions): RedshiftTa
     if (endpoint !== undefined) return endpoint
     throw new PgIamError(
       'ERR_OPTION_INVALID',
-      '"clusterIdentifier", "workgroupName" or "customDomain" must be given where "host" is no endpoint name of Redshift',
+      '"clusterIdentifier", "workgroupName" or "customDomain" must be given if "host" is not a Redshift endpoint name',
       {
-        hint: 'Give customDomain: "cluster" or "workgroup" where "host" is a custom domain name of one; for a tunnel give the endpoint name as "host", and the tunnel as "connectTo".',
+        hint: 'Give customDomain: "cluster" or "workgroup" if "host" is a custom domain name. For a tunnel give the endpoint name as "host", and the address of the tunnel as "connectTo".',
       },
     )
   }
   const kind = options.customDomain ?? (option === 'clusterIdentifier' ? 'cluster' : 'workgroup')
-  // Redshift's own VPC endpoints have such names, too, which do not say which cluster or workgroup they are of.
+  // Redshift-managed VPC endpoints also have such names, which do not contain the cluster or workgroup.
   if (endpoint !== undefined && (endpoint.kind !== kind || option === 'customDomain')) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
@@ -88,23 +90,23 @@ export function redshiftTarget(host: string, options: TargetOptions): RedshiftTa
   }
 }
 
-// Temporary passwords for Redshift, which come together with the database user.
+// Temporary passwords, which are returned together with the database user.
 
 interface PasswordSettings {
   host: string
   region: string
   kind: RedshiftEndpoint['kind']
-  /** The cluster identifier, or the name of the workgroup; `undefined` where the host is a custom domain name. */
+  /** The cluster identifier, or the name of the workgroup; `undefined` if the host is a custom domain name. */
   name: string | undefined
   database: string
-  /** The user to be, where it is one of the caller's choice. */
+  /** The user chosen by the caller, if any. */
   chosen: ChosenUser | undefined
   durationSecs: number
   tokenTimeoutMs: number
   credentials: CredentialsSource
 }
 
-/** Creates the function that asks for a password. The SDK is loaded for the first one. */
+/** Creates the function that requests a password. The SDK is loaded for the first one. */
 export function redshiftPasswordIssuer(settings: PasswordSettings): () => Promise<Token> {
   const { host, credentials, tokenTimeoutMs } = settings
   const { ask, names, explain } = apiFor(settings)
@@ -134,7 +136,7 @@ function apiFor({ kind, chosen }: PasswordSettings): PasswordApi {
   return chosen === undefined ? clusterPassword : chosenUserPassword
 }
 
-/** Keys are also taken back, or rotated, before they end: https://docs.aws.amazon.com/redshift/latest/APIReference/CommonErrors.html */
+/** Keys may be revoked or rotated before they expire: https://docs.aws.amazon.com/redshift/latest/APIReference/CommonErrors.html */
 function isIdentityRefused(error: unknown): boolean {
   const { name } = (error ?? {}) as { name?: unknown }
   return REFUSED_IDENTITIES.some((known) => known === name)
@@ -147,7 +149,7 @@ const REFUSED_IDENTITIES = [
   'UnrecognizedClientException',
 ]
 
-/** Only what the service says is explained; what is already ours passes. */
+/** Adds a hint to errors of the service. Other errors are returned unchanged. */
 function asRequestError(cause: unknown, purpose: string, hint: string | undefined): unknown {
   if (hint === undefined) return cause
   return new PgIamError('ERR_TOKEN_REQUEST_FAILED', purpose, {
@@ -157,15 +159,15 @@ function asRequestError(cause: unknown, purpose: string, hint: string | undefine
   })
 }
 
-// What the two APIs of Redshift that give passwords have in common.
+// The common interface of Redshift's password APIs.
 
 interface PasswordRequest {
   host: string
   region: string
-  /** `undefined` where the host is a custom domain name. */
+  /** `undefined` if the host is a custom domain name. */
   name: string | undefined
   database: string
-  /** The user to be, where it is one of the caller's choice. */
+  /** The user chosen by the caller, if any. */
   chosen: ChosenUser | undefined
   durationSecs: number
   credentials: AwsCredentials
@@ -176,22 +178,22 @@ interface PasswordRequest {
 export interface ChosenUser {
   user: string
   groups: readonly string[] | undefined
-  /** Whether it is made where it does not exist. */
+  /** Whether to create the user if it does not exist. */
   create: boolean
 }
 
 interface PasswordApi {
   ask(request: PasswordRequest): Promise<Received>
-  /** How the API calls the parts of its answer. */
+  /** The names of the response's fields. */
   readonly names: PartNames
-  /** What to do about an error of the service, or `undefined` for one that says enough. */
+  /** Returns a hint for an error of the service, or `undefined` if it needs none. */
   explain(
     error: unknown,
     place: Pick<PasswordRequest, 'name' | 'database' | 'region' | 'chosen'>,
   ): string | undefined
 }
 
-/** Tells errors of the AWS SDK by their names, of which the services have several for one thing. */
+/** Whether an AWS SDK error has one of these names. The services use several names for the same error. */
 function isNamed(error: unknown, ...names: readonly string[]): boolean {
   const { name } = (error ?? {}) as { name?: unknown }
   return names.some((known) => known === name)
@@ -199,7 +201,7 @@ function isNamed(error: unknown, ...names: readonly string[]): boolean {
 
 const ACCESS_DENIED = ['AccessDenied', 'AccessDeniedException', 'UnauthorizedOperation'] as const
 
-// Passwords for provisioned clusters, by `GetClusterCredentialsWithIAM`.
+// Passwords for provisioned clusters, through `GetClusterCredentialsWithIAM`.
 
 /** See https://docs.aws.amazon.com/redshift/latest/APIReference/API_GetClusterCredentialsWithIAM.html */
 const clusterPassword: PasswordApi = {
@@ -215,7 +217,7 @@ const clusterPassword: PasswordApi = {
     })
     try {
       const answer = await redactSdkError(client.send(command, { abortSignal: signal }))
-      // A user who is not named is none, here.
+      // `null`, not `undefined`, so that a missing user is rejected.
       return {
         value: answer.DbPassword,
         expiresAt: answer.Expiration,
@@ -243,7 +245,7 @@ async function loadSdk(): Promise<typeof import('@aws-sdk/client-redshift')> {
   }
 }
 
-// Passwords for serverless workgroups, by `GetCredentials`.
+// Passwords for serverless workgroups, through `GetCredentials`.
 
 /** See https://docs.aws.amazon.com/redshift-serverless/latest/APIReference/API_GetCredentials.html */
 const workgroupPassword: PasswordApi = {
@@ -259,7 +261,7 @@ const workgroupPassword: PasswordApi = {
     })
     try {
       const answer = await redactSdkError(client.send(command, { abortSignal: signal }))
-      // A user who is not named is none, here.
+      // `null`, not `undefined`, so that a missing user is rejected.
       return {
         value: answer.dbPassword,
         expiresAt: answer.expiration,
@@ -272,7 +274,7 @@ const workgroupPassword: PasswordApi = {
 
   explain(error) {
     if (isNamed(error, ...ACCESS_DENIED))
-      return 'Allow redshift-serverless:GetCredentials on the ARN of the workgroup, which ends in its ID, not in its name.'
+      return 'Allow redshift-serverless:GetCredentials on the ARN of the workgroup, which ends with its ID, not with its name.'
     if (isNamed(error, 'ResourceNotFoundException'))
       return 'Check the name of the workgroup, the region, and the account of the credentials; a VPC endpoint needs "workgroupName".'
     return undefined
@@ -287,11 +289,11 @@ async function loadServerlessSdk(): Promise<typeof import('@aws-sdk/client-redsh
   }
 }
 
-// Passwords for a user of the caller's choice of a provisioned cluster, by `GetClusterCredentials`.
+// Passwords for a chosen user of a provisioned cluster, through `GetClusterCredentials`.
 
 /** See https://docs.aws.amazon.com/redshift/latest/APIReference/API_GetClusterCredentials.html */
 const chosenUserPassword: PasswordApi = {
-  // The user comes back as `IAM:NAME`, or as `IAMA:NAME` with `AutoCreate`, and that is to be logged in as.
+  // The user is returned as `IAM:NAME`, or as `IAMA:NAME` with `AutoCreate`, and must log in under that name.
   names: clusterPassword.names,
 
   async ask({ host, region, name, database, chosen, durationSecs, credentials, signal }) {
@@ -308,7 +310,7 @@ const chosenUserPassword: PasswordApi = {
     })
     try {
       const answer = await redactSdkError(client.send(command, { abortSignal: signal }))
-      // A user who is not named is none, here.
+      // `null`, not `undefined`, so that a missing user is rejected.
       return {
         value: answer.DbPassword,
         expiresAt: answer.Expiration,

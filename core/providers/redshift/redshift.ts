@@ -28,47 +28,46 @@ import {
 import { type ChosenUser, redshiftPasswordIssuer, redshiftTarget } from './passwords.js'
 
 export interface RedshiftOptions extends CommonOptions, AwsOptions {
-  /** Not to be given: Redshift names the user together with the password. Whom to ask for is `dbUser`. */
+  /** Must not be given: Redshift returns the user together with the password. To choose the user, see `dbUser`. */
   user?: never
-  /** Not to be given either. */
+  /** Must not be given either. */
   username?: never
   /**
-   * The database user of a provisioned cluster to log in as, by `GetClusterCredentials`. Default: the user of the IAM identity, by
-   * `GetClusterCredentialsWithIAM`. 1 to 64 letters, digits and `_+.@-`, with a letter in front.
+   * The database user of a provisioned cluster to log in as, through `GetClusterCredentials`. Default: the user of the IAM identity,
+   * through `GetClusterCredentialsWithIAM`. 1 to 64 letters, digits and `_+.@-`, starting with a letter.
    */
   dbUser?: string
-  /** Groups of the database that `dbUser` joins for the session: at least one, in lower case. */
+  /** Database groups that `dbUser` joins for the session: at least one, in lower case. */
   dbGroups?: readonly string[]
-  /** Whether `dbUser` is made where it does not exist. Default `false`. */
+  /** Whether to create `dbUser` if it does not exist. Default `false`. */
   autoCreate?: boolean
-  /** The cluster, where `host` does not name it: a tunnel, a VPC endpoint of Redshift. */
+  /** The cluster, if `host` does not contain it, such as with a tunnel or a Redshift-managed VPC endpoint. */
   clusterIdentifier?: string
-  /** The serverless workgroup, where `host` does not name it. */
+  /** The serverless workgroup, if `host` does not contain it. */
   workgroupName?: string
-  /** Says that `host` is a custom domain name, and of what. Redshift finds out of which one. */
+  /** Declares that `host` is a custom domain name of a cluster or workgroup, which Redshift looks up. */
   customDomain?: 'cluster' | 'workgroup'
-  /** Life of a password, in seconds, from 900 to 3,600. Default 900. */
+  /** Lifetime of a password, in seconds, from 900 to 3,600. Default 900. */
   tokenDurationSecs?: number
 }
 
 /**
- * Returns a login to Amazon Redshift with the temporary passwords of IAM, over verified TLS.
+ * Returns a login to Amazon Redshift with temporary IAM passwords, over verified TLS.
  *
- * User and password come together, from `GetClusterCredentialsWithIAM` for a provisioned cluster and from `GetCredentials` for a
- * serverless workgroup, and serve all connections until shortly before the password ends. The user is the IAM identity:
- * `IAM:USER`, or `IAMR:ROLE` for a role, which Redshift makes at its first login. `login.user` is known from the first password
- * on. The password lives as long as Redshift says, whatever becomes of the AWS credentials that asked for it. With `dbUser` it is a
- * user of your choice of a provisioned cluster, from the older `GetClusterCredentials`: `IAM:NAME`, or `IAMA:NAME` with `autoCreate`.
+ * `GetClusterCredentialsWithIAM`, for a provisioned cluster, or `GetCredentials`, for a serverless workgroup, returns user and password.
+ * They are reused for all connections until shortly before the password expires. The user is the IAM identity: `IAM:USER`, or `IAMR:ROLE`
+ * for a role, which Redshift creates at its first login. `login.user` is known from the first password on. The lifetime of the password
+ * does not depend on the AWS credentials that requested it. With `dbUser`, the older `GetClusterCredentials` is used for any user of a
+ * provisioned cluster: `IAM:NAME`, or `IAMA:NAME` with `autoCreate`.
  *
- * `host` is an endpoint name, which names cluster or workgroup and region, or a custom domain name. Port 5439 and database `dev` are
- * the defaults. Redshift's certificates are those of AWS Certificate Manager, which Node trusts:
+ * `host` is an endpoint name, which contains cluster or workgroup and region, or a custom domain name. Default port 5439, default database
+ * `dev`. Redshift has certificates of AWS Certificate Manager, which Node trusts:
  * https://docs.aws.amazon.com/redshift/latest/mgmt/connecting-ssl-support.html
  *
  * Exported from `'pg-iam'`.
  *
- * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED`, at once, for options that cannot work.
- * The login's `token()` rejects with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`,
- * `ERR_TOKEN_INVALID` or `ERR_PEER_MISSING`.
+ * @throws PgIamError `ERR_OPTION_INVALID`, `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for invalid options. The login's `token()` rejects
+ * with `ERR_CREDENTIALS_UNAVAILABLE`, `ERR_TOKEN_REQUEST_FAILED`, `ERR_TOKEN_TIMEOUT`, `ERR_TOKEN_INVALID` or `ERR_PEER_MISSING`.
  */
 export function redshift(options: RedshiftOptions = {}): Login {
   return createRedshift(options, process.env)
@@ -77,7 +76,7 @@ export function redshift(options: RedshiftOptions = {}): Login {
 /** The same with environment and clock as parameters. */
 export function createRedshift(given: RedshiftOptions, env: Environment, clock?: Clock): Login {
   const options = checkOptions(given, CHECKS)
-  // Nobody who sets PGUSER for other programs means a user of Redshift.
+  // PGUSER is ignored: it may be set for other programs.
   const common = commonSettings(
     options,
     { ...env, PGUSER: undefined },
@@ -92,7 +91,7 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
     const target = redshiftTarget(place.host, options)
     return { ...place, ...target, region: awsRegion(target.region, options.region, env) }
   })
-  refuseOneNameForSeveral(options, targets.length)
+  refuseNameForSeveralHosts(options, targets.length)
   const chosen = chosenUser(
     options,
     targets.some(({ kind }) => kind === 'workgroup'),
@@ -132,13 +131,13 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
   )
 }
 
-/** How long AWS credentials must still live to ask with them; the password that they bring has a life of its own. */
+/** How long AWS credentials must remain valid to request a password. The password has its own lifetime. */
 const REQUEST_MS = 60_000
 
 const noUser: Check<never> = (_value, name) => {
   throw new PgIamError(
     'ERR_OPTION_CONFLICT',
-    `"${name}" must not be given: Redshift names the user together with the password`,
+    `"${name}" must not be given: Redshift returns the user together with the password`,
     {
       hint: 'The user is the IAM identity of the credentials: IAM:USER, or IAMR:ROLE for a role. For another user of a provisioned cluster give "dbUser".',
     },
@@ -176,7 +175,7 @@ function chosenUser(
     for (const [name, value] of Object.entries({ dbGroups, autoCreate })) {
       if (value === undefined || value === false) continue
       throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given without "dbUser"`, {
-        hint: 'The user of an IAM identity has the groups and the roles that the database knows it by.',
+        hint: 'The user of an IAM identity has the groups and roles that it was granted in the database.',
       })
     }
     return undefined
@@ -186,14 +185,14 @@ function chosenUser(
       'ERR_OPTION_CONFLICT',
       '"dbUser" must not be given for a serverless workgroup',
       {
-        hint: 'There the user is the IAM identity of the credentials. Who needs another one takes on another role, by "assumeRole".',
+        hint: 'The user of a workgroup is the IAM identity of the credentials. For another user, assume another role with "assumeRole".',
       },
     )
   }
   return { user: dbUser, groups: dbGroups, create: autoCreate ?? false }
 }
 
-function refuseOneNameForSeveral(
+function refuseNameForSeveralHosts(
   options: { clusterIdentifier?: string; workgroupName?: string },
   hosts: number,
 ): void {
@@ -207,6 +206,6 @@ function refuseOneNameForSeveral(
 function explainRefusal({ sqlState, user }: Refusal): string | undefined {
   if (!isAuthRejected(sqlState)) return undefined
   if (user.startsWith('IAM:'))
-    return `The password of IAM for "${user}" was refused. Where "dbUser" is given: that user must exist in the database, or "autoCreate" be true; and check "host" and "clusterIdentifier".`
-  return `The password of IAM for "${user}" was refused. It is good for the cluster or workgroup that it was asked for: check "host", and "clusterIdentifier" or "workgroupName".`
+    return `The IAM password of "${user}" was rejected. With "dbUser", that user must exist in the database, or "autoCreate" must be true. Also check "host" and "clusterIdentifier".`
+  return `The IAM password of "${user}" was rejected. It is only valid for the cluster or workgroup that it was requested for: check "host", and "clusterIdentifier" or "workgroupName".`
 }

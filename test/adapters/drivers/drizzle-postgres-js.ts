@@ -1,4 +1,4 @@
-/** Drives Drizzle on Postgres.js for the contract. */
+/** Runs Drizzle on Postgres.js in the contract tests. */
 import { eq, sql } from 'drizzle-orm'
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import type { PostgresJsDatabase } from 'drizzle-orm/postgres-js'
@@ -26,7 +26,7 @@ const clientVariant: AdapterVariant<Config> = {
     return {
       ...statementsOn(db),
       transaction: (work) => db.transaction((transaction) => work(statementsOn(transaction))),
-      // As in the driver of Postgres.js itself.
+      // As in the driver for Postgres.js.
       close: () => db.$client.end({ timeout: 1 }),
       objects: [db, db.$client, db.$client.options],
     }

@@ -1,4 +1,4 @@
-/** Drives Drizzle on pg for the contract. */
+/** Runs Drizzle on pg in the contract tests. */
 import { eq, sql } from 'drizzle-orm'
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import type { NodePgDatabase } from 'drizzle-orm/node-postgres'

@@ -1,4 +1,4 @@
-/** Drives Knex for the contract. */
+/** Runs Knex in the contract tests. */
 import knex, { type Knex } from 'knex'
 import { knexConfig, knexConnection } from '../../../adapters/knex.js'
 import type {
@@ -66,7 +66,7 @@ const configVariant: AdapterVariant<Knex.Config> = {
   ],
 }
 
-/** The options of this variant are Knex's own, with what `knexConnection` takes under `connection`. */
+/** This variant has Knex's own options, with those of `knexConnection` under `connection`. */
 const connectionVariant: AdapterVariant<Knex.Config & { connection?: Knex.PgConnectionConfig }> = {
   name: 'knexConnection',
   options: (settings) => ({
@@ -91,7 +91,7 @@ function knexOptions({ poolSize, log }: DriverSettings): Omit<Knex.Config, 'conn
   const logged = (message: unknown): void =>
     log(typeof message === 'string' ? message : JSON.stringify(message))
   return {
-    // Knex tries again at this pace while connections fail; its own 200 ms would only make the tests slow.
+    // The pause between Knex's connection attempts. The default of 200 ms would slow down the tests.
     pool: { min: 0, max: poolSize, createRetryIntervalMillis: 5 },
     debug: true,
     asyncStackTraces: true,

@@ -1,4 +1,4 @@
-/** Drives pg for the contract. */
+/** Runs pg in the contract tests. */
 import { Pool, type ClientBase, type PoolConfig } from 'pg'
 import { createPool, pgConfig } from '../../../adapters/pg.js'
 import type {
@@ -62,7 +62,7 @@ const configVariant: AdapterVariant<PoolConfig> = {
   options: poolOptions,
   open: (login, options) => {
     const pool = new Pool(pgConfig(login, options))
-    // As pg's documentation asks of everybody who makes a pool.
+    // As pg's documentation recommends for every pool.
     pool.on('error', () => {})
     return poolDatabase(pool)
   },

@@ -1,4 +1,4 @@
-/** Drives Postgres.js for the contract. */
+/** Runs Postgres.js in the contract tests. */
 import postgres, { type ISql, type Options, type Sql } from 'postgres'
 import { createSql, postgresOptions } from '../../../adapters/postgres-js.js'
 import type {
@@ -87,7 +87,7 @@ function sqlDatabase(sql: Sql): Database {
     transaction: async (work) => {
       await sql.begin((transaction) => work(statementsOn(transaction)))
     },
-    // Without a limit Postgres.js 3.4.9 waits for ever for a slot whose connection broke under a query.
+    // Without a limit Postgres.js 3.4.9 waits forever for a slot whose connection was lost during a query.
     close: () => sql.end({ timeout: 1 }),
     objects: [sql, sql.options],
   }

@@ -1,4 +1,4 @@
-/** Drives Sequelize 6 for the contract. */
+/** Runs Sequelize 6 in the contract tests. */
 import {
   DataTypes,
   type Model,
@@ -53,7 +53,7 @@ const optionsVariant: AdapterVariant<Options> = {
   refusals: [...connectionRefusals, ...optionRefusals],
 }
 
-/** What the hook cannot give: without a version Sequelize opens one connection more. Missing in its types. */
+/** An option that the hook cannot set: without a version Sequelize opens an additional connection. Missing in its types. */
 const KNOWN_VERSION: object = { databaseVersion: '16.0.0' }
 
 const hookVariant: AdapterVariant<Options> = {

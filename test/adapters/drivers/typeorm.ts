@@ -1,4 +1,4 @@
-/** Drives TypeORM for the contract. */
+/** Runs TypeORM in the contract tests. */
 import { DataSource, type EntityManager, EntitySchema, type Logger, type LogLevel } from 'typeorm'
 import type { Pool } from 'pg'
 import {
@@ -95,7 +95,7 @@ export const typeormDriver: AdapterDriver = {
   variants: [optionsVariant, passwordVariant],
 }
 
-/** What everybody writes who only takes the password from the adapter. */
+/** The options of a user who only takes the password from the adapter. */
 function ownConnection(login: Login): TypeormPostgresOptions {
   const { host, port } = login.connectTo ?? login
   return {
@@ -145,7 +145,7 @@ const noteSchema = new EntitySchema<Note>({
 
 function typeormDatabase(dataSource: DataSource): Database {
   let starting: Promise<DataSource> | undefined
-  // TypeORM wants to be initialized once, before the first query. A failure is not remembered.
+  // TypeORM must be initialized once, before the first query. A failure is not remembered.
   const ready = async (): Promise<EntityManager> => {
     if (!dataSource.isInitialized) {
       starting ??= dataSource.initialize().finally(() => (starting = undefined))

@@ -22,7 +22,7 @@ afterEach(async () => {
   standIn = undefined
 })
 
-/** A client whose startup packet `answer` gets to answer. */
+/** A client whose startup packet is answered by `answer`. */
 async function clientOf(
   answer: (socket: TLSSocket, reader: ByteReader) => Promise<unknown>,
 ): Promise<RawClient> {
@@ -36,7 +36,7 @@ async function clientOf(
 }
 
 describe('a login', () => {
-  it('answers a request for a clear-text password with the token', async () => {
+  it('sends the token for a cleartext password request', async () => {
     let answer: Buffer = Buffer.alloc(0)
     const client = await clientOf(async (socket, reader) => {
       socket.write(CLEARTEXT_REQUEST)
@@ -51,7 +51,7 @@ describe('a login', () => {
     client.stream.destroy()
   })
 
-  it('answers a request for an MD5 password, as a PostgreSQL that is not the cloud may ask', async () => {
+  it('sends a hash for an MD5 password request, as a PostgreSQL outside the cloud may send', async () => {
     const salt = Buffer.from([1, 250, 3, 0])
     let given = ''
     standIn = await startStandIn(async (socket, keys) => {
@@ -62,7 +62,7 @@ describe('a login', () => {
       given = (await reader.message()).toString('latin1', 5)
       secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))
     })
-    // A token that is shared is one that the test can ask for too.
+    // A shared token, so that the test can get the same one.
     const login = standIn.login({ reuseTokenSecs: 60 })
     const client = startRawClient(login)
     await client.receive(GREETING.length)
@@ -77,7 +77,7 @@ describe('a login', () => {
     ['SSPI', message('R', 9)],
     ['authentication method 2', message('R', 2)],
     ['authentication method 99', message('R', 99)],
-  ])('is given up when the server asks for %s', async (name, request) => {
+  ])('fails when the server requests %s', async (name, request) => {
     let more: Promise<Buffer> | undefined
     const client = await clientOf(async (socket, reader) => {
       socket.write(request)
@@ -88,7 +88,7 @@ describe('a login', () => {
     expect(error).toMatchObject({
       code: 'ERR_LOGIN_REJECTED',
       message: `the server asked for ${name}, not for a token`,
-      hint: expect.stringContaining('Allow "app" to log in by IAM'),
+      hint: expect.stringContaining('Allow IAM logins for "app"'),
     })
     expect(printed(error)).not.toContain('X-Amz')
     await expect(more).rejects.toThrow('the client left after 0 of 1 bytes')
@@ -104,7 +104,7 @@ describe('a login', () => {
     ['an MD5 request without salt', message('R', 5)],
     ['HTTP', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')],
   ])(
-    'is given up, with a reason and without a socket, when the server sends %s',
+    'fails with a reason, and closes its socket, when the server sends %s',
     async (_label, bytes) => {
       const client = await clientOf(async (socket, reader) => {
         socket.write(bytes)
@@ -112,7 +112,7 @@ describe('a login', () => {
       })
       expect(await client.closed).toMatchObject({
         code: 'ERR_PROTOCOL',
-        message: expect.stringContaining('breaks the PostgreSQL protocol'),
+        message: expect.stringContaining('violates the PostgreSQL protocol'),
       })
       await standIn?.idle()
     },
@@ -122,7 +122,7 @@ describe('a login', () => {
     ['before a password was asked for', Buffer.alloc(0)],
     ['after notices', message('N', Buffer.from('SNOTICE\0Mhello\0\0'))],
     ['after it had let the user in', AUTHENTICATION_OK],
-  ])('that is refused %s leaves the words of the server to the driver', async (_label, before) => {
+  ])("that is rejected %s passes the server's error to the driver", async (_label, before) => {
     const refusal = errorResponse('3D000', 'database "shop" does not exist')
     const client = await clientOf(async (socket) => {
       socket.write(before)
@@ -132,7 +132,7 @@ describe('a login', () => {
     expect(client.received()).toEqual(Buffer.concat([before, refusal]))
   })
 
-  it('passes on what a server says of protocol versions and parameters', async () => {
+  it("forwards the server's messages about protocol versions and parameters", async () => {
     const negotiate = message('v', 0x0003_0000, 0)
     const notice = message('N', Buffer.from('SNOTICE\0Mhello\0\0'))
     const client = await clientOf(async (socket, reader) => {
@@ -150,7 +150,7 @@ describe('a login', () => {
     ['a BackendKeyData', message('K', 1, 2)],
     ['a ReadyForQuery', message('Z', 'I')],
     ['an ErrorResponse without its end', message('E')],
-  ])('is given up when the server sends %s before AuthenticationOk', async (_label, bytes) => {
+  ])('fails when the server sends %s before AuthenticationOk', async (_label, bytes) => {
     const client = await clientOf(async (socket, reader) => {
       socket.write(bytes)
       await reader.read(1)
@@ -163,7 +163,7 @@ describe('a login', () => {
     ['a password again', CLEARTEXT_REQUEST],
     ['a row', message('D', Buffer.from([0, 0]))],
     ['a NegotiateProtocolVersion', message('v', 0x0003_0000, 0)],
-  ])('is given up when the server, having let the user in, sends %s', async (_label, bytes) => {
+  ])('fails when the server sends %s after AuthenticationOk', async (_label, bytes) => {
     const client = await clientOf(async (socket, reader) => {
       socket.write(Buffer.concat([CLEARTEXT_REQUEST]))
       await reader.message()
@@ -175,7 +175,7 @@ describe('a login', () => {
     await standIn?.idle()
   })
 
-  it('answers no second request for a password', async () => {
+  it('rejects a second password request', async () => {
     let more: Promise<Buffer> | undefined
     const client = await clientOf(async (socket, reader) => {
       socket.write(CLEARTEXT_REQUEST)
@@ -191,7 +191,7 @@ describe('a login', () => {
     await expect(more).rejects.toThrow('the client left after 0 of 1 bytes')
   })
 
-  it('takes 30,000 bytes of a server, and no more', async () => {
+  it('accepts 30,000 bytes from a server, and rejects more', async () => {
     const notice = message('N', `SNOTICE\0M${'x'.repeat(980)}\0\0`)
     let sent = 0
     const client = await clientOf(async (socket) => {

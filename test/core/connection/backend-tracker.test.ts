@@ -31,7 +31,7 @@ function int16(value: number): Buffer {
   return bytes
 }
 
-/** A tracker of a connection that is logged in, behind these requests. */
+/** A tracker of a logged-in connection, after these requests. */
 function tracker(
   options: Partial<BackendTrackerOptions> = {},
   requests: readonly Buffer[] = [QUERY],
@@ -46,7 +46,7 @@ function tracker(
   return tracked
 }
 
-/** What the driver gets of a stream, and how that ends. */
+/** The bytes that the driver receives of a stream, and the final state. */
 function outcome(
   tracked: BackendTracker,
   chunks: readonly Buffer[],
@@ -59,13 +59,13 @@ function outcome(
   }
 }
 
-/** All ways to cut bytes in two, and one piece for each byte. */
+/** All ways to split bytes in two, and one chunk per byte. */
 function cuts(bytes: Buffer): Buffer[][] {
   const inTwo = Array.from(bytes, (_, index) => [bytes.subarray(0, index), bytes.subarray(index)])
   return [...inTwo, Array.from(bytes, (byte) => Buffer.from([byte]))]
 }
 
-/** One of each message, with the request that it is due after. */
+/** One of each message, with the request that it may follow. */
 const SOUND: Readonly<Record<string, readonly [request: Buffer, reply: Buffer]>> = {
   RowDescription: [QUERY, ROW.subarray(0, ROW.indexOf('D', 20))],
   ParameterDescription: [message('D', 'S\0'), message('t', int16(2), 25, 23)],
@@ -88,9 +88,9 @@ const SOUND: Readonly<Record<string, readonly [request: Buffer, reply: Buffer]>>
   ReadyForQuery: [QUERY, READY],
 }
 
-describe('a tracker of what a server sends', () => {
+describe('a tracker of server messages', () => {
   it.each(Object.entries(SOUND))(
-    'passes a %s on unchanged, wherever the network cuts it',
+    'forwards a %s unchanged, however it is split',
     (_name, [request, reply]) => {
       for (const chunks of cuts(reply)) {
         expect(outcome(tracker({}, [request]), chunks)).toEqual({
@@ -102,37 +102,37 @@ describe('a tracker of what a server sends', () => {
     },
   )
 
-  it('passes nothing on of a message that must be whole before it is', () => {
+  it('forwards nothing of a message that must be complete before it is', () => {
     const tracked = tracker()
     const notice = SOUND['NoticeResponse']![1]
     expect(tracked.received(Buffer.concat([ROW, notice.subarray(0, -1)]))).toEqual(ROW)
     expect(tracked.received(notice.subarray(-1))).toEqual(notice)
   })
 
-  it('passes a row on while it comes in, and holds none of it', () => {
+  it('forwards a row in chunks, without buffering it', () => {
     const tracked = tracker()
     const row = message('D', int16(1), 1_000, Buffer.alloc(1_000))
     expect(tracked.received(row.subarray(0, 100))).toEqual(row.subarray(0, 100))
     expect(tracked.received(row.subarray(100))).toEqual(row.subarray(100))
   })
 
-  it('passes data of COPY on, of any content, in either direction', () => {
+  it('forwards COPY data of any content, in either direction', () => {
     const data = message('d', Buffer.from([1, 2, 3]))
     const copy = Buffer.concat([SOUND['CopyOutResponse']![1], data, message('c'), ROW])
     for (const chunks of cuts(copy))
       expect(outcome(tracker(), chunks).forDriver).toBe(copy.toString('latin1'))
   })
 
-  /** A message in which one field is broken, which the type still shows. */
+  /** A message with one invalid field. */
   const BROKEN: readonly [string, Buffer, Buffer][] = [
     ['an ErrorResponse of no bytes', QUERY, message('E')],
     ['an ErrorResponse without its end', QUERY, message('E', 'SERROR\0')],
-    ['an ErrorResponse with bytes behind its end', QUERY, message('E', 'SERROR\0\0x')],
+    ['an ErrorResponse with bytes after its end', QUERY, message('E', 'SERROR\0\0x')],
     ['a NoticeResponse whose last field has no end', QUERY, message('N', 'SNOTICE')],
     ['a ParameterStatus without a value', QUERY, message('S', 'TimeZone\0')],
     ['a ParameterStatus of three strings', QUERY, message('S', 'a\0b\0c\0')],
     ['a NotificationResponse without a payload', QUERY, message('A', 1, 'channel\0')],
-    ['a ReadyForQuery of an unknown status', QUERY, message('Z', 'X')],
+    ['a ReadyForQuery with an unknown status', QUERY, message('Z', 'X')],
     ['a ReadyForQuery of two bytes', QUERY, message('Z', 'II')],
     ['a RowDescription that is cut short', QUERY, message('T', int16(1), 'a\0', 1, int16(1))],
     ['a RowDescription whose name has no end', QUERY, message('T', int16(1), 'abcdef')],
@@ -160,17 +160,17 @@ describe('a tracker of what a server sends', () => {
   ]
 
   it.each(BROKEN)(
-    'passes nothing on of %s, nor of what follows, wherever the network cuts it',
+    'forwards nothing of %s, nor anything after it, however it is split',
     (_name, request, broken) => {
       const before = SOUND['NoticeResponse']![1]
       for (const chunks of cuts(Buffer.concat([before, broken, READY]))) {
         const tracked = tracker({}, [request])
         const { forDriver, violation } = outcome(tracked, chunks)
-        expect(violation).toMatch(/^the server sent a.* breaks the PostgreSQL protocol$/)
+        expect(violation).toMatch(/^the server sent a.* violates the PostgreSQL protocol$/)
         expect(tracked.violation).toMatchObject({ code: 'ERR_PROTOCOL', retryable: false })
         const rest = forDriver.slice(before.length)
         expect(forDriver.startsWith(before.toString('latin1'))).toBe(true)
-        // Of a row the beginning may have passed, never the whole.
+        // The start of a row may have been forwarded, but never the whole row.
         expect(broken.subarray(0, -1).toString('latin1').startsWith(rest)).toBe(true)
         if (!'Dd'.includes(String.fromCharCode(broken[0]!))) expect(rest).toBe('')
       }
@@ -178,11 +178,11 @@ describe('a tracker of what a server sends', () => {
   )
 
   it.each(Object.keys(SOUND).filter((name) => !/^(Notice|Notif|ParameterS)/.test(name)))(
-    'passes no %s on that nothing asked for',
+    'does not forward an unrequested %s',
     (name) => {
       const { forDriver, violation } = outcome(tracker({}, []), [SOUND[name]![1]])
       expect(forDriver).toBe('')
-      expect(violation).toContain('that is not due')
+      expect(violation).toContain('out of sequence')
     },
   )
 
@@ -191,31 +191,31 @@ describe('a tracker of what a server sends', () => {
     ['a request for a password', message('R', 3)],
     ['a BackendKeyData', message('K', 1, 2)],
     ['a NegotiateProtocolVersion', message('v', 0x0003_0000, 0)],
-    ['a PortalSuspended for a query without a limit of rows', message('s')],
-    ['data of COPY without a COPY', message('d', 'x')],
+    ['a PortalSuspended for a query without a row limit', message('s')],
+    ['CopyData without a COPY', message('d', 'x')],
     ['a CopyDone without a COPY', message('c')],
-    ['a FunctionCallResponse to a query', message('V', -1)],
-  ])('passes %s on to no driver that has sent a query', (_name, reply) => {
+    ['a FunctionCallResponse for a query', message('V', -1)],
+  ])('does not forward %s to a driver that has sent a query', (_name, reply) => {
     const requests = [QUERY, message('E', cString(''), 0)]
-    expect(outcome(tracker({}, requests), [reply]).violation).toContain('that is not due')
+    expect(outcome(tracker({}, requests), [reply]).violation).toContain('out of sequence')
   })
 
-  it('passes one ReadyForQuery on for each Query and Sync, and no more', () => {
+  it('forwards one ReadyForQuery for each Query and Sync, and no more', () => {
     const requests = [QUERY, message('P', '\0\0', int16(0)), message('S'), QUERY]
     const tracked = tracker({}, requests)
     expect(outcome(tracked, [READY, READY, READY]).violation).toBeUndefined()
     expect(tracked.received(READY)).toEqual(NOTHING)
-    expect(tracked.violation?.message).toContain('"Z" that is not due')
+    expect(tracked.violation?.message).toContain('"Z" out of sequence')
   })
 
-  it('knows the replies to requests that were sent before the last one was answered', () => {
+  it('expects the replies to pipelined requests', () => {
     const described = [message('P', '\0\0', int16(0)), message('D', 'S\0'), message('H')]
     const tracked = tracker({}, [QUERY, ...described])
     const replies = Buffer.concat([ROW, message('1'), message('n')])
     expect(outcome(tracked, [replies])).toMatchObject({ violation: undefined })
   })
 
-  it('knows requests by their headers, wherever the driver cuts them', () => {
+  it('identifies requests by their headers, however the driver splits them', () => {
     const requests = Buffer.concat([message('P', '\0\0', int16(0)), message('Q', 'Sx\0')])
     for (const chunks of cuts(requests)) {
       const tracked = tracker({}, chunks)
@@ -225,11 +225,11 @@ describe('a tracker of what a server sends', () => {
     }
   })
 
-  it('lets any reply pass once the driver sends what is not the protocol', () => {
+  it('forwards any reply once the driver violates the protocol', () => {
     expect(outcome(tracker({}, [Buffer.from('\0\0\0\0\0\0')]), [ROW]).violation).toBeUndefined()
   })
 
-  it('never throws, and passes the same on however any bytes are cut', () => {
+  it('never throws, and forwards the same bytes however the stream is split', () => {
     const bytes = fc.oneof(
       fc.constantFrom(...Object.values(SOUND).map(([, reply]) => reply), FATAL),
       fc.uint8Array({ maxLength: 30 }).map((any) => Buffer.from(any)),
@@ -254,7 +254,7 @@ describe('a tracker of what a server sends', () => {
           const cut = outcome(tracker({ hidesFatalError }, requests), chunks)
           const uncut = outcome(tracker({ hidesFatalError }, requests), [whole])
           expect({ ...cut, forDriver: '' }).toEqual({ ...uncut, forDriver: '' })
-          // A malformed row passes up to the place where that shows.
+          // A malformed row is forwarded up to its invalid part.
           if (uncut.violation === undefined) expect(cut.forDriver).toBe(uncut.forDriver)
         },
       ),
@@ -268,14 +268,14 @@ describe('a tracker of a login', () => {
     ['a row', ROW],
     ['a notification', SOUND['NotificationResponse']![1]],
     ['a ParseComplete', message('1')],
-  ])('passes %s on to no driver before it is over', (_name, bytes) => {
+  ])('does not forward %s before the login is complete', (_name, bytes) => {
     const tracked = new BackendTracker({ hidesFatalError: false, bootstrapQuery: undefined })
-    expect(outcome(tracked, [message('R', 0), bytes]).violation).toContain('that is not due')
+    expect(outcome(tracked, [message('R', 0), bytes]).violation).toContain('out of sequence')
   })
 })
 
-describe('the FATAL error with which a server ends the session', () => {
-  it('is passed on as the last message, and told, wherever the network cuts it', () => {
+describe('a FATAL error that ends the session', () => {
+  it('is forwarded as the last message, and reported, however it is split', () => {
     for (const chunks of cuts(Buffer.concat([ROW, FATAL]))) {
       expect(outcome(tracker(), [...chunks, READY])).toEqual({
         forDriver: Buffer.concat([ROW, FATAL]).toString('latin1'),
@@ -285,7 +285,7 @@ describe('the FATAL error with which a server ends the session', () => {
     }
   })
 
-  it('is kept from a driver that cannot take it, wherever the network cuts it', () => {
+  it('is not forwarded to a driver with hidesFatalError, however it is split', () => {
     for (const chunks of cuts(Buffer.concat([ROW, FATAL]))) {
       expect(outcome(tracker({ hidesFatalError: true }), chunks)).toEqual({
         forDriver: ROW.toString('latin1'),
@@ -295,14 +295,14 @@ describe('the FATAL error with which a server ends the session', () => {
     }
   })
 
-  it('comes at any time, also when nothing was asked for', () => {
+  it('is accepted at any time, even without a request', () => {
     expect(outcome(tracker({}, []), [FATAL])).toMatchObject({
       fatal: '57P01',
       violation: undefined,
     })
   })
 
-  it('is known by its severity in English, where the server speaks another language', () => {
+  it('is recognised by its non-localized severity', () => {
     const german = error('SFATAL: Schluss', 'VFATAL', 'C57P01', 'MSchluss', 'DDetail', 'HHinweis')
     const tracked = tracker()
     tracked.received(german)
@@ -318,22 +318,22 @@ describe('the FATAL error with which a server ends the session', () => {
     expect(panic.fatalError).toMatchObject({ code: '53200' })
   })
 
-  it('is an error with the fields of the server', () => {
+  it("is converted to an error with the server's fields", () => {
     const made = fatalErrorOf({ severity: 'FATAL', code: '57P01', message: 'bye', hint: 'later' })
     expect(made).toBeInstanceOf(Error)
     expect(made).toMatchObject({ message: 'bye', code: '57P01', severity: 'FATAL', hint: 'later' })
   })
 
-  it('is not read out of a row that holds the same bytes', () => {
+  it('is not found in a row with the same bytes', () => {
     for (const chunks of cuts(message('D', int16(1), FATAL.length, FATAL)))
       expect(outcome(tracker(), chunks)).toMatchObject({ fatal: undefined, violation: undefined })
   })
 })
 
-describe('an error whose ReadyForQuery never comes', () => {
+describe('an error whose ReadyForQuery never arrives', () => {
   const ERROR = FAILED.subarray(0, -READY.length)
 
-  it('is ended for a driver that would reject a query of its next connection with it', () => {
+  it('gets a ReadyForQuery for a driver that would otherwise reject a query of its next connection with it', () => {
     const hiding = tracker({ hidesFatalError: true })
     hiding.received(ERROR)
     expect(hiding.lost()).toEqual(READY_FAILED)
@@ -344,7 +344,7 @@ describe('an error whose ReadyForQuery never comes', () => {
     )
   })
 
-  it('is left as it is where its ReadyForQuery has come, and for any other driver', () => {
+  it('is unchanged if its ReadyForQuery has arrived, and for any other driver', () => {
     const hiding = tracker({ hidesFatalError: true })
     hiding.received(FAILED)
     expect(hiding.lost()).toEqual(NOTHING)
@@ -354,7 +354,7 @@ describe('an error whose ReadyForQuery never comes', () => {
   })
 })
 
-describe('a driver that does not get the FATAL error', () => {
+describe('a driver that does not receive the FATAL error', () => {
   const after = (...chunks: Buffer[]): boolean => {
     const options = { hidesFatalError: true, bootstrapQuery: () => undefined }
     const hiding = tracker(options, [QUERY])
@@ -362,7 +362,7 @@ describe('a driver that does not get the FATAL error', () => {
     return hiding.hasYetToAct
   }
 
-  it('has yet to act on a reply within a transaction, until it asks for something', () => {
+  it('has pending work after a reply within a transaction, until it sends a request', () => {
     expect(after(IN_TRANSACTION)).toBe(true)
     expect(after(Buffer.concat([IN_TRANSACTION, FATAL]))).toBe(true)
     expect(after(READY)).toBe(false)
@@ -375,7 +375,7 @@ describe('a driver that does not get the FATAL error', () => {
     }
   })
 
-  it('has yet to act on the beginning of a COPY, as long as that lasts', () => {
+  it('has pending work after the start of a COPY, until its end', () => {
     const begin = SOUND['CopyOutResponse']![1]
     expect(after(begin)).toBe(true)
     expect(after(begin, message('d', 'x'))).toBe(true)
@@ -383,14 +383,14 @@ describe('a driver that does not get the FATAL error', () => {
     expect(after(begin, FAILED)).toBe(false)
   })
 
-  it('has yet to act on its login', () => {
+  it('has pending work after its login', () => {
     const options = { hidesFatalError: true, bootstrapQuery: () => undefined }
     expect(tracker(options, []).hasYetToAct).toBe(true)
   })
 })
 
-describe('a driver that gets the FATAL error', () => {
-  it('gets one that came with its login when it has had the time to send a query', () => {
+describe('a driver that receives the FATAL error', () => {
+  it('receives one that arrived with its login after it had the time to send a query', () => {
     const fresh = new BackendTracker({ hidesFatalError: false, bootstrapQuery: undefined })
     expect(fresh.received(Buffer.concat([GREETING, FATAL]))).toEqual(GREETING)
     expect([fresh.hasYetToAct, fresh.fatalError?.code]).toEqual([true, '57P01'])
@@ -398,7 +398,7 @@ describe('a driver that gets the FATAL error', () => {
     expect(fresh.lost()).toEqual(NOTHING)
   })
 
-  it('gets one that came with a reply, or alone, at once', () => {
+  it('receives one that arrived with a reply, or alone, immediately', () => {
     const used = tracker()
     expect(used.received(Buffer.concat([ROW, FATAL]))).toEqual(Buffer.concat([ROW, FATAL]))
     expect(used.hasYetToAct).toBe(false)
@@ -406,17 +406,17 @@ describe('a driver that gets the FATAL error', () => {
   })
 })
 
-describe('a bootstrap query that is required', () => {
+describe('a required bootstrap query', () => {
   const SET = message('Q', cString('SET TIME ZONE'))
   const options: Partial<BackendTrackerOptions> = { bootstrapQuery: () => 'required' }
 
-  it('ends the connection where it fails, behind its reply', () => {
+  it('ends the connection if it fails, after its reply', () => {
     const failing = tracker(options)
     expect(failing.received(FAILED)).toEqual(FAILED)
     expect([failing.hasFailedBootstrap, failing.isReady]).toEqual([true, true])
   })
 
-  it('ends nothing where it succeeds, or where a later query fails', () => {
+  it('does not end the connection if it succeeds, or if a later query fails', () => {
     const third = {
       bootstrapQuery: (request: Buffer) => (request === SET ? 'required' : undefined),
     } as const
@@ -427,12 +427,12 @@ describe('a bootstrap query that is required', () => {
   })
 })
 
-describe('the reply to a bootstrap query', () => {
+describe('the reply to an optional bootstrap query', () => {
   const bootstrapQuery = (request: Buffer): 'optional' | undefined =>
     request.includes('types') ? 'optional' : undefined
   const TYPES = message('Q', cString('types'))
 
-  it('is held until it is whole, and then passed on with what follows it', () => {
+  it('is held until it is complete, and then forwarded with the bytes after it', () => {
     const notice = SOUND['NoticeResponse']![1]
     const held = tracker({ bootstrapQuery }, [TYPES])
     expect(held.received(ROW.subarray(0, 40))).toEqual(NOTHING)
@@ -443,7 +443,7 @@ describe('the reply to a bootstrap query', () => {
     expect(held.received(FAILED)).toEqual(FAILED)
   })
 
-  it('is an empty result where the server refuses it', () => {
+  it('is an empty result if the server returns an error', () => {
     const notice = SOUND['NoticeResponse']![1]
     for (const chunks of cuts(FAILED)) {
       const held = tracker({ bootstrapQuery }, [TYPES])
@@ -453,7 +453,7 @@ describe('the reply to a bootstrap query', () => {
     }
   })
 
-  it('is an empty result where the connection is lost, for a driver that would not live through that', () => {
+  it('is an empty result if the connection is lost, for a driver that would crash otherwise', () => {
     const lost = tracker({ bootstrapQuery, hidesFatalError: true }, [TYPES])
     lost.received(ROW.subarray(0, 40))
     expect(lost.lost()).toEqual(READY)
@@ -462,7 +462,7 @@ describe('the reply to a bootstrap query', () => {
     expect(ended.received(FATAL)).toEqual(READY)
   })
 
-  it('is what came of it where the connection is lost, for any other driver', () => {
+  it('is what has arrived so far if the connection is lost, for any other driver', () => {
     const lost = tracker({ bootstrapQuery }, [TYPES])
     const row = ROW.subarray(0, ROW.indexOf('D', 20) + 12)
     lost.received(row)
@@ -471,14 +471,14 @@ describe('the reply to a bootstrap query', () => {
     expect(ended.received(FATAL)).toEqual(FATAL)
   })
 
-  it('is refused beyond 16 MiB', () => {
+  it('is rejected above 16 MiB', () => {
     const held = tracker({ bootstrapQuery }, [TYPES])
     const row = message('D', int16(1), 1 << 20, Buffer.alloc(1 << 20))
     for (let count = 0; count < 16; count++) expect(held.received(row)).toEqual(NOTHING)
     expect(held.violation).toMatchObject({ code: 'ERR_PROTOCOL' })
   })
 
-  it('is looked for among the first three requests only', () => {
+  it('is expected for the first three requests only', () => {
     const late = tracker({ bootstrapQuery }, [QUERY, QUERY, QUERY, TYPES])
     expect(late.received(FAILED)).toEqual(FAILED)
   })

@@ -13,8 +13,8 @@ afterEach(async () => {
   standIn = undefined
 })
 
-describe('a query that is cancelled', () => {
-  /** A server whose queries wait for the cancel request, which comes on a connection of its own. */
+describe('a cancelled query', () => {
+  /** A server whose queries wait for the cancel request, which arrives on a separate connection. */
   async function startCancellable(): Promise<{ server: StandIn; requests: Buffer[] }> {
     const requests: Buffer[] = []
     let cancel: (() => void) | undefined
@@ -38,10 +38,10 @@ describe('a query that is cancelled', () => {
     })
     return { server, requests }
   }
-  /** Process ID and key of the greeting. */
+  /** Process ID and key of BackendKeyData. */
   const KEY = Buffer.from([0, 0, 0x12, 0x67, 0, 0, 0x04, 0xd2])
 
-  it('by pg is cancelled on a connection of its own', async () => {
+  it('of pg is cancelled on a separate connection', async () => {
     const { server, requests } = await startCancellable()
     standIn = server
     const stream = createStreamFactory(server.login()) as unknown as NonNullable<
@@ -62,7 +62,7 @@ describe('a query that is cancelled', () => {
     await server.idle()
   })
 
-  it('by Postgres.js is cancelled on a connection of its own', async () => {
+  it('of Postgres.js is cancelled on a separate connection', async () => {
     const { server, requests } = await startCancellable()
     standIn = server
     const options = {

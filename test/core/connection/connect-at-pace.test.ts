@@ -26,7 +26,7 @@ const pacerOf = (connectRate?: number): ConnectLimiter =>
     random: createSeededRandom(1),
   })
 
-/** A login that takes 50 ms, and comes to what `answer` says. */
+/** A login that takes 50 ms and has the result that `answer` returns. */
 const login =
   (answer: () => string | undefined | Error) =>
   async (signal: AbortSignal): Promise<ConnectAttempt> => {
@@ -55,7 +55,7 @@ interface Ended {
   error?: unknown
 }
 
-/** What became of the call, when time has passed. */
+/** The outcome of the call, after time has passed. */
 const run = async (...calls: Promise<ConnectAttempt>[]): Promise<Ended[]> => {
   const ended = calls.map(async (call): Promise<Ended> => {
     try {
@@ -70,24 +70,27 @@ const run = async (...calls: Promise<ConnectAttempt>[]): Promise<Ended[]> => {
 }
 
 describe('connectWithBackoff', () => {
-  it.each(['53300', '53400'])('asks again after %s, until the server has a place', async (code) => {
-    const [ended] = await run(open(() => (attempts.length < 5 ? code : undefined)))
-    expect(ended?.attempted).not.toHaveProperty('refusedWith')
-    expect(attempts).toHaveLength(5)
-  })
+  it.each(['53300', '53400'])(
+    'retries after %s, until the server has a free connection',
+    async (code) => {
+      const [ended] = await run(open(() => (attempts.length < 5 ? code : undefined)))
+      expect(ended?.attempted).not.toHaveProperty('refusedWith')
+      expect(attempts).toHaveLength(5)
+    },
+  )
 
-  it.each(['28000', '57P03', '53200'])('leaves it at one attempt after %s', async (code) => {
+  it.each(['28000', '57P03', '53200'])('does not retry after %s', async (code) => {
     const [ended] = await run(open(() => code))
     expect(ended?.attempted).toMatchObject({ refusedWith: code })
     expect(attempts).toHaveLength(1)
   })
 
-  it('gives the last refusal when the time is up', async () => {
+  it('returns the last refusal when the time is up', async () => {
     const [ended] = await run(open(() => '53400'))
     expect(ended).toMatchObject({ at: 30_000, attempted: { refusedWith: '53400' } })
   })
 
-  it('says that it waited for its turn when the time is up before the first attempt', async () => {
+  it('reports the wait for a slot when the time is up before the first attempt', async () => {
     pacer = pacerOf(0.01)
     const [first, second] = await run(
       open(() => undefined),
@@ -98,19 +101,19 @@ describe('connectWithBackoff', () => {
       at: 30_000,
       error: {
         code: 'ERR_CONNECT_TIMEOUT',
-        cause: { message: expect.stringContaining('waiting for its turn') },
+        cause: { message: expect.stringContaining('waiting for a connection slot') },
       },
     })
   })
 
-  it('stops asking when the caller gives up, and rejects then', async () => {
+  it('stops when the caller aborts, and rejects', async () => {
     time.after(5_000, () => caller.abort())
     const [ended] = await run(open(() => '53400'))
     expect(ended).toMatchObject({ at: 5_000, error: { code: 'ERR_ABORTED' } })
     expect(Math.max(...attempts)).toBeLessThanOrEqual(5_000)
   })
 
-  it('asks one at a time, ever less often, while the server refuses', async () => {
+  it('tries one connection at a time, with increasing pauses, while the server refuses', async () => {
     await run(...Array.from({ length: 10 }, () => open(() => '53400')))
     const later = attempts.filter((at) => at > 50)
     for (const [index, at] of later.entries())
@@ -119,7 +122,7 @@ describe('connectWithBackoff', () => {
     expect(later.filter((at) => at > 20_000).length).toBeLessThan(5)
   })
 
-  it('lets the next one go at once when one has opened', async () => {
+  it('starts the next attempt immediately when one has succeeded', async () => {
     const calls = await run(
       ...Array.from({ length: 10 }, () => open(() => (time.now() < 2_000 ? '53400' : undefined))),
     )
@@ -129,7 +132,7 @@ describe('connectWithBackoff', () => {
     expect((openedAt.at(-1) as number) - first).toBeLessThanOrEqual(9 * 50)
   })
 
-  it('does not hold the others back for one that never reached the server', async () => {
+  it('is not delayed by an attempt that never reached the server', async () => {
     const calls = Array.from({ length: 3 }, () =>
       open(() => new PgIamError('ERR_TOKEN_INVALID', 'no token')),
     )
@@ -139,7 +142,7 @@ describe('connectWithBackoff', () => {
     }
   })
 
-  it('gives back the place in the rate that it did not use', async () => {
+  it('returns an unused slot to the rate limit', async () => {
     pacer = pacerOf(0.1)
     const [, second] = await run(
       open(() => new PgIamError('ERR_TOKEN_INVALID', 'no token')),

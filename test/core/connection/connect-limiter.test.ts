@@ -12,7 +12,7 @@ interface Paced {
   pass: (ms: number) => void
 }
 
-/** A pacer whose clock its own pauses move, with the highest pauses that chance can draw. */
+/** A limiter whose clock is advanced by its own pauses, all of maximum length. */
 function paced(connectRate?: number): Paced {
   let now = 1_000_000
   const pacer = createConnectLimiter(connectRate, {
@@ -25,7 +25,7 @@ function paced(connectRate?: number): Paced {
   return { pacer, now: () => now, pass: (ms) => (now += ms) }
 }
 
-/** When each of `count` connections that open one after the other may begin, from the first on. */
+/** When each of `count` connections, which open one after another, may start, relative to the first. */
 async function beginnings({ pacer, now }: Paced, count: number): Promise<number[]> {
   const start = now()
   const times: number[] = []
@@ -38,7 +38,7 @@ async function beginnings({ pacer, now }: Paced, count: number): Promise<number[
 }
 
 describe('createConnectLimiter', () => {
-  it('lets everything through at once while nothing fails', async () => {
+  it('allows everything immediately while nothing fails', async () => {
     expect(await beginnings(paced(), 100)).toEqual(Array.from({ length: 100 }, () => 0))
   })
 
@@ -50,13 +50,13 @@ describe('createConnectLimiter', () => {
     expect(await beginnings(paced(0.5), 3)).toEqual([0, 2_000, 4_000])
   })
 
-  it('does not count against the rate a connection that never reached the server', async () => {
+  it('does not count a connection that never reached the server', async () => {
     const limited = paced(1)
     ;(await limited.pacer.acquire(never))('abandoned')
     expect(await beginnings(limited, 2)).toEqual([0, 1_000])
   })
 
-  it('waits after failures, twice as long each time, up to two seconds, and no more after one that opened', async () => {
+  it('pauses after failures, up to two seconds, twice as long each time, and not after a success', async () => {
     const { pacer, now } = paced()
     const waits: number[] = []
     for (let attempt = 0; attempt < 8; attempt++) {
@@ -70,7 +70,7 @@ describe('createConnectLimiter', () => {
     expect(await beginnings({ pacer, now, pass: () => {} }, 2)).toEqual([0, 0])
   })
 
-  it('takes connections that were dialled together and fail together for one failure', async () => {
+  it('counts concurrent failures as one', async () => {
     const { pacer, now, pass } = paced()
     const reports = await Promise.all(Array.from({ length: 50 }, () => pacer.acquire(never)))
     pass(10)
@@ -80,7 +80,7 @@ describe('createConnectLimiter', () => {
     expect(now() - before).toBe(50)
   })
 
-  it('lets connections through one by one after a refusal, each when the one before it is known', async () => {
+  it('allows one connection at a time after a refusal, each after the result of the previous one', async () => {
     const { pacer } = paced()
     ;(await pacer.acquire(never))('refused')
     const first = await pacer.acquire(never)
@@ -95,7 +95,7 @@ describe('createConnectLimiter', () => {
     ;(await second)('opened')
   })
 
-  it('gives up a place for one that will not come', async () => {
+  it('frees the slot of an aborted caller', async () => {
     const { pacer } = paced()
     ;(await pacer.acquire(never))('refused')
     const first = await pacer.acquire(never)
@@ -107,7 +107,7 @@ describe('createConnectLimiter', () => {
     ;(await pacer.acquire(never))('opened')
   })
 
-  it('waits after connections that ended without an answer, longer each time, although each of them opened', async () => {
+  it('pauses after connections that ended without a reply, with increasing pauses, even though each of them opened', async () => {
     const { pacer, now } = paced()
     const waits: number[] = []
     for (let attempt = 0; attempt < 8; attempt++) {
@@ -122,7 +122,7 @@ describe('createConnectLimiter', () => {
     expect(await beginnings({ pacer, now, pass: () => {} }, 3)).toEqual([0, 0, 0])
   })
 
-  it('takes connections that are ended together for one event, and an answer of an older one for none', async () => {
+  it('counts connections that end together as one event, and ignores a reply on an older one', async () => {
     const { pacer, now, pass } = paced()
     const opened = Array.from({ length: 20 }, () => pacer.opened())
     pass(10)

@@ -11,7 +11,7 @@ afterEach(async () => {
   standIn = undefined
 })
 
-/** What dialling such a server ends with, once no connection is left at it. */
+/** The error of dialling such a server, once no connection to it is open. */
 async function refusal(
   behaviour: Behaviour,
   signal = new AbortController().signal,
@@ -24,19 +24,19 @@ async function refusal(
   return error
 }
 
-describe('dial, when it ends early', () => {
+describe('dial, when it ends early,', () => {
   const closingAfter: [string, Behaviour][] = [
-    ['accepting', async (socket) => void socket.destroy()],
+    ['accepting the connection', async (socket) => void socket.destroy()],
     [
-      'the request',
+      'the SSLRequest, with an error',
       async (socket) => void (await createByteReader(socket).packet(), socket.destroy()),
     ],
     [
-      'an orderly end',
+      'the SSLRequest, regularly',
       async (socket) => void (await createByteReader(socket).packet(), socket.end()),
     ],
     [
-      'its yes',
+      'accepting the SSLRequest',
       async (socket) => {
         await createByteReader(socket).packet()
         socket.end('S')
@@ -58,23 +58,23 @@ describe('dial, when it ends early', () => {
     expect(error).toMatchObject({ code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/) })
   })
 
-  it('does not dial when it was given up before', async () => {
+  it('does not dial if its signal was aborted before', async () => {
     const error = await refusal(async () => {}, AbortSignal.abort())
     expect(error).toMatchObject({ name: 'AbortError' })
     expect(standIn?.accepted()).toBe(0)
   })
 
   const stages: [string, (reached: () => void) => Behaviour][] = [
-    ['it was accepted', (reached) => async () => reached()],
+    ['the server has accepted the connection', (reached) => async () => reached()],
     [
-      'it asked for TLS',
+      'its SSLRequest',
       (reached) => async (socket) => {
         await createByteReader(socket).packet()
         reached()
       },
     ],
     [
-      'it began the handshake',
+      'the start of the TLS handshake',
       (reached) => async (socket) => {
         const reader = createByteReader(socket)
         await reader.packet()
@@ -84,7 +84,7 @@ describe('dial, when it ends early', () => {
       },
     ],
   ]
-  it.each(stages)('leaves no socket when it is given up after %s', async (_label, stage) => {
+  it.each(stages)('closes its socket when it is aborted after %s', async (_label, stage) => {
     const controller = new AbortController()
     const behaviour = stage(() => controller.abort())
     expect(await refusal(behaviour, controller.signal)).toBeInstanceOf(Error)

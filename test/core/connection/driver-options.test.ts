@@ -31,7 +31,7 @@ describe('checkDriverOptions', () => {
     { ssl: { sslmode: 'require', requestCert: true, agent: false } },
     { sslmode: 'require', target_session_attrs: 'any', sslnegotiation: 'postgres' },
     { ssl: { rejectUnauthorized: true, servername: HOST, key: undefined } },
-  ])('takes %j, and gives the TLS of the login', (given) => {
+  ])('accepts %j, and returns the TLS settings of the login', (given) => {
     expect(check(given)).toBe(login.tls)
   })
 
@@ -39,52 +39,48 @@ describe('checkDriverOptions', () => {
     [
       { password: 'CANARY' },
       'ERR_OPTION_CONFLICT',
-      '"connection.password" must not be given beside a login',
+      '"connection.password" must not be given with a login',
     ],
     [
       { password: '' },
       'ERR_OPTION_CONFLICT',
-      '"connection.password" must not be given beside a login',
+      '"connection.password" must not be given with a login',
     ],
     [
       { password: () => 'CANARY' },
       'ERR_OPTION_CONFLICT',
-      '"connection.password" must not be given beside a login',
+      '"connection.password" must not be given with a login',
     ],
     [
       { connectionString: 'postgres://a:CANARY@h' },
       'ERR_OPTION_CONFLICT',
-      '"connection.connectionString" must not be given beside a login',
+      '"connection.connectionString" must not be given with a login',
     ],
     [
       { stream: () => 1 },
       'ERR_OPTION_CONFLICT',
-      '"connection.stream" must not be given beside a login',
+      '"connection.stream" must not be given with a login',
     ],
     [
       { host: 'other' },
       'ERR_OPTION_CONFLICT',
-      `"connection.host" must be "${HOST}", as the login says, got "other"`,
+      `"connection.host" must be "${HOST}", as in the login, got "other"`,
     ],
     [
       { host: { toString: 0 } },
       'ERR_OPTION_CONFLICT',
-      `"connection.host" must be "${HOST}", as the login says, got an object`,
+      `"connection.host" must be "${HOST}", as in the login, got an object`,
     ],
-    [
-      { port: 1 },
-      'ERR_OPTION_CONFLICT',
-      '"connection.port" must be 5432, as the login says, got 1',
-    ],
+    [{ port: 1 }, 'ERR_OPTION_CONFLICT', '"connection.port" must be 5432, as in the login, got 1'],
     [
       { user: 'admin' },
       'ERR_OPTION_CONFLICT',
-      '"connection.user" must be "app", as the login says, got "admin"',
+      '"connection.user" must be "app", as in the login, got "admin"',
     ],
     [
       { database: 'x' },
       'ERR_OPTION_CONFLICT',
-      '"connection.database" must be "postgres", as the login says, got "x"',
+      '"connection.database" must be "postgres", as in the login, got "x"',
     ],
     [
       { ssl: false },
@@ -129,7 +125,7 @@ describe('checkDriverOptions', () => {
     [
       { sslnegotiation: 'direct' },
       'ERR_OPTION_CONFLICT',
-      '"connection.sslnegotiation" must be "postgres", as the login says, got "direct"',
+      '"connection.sslnegotiation" must be "postgres", as in the login, got "direct"',
     ],
     [
       { target_session_attrs: 'read-write' },
@@ -144,20 +140,20 @@ describe('checkDriverOptions', () => {
     [
       { ssl: { servername: 'other' } },
       'ERR_OPTION_CONFLICT',
-      `"connection.ssl.servername" must be "${HOST}", as the login says`,
+      `"connection.ssl.servername" must be "${HOST}", as in the login`,
     ],
     [
       { ssl: { key: 'CANARY' } },
       'ERR_OPTION_CONFLICT',
-      '"connection.ssl.key" must not be given beside a login',
+      '"connection.ssl.key" must not be given with a login',
     ],
-  ])('refuses %j', (given, code, message) => {
+  ])('rejects %j', (given, code, message) => {
     const error = thrownBy(() => check(given))
     expect(error).toMatchObject({ code, message })
     expect(printed(error)).not.toContain('CANARY')
   })
 
-  it('takes the authorities over where the login names none, in any form that Node takes', async () => {
+  it("uses the driver's CAs if the login has none, in any form that Node accepts", async () => {
     const [{ ca: one }, { ca: two }] = await Promise.all([
       createAuthority('One'),
       createAuthority('Two'),
@@ -174,7 +170,7 @@ describe('checkDriverOptions', () => {
     })
   })
 
-  it('takes the versions of TLS over, but none that is too old for a token', () => {
+  it("uses the driver's TLS versions, but none below TLSv1.2", () => {
     expect(check({ ssl: { minVersion: 'TLSv1', maxVersion: 'TLSv1.3' } })).toEqual({
       ...login.tls,
       minVersion: 'TLSv1.2',
@@ -186,7 +182,7 @@ describe('checkDriverOptions', () => {
     })
   })
 
-  it('refuses a NUL in a user that it cannot compare with one of the login', () => {
+  it('rejects a NUL in a user if the login has none to compare with', () => {
     const unnamed = customLogin({ host: 'db.example.com', getToken: () => 'x' })
     const given = { user: 'app\0user\0admin' }
     expect(thrownBy(() => checkDriverOptions(unnamed, given, OWNED))).toMatchObject({
@@ -195,14 +191,14 @@ describe('checkDriverOptions', () => {
     })
   })
 
-  it('refuses what is no object', () => {
+  it('rejects a value that is not an object', () => {
     expect(thrownBy(() => check('host=x' as never))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: '"connection" must be an object, got "host=x"',
     })
   })
 
-  it('takes or refuses anything, and never gives TLS that is not verified', () => {
+  it('accepts or rejects any value, and never returns TLS settings without verification', () => {
     fc.assert(
       fc.property(fc.constantFrom(...Object.keys(OWNED)), fc.anything(), (name, value) => {
         try {
@@ -221,7 +217,7 @@ describe('checkDriverOptions', () => {
 describe('jitteredMaxLifetime', () => {
   const server = useContractServer()
 
-  it('is another number each time that it is reckoned with, between four fifths of the lifetime and all of it', () => {
+  it('has a different value at each use, between four fifths of the lifetime and the whole lifetime', () => {
     const host = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
     const login = auroraDsql({ host, user: 'app', maxLifetimeSecs: 100 })
     const lifetime = jitteredMaxLifetime(login).maxLifetimeSeconds!
@@ -231,7 +227,7 @@ describe('jitteredMaxLifetime', () => {
     expect(Math.max(...draws)).toBeLessThanOrEqual(100_000)
   })
 
-  it('is one of some hundreds of numbers, for each of which Node keeps a list of timers', () => {
+  it('has one of some hundreds of values, since Node keeps a list of timers for each', () => {
     const host = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
     const lifetime = jitteredMaxLifetime(auroraDsql({ host, user: 'app' })).maxLifetimeSeconds!
     const draws = Array.from({ length: 20_000 }, () => lifetime * 1_000)
@@ -240,7 +236,7 @@ describe('jitteredMaxLifetime', () => {
     expect(count).toBeLessThanOrEqual(501)
   })
 
-  it('is left out where a login names no age, as pg-pool has none by itself', () => {
+  it('is absent if the login has no maximum age, as pg-pool has none by default', () => {
     const getToken = (): Promise<string> => Promise.resolve('token')
     const login = customLogin({ host: 'db.example.com', user: 'app', getToken })
     expect(jitteredMaxLifetime(login)).toEqual({})
@@ -248,7 +244,7 @@ describe('jitteredMaxLifetime', () => {
     expect(pgConfig(login, { maxLifetimeSeconds: 60 })).toMatchObject({ maxLifetimeSeconds: 60 })
   })
 
-  it('is asked by pg-pool for each connection that it makes', async () => {
+  it('is evaluated by pg-pool for each connection that it opens', async () => {
     let asked = 0
     const counting = {
       valueOf: () => {

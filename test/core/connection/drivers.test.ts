@@ -20,7 +20,7 @@ import {
 } from '../support/postgres-stand-in.js'
 import { answeringQueries } from '../support/query-server.js'
 
-/** One connection by a real driver. */
+/** One connection of a real driver. */
 interface Driver {
   query(text: string): Promise<unknown>
   close(): Promise<void>
@@ -50,7 +50,7 @@ const drivers: [string, (login: Login, options?: { connectTimeoutMs?: number }) 
   [
     'Postgres.js',
     (login, { connectTimeoutMs = 30_000 } = {}) => {
-      // Not in the types of Postgres.js 3.4, but in its documentation.
+      // Documented, but missing in the types of Postgres.js 3.4.
       const options = {
         socket: createStreamFactory(login),
         connect_timeout: connectTimeoutMs / 1000,
@@ -77,7 +77,7 @@ afterEach(async () => {
 })
 
 describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
-  /** What the first query rejects with, once no connection is left at the server. */
+  /** The error of the first query, once no connection to the server is open. */
   async function refusal(
     behaviour: Behaviour,
     change: Parameters<StandIn['login']>[0] = {},
@@ -90,7 +90,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     return error
   }
 
-  it('queries, and closes in good order', async () => {
+  it('queries, and closes regularly', async () => {
     const queries: string[] = []
     standIn = await startStandIn(answeringQueries((query) => `answer ${queries.push(query)}`))
     const login = standIn.login()
@@ -112,7 +112,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     await driver.close()
   })
 
-  it('reports a refused login with the words and the code of the server', async () => {
+  it('reports a rejected login with the message and the code of the server', async () => {
     const error = await refusal(async (socket, keys) => {
       const { socket: secured } = await receiveLogin(socket, keys)
       secured.resume().end(errorResponse('28000', 'unable to accept connection, access denied'))
@@ -123,7 +123,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     })
   })
 
-  it('reports an error that comes after the user was let in', async () => {
+  it('reports an error that follows AuthenticationOk', async () => {
     const error = await refusal(async (socket, keys) => {
       const { socket: secured } = await receiveLogin(socket, keys)
       secured
@@ -138,7 +138,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     expect(error).toMatchObject({ code: '3D000' })
   })
 
-  it('reports a server that wants another kind of login', async () => {
+  it('reports a server that requests another authentication method', async () => {
     const error = await refusal(async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       await createByteReader(secured).packet()
@@ -150,7 +150,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     })
   })
 
-  it('reports a server without TLS, and has not sent it a token', async () => {
+  it('reports a server without TLS, and does not send it a token', async () => {
     const seen: Buffer[] = []
     const error = await refusal(async (socket) => {
       seen.push(Buffer.from(await createByteReader(socket).packet()))
@@ -168,7 +168,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     expect(error).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
   })
 
-  it('reports a server that hangs up during the login', async () => {
+  it('reports a server that disconnects during the login', async () => {
     const error = await refusal(async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       await createByteReader(secured).packet()
@@ -177,7 +177,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     expect(error).toMatchObject({ code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/) })
   })
 
-  it('reports a token that cannot be made by the very error, without dialling', async () => {
+  it('reports the original error of a token that cannot be created, without dialling', async () => {
     const cause = new Error('vault is sealed')
     const error = await refusal(async () => {}, { credentials: () => Promise.reject(cause) })
     expect(error).toMatchObject({
@@ -207,7 +207,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     expect(standIn.accepted()).toBe(1)
   })
 
-  it('gives up a connection whose token never comes, in its own time', async () => {
+  it('times out, with its own timeout, if the token never arrives', async () => {
     standIn = await startStandIn(async () => {})
     let answer: ((value: AwsCredentials) => void) | undefined
     const credentials = (): Promise<AwsCredentials> => new Promise((resolve) => (answer = resolve))
@@ -219,7 +219,7 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
     expect(standIn.accepted()).toBe(0)
   })
 
-  it('gives up a server that never answers, in its own time, and leaves no socket there', async () => {
+  it('times out, with its own timeout, if the server never answers, and closes the socket', async () => {
     standIn = await startStandIn(async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       secured.resume()

@@ -24,14 +24,14 @@ beforeEach(() => {
   now = 1_000
 })
 
-describe('an endpoint that was left alone for long enough', () => {
-  it('is tried by one connection, while the others leave it alone', () => {
+describe('an endpoint after its cooldown', () => {
+  it('is tried by one connection, while it is still cooling down for the others', () => {
     expect(set.inOrder()).toEqual([first, second])
     expect(set.inOrder()).toEqual([second, first])
     expect(set.coolingDown()).toEqual([first])
   })
 
-  it('is tried by all once it has answered', () => {
+  it('is tried by all connections once it was reachable', () => {
     set.inOrder()
     set.markReachable(first)
     expect([set.inOrder(), set.inOrder()]).toEqual([
@@ -41,7 +41,7 @@ describe('an endpoint that was left alone for long enough', () => {
     expect(set.coolingDown()).toEqual([])
   })
 
-  it('is left alone for twice as long when it did not answer', () => {
+  it('cools down for twice as long when it fails again', () => {
     set.inOrder()
     set.markFailed(first)
     now += 1_999
@@ -50,7 +50,7 @@ describe('an endpoint that was left alone for long enough', () => {
     expect(set.inOrder()).toEqual([first, second])
   })
 
-  it('is tried by another one when the first has not told in ten seconds what became of it', () => {
+  it('is tried by another connection if the first has no result after ten seconds', () => {
     set.inOrder()
     now += 10_000
     expect(set.inOrder()).toEqual([first, second])
@@ -58,7 +58,7 @@ describe('an endpoint that was left alone for long enough', () => {
 })
 
 describe('createEndpointHealth', () => {
-  it('has all endpoints as given, whatever became of them', () => {
+  it('returns all endpoints as given, independently of their state', () => {
     expect(set.all).toEqual([first, second])
   })
 })

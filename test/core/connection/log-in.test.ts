@@ -20,25 +20,25 @@ const given = new Map([
 ])
 
 describe('mergeStartupParameters', () => {
-  it('puts options behind those of the driver', () => {
+  it('appends options to those of the driver', () => {
     expect(mergeStartupParameters(given, { options: '-c cluster=one' }).get('options')).toBe(
       '-c search_path=shop -c cluster=one',
     )
   })
 
-  it('puts options where the driver has none', () => {
+  it('adds options if the driver has none', () => {
     expect([...mergeStartupParameters(new Map(), { options: '-c cluster=one' })]).toEqual([
       ['options', '-c cluster=one'],
     ])
   })
 
-  it('beats the driver with every other parameter', () => {
+  it('overrides any other parameter of the driver', () => {
     expect(mergeStartupParameters(given, { application_name: 'own' }).get('application_name')).toBe(
       'own',
     )
   })
 
-  it('changes nothing where nothing is added, and never what it was given', () => {
+  it('returns equal parameters if there are none to add, and never changes its arguments', () => {
     expect(mergeStartupParameters(given)).toEqual(given)
     mergeStartupParameters(given, { options: 'x' })
     expect(given.get('options')).toBe('-c search_path=shop')
@@ -81,7 +81,7 @@ async function attempt(options: Attempt): Promise<TLSSocket> {
   return dial({ address: { host: '127.0.0.1', port: standIn.port }, tls, negotiation, signal })
 }
 
-/** The rejection of an attempt, after which no connection is left at the server. */
+/** The error of an attempt, after which no connection to the server is open. */
 async function refusal(options: Attempt): Promise<unknown> {
   const error = await rejectionOf(attempt(options))
   await standIn?.idle()
@@ -100,7 +100,7 @@ const accepting: Behaviour = async (socket, pair) => {
 }
 
 describe('dial', () => {
-  it('gives a connection that is encrypted and verified', async () => {
+  it('returns an encrypted and verified connection', async () => {
     let names: unknown[] = []
     const socket = await attempt({
       behaviour: async (tcp, pair) => {
@@ -121,7 +121,7 @@ describe('dial', () => {
     await standIn?.idle()
   })
 
-  it('asks for TLS in the words of PostgreSQL, and says nothing else before it', async () => {
+  it('sends an SSLRequest, and nothing else before TLS', async () => {
     let request = Buffer.alloc(0)
     await refusal({
       behaviour: async (socket) => {
@@ -132,7 +132,7 @@ describe('dial', () => {
     expect(request.toString('hex')).toBe('0000000804d2162f')
   })
 
-  it('is given up where a server takes direct TLS without agreeing to the protocol name of PostgreSQL', async () => {
+  it('fails if a server accepts direct TLS without the ALPN protocol of PostgreSQL', async () => {
     const error = await refusal({
       negotiation: 'direct',
       behaviour: async (tcp, pair) => {
@@ -142,13 +142,13 @@ describe('dial', () => {
     })
     expect(error).toMatchObject({
       code: 'ERR_PROTOCOL',
-      message: expect.stringContaining('did not agree to the protocol "postgresql"'),
+      message: expect.stringContaining('did not negotiate the protocol "postgresql"'),
       hint: expect.stringContaining('tls.negotiation'),
     })
     await standIn?.idle()
   })
 
-  it('begins with TLS itself, under the protocol name of PostgreSQL, where negotiation is direct', async () => {
+  it('starts TLS immediately, with the ALPN protocol of PostgreSQL, for direct negotiation', async () => {
     let protocol: unknown
     const socket = await attempt({
       negotiation: 'direct',
@@ -162,7 +162,7 @@ describe('dial', () => {
     socket.destroy()
   })
 
-  it('verifies an IP address as such, and sends no server name for it', async () => {
+  it('verifies an IP address, without sending a server name', async () => {
     let name: unknown
     const socket = await attempt({
       name: '127.0.0.1',
@@ -178,16 +178,16 @@ describe('dial', () => {
 
   it.each([
     ['another name', 'other.example.com'],
-    ['a name below it', 'a.db.example.com'],
+    ['a subdomain', 'a.db.example.com'],
     ['another IP address', '127.0.0.2'],
     ['localhost', 'localhost'],
-  ])('refuses a certificate when it wants %s', async (_label, name) => {
+  ])('rejects a certificate if the login expects %s', async (_label, name) => {
     expect(await refusal({ behaviour: accepting, name })).toMatchObject({
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',
     })
   })
 
-  it('refuses an authority that it was not told to trust', async () => {
+  it('rejects an untrusted CA', async () => {
     const other = await createAuthority('Another')
     expect(await refusal({ behaviour: accepting, ca: other.ca })).toMatchObject({
       code: expect.stringMatching(/^(UNABLE_TO_|SELF_SIGNED|CERT_)/),
@@ -198,7 +198,7 @@ describe('dial', () => {
     })
   })
 
-  it('refuses an authority of the same name with another key', async () => {
+  it('rejects a CA of the same name with another key', async () => {
     const impostor = await (await createAuthority()).issue(NAME)
     expect(await refusal({ behaviour: accepting, keys: impostor })).toMatchObject({
       code: expect.any(String),
@@ -207,19 +207,19 @@ describe('dial', () => {
 
   it.each([
     ['has no TLS', 'N', 'offers no TLS'],
-    ['answers with an error', 'E', 'did not answer the request for TLS as PostgreSQL does'],
+    ['replies with an error', 'E', 'did not answer the SSLRequest as PostgreSQL does'],
     [
-      'is another kind of server',
+      'is not a PostgreSQL server',
       'HTTP/1.1 400 Bad Request\r\n\r\n',
-      'did not answer the request for TLS as PostgreSQL does',
+      'did not answer the SSLRequest as PostgreSQL does',
     ],
     [
-      'has something stuffed behind its yes',
+      'sends data together with its acceptance of the SSLRequest',
       'Sx',
-      'did not answer the request for TLS as PostgreSQL does',
+      'did not answer the SSLRequest as PostgreSQL does',
     ],
-    ['has something stuffed behind its no', 'Nx', 'offers no TLS'],
-  ])('refuses a server that %s', async (_label, answer, words) => {
+    ['sends data together with its rejection of the SSLRequest', 'Nx', 'offers no TLS'],
+  ])('rejects a server that %s', async (_label, answer, words) => {
     expect(await refusal({ behaviour: answering(answer) })).toMatchObject({
       code: 'ERR_TLS_UNVERIFIED',
       message: `the server at 127.0.0.1:${standIn?.port} ${words}`,
@@ -227,13 +227,13 @@ describe('dial', () => {
     })
   })
 
-  it('refuses plain text that comes a little later than the yes', async () => {
+  it('rejects plain text that arrives shortly after the reply to SSLRequest', async () => {
     const error = await refusal({
       behaviour: async (socket) => {
         const reader = createByteReader(socket)
         await reader.packet()
         socket.write('S')
-        // The first bytes of the handshake show that the yes was read.
+        // The first bytes of the handshake show that the reply was read.
         await reader.read(1)
         socket.write('R\0\0\0\x08\0\0\0\x03')
       },
@@ -241,7 +241,7 @@ describe('dial', () => {
     expect(error).toMatchObject({ code: expect.stringMatching(/^ERR_SSL_/) })
   })
 
-  it('rejects with the error of the network', async () => {
+  it("rejects with the network's error", async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo

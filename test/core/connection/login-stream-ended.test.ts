@@ -22,18 +22,18 @@ afterEach(async () => {
   standIn = undefined
 })
 
-/** Servers that come to a point of the login, and then do what the test wants, which gets the way to cut the connection. */
+/** Servers that stop at a point of the login, and then run the test's callback, which can cut the connection. */
 const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
-  ['it was accepted', (then) => async (socket) => then(() => socket.destroy())],
+  ['the server has accepted it', (then) => async (socket) => then(() => socket.destroy())],
   [
-    'it asked for TLS',
+    'its SSLRequest',
     (then) => async (socket) => {
       await createByteReader(socket).packet()
       then(() => socket.destroy())
     },
   ],
   [
-    'TLS was agreed on',
+    'the reply to its SSLRequest',
     (then) => async (socket) => {
       const reader = createByteReader(socket)
       await reader.packet()
@@ -43,7 +43,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'TLS was done',
+    'the TLS handshake',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       secured.resume()
@@ -51,7 +51,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'it sent its startup packet',
+    'its startup packet',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       await createByteReader(secured).packet()
@@ -59,7 +59,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'it sent the token',
+    'the token was sent',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       const reader = createByteReader(secured)
@@ -70,7 +70,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
     },
   ],
   [
-    'it was let in, but not yet ready',
+    'AuthenticationOk, before ReadyForQuery',
     (then) => async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
       const reader = createByteReader(secured)
@@ -83,7 +83,7 @@ const stages: [string, (then: (cut: () => void) => void) => Behaviour][] = [
 ]
 
 describe('a stream that is destroyed', () => {
-  it.each(stages)('after %s leaves no socket', async (_label, stage) => {
+  it.each(stages)('after %s closes its socket', async (_label, stage) => {
     let destroy = (): void => {}
     standIn = await startStandIn(stage(() => destroy()))
     const login = standIn.login()
@@ -96,7 +96,7 @@ describe('a stream that is destroyed', () => {
     expect(collected.names()).toEqual(['token.made'])
   })
 
-  it('while its token is made never dials', async () => {
+  it('while its token is requested never dials', async () => {
     standIn = await startStandIn(async () => {})
     let give = (): void => {}
     const asked = new Promise<void>((resolve) => {
@@ -119,7 +119,7 @@ describe('a stream that is destroyed', () => {
     expect(standIn.accepted()).toBe(0)
   })
 
-  it('when it was open is retired with its error, once', async () => {
+  it('while it was open is reported as retired with its error, once', async () => {
     standIn = await startStandIn(async (socket, keys) => void (await acceptLogin(socket, keys)))
     const client = startRawClient(standIn.login())
     await client.receive(GREETING.length)
@@ -131,9 +131,9 @@ describe('a stream that is destroyed', () => {
   })
 })
 
-describe('a server that closes', () => {
+describe('a server that closes the connection', () => {
   it.each(stages)(
-    'after %s is reported as a lost connection, and leaves nothing open',
+    'after %s causes a connection error, and leaves no socket open',
     async (_label, stage) => {
       standIn = await startStandIn(stage((cut) => cut()))
       const login = standIn.login()

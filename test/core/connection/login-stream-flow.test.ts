@@ -12,7 +12,7 @@ const MEGABYTE = 1 << 20
 const WELCOME = GREETING.length + 9
 const QUERY = message('Q', 'select\0')
 
-/** Lets the event loop turn so many times. */
+/** Waits for the given number of event-loop turns. */
 async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
@@ -24,7 +24,7 @@ afterEach(async () => {
 })
 
 describe('a stream of a login', () => {
-  it('carries ten megabytes each way at once, unchanged', async () => {
+  it('transfers ten megabytes in both directions at once, unchanged', async () => {
     const up = message('Q', randomBytes(10 * MEGABYTE))
     const down = textRow(randomBytes(5 * MEGABYTE).toString('hex'))
     let arrived: Promise<Buffer> | undefined
@@ -46,7 +46,7 @@ describe('a stream of a login', () => {
     client.stream.destroy()
   })
 
-  it('holds a driver back that writes faster than the server reads', async () => {
+  it('applies backpressure to a driver that writes faster than the server reads', async () => {
     let receiveAll = (): Promise<Buffer> => Promise.reject(new Error('not yet'))
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
@@ -66,7 +66,7 @@ describe('a stream of a login', () => {
     stream.destroy()
   })
 
-  it('holds a server back that sends faster than the driver reads', async () => {
+  it('applies backpressure to a server that sends faster than the driver reads', async () => {
     const row = textRow('x'.repeat(64 * MEGABYTE))
     let isTaken = false
     standIn = await startStandIn(async (socket, keys) => {
@@ -77,7 +77,7 @@ describe('a stream of a login', () => {
     const stream = new LoginStream(standIn.login())
     stream.write(startup())
     stream.write(QUERY)
-    // The buffer fills up, and then nothing more is taken from the socket.
+    // The buffer fills up, and then nothing more is read from the socket.
     while (stream.readableLength < stream.readableHighWaterMark) await turns(1)
     await turns(20)
     expect(isTaken).toBe(false)
@@ -94,7 +94,7 @@ describe('a stream of a login', () => {
     await standIn.idle()
   })
 
-  it('delivers what is left to a driver that reads late, after the server has closed', async () => {
+  it('delivers the remaining data to a driver that reads late, after the server has closed', async () => {
     const sent = textRow('x'.repeat(MEGABYTE))
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
@@ -122,7 +122,7 @@ describe('a stream of a login', () => {
     collected.stop()
   })
 
-  it('counts a connection as closed once the server has closed it, though the driver reads no more', async () => {
+  it('counts a connection as closed once the server has closed it, even if the driver no longer reads', async () => {
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
       secured.end(message('N', `SNOTICE\0M${'x'.repeat(1_000)}\0\0`))
@@ -141,7 +141,7 @@ describe('a stream of a login', () => {
     collected.stop()
   })
 
-  it('writes together what the driver corked together', async () => {
+  it('writes corked data together', async () => {
     const writes: Buffer[] = []
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
@@ -162,7 +162,7 @@ describe('a stream of a login', () => {
     client.stream.destroy()
   })
 
-  it('has no queue of its own between a driver and its socket', async () => {
+  it('does not queue data between a driver and its socket', async () => {
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
       secured.on('data', () => void secured.write(READY)).resume()
@@ -178,7 +178,7 @@ describe('a stream of a login', () => {
     stream.destroy()
   })
 
-  it('does for its socket what the driver asked of it before there was one, and after', async () => {
+  it('applies socket settings made before and after the socket exists', async () => {
     let server: Socket | undefined
     standIn = await startStandIn(async (socket, keys) => {
       server = socket
@@ -195,7 +195,7 @@ describe('a stream of a login', () => {
 })
 
 describe('a cancel request', () => {
-  it('goes over verified TLS, without a token, and ends when the server has closed', async () => {
+  it('uses verified TLS, without a token, and ends when the server has closed', async () => {
     const request = Buffer.from([
       0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e, 0, 0, 0x12, 0x67, 0, 0, 4, 0xd2,
     ])
@@ -216,7 +216,7 @@ describe('a cancel request', () => {
     await standIn.idle()
   })
 
-  it('that fails ends with the error, and leaves no socket', async () => {
+  it('that fails ends with the error, and closes its socket', async () => {
     standIn = await startStandIn(async (socket) => {
       await createByteReader(socket).packet()
       socket.end('N')
@@ -229,24 +229,24 @@ describe('a cancel request', () => {
   })
 })
 
-describe('a driver that begins wrong', () => {
+describe('a driver with an invalid first packet', () => {
   it.each([
     [
       'asks for TLS itself',
       Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]),
-      'the client is set to do TLS itself, on a connection that has it already',
+      'the client is configured to start TLS on a connection that already uses TLS',
     ],
     [
       'sends half a parameter',
       startup().subarray(0, -1),
-      'the driver did not send a startup packet of PostgreSQL',
+      'the driver did not send a PostgreSQL startup packet',
     ],
     [
       'sends more than its packet',
       Buffer.concat([startup(), Buffer.from('Q')]),
-      'the driver did not send a startup packet of PostgreSQL',
+      'the driver did not send a PostgreSQL startup packet',
     ],
-  ])('and %s is told so, before anything is dialled', async (_label, packet, text) => {
+  ])('that %s gets an error before anything is dialled', async (_label, packet, text) => {
     standIn = await startStandIn(async () => {})
     const login = standIn.login()
     const bytes = Buffer.from(packet)

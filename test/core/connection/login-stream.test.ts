@@ -46,7 +46,7 @@ afterEach(async () => {
 })
 
 describe('a stream of a login', () => {
-  it('logs in with a token as the user and to the database of the login, and keeps what else the driver said', async () => {
+  it("logs in with a token, as the user and to the database of the login, and keeps the driver's other parameters", async () => {
     let transcript: LoginTranscript | undefined
     standIn = await startStandIn(async (socket, keys) => {
       transcript = await acceptLogin(socket, keys)
@@ -90,7 +90,7 @@ describe('a stream of a login', () => {
     expect(stream.readyState).toBe('closed')
   })
 
-  it('understands a server that sends byte by byte, and passes on byte by byte', async () => {
+  it("reads a server's messages byte by byte, and forwards data byte by byte", async () => {
     const query = Buffer.from('Q\0\0\0\x0dselect 1\0')
     let asked: Buffer = Buffer.alloc(0)
     standIn = await startStandIn(async (socket, keys) => {
@@ -112,7 +112,7 @@ describe('a stream of a login', () => {
     client.stream.destroy()
   })
 
-  it('gives the driver what the server sends right behind the login, once it is whole', async () => {
+  it('forwards messages that follow the login directly, once they are complete', async () => {
     const notice = message('N', 'SNOTICE\0Mhello\0\0')
     const all = Buffer.concat([AUTHENTICATION_OK, GREETING, notice, notice])
     let sendRest = (): void => {}
@@ -129,7 +129,7 @@ describe('a stream of a login', () => {
     client.stream.destroy()
   })
 
-  it('takes a server that asks for no password', async () => {
+  it('accepts a server that requests no password', async () => {
     let extra: Promise<Buffer> | undefined
     standIn = await startStandIn(async (socket, keys) => {
       const secured = await acceptTls(socket, keys)
@@ -141,11 +141,11 @@ describe('a stream of a login', () => {
     const client = startRawClient(standIn.login())
     expect(await client.receive(WELCOME)).toEqual(Buffer.concat([AUTHENTICATION_OK, GREETING]))
     client.stream.destroy()
-    // Not a byte was sent: the token stayed here.
+    // No bytes were sent, so the token was not exposed.
     await expect(extra).rejects.toThrow('the client left after 0 of 1 bytes')
   })
 
-  it('lets the driver read the error of a server that refuses, and closes with it', async () => {
+  it('forwards the error of a server that rejects the login, and then closes', async () => {
     const refusal = errorResponse('28000', 'access denied')
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await receiveLogin(socket, keys)
@@ -187,7 +187,7 @@ describe('a stream of a login', () => {
     await standIn.idle()
   })
 
-  it('ends when the server ends, after everything was read', async () => {
+  it('ends when the server ends, after all data was read', async () => {
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
       secured.end(errorResponse('57P01', 'terminating connection'))
@@ -201,7 +201,7 @@ describe('a stream of a login', () => {
     expect(login.stats().connectionsOpen).toBe(0)
   })
 
-  it('ends with the error of a connection that breaks', async () => {
+  it('ends with the error of a broken connection', async () => {
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await acceptLogin(socket, keys)
       await createByteReader(secured).read(1)
@@ -219,7 +219,7 @@ describe('a stream of a login', () => {
     expect(login.stats().connectionsOpen).toBe(0)
   })
 
-  it('closes a stream that is ended before anything was written', async () => {
+  it('closes if it is ended before anything was written', async () => {
     standIn = await startStandIn(async () => {})
     const stream = new LoginStream(standIn.login())
     stream.connect()
@@ -229,7 +229,7 @@ describe('a stream of a login', () => {
     expect(standIn.accepted()).toBe(0)
   })
 
-  it('fails a driver that connects after it was destroyed, instead of leaving it to wait', async () => {
+  it('emits an error if a driver connects after it was destroyed', async () => {
     standIn = await startStandIn(async () => {})
     const stream = new LoginStream(standIn.login())
     stream.destroy()
@@ -243,7 +243,7 @@ describe('a stream of a login', () => {
     expect(standIn.accepted()).toBe(0)
   })
 
-  it('has the host and the port of its login, for the errors of drivers', async () => {
+  it("has the host and port of its login, for drivers' errors", async () => {
     standIn = await startStandIn(async () => {})
     const login = standIn.login()
     const stream = new LoginStream(login)
@@ -258,7 +258,7 @@ const leftover = fc
   .map(([type, body]) => message(type, Buffer.from(body)))
 
 describe('createFirstPacketReader', () => {
-  it('finds the packet once it is whole, however it was cut, and drops messages in front of it', () => {
+  it('returns the packet once it is complete, however it is split, and drops messages before it', () => {
     fc.assert(
       fc.property(fc.array(leftover), fc.array(fc.nat()), (messages, cuts) => {
         const bytes = Buffer.concat([...messages, PACKET])
@@ -288,7 +288,7 @@ describe('createFirstPacketReader', () => {
 })
 
 describe('jitteredLifetimeSecs', () => {
-  it('is between four fifths of the lifetime and all of it', () => {
+  it('returns between four fifths of the lifetime and the whole lifetime', () => {
     const login = auroraDsql({ ...OPTIONS, maxLifetimeSecs: 1_000 })
     expect([0, 0.5, 1].map((chance) => jitteredLifetimeSecs(login, () => chance))).toEqual([
       1_000, 900, 800,
@@ -298,7 +298,7 @@ describe('jitteredLifetimeSecs', () => {
     ).toBeGreaterThan(10)
   })
 
-  it('has no end where the provider ends no session because of its age', () => {
+  it('returns Infinity if the provider has no limit', () => {
     const host = 'db.example.com'
     const user = 'app'
     const getToken = (): Promise<string> => Promise.resolve('token')
@@ -320,7 +320,7 @@ describe('jitteredLifetimeSecs', () => {
 describe('createStreamFactory', () => {
   const login = auroraDsql(OPTIONS)
 
-  it('makes a stream for each connection, and is known by its login', () => {
+  it('creates a stream per connection, and is associated with its login', () => {
     const factory = createStreamFactory(login)
     const [one, other] = [factory(), factory()]
     expect(one).toBeInstanceOf(LoginStream)
@@ -329,14 +329,14 @@ describe('createStreamFactory', () => {
     expect(Object.keys(factory)).toEqual([])
   })
 
-  it('knows no login of anything else', () => {
+  it('is not associated with any other value by loginOfFactory', () => {
     for (const value of [undefined, null, {}, () => {}, 'x'])
       expect(loginOfFactory(value)).toBeUndefined()
     const mark = markWithLogin(() => 1, login)
     expect([mark(), loginOfFactory(mark)]).toEqual([1, login])
   })
 
-  it('says of clients of any kind whether their stream is past its age, and why it was lost', async () => {
+  it('reports for clients of any kind whether their stream is past its maximum age, and why it was lost', async () => {
     const stream = createStreamFactory(login)()
     expect([
       isPastLifetime({ connection: { stream } }),

@@ -1,4 +1,4 @@
-/** Authorities of a provider that cannot be loaded: whom that concerns, and whom it does not. */
+/** CAs of a provider that cannot be loaded: which logins are affected. */
 import { createClient } from '../../../adapters/pg.js'
 import { createLogin } from '../../../core/login.js'
 import type { Login } from '../../../core/index.js'
@@ -32,17 +32,17 @@ function loginWithout(): Login {
   })
 }
 
-describe('authorities that cannot be loaded', () => {
+describe('CAs that cannot be loaded', () => {
   it('fail a connection with the original error, before anything is dialled', async () => {
     expect(await startRawClient(loginWithout()).closed).toBe(failure)
     expect(server.accepted()).toBe(0)
   })
 
-  it('are not missed by who wants a token only', async () => {
+  it('do not affect the request for a token', async () => {
     expect((await loginWithout().token()).value).toBe('secret')
   })
 
-  it('are not missed where the client’s options name others', async () => {
+  it("do not affect a connection if the client's options have CAs", async () => {
     const client = createClient(loginWithout(), { ssl: { ca: server.authority.ca } })
     await client.connect()
     await client.end()

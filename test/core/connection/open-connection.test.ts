@@ -37,7 +37,7 @@ const refusing = (error: Buffer): Behaviour => {
   }
 }
 
-describe('the time that a connection may take', () => {
+describe('the time limit of a connection', () => {
   it.each<[string, Behaviour]>([
     ['does not answer', async (socket) => void socket.resume()],
     [
@@ -48,22 +48,19 @@ describe('the time that a connection may take', () => {
       'does not answer the startup packet',
       async (socket, keys) => void (await acceptTls(socket, keys)).resume(),
     ],
-  ])(
-    'ends at connectTimeoutMs when the server %s, and leaves no socket',
-    async (_label, behaviour) => {
-      standIn = await startStandIn(behaviour)
-      const client = startRawClient(standIn.login({ connectTimeoutMs: 300 }))
-      expect(await client.closed).toMatchObject({
-        code: 'ERR_CONNECT_TIMEOUT',
-        message: expect.stringMatching(/^aurora-dsql: could not connect to .* within 300 ms$/),
-        retryable: true,
-        hint: expect.stringContaining('"connectTimeoutMs"'),
-      })
-      await standIn.idle()
-    },
-  )
+  ])('ends the attempt when the server %s, and closes its socket', async (_label, behaviour) => {
+    standIn = await startStandIn(behaviour)
+    const client = startRawClient(standIn.login({ connectTimeoutMs: 300 }))
+    expect(await client.closed).toMatchObject({
+      code: 'ERR_CONNECT_TIMEOUT',
+      message: expect.stringMatching(/^aurora-dsql: could not connect to .* within 300 ms$/),
+      retryable: true,
+      hint: expect.stringContaining('"connectTimeoutMs"'),
+    })
+    await standIn.idle()
+  })
 
-  it('ends at connectTimeoutMs also while the token is made', async () => {
+  it('also applies while the token is requested', async () => {
     standIn = await startStandIn(async () => {})
     let answer: ((value: AwsCredentials) => void) | undefined
     const credentials = (): Promise<AwsCredentials> => new Promise((resolve) => (answer = resolve))
@@ -81,7 +78,7 @@ describe('a startup parameter', () => {
     ['application_name', 'web\0options\0-c x=y', 'application_name'],
     ['x\0user', 'admin', 'x'],
   ])(
-    'with a NUL (%j: %j) is never sent: the server would read another parameter behind it',
+    'with a NUL (%j: %j) is never sent, since the server would read another parameter after it',
     async (name, value, shown) => {
       let received = 0
       standIn = await startStandIn(async (socket, keys) => {
@@ -106,8 +103,8 @@ describe('a startup parameter', () => {
   )
 })
 
-describe('a server that refuses', () => {
-  it('because of too many connections is asked again, with a new token, until it accepts', async () => {
+describe('a server that rejects the login', () => {
+  it('because of too many connections is retried, with a new token, until it accepts', async () => {
     let attempts = 0
     standIn = await startStandIn(async (socket, keys) => {
       if (++attempts === 3) {
@@ -126,7 +123,7 @@ describe('a server that refuses', () => {
     await standIn.idle()
   })
 
-  it('because of too many connections to the end gets its word', async () => {
+  it('because of too many connections until the time is up has its error reported', async () => {
     standIn = await startStandIn(refusing(TOO_MANY))
     const client = startRawClient(standIn.login({ connectTimeoutMs: 400 }))
     expect(await client.closed).toBeUndefined()
@@ -134,7 +131,7 @@ describe('a server that refuses', () => {
     await standIn.idle()
   })
 
-  it.each(['28000', '28P01', '3D000', '42501', '57P03'])('with %s is asked once', async (code) => {
+  it.each(['28000', '28P01', '3D000', '42501', '57P03'])('with %s is not retried', async (code) => {
     const refusal = errorResponse(code, 'no')
     standIn = await startStandIn(refusing(refusal))
     const client = startRawClient(standIn.login())
@@ -143,7 +140,7 @@ describe('a server that refuses', () => {
     expect(standIn.accepted()).toBe(1)
   })
 
-  it('is not asked again for a driver that has left meanwhile: the next connection takes its turn', async () => {
+  it('is not retried for a driver that has disconnected, so that the next connection gets its slot', async () => {
     let isRefusing = true
     standIn = await startStandIn((socket, keys) =>
       isRefusing ? refusing(TOO_MANY)(socket, keys) : acceptLogin(socket, keys).then(() => {}),
@@ -177,7 +174,7 @@ describe('createEndpointHealth', () => {
     return { set, pass: (ms) => (now += ms) }
   }
 
-  it('keeps the order in which they were given, but for those that did not answer', () => {
+  it('keeps the given order, except for endpoints that did not answer', () => {
     const { set } = endpointSet()
     expect(hosts(set.inOrder())).toBe('abc')
     set.markFailed(A)
@@ -190,7 +187,7 @@ describe('createEndpointHealth', () => {
     expect([hosts(set.inOrder()), hosts(set.coolingDown())]).toEqual(['abc', ''])
   })
 
-  it('leaves one that does not answer alone twice as long each time, and lets one connection try it then', () => {
+  it('doubles the cooldown of an endpoint with each failure, and lets one connection try it afterwards', () => {
     const { set, pass } = endpointSet()
     for (const seconds of [1, 2, 4, 8, 16, 32, 60, 60]) {
       set.markFailed(A)
@@ -198,12 +195,12 @@ describe('createEndpointHealth', () => {
       expect(hosts(set.inOrder())).toBe('bca')
       pass(1)
       expect(hosts(set.inOrder())).toBe('abc')
-      // The others leave it to that one.
+      // For the others it is still cooling down.
       expect(hosts(set.inOrder())).toBe('bca')
     }
   })
 
-  it('takes the failures of one outage for one', () => {
+  it('counts the failures of one outage as one', () => {
     const { set, pass } = endpointSet()
     for (let connection = 0; connection < 50; connection++) set.markFailed(A)
     pass(SECOND)
@@ -213,7 +210,7 @@ describe('createEndpointHealth', () => {
 
 describe('logInWithFailover', () => {
   type Answer = Error | string
-  /** Tries endpoints that answer so, in turn: let in, refuse with a SQLSTATE, or fail. */
+  /** Tries endpoints with these results in turn: accept, reject with a SQLSTATE, or fail. */
   function attempt(answers: Record<string, Answer>, endpoints = [A, B, C]) {
     const tried: string[] = []
     const destroyed: string[] = []
@@ -244,14 +241,14 @@ describe('logInWithFailover', () => {
     return { run, tried, destroyed, set, abort: () => controller.abort() }
   }
 
-  it('takes the first one that answers', async () => {
+  it('uses the first endpoint that answers', async () => {
     const { run, tried } = attempt({})
     expect((await run()).host).toBe('a')
     expect(tried).toEqual(['a'])
   })
 
   it.each<Answer>([new Error('ECONNREFUSED'), '57P01', '57P03', '53300', '53200'])(
-    'goes to the next one after %s',
+    'tries the next endpoint after %s',
     async (answer) => {
       const { run, tried, destroyed } = attempt({ a: answer })
       expect((await run()).host).toBe('b')
@@ -260,33 +257,36 @@ describe('logInWithFailover', () => {
     },
   )
 
-  it.each(['28000', '28P01', '3D000'])('takes a refusal with %s for an answer', async (code) => {
-    const { run, tried, set } = attempt({ a: code })
-    expect(await run()).toMatchObject({ host: 'a', refusedWith: code })
-    expect([tried, set.coolingDown()]).toEqual([['a'], []])
-  })
+  it.each(['28000', '28P01', '3D000'])(
+    'does not try the next endpoint after a rejection with %s',
+    async (code) => {
+      const { run, tried, set } = attempt({ a: code })
+      expect(await run()).toMatchObject({ host: 'a', refusedWith: code })
+      expect([tried, set.coolingDown()]).toEqual([['a'], []])
+    },
+  )
 
-  it('goes on to those that answered lately, the next time', async () => {
+  it('starts with an endpoint that has answered recently, next time', async () => {
     const { run, tried } = attempt({ a: new Error('x') })
     await run()
     await run()
     expect(tried).toEqual(['a', 'b', 'b'])
   })
 
-  it('does not leave one alone because it has too many connections', async () => {
+  it('starts no cooldown for an endpoint at its connection limit', async () => {
     const { run, tried } = attempt({ a: '53300' })
     await run()
     await run()
     expect(tried).toEqual(['a', 'b', 'a', 'b'])
   })
 
-  it('gives the last refusal to the driver when all are refused or dead', async () => {
+  it('passes the last rejection to the driver if all endpoints reject or fail', async () => {
     const { run, destroyed } = attempt({ a: '57P03', b: '53300', c: new Error('x') })
     expect(await run()).toMatchObject({ host: 'b', refusedWith: '53300' })
     expect(destroyed).toEqual(['a'])
   })
 
-  it('fails with the error of a single one as it is, and with all of them else', async () => {
+  it('rejects with the original error of a single endpoint, and otherwise with those of all', async () => {
     const [one, two] = [new Error('one'), new Error('two')]
     expect(await rejectionOf(attempt({ a: one }, [A]).run())).toBe(one)
     const error = await rejectionOf(attempt({ a: one, b: two }, [A, B]).run())
@@ -298,14 +298,14 @@ describe('logInWithFailover', () => {
     expect(((error as PgIamError).cause as AggregateError).errors).toEqual([one, two])
   })
 
-  it('ends where the token fails, which is no fault of an endpoint', async () => {
+  it("ends if the token fails, which is not an endpoint's failure", async () => {
     const failure = new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'x')
     const { run, tried, set, destroyed } = attempt({ a: '57P03', b: failure })
     expect(await rejectionOf(run())).toBe(failure)
     expect([tried, hosts(set.coolingDown()), destroyed]).toEqual([['a', 'b'], 'a', ['a']])
   })
 
-  it('ends where it was given up', async () => {
+  it('ends if it is aborted', async () => {
     const failure = new Error('aborted')
     const { run, tried, abort } = attempt({ a: failure })
     abort()
@@ -314,7 +314,7 @@ describe('logInWithFailover', () => {
   })
 })
 
-// Keys that are taken back before they end: nothing announces it but the server's refusal.
+// Keys that are revoked before they expire. Only the server's rejection indicates it.
 
 describe('a login whose key was revoked', () => {
   let gateway: Gateway
@@ -323,7 +323,7 @@ describe('a login whose key was revoked', () => {
   })
   afterAll(() => gateway?.close())
 
-  /** A key without an end, as the server sees it: nothing of it says when it will be taken back. */
+  /** A key without an expiry, which does not show when it will be revoked. */
   const issue = (): AwsCredentials => {
     const { accessKeyId, secretAccessKey, sessionToken } = gateway.issueCredentials()
     return { accessKeyId, secretAccessKey, sessionToken }
@@ -332,7 +332,7 @@ describe('a login whose key was revoked', () => {
   it.each([
     ['a token for each connection', 0],
     ['a shared token', 60],
-  ])('logs in with the new key that the provider has, with %s', async (_label, reuseTokenSecs) => {
+  ])("logs in with the provider's new key, with %s", async (_label, reuseTokenSecs) => {
     let current = issue()
     const login = gateway.login({ credentials: () => current, reuseTokenSecs })
     const pool = createPool(login, { max: 1, maxUses: 1 })
@@ -346,7 +346,7 @@ describe('a login whose key was revoked', () => {
     await pool.end()
   })
 
-  it('passes the refusal on where the provider has no other, and does not ask for each connection', async () => {
+  it('passes on the rejection if the provider has no other key, and does not call it for each connection', async () => {
     const credentials = issue()
     const login = gateway.login({ credentials: () => credentials })
     const pool = createPool(login)

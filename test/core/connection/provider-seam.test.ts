@@ -1,4 +1,4 @@
-/** What a provider can say of its hosts, its authorities, its users and its refusals, beside its tokens. */
+/** The optional parts of a provider: host resolution, CAs, users and hints. */
 import { createLogin, type LoginSettings } from '../../../core/login.js'
 import type { Login } from '../../../core/index.js'
 import { commonSettings } from '../../../core/options/common-options.js'
@@ -31,7 +31,7 @@ afterEach(async () => {
   received = []
 })
 
-/** Starts a server with a certificate for `name` and returns a login to it; `refusal` is its answer to each token. */
+/** Starts a server with a certificate for `name`, and returns a login to it. `refusal` is its reply to each token. */
 async function loginTo(
   name: string,
   {
@@ -78,22 +78,22 @@ async function open(login: Login, firstPacket?: Buffer): Promise<Buffer> {
   return bytes
 }
 
-describe('a host that is another name for one', () => {
-  it('has the tokens of that one, and its TLS', async () => {
+describe('a host that resolves to another one', () => {
+  it('has the tokens and the TLS settings of the resolved host', async () => {
     const login = await loginTo(OWN, { resolveHost: () => Promise.resolve(OWN) })
     await open(login)
     expect(received).toMatchObject([{ password: `token for ${OWN}`, socket: { servername: OWN } }])
     expect((await login.token()).value).toBe(`token for ${OWN}`)
   })
 
-  it('is not trusted where it has only a certificate for the name that was given', async () => {
+  it('is not trusted with a certificate for the given name only', async () => {
     const login = await loginTo(ALIAS, { resolveHost: () => Promise.resolve(OWN) })
     const client = startRawClient(login)
     expect(await client.closed).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
     expect(received).toEqual([])
   })
 
-  it('is looked up for each connection, and shares tokens by what was found', async () => {
+  it('is resolved for each connection, and shares tokens by resolved host', async () => {
     const names = [OWN, ALIAS, OWN, OWN]
     const login = await loginTo(OWN, {
       resolveHost: () => Promise.resolve(names.shift()!),
@@ -109,7 +109,7 @@ describe('a host that is another name for one', () => {
     expect(login.stats()).toMatchObject({ tokensMade: 2, tokensReused: 2 })
   })
 
-  it('fails the connection with the error of the look-up, before anything is dialled', async () => {
+  it('fails the connection with the error of the resolution, before anything is dialled', async () => {
     const failure = new Error('no such name')
     const login = await loginTo(OWN, { resolveHost: () => Promise.reject(failure) })
     expect(await startRawClient(login).closed).toBe(failure)
@@ -118,8 +118,8 @@ describe('a host that is another name for one', () => {
   })
 })
 
-describe('authorities of the provider', () => {
-  it('are loaded and trusted where the caller names none', async () => {
+describe('the CAs of the provider', () => {
+  it('are loaded and trusted if the caller gives none', async () => {
     const login = await loginTo(ALIAS, {
       tls: {},
       loadAuthorities: () => Promise.resolve(authority.ca),
@@ -128,7 +128,7 @@ describe('authorities of the provider', () => {
     expect(received).toHaveLength(1)
   })
 
-  it('are left alone where the caller names some', async () => {
+  it('are not loaded if the caller gives CAs', async () => {
     const login = await loginTo(ALIAS, {
       loadAuthorities: () => Promise.reject(new Error('loaded')),
     })
@@ -138,7 +138,7 @@ describe('authorities of the provider', () => {
 })
 
 describe('a token that names its user', () => {
-  it('logs in as that, and the login knows the user from then on', async () => {
+  it('logs in as that user, which the login has from then on', async () => {
     const login = await loginTo(ALIAS, {
       user: undefined,
       issueToken: async () => createToken('secret', inAnHour(), 'IAMR:writer'),
@@ -150,10 +150,10 @@ describe('a token that names its user', () => {
   })
 })
 
-describe('a refusal that the provider can explain', () => {
+describe('a rejection that the provider can explain', () => {
   const REFUSAL = errorResponse('28000', 'PAM authentication failed for user "app" – ü')
 
-  it('has its hint, and all that the server said', async () => {
+  it("has the provider's hint, and all fields of the server's error", async () => {
     const asked: unknown[] = []
     const login = await loginTo(
       ALIAS,
@@ -182,16 +182,16 @@ describe('a refusal that the provider can explain', () => {
   it.each([
     ['there is no explanation', undefined, REFUSAL],
     ['the server gives a hint itself', 'ours', withHint(REFUSAL, 'the server’s')],
-  ])('passes as it came where %s', async (_label, hint, refusal) => {
+  ])('is forwarded unchanged if %s', async (_label, hint, refusal) => {
     const login = await loginTo(ALIAS, { explainRefusal: () => hint }, refusal)
     expect(await open(login)).toEqual(refusal)
   })
 })
 
-describe('credentials that are looked for after a refusal, and do not come', () => {
+describe('new credentials that never arrive after a rejection', () => {
   const REFUSAL = errorResponse('28000', 'access denied')
 
-  /** Resolves when they are asked for, and never gives them. */
+  /** Resolves when they are requested. The request never settles. */
   async function askedOf(own: Partial<LoginSettings>): Promise<RawClient> {
     let login: Login | undefined
     let client: RawClient | undefined
@@ -209,13 +209,13 @@ describe('credentials that are looked for after a refusal, and do not come', () 
     return client!
   }
 
-  it('leave the refusal to be told when the time to connect is up', async () => {
+  it("result in the server's error when the time limit is reached", async () => {
     const client = await askedOf({ connectTimeoutMs: 300 })
     expect(await client.receive(REFUSAL.length)).toEqual(REFUSAL)
     expect(await client.closed).toBeUndefined()
   })
 
-  it('cost no socket meanwhile', async () => {
+  it('do not keep the socket open', async () => {
     const client = await askedOf({})
     await server!.idle()
     expect(received).toHaveLength(1)
@@ -223,7 +223,7 @@ describe('credentials that are looked for after a refusal, and do not come', () 
     await client.closed
   })
 
-  it('are not waited for by a client that gives up', async () => {
+  it('are not awaited after the client aborts', async () => {
     const client = await askedOf({})
     client.stream.destroy()
     expect(await client.closed).toBeUndefined()

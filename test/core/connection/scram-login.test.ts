@@ -1,4 +1,4 @@
-/** Servers that ask for an ordinary password by SCRAM. */
+/** Servers that request an ordinary password by SCRAM. */
 import { createHash } from 'node:crypto'
 import { customLogin, type Login } from '../../../core/index.js'
 import { scramKeys, type ScramServer, startScram } from '../../../wire/scram.js'
@@ -19,7 +19,7 @@ afterEach(async () => {
   standIn = undefined
 })
 
-/** Starts a server that offers `mechanisms`, and then does what `go` says. */
+/** Starts a server that offers `mechanisms`, and then runs `go`. */
 async function serve(
   mechanisms: readonly string[],
   go: (socket: TLSSocket, reader: ByteReader) => Promise<unknown>,
@@ -42,7 +42,7 @@ async function serve(
   })
 }
 
-/** Reads the client's first message, and answers it. */
+/** Reads the client's first message, and replies to it. */
 async function begin(socket: TLSSocket, reader: ByteReader): Promise<ScramServer> {
   const initial = (await reader.message()).subarray(5)
   const nameEnd = initial.indexOf(0)
@@ -66,9 +66,9 @@ async function prove(reader: ByteReader, scram: ScramServer): Promise<string> {
   return answer.serverFinal
 }
 
-describe('a password that a server asks for by SCRAM', () => {
+describe('a password that a server requests by SCRAM', () => {
   it.each([[['SCRAM-SHA-256']], [['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256']]])(
-    'is proven, and not sent, with %p offered',
+    'is proved, and not sent, if %p is offered',
     async (mechanisms) => {
       const login = await serve(mechanisms, async (socket, reader) => {
         const final = await prove(reader, await begin(socket, reader))
@@ -76,7 +76,7 @@ describe('a password that a server asks for by SCRAM', () => {
         socket.write(Buffer.concat([proof, AUTHENTICATION_OK, GREETING]))
       })
       const client = startRawClient(login)
-      // The exchange is not for the driver to see.
+      // The exchange must not be visible to the driver.
       const expected = Buffer.concat([AUTHENTICATION_OK, GREETING])
       expect(await client.receive(expected.length)).toEqual(expected)
       client.stream.destroy()
@@ -87,10 +87,10 @@ describe('a password that a server asks for by SCRAM', () => {
     [
       'a wrong proof',
       () => [message('R', FINAL, Buffer.from(`v=${Buffer.alloc(32).toString('base64')}`))],
-      'the server failed in the SCRAM exchange',
+      'the SCRAM exchange with the server failed',
     ],
     ['no proof', () => [], 'the server skipped its proof in the SCRAM exchange'],
-  ])('is not given to a server with %s', async (_label, proof, text) => {
+  ])('is rejected for a server with %s', async (_label, proof, text) => {
     const login = await serve(['SCRAM-SHA-256'], async (socket, reader) => {
       const final = await prove(reader, await begin(socket, reader))
       socket.write(Buffer.concat([...proof(final), AUTHENTICATION_OK, GREETING]))
@@ -117,7 +117,7 @@ describe('a password that a server asks for by SCRAM', () => {
         socket.write(message('R', 11, Buffer.from(`r=${nonce}x,s=c2FsdA==,i=100001`)))
       },
     ],
-  ])('is given up where the server %s', async (_label, go) => {
+  ])('is not sent, and the login fails, if the server %s', async (_label, go) => {
     const login = await serve(['SCRAM-SHA-256'], async (socket, reader) => {
       await go(socket, reader)
       await reader.read(10_000)
@@ -126,7 +126,7 @@ describe('a password that a server asks for by SCRAM', () => {
     await standIn?.idle()
   })
 
-  it('is not asked for in a way that is not known', async () => {
+  it('is rejected with an unsupported mechanism', async () => {
     const login = await serve(['OAUTHBEARER'], (_socket, reader) => reader.read(1))
     expect(await startRawClient(login).closed).toMatchObject({
       code: 'ERR_LOGIN_REJECTED',

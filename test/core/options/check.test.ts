@@ -21,12 +21,15 @@ import { thrownBy } from '../support/caught.js'
 import { CREDENTIALS } from '../support/dsql-options.js'
 
 describe('text', () => {
-  it.each(['app', 'a b', 'größe', '日本語', "o'brien", 'x'.repeat(1_000)])('takes %j', (value) => {
-    expect(text(value, 'user')).toBe(value)
-  })
+  it.each(['app', 'a b', 'größe', '日本語', "o'brien", 'x'.repeat(1_000)])(
+    'accepts %j',
+    (value) => {
+      expect(text(value, 'user')).toBe(value)
+    },
+  )
 
   it.each(['', 'a\0b', 'a\nb', 'a\rb', '\u007f', 5, null, undefined, [], {}])(
-    'refuses %j',
+    'rejects %j',
     (value) => {
       expect(() => text(value, 'user')).toThrow(
         expect.objectContaining({
@@ -50,7 +53,7 @@ describe('hostName', () => {
     ['127.0.0.1', '127.0.0.1'],
     ['::1', '::1'],
     ['2001:DB8::1', '2001:db8::1'],
-  ])('takes %s as %s', (given, kept) => {
+  ])('accepts %s as %s', (given, kept) => {
     expect(hostName(given, 'host')).toBe(kept)
   })
 
@@ -76,7 +79,7 @@ describe('hostName', () => {
     5,
     null,
     ['a'],
-  ])('refuses %j', (given) => {
+  ])('rejects %j', (given) => {
     expect(() => hostName(given, 'host')).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',
@@ -87,7 +90,7 @@ describe('hostName', () => {
     )
   })
 
-  it('never gives an empty name or one that a second check refuses', () => {
+  it('never returns an empty name, or one that it would reject itself', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -116,7 +119,7 @@ describe('port', () => {
     [1, 1],
     [65_535, 65_535],
     ['5432', 5432],
-  ])('takes %j as %d', (given, kept) => {
+  ])('accepts %j as %d', (given, kept) => {
     expect(port(given, 'port')).toBe(kept)
   })
 
@@ -139,7 +142,7 @@ describe('port', () => {
     [5432],
     null,
     true,
-  ])('refuses %p', (given) => {
+  ])('rejects %p', (given) => {
     expect(() => port(given, 'port')).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',
@@ -150,7 +153,7 @@ describe('port', () => {
 })
 
 describe('numberWithin and integerWithin', () => {
-  it('take both ends of their range', () => {
+  it('accept both ends of their range', () => {
     expect([0, 0.5, 10].map((value) => numberWithin(0, 10, 'seconds')(value, 'x'))).toEqual([
       0, 0.5, 10,
     ])
@@ -158,7 +161,7 @@ describe('numberWithin and integerWithin', () => {
   })
 
   it.each([-0.001, 10.001, NaN, Infinity, -Infinity, '5', 5n, null, true, new Date(5)])(
-    'refuse %p',
+    'reject %p',
     (given) => {
       expect(() => numberWithin(0, 10, 'seconds')(given, 'x')).toThrow(
         /^"x" must be a number of seconds from 0 to 10, got /,
@@ -169,7 +172,7 @@ describe('numberWithin and integerWithin', () => {
     },
   )
 
-  it('differ in fractions', () => {
+  it('differ in accepting fractions', () => {
     expect(() => integerWithin(0, 10, 'seconds')(0.5, 'x')).toThrow('got 0.5')
   })
 })
@@ -179,7 +182,7 @@ describe('oneOf, boolean and functionOf', () => {
     [oneOf('a', 'b'), 'a', 'c', '"x" must be "a" or "b", got "c"'],
     [boolean, false, 'false', '"x" must be true or false, got "false"'],
     [functionOf<() => void>(), Date.now, {}, '"x" must be a function, got an object'],
-  ])('take and refuse', (check, right, wrong, message) => {
+  ])('accept valid values and reject invalid ones', (check, right, wrong, message) => {
     expect(check(right, 'x')).toBe(right)
     expect(() => check(wrong, 'x')).toThrow(message)
   })
@@ -188,12 +191,12 @@ describe('oneOf, boolean and functionOf', () => {
 describe('checkOptions', () => {
   const checks = { user: text, port }
 
-  it('keeps what passes, and leaves out keys that hold undefined', () => {
+  it('keeps valid values, and drops keys with the value undefined', () => {
     const checked = checkOptions({ user: 'app', port: undefined }, checks)
     expect(Object.entries(checked)).toEqual([['user', 'app']])
   })
 
-  it('reads each key once', () => {
+  it('reads each key only once', () => {
     let reads = 0
     const given = {
       get user() {
@@ -203,13 +206,13 @@ describe('checkOptions', () => {
     expect(checkOptions(given, checks)).toEqual({ user: 'app1' })
   })
 
-  it('leaves the given object as it was', () => {
+  it('does not change the given object', () => {
     const given = Object.freeze({ user: 'app', port: '5432' })
     expect(checkOptions(given, checks)).toEqual({ user: 'app', port: 5432 })
     expect(given).toEqual({ user: 'app', port: '5432' })
   })
 
-  it('takes an object without a prototype, and an instance of a class', () => {
+  it('accepts an object without a prototype, and an instance of a class', () => {
     class Settings {
       user = 'app'
     }
@@ -227,7 +230,7 @@ describe('checkOptions', () => {
     ['a Map', new Map([['user', 'app']])],
     ['a Date', new Date()],
     ['a promise', Promise.resolve({ user: 'app' })],
-  ])('refuses %s in the place of the options', (_label, given) => {
+  ])('rejects %s in place of an options object', (_label, given) => {
     expect(() => checkOptions(given, checks)).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',
@@ -236,19 +239,19 @@ describe('checkOptions', () => {
     )
   })
 
-  it('refuses an unknown key even when it holds undefined', () => {
+  it('rejects an unknown key even if its value is undefined', () => {
     expect(() => checkOptions({ usr: undefined }, checks)).toThrow('"usr" is not a known option')
   })
 
   it.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
-    'refuses the key %s, which every object seems to know',
+    'rejects the key %s, which every object inherits',
     (key) => {
       const given = JSON.parse(`{"${key}": 1}`) as object
       expect(() => checkOptions(given, checks)).toThrow(`"${key}" is not a known option`)
     },
   )
 
-  it('puts the prefix before the name and before the suggestion', () => {
+  it('adds the prefix to the name and to the suggestion', () => {
     const error = thrownBy(() => checkOptions({ prot: 1 }, checks, 'connectTo.')) as PgIamError
     expect(error.message).toBe('"connectTo.prot" is not a known option')
     expect(error.hint).toBe('Did you mean "connectTo.port"?')
@@ -256,13 +259,13 @@ describe('checkOptions', () => {
 })
 
 describe('unknownOption', () => {
-  it('lists what is known where nothing is near', () => {
-    expect(unknownOption('zzzzzz', ['user', 'port']).hint).toBe('Known are: user, port.')
+  it('lists the known options if none is similar', () => {
+    expect(unknownOption('zzzzzz', ['user', 'port']).hint).toBe('Known options: user, port.')
   })
 })
 
 describe('isIpAddress', () => {
-  it('says what Node says, whatever comes', () => {
+  it('agrees with node:net for any string', () => {
     const almost = fc.string({ unit: fc.constantFrom('1', '255', '.', ':', 'f', '%', 'lo', 'z') })
     const text = fc.oneof(fc.ipV4(), fc.ipV6(), fc.ipV4Extended(), fc.domain(), almost, fc.string())
     fc.assert(
@@ -289,15 +292,15 @@ describe('nearestName', () => {
     ['sett', undefined],
     ['password', undefined],
     ['', undefined],
-  ])('finds for %j: %j', (name, nearest) => {
+  ])('suggests for %j: %j', (name, nearest) => {
     expect(nearestName(name, known)).toBe(nearest)
   })
 
-  it('finds every known name for itself', () => {
+  it('suggests each known name for itself', () => {
     for (const name of known) expect(nearestName(name, known)).toBe(name)
   })
 
-  it('finds a name of four letters or more when one letter is missing', () => {
+  it('suggests a name of four letters or more if one letter is missing', () => {
     fc.assert(
       fc.property(fc.constantFrom(...known), fc.nat(), (name, at) => {
         const cut = at % name.length
@@ -331,7 +334,7 @@ describe('describeValue', () => {
     [Buffer.from('secret'), 'an object'],
     [new Error('secret'), 'an object'],
     [Object('secret'), 'an object'],
-  ])('shows %p as %s', (value, text) => {
+  ])('renders %p as %s', (value, text) => {
     expect(describeValue(value)).toBe(text)
   })
 
@@ -349,11 +352,11 @@ describe('describeValue', () => {
     '-----BEGIN PRIVATE KEY-----',
     CREDENTIALS.secretAccessKey,
     `${CREDENTIALS.secretAccessKey}\n`,
-  ])('does not show %j', (value) => {
+  ])('does not render %j', (value) => {
     expect(describeValue(value)).toBe('a string that may hold a secret')
   })
 
-  it('gives one short line for anything', () => {
+  it('renders any value as one short line', () => {
     fc.assert(
       fc.property(fc.anything({ withDate: true, withBigInt: true, withMap: true }), (value) => {
         fc.pre(typeof value !== 'bigint' && typeof value !== 'number')
@@ -373,7 +376,7 @@ describe('describeKind', () => {
     [5n, 'a bigint'],
     [true, 'a boolean'],
     [{ secret: 1 }, 'an object'],
-  ])('says of %p only that it is %s', (value, text) => {
+  ])('describes %p only as %s', (value, text) => {
     expect(describeKind(value)).toBe(text)
   })
 })

@@ -16,12 +16,12 @@ describe('environmentDefaults', () => {
     ).toEqual({ host: 'db.example.com', port: 5433, database: 'shop', user: 'app', ca })
   })
 
-  it('takes empty variables for variables that are not set', () => {
+  it('treats empty variables as unset', () => {
     const names = ['PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER', 'PGSSLROOTCERT', 'PGSSLMODE']
     expect(environmentDefaults(Object.fromEntries(names.map((name) => [name, ''])))).toEqual({})
   })
 
-  it('leaves the authorities to Node when libpq is told to use those of the system', () => {
+  it('uses the CAs of Node if PGSSLROOTCERT is "system"', () => {
     expect(environmentDefaults({ PGSSLROOTCERT: 'system' })).toEqual({})
   })
 
@@ -37,15 +37,15 @@ describe('environmentDefaults', () => {
     [
       'PGSSLROOTCERT',
       '/no/such/file',
-      'PEM text or the path of a PEM file, and no file could be read there',
+      'PEM text or the path of a PEM file, and the file could not be read',
     ],
-  ])('names %s where it holds something wrong', (name, value, rest) => {
+  ])('names the variable %s in the error for an invalid value', (name, value, rest) => {
     expect(() => environmentDefaults({ [name]: value })).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_INVALID', message: `"${name}" must be ${rest}` }),
     )
   })
 
-  it('does not look at a variable whose option was given', () => {
+  it('ignores a variable if its option is given', () => {
     const env = {
       PGHOST: '/tmp',
       PGPORT: 'x',
@@ -57,7 +57,7 @@ describe('environmentDefaults', () => {
     expect(environmentDefaults(env, given)).toEqual({})
   })
 
-  it.each(['disable', 'allow', 'prefer', 'no-verify'])('refuses PGSSLMODE=%s', (mode) => {
+  it.each(['disable', 'allow', 'prefer', 'no-verify'])('rejects PGSSLMODE=%s', (mode) => {
     expect(() => environmentDefaults({ PGSSLMODE: mode })).toThrow(
       expect.objectContaining({
         code: 'ERR_TLS_UNVERIFIED',
@@ -66,7 +66,7 @@ describe('environmentDefaults', () => {
     )
   })
 
-  it('reads what a session begins with, and how it is connected', () => {
+  it('reads the variables for session and connection settings', () => {
     expect(
       environmentDefaults({
         PGHOST: 'a.example.com,b.example.com',
@@ -104,7 +104,7 @@ describe('environmentDefaults', () => {
     ['PGPORT', '5432,5433'],
     ['PGAPPNAME', 'web\0user\0admin'],
     ['PGOPTIONS', '-c a=b\0user\0admin'],
-  ])('refuses %s=%j by its name', (name, value) => {
+  ])('rejects %s=%j with an error that names the variable', (name, value) => {
     expect(() => environmentDefaults({ [name]: value })).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',
@@ -120,11 +120,11 @@ describe('environmentDefaults', () => {
     ['PGLOADBALANCEHOSTS', 'disable'],
     ['PGSSLSNI', '1'],
     ['PGMAXPROTOCOLVERSION', 'latest'],
-  ])('takes %s=%s, which asks for what is done anyway', (name, value) => {
+  ])('accepts %s=%s, which requests the existing behaviour', (name, value) => {
     expect(environmentDefaults({ [name]: value })).toEqual({})
   })
 
-  it.each(['require', 'verify-ca', 'verify-full'])('takes PGSSLMODE=%s', (mode) => {
+  it.each(['require', 'verify-ca', 'verify-full'])('accepts PGSSLMODE=%s', (mode) => {
     expect(environmentDefaults({ PGSSLMODE: mode })).toEqual({})
   })
 })
@@ -136,16 +136,16 @@ describe('oneName', () => {
     [{ user: 'a', username: 'a' }, 'a'],
     [{ user: undefined, username: 'a' }, 'a'],
     [{}, undefined],
-  ])('finds in %j: %j', (options, value) => {
+  ])('returns for %j: %j', (options, value) => {
     expect(oneName(options, 'user', 'username')).toBe(value)
   })
 
-  it('refuses two names with two values', () => {
+  it('rejects an option and its alias with different values', () => {
     expect(() => oneName({ user: 'a', username: 'b' }, 'user', 'username')).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_CONFLICT',
         message: '"user" and "username" must not differ',
-        hint: 'Give "user" alone.',
+        hint: 'Give only "user".',
       }),
     )
   })

@@ -82,9 +82,9 @@ describe('connectionUrlOptions', () => {
       'postgres:///x?host=a,b&port=5433,5433&user=app&dbname=shop',
       { host: ['a', 'b'], port: '5433', user: 'app', database: 'shop' },
     ],
-  ])('reads %s', (url, options) => {
+  ])('parses %s', (url, options) => {
     expect(connectionUrlOptions(url)).toEqual(options)
-    // A `URL` knows one host.
+    // A `URL` supports only one host.
     if (URL.canParse(url)) expect(connectionUrlOptions(new URL(url))).toEqual(options)
   })
 
@@ -97,11 +97,11 @@ describe('connectionUrlOptions', () => {
     'postgres://app@h/db?password=',
     'postgres://app@h/db?pass=SECRET',
     'postgres://app:SECRET@a,b/db',
-  ])('refuses the password in %s', (url) => {
+  ])('rejects the password in %s', (url) => {
     const error = thrownBy(() => connectionUrlOptions(url))
     expect(error).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      message: 'the URL must not hold a password: the login makes a token for each connection',
+      message: 'the URL must not contain a password: the login makes a token for each connection',
     })
     expect(printed(error)).not.toMatch(/SEC|RET/)
   })
@@ -118,7 +118,7 @@ describe('connectionUrlOptions', () => {
     ['ssl', 'no-verify'],
     ['ssl', 'prefer'],
     ['ssl', ''],
-  ])('refuses %s=%s', (name, value) => {
+  ])('rejects %s=%s', (name, value) => {
     expect(() => connectionUrlOptions(`postgres://h?${name}=${value}`)).toThrow(
       expect.objectContaining({
         code: 'ERR_TLS_UNVERIFIED',
@@ -130,31 +130,31 @@ describe('connectionUrlOptions', () => {
   it.each([
     ['channel_binding=require', /^Remove it: a token is sent as a password/],
     ['gssencmode=require', /^Remove it/],
-    ['target_session_attrs=read-write', /^Remove it for now/],
-    ['target_session_attrs=prefer-standby', /^Remove it for now/],
+    ['target_session_attrs=read-write', /^Remove it, and use the endpoint/],
+    ['target_session_attrs=prefer-standby', /^Remove it, and use the endpoint/],
     ['load_balance_hosts=random', /^Remove it/],
     ['require_auth=scram-sha-256', /^Remove it/],
     ['sslsni=0', /^Remove it/],
     ['sslcertmode=require', /sends no client certificate/],
     ['min_protocol_version=3.2', /^Remove it/],
     ['client_encoding=latin1', /sends UTF-8/],
-    ['replication=database', /^Give it to pg/],
+    ['replication=database', /^Pass replication: "database"/],
     ['keepalives=yes', /^Give "0"/],
-    ['keepalives_count=3', /^Leave it out: Node cannot set it/],
-    ['keepalives_interval=3', /^Leave it out: Node cannot set it/],
-    ['tcp_user_timeout=3', /^Leave it out: Node cannot set it/],
+    ['keepalives_count=3', /^Remove it: Node cannot set it/],
+    ['keepalives_interval=3', /^Remove it: Node cannot set it/],
+    ['tcp_user_timeout=3', /^Remove it: Node cannot set it/],
     ['sslcert=/c.pem', /sends no client certificate/],
     ['sslkey=/k.pem', /sends no client certificate/],
     ['sslcrl=/c.pem', /no revocation lists/],
     ['service=prod', /pg_service\.conf/],
     ['passfile=/p', /makes a token/],
     ['pgbouncer=true', /prepare: false/],
-    ['connection_limit=5', /^Give it to the client: max/],
-    ['pool_timeout=5', /^Give it to the client/],
-    ['max=5', /^Give it to the client: max/],
-    ['idle_timeout=5', /^Give it to the client: idle_timeout/],
+    ['connection_limit=5', /^Set it in the client's options, not in the URL: max/],
+    ['pool_timeout=5', /^Set it in the client's options/],
+    ['max=5', /^Set it in the client's options, not in the URL: max/],
+    ['idle_timeout=5', /^Set it in the client's options, not in the URL: idle_timeout/],
     ['max_lifetime=60', /maxLifetimeSecs/],
-    ['query_timeout=60', /^Give it to the client: query_timeout/],
+    ['query_timeout=60', /^Set it in the client's options, not in the URL: query_timeout/],
     ['ssl_max_protocol_version=TLSv1.1', undefined],
     ['connect_timeout=soon', undefined],
     ['keepalives_idle=soon', undefined],
@@ -162,7 +162,7 @@ describe('connectionUrlOptions', () => {
     ['options=-c%20a%3Db%00user%00admin', undefined],
     ['search_path=a%00user%00admin', undefined],
     ['fallback_application_name=web%00user%00admin', undefined],
-  ])('refuses ?%s by its name, and says what to do', (query, hint) => {
+  ])('rejects ?%s with an error that names it and a hint', (query, hint) => {
     const [name = ''] = query.split('=')
     const error = thrownBy(() => connectionUrlOptions(`postgres://h?${query}`))
     expect(error).toMatchObject({
@@ -172,14 +172,14 @@ describe('connectionUrlOptions', () => {
     if (hint !== undefined) expect((error as { hint?: string }).hint).toMatch(hint)
   })
 
-  it('refuses what accepts certificates that are not valid', () => {
+  it('rejects parameters that accept invalid certificates', () => {
     expect(() => connectionUrlOptions('postgres://h?sslaccept=accept_invalid_certs')).toThrow(
       expect.objectContaining({ code: 'ERR_TLS_UNVERIFIED' }),
     )
   })
 
   it.each(['postgres://a:5432,b:5433', 'postgres://a,b:5433', 'postgres:///x?port=5432,5433'])(
-    'refuses the ports of %s: a token is for one',
+    'rejects the different ports of %s',
     (url) => {
       expect(thrownBy(() => connectionUrlOptions(url))).toMatchObject({
         code: 'ERR_OPTION_INVALID',
@@ -188,7 +188,7 @@ describe('connectionUrlOptions', () => {
     },
   )
 
-  it('refuses a weak mode also behind a strong one', () => {
+  it('rejects a weak sslmode even if a strong one precedes it', () => {
     expect(() => connectionUrlOptions('postgres://h?sslmode=verify-full&sslmode=disable')).toThrow(
       expect.objectContaining({ code: 'ERR_TLS_UNVERIFIED' }),
     )
@@ -200,9 +200,9 @@ describe('connectionUrlOptions', () => {
     [
       'qqqqqqqqqqqq=1',
       '"qqqqqqqqqqqq" is not a known option',
-      expect.stringMatching(/^Known are: region, host/),
+      expect.stringMatching(/^Known options: region, host/),
     ],
-  ])('refuses the unknown parameter in ?%s', (query, message, hint) => {
+  ])('rejects the unknown parameter in ?%s', (query, message, hint) => {
     expect(thrownBy(() => connectionUrlOptions(`postgres://h?${query}`))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message,
@@ -226,14 +226,14 @@ describe('connectionUrlOptions', () => {
     5,
     { href: 'postgres://h' },
     new URL('https://app:SECRET@h'),
-  ])('refuses %p without showing it', (url) => {
+  ])('rejects %p without showing it', (url) => {
     const error = thrownBy(() => connectionUrlOptions(url))
     expect(error).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: expect.stringMatching(
-        /^"url" must be a URL such as postgres:\/\/user@host:5432\/database, got (an? |one of the scheme "(mysql|https)"|null|undefined)/,
+        /^"url" must be a URL such as postgres:\/\/user@host:5432\/database, got (an? |a URL of the scheme "(mysql|https)"|null|undefined)/,
       ),
-      hint: 'Percent-encode special characters in it.',
+      hint: 'Percent-encode its special characters.',
     })
     expect(printed(error)).not.toMatch(/SEC|RET/)
   })
@@ -241,7 +241,7 @@ describe('connectionUrlOptions', () => {
   it.each([
     ['postgres://%zz@h', 'user'],
     ['postgres://h/%ff', 'database'],
-  ])('refuses broken percent-encoding in %s', (url, part) => {
+  ])('rejects invalid percent-encoding in %s', (url, part) => {
     expect(() => connectionUrlOptions(url)).toThrow(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',
@@ -250,19 +250,19 @@ describe('connectionUrlOptions', () => {
     )
   })
 
-  it('refuses what comes behind a "#", which would silently be left out', () => {
+  it('rejects a fragment, which would otherwise be dropped silently', () => {
     expect(() => connectionUrlOptions('postgres://app@h/db#x')).toThrow(
       expect.objectContaining({ code: 'ERR_OPTION_INVALID' }),
     )
   })
 
-  it.each(['.', '..', '%2e', 'a%2Fb'])('takes the database %s for a name', (encoded) => {
+  it.each(['.', '..', '%2e', 'a%2Fb'])('accepts %s as a database name', (encoded) => {
     expect(connectionUrlOptions(`postgres://app@db.example/${encoded}?ssl=true`)).toMatchObject({
       database: decodeURIComponent(encoded),
     })
   })
 
-  it('reads back any user, database and host that were encoded', () => {
+  it('parses any encoded user, database and host back to the original', () => {
     const name = fc.string({ minLength: 1, unit: 'grapheme' })
     fc.assert(
       fc.property(
@@ -278,7 +278,7 @@ describe('connectionUrlOptions', () => {
     )
   })
 
-  it('never throws anything but its own errors, and never shows the URL', () => {
+  it('throws only PgIamErrors, which never show the URL', () => {
     fc.assert(
       fc.property(
         fc.oneof(fc.webUrl(), fc.string()),

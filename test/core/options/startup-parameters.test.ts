@@ -1,7 +1,7 @@
 import { givenParameters, startupParameters } from '../../../core/options/startup-parameters.js'
 
 describe('startupParameters', () => {
-  it('are kept as text, by their names in lower case', () => {
+  it('are stored as text, by lower-case name', () => {
     const given = {
       TimeZone: 'UTC',
       statement_timeout: 5_000,
@@ -32,7 +32,7 @@ describe('startupParameters', () => {
     [{ Database: 'shop' }, 'ERR_OPTION_CONFLICT', /^"s.Database" must not be given/],
     [{ client_encoding: 'latin1' }, 'ERR_OPTION_INVALID', /^"s.client_encoding" must be "UTF8"/],
     ['application_name=x', 'ERR_OPTION_INVALID', /^"s" must be run-time parameters/],
-  ])('of %j are refused', (given, code, message) => {
+  ])('of %j are rejected', (given, code, message) => {
     expect(() => startupParameters(given, 's')).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     )
@@ -40,7 +40,7 @@ describe('startupParameters', () => {
 })
 
 describe('givenParameters', () => {
-  it('are those that hold something, also nought', () => {
+  it('are the options with a value, including 0', () => {
     const given = { application_name: '', statement_timeout: 0, lock_timeout: null, max: 5 }
     const names = {
       application_name: 'application_name',
@@ -50,7 +50,7 @@ describe('givenParameters', () => {
     expect(givenParameters(given, names)).toEqual(['statement_timeout'])
   })
 
-  it('are refused where a NUL would begin another one', () => {
+  it('rejects a NUL, which would inject another parameter', () => {
     expect(() => givenParameters({ 'a\0user': 'admin' })).toThrow('must be a name without NUL')
     expect(() => givenParameters({ a: 'x\0user\0admin' }, undefined, 'connection.')).toThrow(
       '"connection.a" must be a non-empty string without NUL characters',

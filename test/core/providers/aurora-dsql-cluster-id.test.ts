@@ -14,7 +14,7 @@ const CUSTOM = { host: 'db.shop.example', region: 'us-east-1' }
 const create = (options: object): Login =>
   createAuroraDsql({ host: HOST, user: 'app', credentials: CREDENTIALS, ...options }, {})
 
-/** What would be sent to each host: a VPC endpoint is nothing that a test could dial. */
+/** The parameters for each host. A VPC endpoint cannot be dialled in a test. */
 const parametersOfEndpoints = (login: Login): unknown =>
   internalsOf(login)?.endpoints.all.map(({ startupParameters }) => startupParameters)
 
@@ -24,7 +24,7 @@ afterEach(async () => {
   server = undefined
 })
 
-/** What a server gets from a connection with these options. */
+/** The startup parameters that a server receives with these options. */
 async function received(
   own: object,
   driver: Record<string, string> = {},
@@ -44,18 +44,18 @@ async function received(
 
 describe('clusterId', () => {
   it.each([
-    ['the one of the host', true],
-    ['the one that was given', CLUSTER_ID],
+    ['the ID in the host name', true],
+    ['the given ID', CLUSTER_ID],
   ])('is sent as amzn-cluster-id: %s', async (_label, clusterId) => {
     expect(await received({ clusterId })).toEqual({
       options: `-c amzn-cluster-id=${CLUSTER_ID}`,
-      // What is dialled is another matter: TLS and tokens are for the cluster.
+      // The dialled address does not matter: TLS and tokens are for the cluster.
       servername: HOST,
       signedFor: HOST,
     })
   })
 
-  it('is sent behind the options of the driver', async () => {
+  it("is appended to the driver's options", async () => {
     expect(await received({ clusterId: true }, { options: '-c search_path=shop' })).toMatchObject({
       options: `-c search_path=shop -c amzn-cluster-id=${CLUSTER_ID}`,
     })
@@ -63,12 +63,12 @@ describe('clusterId', () => {
 
   it.each([
     ['by default', {}],
-    ['where it must not', { clusterId: false }],
+    ['if clusterId is false', { clusterId: false }],
   ])('is not sent %s', async (_label, own) => {
     expect(await received(own)).toMatchObject({ options: undefined })
   })
 
-  it('is sent for each host as its own', () => {
+  it('is sent for each host separately', () => {
     const login = create({ host: [HOST, `${OTHER_ID}.dsql.us-west-2.on.aws`], clusterId: true })
     expect(parametersOfEndpoints(login)).toEqual([
       { options: `-c amzn-cluster-id=${CLUSTER_ID}` },
@@ -76,14 +76,14 @@ describe('clusterId', () => {
     ])
   })
 
-  it.each([VPC_ENDPOINT, `${VPC_ENDPOINT}.cn`])('is sent where %s is dialled', (host) => {
+  it.each([VPC_ENDPOINT, `${VPC_ENDPOINT}.cn`])('is sent if %s is dialled', (host) => {
     expect(parametersOfEndpoints(create({ connectTo: { host } }))).toEqual([
       { options: `-c amzn-cluster-id=${CLUSTER_ID}` },
     ])
     expect(parametersOfEndpoints(create({ connectTo: { host }, clusterId: false }))).toEqual([{}])
   })
 
-  it('is sent with the name of a host in a private DNS, too', () => {
+  it('is also sent with a name in a private DNS zone', () => {
     const host = `${CLUSTER_ID}.dsql-fnh4.us-east-1.on.aws`
     expect(parametersOfEndpoints(create({ host, clusterId: true }))).toEqual([
       { options: `-c amzn-cluster-id=${CLUSTER_ID}` },
@@ -95,37 +95,37 @@ describe('clusterId', () => {
       'of another cluster than the host’s',
       { clusterId: OTHER_ID },
       'ERR_OPTION_CONFLICT',
-      `"clusterId" must be "${CLUSTER_ID}", as "host" says, got "${OTHER_ID}"`,
+      `"clusterId" must be "${CLUSTER_ID}", as in "host", got "${OTHER_ID}"`,
     ],
     [
-      'that nothing names',
+      'that neither an option nor the host contains',
       { ...CUSTOM, clusterId: true },
       'ERR_OPTION_INVALID',
-      '"clusterId" must be the ID of the cluster where "host" does not name it',
+      '"clusterId" must be the ID of the cluster if "host" does not contain it',
     ],
     [
-      'that nothing names, at a VPC endpoint',
+      'that neither an option nor the host contains, at a VPC endpoint',
       { ...CUSTOM, connectTo: { host: VPC_ENDPOINT } },
       'ERR_OPTION_INVALID',
-      '"clusterId" must be the ID of the cluster where "host" does not name it',
+      '"clusterId" must be the ID of the cluster if "host" does not contain it',
     ],
     [
-      'that is none',
+      'that is not a cluster ID',
       { clusterId: 'shop' },
       'ERR_OPTION_INVALID',
       '"clusterId" must be a cluster ID of 26 letters and digits, true or false, got "shop"',
     ],
     [
-      'that is no text',
+      'that is not a string',
       { clusterId: 1 },
       'ERR_OPTION_INVALID',
       '"clusterId" must be a cluster ID of 26 letters and digits, true or false, got 1',
     ],
-  ])('is refused: one %s', (_label, options, code, message) => {
+  ])('is rejected: an ID %s', (_label, options, code, message) => {
     expect(thrownBy(() => create(options))).toMatchObject({ code, message })
   })
 
-  it('may be given where the host is a name of the own', () => {
+  it('may be given with a custom host name', () => {
     expect(create({ ...CUSTOM, clusterId: CLUSTER_ID }).host).toBe(CUSTOM.host)
   })
 })

@@ -10,7 +10,7 @@ const NOW = new Date('2026-03-04T05:06:07.890Z')
 beforeEach(() => stopDateAt(NOW))
 afterEach(() => jest.useRealTimers())
 
-/** The token that AWS's own signer makes, without us. */
+/** The token of AWS's own signer, called directly. */
 function signedByAws(
   options: { user: string; host: string; region: string; tokenDurationSecs: number },
   credentials: AwsCredentials,
@@ -26,7 +26,7 @@ function signedByAws(
 }
 
 describe('the token of auroraDsql', () => {
-  it('is, byte by byte, what the signer of AWS makes for the same second, whoever signs it', async () => {
+  it("is byte for byte that of AWS's signer for the same second, with both signers", async () => {
     const text = fc.string({
       minLength: 1,
       maxLength: 40,
@@ -73,7 +73,7 @@ describe('the token of auroraDsql', () => {
     expect(presigned(await auroraDsql({ ...OPTIONS, user }).password())).toMatchObject({ action })
   })
 
-  it('is for the host, also when another address is dialled and another name is verified', async () => {
+  it('is for the host, even if another address is dialled and another name is verified', async () => {
     const login = auroraDsql({
       ...OPTIONS,
       connectTo: { host: '127.0.0.1', port: 1 },
@@ -90,7 +90,7 @@ describe('the token of auroraDsql', () => {
     })
   })
 
-  it('ends when it says, to the second', async () => {
+  it('expires at the time in the token, to the second', async () => {
     for (const tokenDurationSecs of [1, 900, 604_800]) {
       const { expiresAt } = await auroraDsql({ ...OPTIONS, tokenDurationSecs }).token()
       expect(expiresAt).toEqual(
@@ -99,7 +99,7 @@ describe('the token of auroraDsql', () => {
     }
   })
 
-  it('ends with the credentials that signed it, where that is earlier', async () => {
+  it('expires with the credentials that signed it if they expire first', async () => {
     const ofToken = Date.parse('2026-03-04T05:21:07Z')
     for (const [expiration, expiresAt] of [
       [ofToken - 1, ofToken - 1],
@@ -120,7 +120,7 @@ describe('the token of auroraDsql', () => {
     expect(login.stats()).toMatchObject({ tokensMade: 2, tokensReused: 0, credentialCalls: 1 })
   })
 
-  it('is signed with the new credentials once they were renewed', async () => {
+  it('is signed with the new credentials after a refresh', async () => {
     let calls = 0
     const credentials = async (): Promise<AwsCredentials> => ({
       ...CREDENTIALS,
@@ -137,20 +137,20 @@ describe('the token of auroraDsql', () => {
     expect(renewed.expiresAt).toEqual(new Date(Date.parse('2026-03-04T05:52:07Z') + 900_000))
   })
 
-  it('is refused when it has ended before it could be used', async () => {
+  it('is rejected if it expires before it can be used', async () => {
     let calls = 0
     const credentials = async (): Promise<AwsCredentials> => {
-      // The clock of this machine jumps while the credentials are fetched.
+      // The clock of this machine jumps while the credentials are requested.
       if (++calls === 1) jest.setSystemTime(NOW.getTime() + 3_600_000)
       return { ...CREDENTIALS, expiration: new Date(NOW.getTime() + 60_000) }
     }
     expect(await rejectionOf(auroraDsql({ ...OPTIONS, credentials }).token())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      message: 'the AWS credentials have ended',
+      message: 'the AWS credentials have expired',
     })
   })
 
-  it('comes from a login that nobody asked anything before', () => {
+  it('is created by a login that was not used before', () => {
     const login = auroraDsql({ ...OPTIONS, credentials: () => Promise.reject(new Error('asked')) })
     expect(login.stats()).toEqual({
       tokensMade: 0,
@@ -164,8 +164,8 @@ describe('the token of auroraDsql', () => {
   })
 })
 
-describe('a credentials function that never answers', () => {
-  it('fails the token in time, and is not waited for by the next connection', async () => {
+describe('a credentials function that never settles', () => {
+  it('fails the token in time, and does not delay the next connection', async () => {
     jest.useFakeTimers({
       doNotFake: ['Date', 'nextTick', 'setImmediate', 'queueMicrotask', 'performance', 'hrtime'],
     })

@@ -21,7 +21,7 @@ import { CLUSTER_ID, CREDENTIALS, HOST, OPTIONS, REGION } from '../support/dsql-
 import { printed } from '../support/printed.js'
 
 describe('auroraDsql', () => {
-  it('has what one database login needs, with the defaults of Aurora DSQL', () => {
+  it('has everything for a database login, with the defaults of Aurora DSQL', () => {
     expect(createAuroraDsql(OPTIONS, {})).toMatchObject({
       provider: 'aurora-dsql',
       host: HOST,
@@ -35,7 +35,7 @@ describe('auroraDsql', () => {
     })
   })
 
-  it('has what was given', async () => {
+  it('has the given options', async () => {
     const { ca } = await createAuthority()
     const login = createAuroraDsql(
       {
@@ -72,7 +72,7 @@ describe('auroraDsql', () => {
     })
   })
 
-  it('takes what is not given from the environment of this process', () => {
+  it('takes defaults from the environment of the process', () => {
     const before = { ...process.env }
     try {
       Object.assign(process.env, { PGHOST: HOST, PGUSER: 'from-environment' })
@@ -106,7 +106,7 @@ describe('the host of auroraDsql', () => {
     })
   })
 
-  it('is completed with the region of the environment where it is a cluster ID', () => {
+  it('is completed with the region of the environment if it is a cluster ID', () => {
     expect(createAuroraDsql({ host: CLUSTER_ID, user: 'app' }, { AWS_REGION: REGION }).host).toBe(
       HOST,
     )
@@ -115,13 +115,13 @@ describe('the host of auroraDsql', () => {
     ).toBe(HOST)
   })
 
-  it('counts for more than a region of the environment', () => {
+  it('takes precedence over a region of the environment', () => {
     for (const AWS_REGION of ['eu-west-1', 'no region']) {
       expect(createAuroraDsql({ host: HOST, user: 'app' }, { AWS_REGION }).region).toBe(REGION)
     }
   })
 
-  it('is dialled elsewhere, at the same port, where only another host is given', () => {
+  it('is dialled at another host, with the same port, if connectTo has only a host', () => {
     const login = createAuroraDsql({ ...OPTIONS, port: 5433, connectTo: { host: 'Tunnel.' } }, {})
     expect(login.connectTo).toEqual({ host: 'tunnel', port: 5433 })
     expect(login.tls.servername).toBe(HOST)
@@ -136,7 +136,7 @@ describe('options and environment', () => {
     PGUSER: 'env_user',
   }
 
-  it('are used in this order', () => {
+  it('are used in the order option, environment', () => {
     expect(createAuroraDsql({}, env)).toMatchObject({
       host: env.PGHOST,
       port: 6543,
@@ -149,7 +149,7 @@ describe('options and environment', () => {
     expect(createAuroraDsql({ username: 'given_user' }, env).user).toBe('given_user')
   })
 
-  it('do not get in the way of each other when a variable is useless here', () => {
+  it('do not conflict if a variable is not usable here', () => {
     const useless = {
       PGHOST: '/var/run/postgresql',
       PGPORT: 'x',
@@ -161,7 +161,7 @@ describe('options and environment', () => {
     expect(createAuroraDsql(given, useless)).toMatchObject({ user: 'given_user', region: REGION })
   })
 
-  it('give the region in this order: option, AWS_REGION, AWS_DEFAULT_REGION', () => {
+  it('determine the region in this order: option, AWS_REGION, AWS_DEFAULT_REGION', () => {
     const base = { host: 'db.example.com', user: 'app' }
     const all = { AWS_REGION: 'eu-west-1', AWS_DEFAULT_REGION: 'eu-west-2' }
     expect(createAuroraDsql({ ...base, region: 'eu-west-3' }, all).region).toBe('eu-west-3')
@@ -169,7 +169,7 @@ describe('options and environment', () => {
     expect(createAuroraDsql(base, { ...all, AWS_REGION: '' }).region).toBe('eu-west-2')
   })
 
-  it('give the authority in this order: tls.ca, PGSSLROOTCERT, what Node ships', async () => {
+  it("determine the CA in this order: tls.ca, PGSSLROOTCERT, Node's", async () => {
     const folder = mkdtempSync(join(tmpdir(), 'pg-iam-ca-'))
     try {
       const [{ ca: ours }, { ca: theirs }] = await Promise.all([
@@ -194,7 +194,7 @@ describe('options and environment', () => {
     }
   })
 
-  it('refuse a weak PGSSLMODE whatever the options say', () => {
+  it('reject a weak PGSSLMODE whatever the options', () => {
     expect(() => createAuroraDsql({ ...OPTIONS, tls: {} }, { PGSSLMODE: 'disable' })).toThrow(
       expect.objectContaining({ code: 'ERR_TLS_UNVERIFIED' }),
     )
@@ -203,15 +203,11 @@ describe('options and environment', () => {
   it.each<[AuroraDsqlOptions, Record<string, string>, string]>([
     [{ user: 'app' }, {}, '"host" must be given'],
     [{ host: HOST }, {}, '"user" must be given'],
-    [
-      { host: CLUSTER_ID, user: 'app' },
-      {},
-      '"host" is a cluster ID and must be given with "region"',
-    ],
+    [{ host: CLUSTER_ID, user: 'app' }, {}, '"region" must be given if "host" is a cluster ID'],
     [
       { host: 'db.example.com', user: 'app' },
       {},
-      '"region" must be given where "host" does not name it',
+      '"region" must be given if "host" does not contain it',
     ],
     [
       { host: 'db.example.com', user: 'app' },
@@ -224,7 +220,7 @@ describe('options and environment', () => {
       '"AWS_DEFAULT_REGION" must be the name of an AWS region, got "mars"',
     ],
     [{ host: HOST }, { USER: 'root', LOGNAME: 'root' }, '"user" must be given'],
-  ])('name what is missing or wrong in %j with %j', (options, variables, message) => {
+  ])('name the missing or invalid setting in %j with %j', (options, variables, message) => {
     expect(thrownBy(() => createAuroraDsql(options, variables))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message,
@@ -253,7 +249,7 @@ describe('dsqlRegion', () => {
     [`${ID}.dsql..on.aws`, undefined],
     ['mydb.123456789012.us-east-1.rds.amazonaws.com', undefined],
     [`${ID}.dsql.us-east-1.on.aws\n`, undefined],
-  ])('finds in %s: %s', (host, region) => {
+  ])('returns for %s: %s', (host, region) => {
     expect(dsqlRegion(host)).toBe(region)
   })
 })
@@ -266,13 +262,13 @@ describe('isClusterId', () => {
     ['A'.repeat(26), false],
     [`${'a'.repeat(25)}-`, false],
     [`${ID}\n`, false],
-  ])('says of %j: %s', (name, is) => {
+  ])('returns for %j: %s', (name, is) => {
     expect(isClusterId(name)).toBe(is)
   })
 })
 
 describe('dsqlEndpoint', () => {
-  it('makes a name whose region is found again', () => {
+  it('returns a name that dsqlRegion parses back to the region', () => {
     const ids = fc.string({
       unit: fc.constantFrom('a', 'b', 'z', '0', '9'),
       minLength: 26,
@@ -287,7 +283,7 @@ describe('dsqlEndpoint', () => {
 
 const create = (options: object): unknown => createAuroraDsql(options, {})
 
-describe('auroraDsql refuses at construction', () => {
+describe('auroraDsql rejects when the login is created', () => {
   it.each([
     ['host', 5, 'a host name without scheme, port or path, got 5'],
     [
@@ -424,13 +420,13 @@ describe('auroraDsql refuses at construction', () => {
   })
 
   it.each([
-    ['passwrod', 'Known are:'],
-    ['password', 'Known are:'],
+    ['passwrod', 'Known options:'],
+    ['password', 'Known options:'],
     ['hots', 'Did you mean "host"?'],
     ['userName', 'Did you mean "username"?'],
     ['tokenDuration', 'Did you mean "tokenDurationSecs"?'],
     ['credential', 'Did you mean "credentials"?'],
-  ])('the unknown key "%s", with a hint, and without its value', (name, hint) => {
+  ])('the unknown key "%s", with a hint, and without showing its value', (name, hint) => {
     const error = thrownBy(() => create({ ...OPTIONS, [name]: 'CANARY' }))
     expect(error).toMatchObject({
       code: 'ERR_OPTION_INVALID',
@@ -455,7 +451,7 @@ describe('auroraDsql refuses at construction', () => {
       { credentials: undefined, customCredentialsProvider: () => CREDENTIALS, profile: 'dev' },
       'must not be given together',
     ],
-  ])('"%s" beside "%s"', (one, other, options, rest) => {
+  ])('"%s" together with "%s"', (one, other, options, rest) => {
     expect(thrownBy(() => create({ ...OPTIONS, ...options }))).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
       message: `"${one}" and "${other}" ${rest}`,
@@ -463,10 +459,10 @@ describe('auroraDsql refuses at construction', () => {
     })
   })
 
-  it('a region other than that of the host', () => {
+  it('a region that differs from that of the host', () => {
     expect(thrownBy(() => create({ ...OPTIONS, region: 'eu-west-1' }))).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      message: '"region" must be "us-east-1", as "host" says, got "eu-west-1"',
+      message: '"region" must be "us-east-1", as in "host", got "eu-west-1"',
     })
   })
 
@@ -490,7 +486,7 @@ describe('auroraDsql refuses at construction', () => {
   })
 
   it.each([null, 5, 'postgres://', [], new Map(), () => ({})])(
-    '%p in the place of the options',
+    '%p in place of the options',
     (options) => {
       expect(thrownBy(() => auroraDsql(options as AuroraDsqlOptions))).toMatchObject({
         code: 'ERR_OPTION_INVALID',
@@ -500,8 +496,8 @@ describe('auroraDsql refuses at construction', () => {
   )
 })
 
-/** Every option there is, as the refusal of an unknown one lists them. */
-const NAMES = /^Known are: (.*)\.$/
+/** All options, as listed in the error for an unknown one. */
+const NAMES = /^Known options: (.*)\.$/
   .exec(
     (
       thrownBy(() =>
@@ -512,7 +508,7 @@ const NAMES = /^Known are: (.*)\.$/
   .split(', ')
 const CODES = ['ERR_OPTION_INVALID', 'ERR_OPTION_CONFLICT', 'ERR_TLS_UNVERIFIED']
 
-/** Anything at all, and more often what looks a little like the real thing. */
+/** Any value, and often one that resembles a valid one. */
 const anything = fc.oneof(
   fc.anything({
     withBigInt: true,
@@ -557,20 +553,20 @@ function attempt(options: object, env: Record<string, string> = {}): Login | Err
 }
 
 describe('auroraDsql given anything', () => {
-  it('knows the options that are tried here', () => {
+  it('has all options that this test covers', () => {
     expect(NAMES).toEqual(
       expect.arrayContaining(['host', 'port', 'database', 'user', 'tls', 'credentials']),
     )
   })
 
-  it('makes a login or refuses with one of three codes, for any value of any option', () => {
+  it('creates a login or throws one of three codes, for any value of any option', () => {
     fc.assert(
       fc.property(fc.constantFrom(...NAMES), anything, (name, value) => {
         const { credentials: _unused, ...options } = OPTIONS
         const result = attempt({ ...options, [name]: value })
         if (!(result instanceof Error)) return
         expect(isPgIamError(result) && CODES.includes(result.code)).toBe(true)
-        // The message names the option, and is one line that fits into a log.
+        // The message names the option, and is one line that fits in a log.
         expect(result.message).toMatch(new RegExp(`^"(${name}|user|region)(\\[\\d+\\])?[".]`))
         expect(result.message).not.toContain('\n')
       }),
@@ -578,7 +574,7 @@ describe('auroraDsql given anything', () => {
     )
   })
 
-  it('makes a login or refuses with one of three codes, for any keys and any environment', () => {
+  it('creates a login or throws one of three codes, for any keys and any environment', () => {
     const variable = fc.constantFrom(
       'PGHOST',
       'PGPORT',
@@ -605,7 +601,7 @@ describe('auroraDsql given anything', () => {
     )
   })
 
-  it('never changes what it was given', () => {
+  it('never changes its arguments', () => {
     fc.assert(
       fc.property(
         fc.constantFrom('connectTo', 'tls', 'assumeRole', 'credentials'),
@@ -631,7 +627,7 @@ describe('auroraDsql given anything', () => {
     `-----BEGIN PRIVATE KEY-----CANARY`,
   ]
 
-  it.each(NAMES)('shows no secret that was given as "%s" by mistake', (name) => {
+  it.each(NAMES)('exposes no secret that was given as "%s" by mistake', (name) => {
     for (const value of [
       ...secretValues,
       ...secretValues.map((text) => [text]),
@@ -643,7 +639,7 @@ describe('auroraDsql given anything', () => {
   })
 
   it.each(['accessKeyId', 'secretAccessKey', 'sessionToken', 'expiration'])(
-    'shows nothing of the credentials when "%s" is wrong, however short it is',
+    'exposes no part of the credentials if "%s" is invalid, however short it is',
     (name) => {
       const right = { accessKeyId: 'CANARY', secretAccessKey: 'CANARY', sessionToken: 'CANARY' }
       for (const value of ['CANARY\n', '', 5, null, ['CANARY']]) {

@@ -1,4 +1,4 @@
-/** A custom login whose calls are counted, and whose clock a test moves. */
+/** A custom login whose calls are counted, and whose clock is set by the test. */
 import type { CustomLoginOptions, GivenToken, Login } from '../../../core/index.js'
 import { createCustomLogin } from '../../../core/providers/custom.js'
 

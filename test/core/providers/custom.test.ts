@@ -12,7 +12,7 @@ import { counted, endingAt, HOST, START } from './counted-login.js'
 const SECOND = 1_000
 
 describe('customLogin', () => {
-  it('asks for nothing before a token is needed', () => {
+  it('calls getToken only when a token is needed', () => {
     const { login, calls } = counted(() => 'token')
     expect(login).toMatchObject({
       provider: 'custom',
@@ -24,7 +24,7 @@ describe('customLogin', () => {
     expect(calls()).toBe(0)
   })
 
-  it('says what the token is for', async () => {
+  it('passes the purpose of the token to getToken', async () => {
     const asked: TokenContext[] = []
     const login = customLogin({
       host: HOST,
@@ -45,14 +45,14 @@ describe('customLogin', () => {
 
   it.each<[string, () => unknown]>([
     ['a string', () => 'token'],
-    ['a promise of one', async () => 'token'],
+    ['a promise of a string', async () => 'token'],
     ['an object', () => ({ value: 'token' })],
-    ['an object with all there is', () => ({ ...endingAt(START + SECOND), user: 'app' })],
-  ])('takes %s', async (_label, give) => {
+    ['an object with all properties', () => ({ ...endingAt(START + SECOND), user: 'app' })],
+  ])('accepts %s', async (_label, give) => {
     await expect(counted(give).login.password()).resolves.toBe('token')
   })
 
-  it('shares a token until it nears its end', async () => {
+  it('shares a token until it nears its expiry', async () => {
     const { login, calls, pass } = counted((call, now) =>
       endingAt(now + 600 * SECOND, `token ${call}`),
     )
@@ -69,7 +69,7 @@ describe('customLogin', () => {
     [60, undefined],
     [600, 600],
   ])(
-    'takes a token that comes without an end for good for %d seconds',
+    'treats a token without an expiry as valid for %d seconds',
     async (secs, tokenDurationSecs) => {
       const options = tokenDurationSecs === undefined ? {} : { tokenDurationSecs }
       const { login, calls, pass } = counted((call) => `token ${call}`, options)
@@ -83,14 +83,14 @@ describe('customLogin', () => {
     },
   )
 
-  it('asks for each connection where nothing is to be shared', async () => {
+  it('calls getToken for each connection if reuseTokenSecs is 0', async () => {
     const { login, calls } = counted((call) => `token ${call}`, { reuseTokenSecs: 0 })
     const tokens = await Promise.all(Array.from({ length: 3 }, () => login.password()))
     expect(tokens).toEqual(['token 1', 'token 2', 'token 3'])
     expect(calls()).toBe(3)
   })
 
-  it('asks for each host', async () => {
+  it('calls getToken for each host', async () => {
     const hosts: string[] = []
     const login = customLogin({
       host: [HOST, 'other.shop.example'],
@@ -107,7 +107,7 @@ describe('customLogin', () => {
 })
 
 describe('the user of customLogin', () => {
-  it('is what the token says, where none was given', async () => {
+  it('is the user of the token if none was given', async () => {
     const { login } = counted((call) => ({ value: 'token', user: `v-app-${call}` }), {
       user: undefined,
       reuseTokenSecs: 0,
@@ -119,7 +119,7 @@ describe('the user of customLogin', () => {
     expect(login.user).toBe('v-app-2')
   })
 
-  it('may be that of the environment, which a token beats', async () => {
+  it('is the user of the environment unless the token names one', async () => {
     const env = { PGUSER: 'postgres' }
     const options = { user: undefined } as object
     const { login } = counted(() => 'token', options, env)
@@ -130,22 +130,22 @@ describe('the user of customLogin', () => {
     expect(named.login.user).toBe('v-app')
   })
 
-  it('must be known', async () => {
+  it('is required', async () => {
     const { login } = counted(() => 'CANARY', { user: undefined } as object)
     const error = await rejectionOf(login.token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `custom: the token for ${HOST} came without a user, and none was given`,
+      message: `custom: the token for ${HOST} names no user, and the login has none`,
     })
     expect(printed(error)).not.toContain('CANARY')
   })
 
-  it('must be the one that was given', async () => {
+  it('must equal the user that was given', async () => {
     const { login } = counted(() => ({ value: 'CANARY', user: 'other' }))
     const error = await rejectionOf(login.token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `custom: the token for ${HOST} came for the user "other", not for "app"`,
+      message: `custom: the token for ${HOST} is for the user "other", not for "app"`,
     })
     expect(printed(error)).not.toContain('CANARY')
   })
@@ -170,15 +170,15 @@ describe('the options of customLogin', () => {
       'ERR_OPTION_INVALID',
       '"credentials" is not a known option',
     ],
-  ])('are checked at once: %p', (options, code, message) => {
+  ])('are checked when the login is created: %p', (options, code, message) => {
     const given = { host: HOST, user: 'app', ...options } as unknown as CustomLoginOptions
     expect(thrownBy(() => createCustomLogin(given, {}))).toMatchObject({ code, message })
   })
 })
 
-describe('what getToken must not give', () => {
-  const wholly = `custom: "getToken" must give a string or { value, expiresAt, user } for ${HOST}, got`
-  const partly = `custom: the token for ${HOST} came with`
+describe('an invalid result of getToken', () => {
+  const wholly = `custom: "getToken" must return a string or { value, expiresAt, user } for ${HOST}, got`
+  const invalid = `custom: the token for ${HOST} is invalid:`
   const text = 'a non-empty string without control characters'
 
   it.each<[unknown, string]>([
@@ -188,34 +188,37 @@ describe('what getToken must not give', () => {
     [['CANARY'], `${wholly} an array of 1`],
     [new Map([['value', 'CANARY']]), `${wholly} an object`],
     [() => 'CANARY', `${wholly} a function`],
-    ['', `${partly} a "value" that must be ${text}, got an empty string`],
-    ['CANARY\n', `${partly} a "value" that must be ${text}, got a string of 7 characters`],
-    ['CANARY\0', `${partly} a "value" that must be ${text}, got a string of 7 characters`],
-    [{}, `${partly} a "value" that must be ${text}, got undefined`],
-    [{ value: 5 }, `${partly} a "value" that must be ${text}, got a number`],
+    ['', `${invalid} "value" must be ${text}, got an empty string`],
+    ['CANARY\n', `${invalid} "value" must be ${text}, got a string of 7 characters`],
+    ['CANARY\0', `${invalid} "value" must be ${text}, got a string of 7 characters`],
+    [{}, `${invalid} "value" must be ${text}, got undefined`],
+    [{ value: 5 }, `${invalid} "value" must be ${text}, got a number`],
     [
       { value: 'CANARY', expiresAt: 1_900_000_000 },
-      `${partly} a "expiresAt" that must be a valid Date, got a number`,
+      `${invalid} "expiresAt" must be a valid Date, got a number`,
     ],
     [
       { value: 'CANARY', expiresAt: new Date(NaN) },
-      `${partly} a "expiresAt" that must be a valid Date, got an invalid Date`,
+      `${invalid} "expiresAt" must be a valid Date, got an invalid Date`,
     ],
-    [{ value: 'CANARY', user: '' }, `${partly} a "user" that must be ${text}, got an empty string`],
-    [{ value: 'CANARY', expiresat: 1 }, `${partly} "expiresat", which is not known`],
-    [{ password: 'CANARY' }, `${partly} "password", which is not known`],
-    [endingAt(START, 'CANARY'), `custom: the token for ${HOST} came already expired`],
-  ])('is no. %#', async (given, message) => {
+    [{ value: 'CANARY', user: '' }, `${invalid} "user" must be ${text}, got an empty string`],
+    [
+      { value: 'CANARY', expiresat: 1 },
+      `custom: the token for ${HOST} has the unknown property "expiresat"`,
+    ],
+    [{ password: 'CANARY' }, `custom: the token for ${HOST} has the unknown property "password"`],
+    [endingAt(START, 'CANARY'), `custom: the token for ${HOST} is already expired`],
+  ])('is rejected (case %#)', async (given, message) => {
     const { login, calls } = counted((call) => (call === 1 ? given : 'token'))
     const error = await rejectionOf(login.token())
     expect(error).toMatchObject({ code: 'ERR_TOKEN_INVALID', message, retryable: false })
     expect(printed(error)).not.toContain('CANARY')
-    // It is forgotten.
+    // The failure is not cached.
     await expect(login.password()).resolves.toBe('token')
     expect(calls()).toBe(2)
   })
 
-  it('is named with what was probably meant', async () => {
+  it('is rejected with the nearest known property name', async () => {
     const { login } = counted(() => ({ value: 'token', expiresat: 1 }))
     expect(await rejectionOf(login.token())).toMatchObject({ hint: 'Did you mean "expiresAt"?' })
   })
@@ -232,7 +235,7 @@ describe('a getToken that fails', () => {
       },
     ],
     ['rejects', () => Promise.reject(sealed)],
-  ])('by what it %s is the cause, and is asked again', async (_label, fail) => {
+  ])('is reported as the cause, and called again, if it %s', async (_label, fail) => {
     const { login } = counted((call) => (call === 1 ? fail() : 'token'))
     const failures = await Promise.all([rejectionOf(login.token()), rejectionOf(login.token())])
     expect(failures[0]).toMatchObject({
@@ -244,7 +247,7 @@ describe('a getToken that fails', () => {
     await expect(login.password()).resolves.toBe('token')
   })
 
-  it('tells where it may be worth to try again', async () => {
+  it('reports whether a retry may succeed', async () => {
     const down = Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNREFUSED' } })
     expect(await rejectionOf(counted(() => Promise.reject(down)).login.token())).toMatchObject({
       retryable: true,
@@ -252,21 +255,21 @@ describe('a getToken that fails', () => {
     })
   })
 
-  it('passes an error of ours unchanged', async () => {
+  it('passes on a PgIamError unchanged', async () => {
     const error = new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'x')
     expect(await rejectionOf(counted(() => Promise.reject(error)).login.token())).toBe(error)
   })
 
   it.each<[string, (context: TokenContext) => Promise<string>]>([
-    ['never answers', () => new Promise(() => {})],
+    ['never settles', () => new Promise(() => {})],
     [
-      'gives up with its signal',
+      'rejects when its signal aborts',
       ({ signal }) =>
         new Promise((_resolve, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason as Error))
         }),
     ],
-  ])('since it %s fails in time', async (_label, getToken) => {
+  ])('times out if it %s', async (_label, getToken) => {
     const login = customLogin({ host: HOST, user: 'app', getToken, tokenTimeoutMs: 50 })
     expect(await rejectionOf(login.token())).toMatchObject({
       code: 'ERR_TOKEN_TIMEOUT',

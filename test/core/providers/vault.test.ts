@@ -1,4 +1,4 @@
-/** The recipe of docs/custom.md for HashiCorp Vault, up to a login with what it gave. */
+/** The recipe of docs/custom.md for HashiCorp Vault, up to a login with its result. */
 import { inspect } from 'node:util'
 import type { Pool } from 'pg'
 import { createPool } from '../../../adapters/pg.js'
@@ -20,12 +20,12 @@ const ROLES = ['v-shop-1', 'v-shop-2', 'v-shop-3', 'v-shop-4', 'v-shop-5', 'v-sh
 let vault: LoopbackServer
 let gateway: Gateway
 let pool: Pool | undefined
-/** The roles that are there now, as Vault made them in the database. */
+/** The current roles, as created by Vault in the database. */
 const leases = new Map<string, string>()
 let given = 0
 let isSealed = false
 
-/** Vault, as far as its database secrets engine goes. */
+/** The parts of Vault's database secrets engine that are used. */
 beforeAll(async () => {
   vault = await startLoopback(({ path, headers }) => {
     if (headers['x-vault-token'] !== 'CANARY of the application')
@@ -97,7 +97,7 @@ function login(
 }
 
 describe('customLogin with Vault', () => {
-  it.each(METHODS)('logs in as the role that Vault has made, by %s', async (method) => {
+  it.each(METHODS)('logs in as the role that Vault has created, with %s', async (method) => {
     const own = login(method)
     pool = createPool(own, { max: 3 })
     const users = await Promise.all(
@@ -111,7 +111,7 @@ describe('customLogin with Vault', () => {
     expect(inspect(pool, { depth: 8, showHidden: true })).not.toContain('CANARY')
   })
 
-  it('asks for another role when Vault has revoked the first', async () => {
+  it('requests another role when Vault has revoked the first', async () => {
     const own = login()
     const { user } = await own.token()
     leases.delete(user!)
@@ -121,7 +121,7 @@ describe('customLogin with Vault', () => {
     expect(own.user).not.toBe(user)
   })
 
-  it('asks for no other where each connection has its own', async () => {
+  it('requests no other role if each connection has its own', async () => {
     let asked = 0
     const own = login('scram-sha-256', {
       reuseTokenSecs: 0,
@@ -136,7 +136,7 @@ describe('customLogin with Vault', () => {
     expect(asked).toBe(1)
   })
 
-  it('says what Vault says, and that it may pass', async () => {
+  it("reports Vault's error, and that it is retryable", async () => {
     isSealed = true
     const error = await rejectionOf(login().token())
     expect(error).toMatchObject({

@@ -1,15 +1,15 @@
-/** Shared AWS files of a test's own, and an environment in which the SDK reads them and never leaves the machine. */
+/** Shared AWS files for a test, and an environment in which the SDK reads them and makes no network requests. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 export interface AwsFiles {
-  /** What to put into the environment. */
+  /** The environment variables to set. */
   readonly env: Readonly<Record<string, string>>
   remove(): void
 }
 
-/** Writes the two files; both may be empty. */
+/** Writes the two files, either of which may be empty. */
 export function createAwsFiles({
   config = '',
   credentials = '',
@@ -27,7 +27,7 @@ export function createAwsFiles({
       HOME: folder,
       AWS_CONFIG_FILE: configPath,
       AWS_SHARED_CREDENTIALS_FILE: credentialsPath,
-      // Asking the metadata service of a cloud machine would leave this one, and wait for an answer.
+      // A request to the metadata service would leave the machine, and wait for a response.
       AWS_EC2_METADATA_DISABLED: 'true',
     },
     remove: () => rmSync(folder, { recursive: true }),

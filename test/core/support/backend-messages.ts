@@ -1,4 +1,4 @@
-/** Messages of a PostgreSQL server, written byte by byte, so that the tests do not trust the code that they test. */
+/** Messages of a PostgreSQL server, built byte by byte, so that the tests do not depend on the code under test. */
 
 /** A message with its type byte and length. */
 export function message(type: string, ...parts: (string | Buffer | number)[]): Buffer {
@@ -9,7 +9,7 @@ export function message(type: string, ...parts: (string | Buffer | number)[]): B
   return Buffer.concat([header, body])
 }
 
-/** Text with the NUL that ends it. */
+/** A NUL-terminated string. */
 export function cString(value: string): Buffer {
   return Buffer.from(`${value}\0`)
 }
@@ -19,7 +19,7 @@ export const CLEARTEXT_REQUEST: Buffer = message('R', 3)
 export const SCRAM_REQUEST: Buffer = message('R', 10, cString('SCRAM-SHA-256'), Buffer.from([0]))
 export const READY: Buffer = message('Z', Buffer.from('I'))
 
-/** What follows `AuthenticationOk` on a server that is ready for queries. */
+/** The messages after `AuthenticationOk` of a server that is ready for queries. */
 export const GREETING: Buffer = Buffer.concat([
   message('S', cString('server_version'), cString('16.0')),
   message('S', cString('client_encoding'), cString('UTF8')),
@@ -40,7 +40,7 @@ export function errorResponse(code: string, text: string, severity = 'FATAL'): B
   )
 }
 
-/** The answer to a simple query: one column `a` of type text with one row. */
+/** The reply to a simple query: one column `a` of type text with one row. */
 export function textRow(value: string): Buffer {
   const column = Buffer.concat([
     cString('a'),

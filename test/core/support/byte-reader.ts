@@ -1,14 +1,14 @@
-/** Reads a socket piece by piece, so that a stand-in for a server can be written as a plain sequence of steps. */
+/** Reads exact numbers of bytes from a socket, so that a server stand-in can be written as a sequence of steps. */
 import type { Duplex } from 'node:stream'
 
 export interface ByteReader {
-  /** Resolves with exactly `count` bytes; rejects when the socket ends before they came. */
+  /** Resolves with exactly `count` bytes. Rejects if the socket ends before. */
   read(count: number): Promise<Buffer>
-  /** A packet without type byte: length word and what it counts. */
+  /** A packet without a type byte: a length word and the bytes that it counts. */
   packet(): Promise<Buffer>
   /** A message with type byte and length word. */
   message(): Promise<Buffer>
-  /** Takes its hands off the socket; what was not read is put back. */
+  /** Detaches from the socket. Unread bytes are put back. */
   release(): void
 }
 
@@ -26,7 +26,7 @@ export function createByteReader(socket: Duplex): ByteReader {
     hasEnded = true
     wake?.()
   }
-  // A socket that another reader paused does not flow again by itself.
+  // A socket that another reader paused does not resume automatically.
   socket.on('data', take).on('end', end).on('close', end).resume()
 
   const read = async (count: number): Promise<Buffer> => {

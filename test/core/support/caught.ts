@@ -1,6 +1,6 @@
-/** What a call threw or rejected with, so that a test can look at all of it. */
+/** Returns the error of a call, so that a test can inspect all of it. */
 
-/** Returns what `work` throws. */
+/** Returns the error that `work` throws. */
 export function thrownBy(work: () => unknown): unknown {
   try {
     work()
@@ -10,7 +10,7 @@ export function thrownBy(work: () => unknown): unknown {
   throw new Error('nothing was thrown')
 }
 
-/** Resolves with what `promise` rejects with. */
+/** Resolves with the error that `promise` rejects with. */
 export async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise

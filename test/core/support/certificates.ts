@@ -1,4 +1,4 @@
-/** Certificates for the servers of these tests, made anew for each of them. */
+/** Certificates for test servers, created for each test. */
 import { webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
 
@@ -13,16 +13,16 @@ export interface Authority {
   ca: string
   /** A certificate for all of `names`, which are host names or IP addresses. */
   issue(...names: string[]): Promise<KeyPair>
-  /** A certificate with this common name, as those of Cloud SQL; older ones hold no other name. */
+  /** A certificate with this common name, as for Cloud SQL. Older ones have no other name. */
   issueNamed(commonName: string, ...names: string[]): Promise<KeyPair>
-  /** A certificate with this common name that ended yesterday. */
+  /** A certificate with this common name that expired yesterday. */
   issueEnded(commonName: string): Promise<KeyPair>
 }
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const DAY_MS = 86_400_000
 
-/** Makes a certificate authority of its own, which nobody trusts by default. */
+/** Creates a CA that is not trusted by default. */
 export async function createAuthority(name = 'Test authority'): Promise<Authority> {
   const x509 = await loadX509()
   const keys = await generateKeys()
@@ -92,7 +92,7 @@ function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
 }
 
 async function loadX509(): Promise<typeof import('@peculiar/x509')> {
-  // The library asks for this polyfill in the moment in which it is loaded.
+  // The library requires this polyfill when it is loaded.
   await import('reflect-metadata')
   return import('@peculiar/x509')
 }

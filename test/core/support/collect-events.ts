@@ -1,13 +1,13 @@
-/** Listens to the events of pg-iam for the length of one test. */
+/** Collects pg-iam's events during one test. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { EventsByChannel } from '../../../core/index.js'
 
 export interface CollectedEvents {
   /** Name and content of each event, in order. */
   readonly events: { name: string; event: Record<string, unknown> }[]
-  /** The names alone, without `pg-iam:`. */
+  /** The names only, without `pg-iam:`. */
   names(): string[]
-  /** Resolves with the next event of a name, also with one that has come already. */
+  /** Resolves with the next event of a name, or one that was already received. */
   next(name: keyof EventsByChannel): Promise<Record<string, unknown>>
   stop(): void
 }

@@ -1,17 +1,17 @@
-/** A DNS server on loopback, and a resolver that asks it. */
+/** A DNS server on loopback, and a resolver that uses it. */
 import { createSocket, type RemoteInfo } from 'node:dgram'
 import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
 import { decode, encode, type Answer } from 'dns-packet'
 
-/** What a name leads to: another name, an address, or nothing; `SERVFAIL` for a server that cannot say. */
+/** The records of a name: a CNAME, an address, or none; `SERVFAIL` for a failing server. */
 export type Zone = Readonly<Record<string, { cname: string } | { a: string } | 'SERVFAIL'>>
 
 export interface DnsServer {
   readonly resolver: Resolver
-  /** The questions so far, as `CNAME db.example`. */
+  /** The queries so far, as `CNAME db.example`. */
   readonly questions: string[]
-  /** What it answers from now on. */
+  /** Sets the records to answer with. */
   serve(zone: Zone): void
   close(): Promise<void>
 }
@@ -57,7 +57,7 @@ const NOERROR = 0x0180
 const SERVFAIL = NOERROR | 2
 const NXDOMAIN = NOERROR | 3
 
-/** A name with an address has no CNAME record: the answer to that question is empty. */
+/** A name with an address has no CNAME record, so the reply to such a query is empty. */
 function answersTo(
   { name, type }: { name: string; type: string },
   entry: Zone[string] | undefined,

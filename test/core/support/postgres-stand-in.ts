@@ -1,4 +1,4 @@
-/** A PostgreSQL server that does what a test tells it to, and knows how many connections are open. */
+/** A PostgreSQL server that is scripted by a test, and counts its open connections. */
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
@@ -8,7 +8,7 @@ import { createByteReader } from './byte-reader.js'
 import { createAuthority, type Authority, type KeyPair } from './certificates.js'
 import { CREDENTIALS, HOST } from './dsql-options.js'
 
-/** What the server does with one connection. It may reject when the client leaves; that is not an error of the test. */
+/** The server's behaviour for one connection. It may reject when the client disconnects, which does not fail the test. */
 export type Behaviour = (socket: Socket, keys: KeyPair) => Promise<void>
 
 export interface StandIn {
@@ -18,12 +18,12 @@ export interface StandIn {
   accepted(): number
   /** Resolves once no connection is open. */
   idle(): Promise<void>
-  /** A login whose connections come here. */
+  /** A login whose connections go to this server. */
   login(options?: AuroraDsqlOptions): Login
   close(): Promise<void>
 }
 
-/** Starts a server on loopback, with a certificate for `HOST` by an authority of its own unless `keys` says another. */
+/** Starts a server on loopback, with a certificate for `HOST` signed by its own CA unless `keys` has another. */
 export async function startStandIn(behaviour: Behaviour, keys?: KeyPair): Promise<StandIn> {
   const authority = await createAuthority()
   const pair = keys ?? (await authority.issue(HOST))
@@ -67,7 +67,7 @@ export async function startStandIn(behaviour: Behaviour, keys?: KeyPair): Promis
   }
 }
 
-/** Answers the request for TLS and does the handshake. */
+/** Answers the SSLRequest and does the TLS handshake. */
 export async function acceptTls(socket: Socket, keys: KeyPair): Promise<TLSSocket> {
   const reader = createByteReader(socket)
   await reader.packet()
@@ -76,7 +76,7 @@ export async function acceptTls(socket: Socket, keys: KeyPair): Promise<TLSSocke
   return handshake(socket, keys)
 }
 
-/** Does the handshake at once, as for direct TLS. */
+/** Does the handshake immediately, as for direct TLS. */
 export async function handshake(socket: Socket, keys: KeyPair): Promise<TLSSocket> {
   const secured = new TLSSocket(socket, { ...keys, isServer: true, ALPNProtocols: ['postgresql'] })
   secured.on('error', () => {})
@@ -84,14 +84,14 @@ export async function handshake(socket: Socket, keys: KeyPair): Promise<TLSSocke
   return secured
 }
 
-/** What a client said while it logged in. */
+/** The messages that a client sent during its login. */
 export interface LoginTranscript {
   socket: TLSSocket
   startup: Buffer
   password: string
 }
 
-/** TLS, the startup packet and the password, up to the point where the server says yes or no. */
+/** TLS, startup packet and password, up to the server's decision. */
 export async function receiveLogin(socket: Socket, keys: KeyPair): Promise<LoginTranscript> {
   const secured = await acceptTls(socket, keys)
   const reader = createByteReader(secured)
@@ -102,7 +102,7 @@ export async function receiveLogin(socket: Socket, keys: KeyPair): Promise<Login
   return { socket: secured, startup, password }
 }
 
-/** The whole of a login that the server accepts. */
+/** A complete login that the server accepts. */
 export async function acceptLogin(socket: Socket, keys: KeyPair): Promise<LoginTranscript> {
   const transcript = await receiveLogin(socket, keys)
   transcript.socket.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))

@@ -1,10 +1,10 @@
-/** What a token says, read without the code that is tested. */
+/** The contents of a token, parsed without the code under test. */
 
 export interface Presigned {
   host: string
   action: string | null
   accessKeyId: string
-  /** Day, region, service and the constant at the end. */
+  /** Date, region, service and the constant at the end. */
   scope: string
   date: string | null
   expires: string | null

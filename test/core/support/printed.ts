@@ -1,4 +1,4 @@
-/** Everything that printing a value in any of the usual ways can bring to light. */
+/** All output of the usual ways to print a value. */
 import { inspect } from 'node:util'
 
 export function printed(value: unknown): string {

@@ -1,11 +1,11 @@
-/** A server that lets everybody in and answers simple queries, for tests that use real drivers. */
+/** A server that accepts every login and answers simple queries, for tests with real drivers. */
 import type { Socket } from 'node:net'
 import { textRow } from './backend-messages.js'
 import { createByteReader } from './byte-reader.js'
 import { acceptLogin, type Behaviour } from './postgres-stand-in.js'
 import type { KeyPair } from './certificates.js'
 
-/** Serves a connection: `answer` gets the text of each query, and gives the text of the row that answers it. */
+/** Serves a connection. `answer` gets the text of each query, and returns the text of the row in its reply. */
 export function answeringQueries(answer: (query: string) => string | Promise<string>): Behaviour {
   return async (socket: Socket, keys: KeyPair) => {
     const { socket: secured } = await acceptLogin(socket, keys)

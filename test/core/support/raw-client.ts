@@ -1,19 +1,19 @@
-/** A driver of the barest kind: it writes bytes into a stream of ours, and keeps what comes out. */
+/** A minimal driver: it writes bytes to a login stream, and records what it receives. */
 import { once } from 'node:events'
 import { LoginStream } from '../../../core/connection/login-stream.js'
 import type { Login } from '../../../core/index.js'
 
 export interface RawClient {
   readonly stream: LoginStream
-  /** Everything received so far. */
+  /** All bytes received so far. */
   received(): Buffer
-  /** Resolves once `count` bytes were received; rejects when the stream closes before. */
+  /** Resolves once `count` bytes were received. Rejects if the stream closes before. */
   receive(count: number): Promise<Buffer>
   /** Resolves with the error that the stream ends with, or `undefined`, once it is closed. */
   closed: Promise<Error | undefined>
 }
 
-/** Opens a stream of the login, and begins as a driver does. */
+/** Opens a stream of the login, and sends a startup packet. */
 export function startRawClient(login: Login, firstPacket: Buffer = startup()): RawClient {
   const stream = new LoginStream(login)
   const chunks: Buffer[] = []
@@ -47,7 +47,7 @@ export function startRawClient(login: Login, firstPacket: Buffer = startup()): R
   }
 }
 
-/** A startup packet, written by hand. */
+/** A startup packet, built by hand. */
 export function startup(
   parameters: Record<string, string> = { user: 'app', application_name: 'raw' },
 ): Buffer {
@@ -58,7 +58,7 @@ export function startup(
   return Buffer.concat([header, body])
 }
 
-/** The parameters of a startup packet, in order, as a server reads them. */
+/** The parameters of a startup packet, in order. */
 export function parametersOf(packet: Buffer): Record<string, string> {
   const words = packet.toString('utf8', 8).split('\0').slice(0, -2)
   return Object.fromEntries(

@@ -1,4 +1,4 @@
-/** Options of an RDS login that is right in every respect, for tests to change one of. */
+/** Valid options of an RDS login, for tests to change one of them. */
 import type { RdsOptions } from '../../../core/index.js'
 import { CREDENTIALS } from './dsql-options.js'
 

@@ -1,15 +1,15 @@
-/** Runs a few lines in a Node process of their own, for what depends on how a process is started. */
+/** Runs a script in a separate Node process, for behaviour that depends on how a process is started. */
 import { execFile } from 'node:child_process'
 
 export interface NodeRun {
-  /** What the lines printed, as JSON. */
+  /** The output of the script, parsed as JSON. */
   result: unknown
   stderr: string
 }
 
 /**
- * Runs `lines`, which print one JSON value. They are a CommonJS script, or a module where they hold an `import` or `await`.
- * Nothing of this process's environment is passed on but what finds programs and folders.
+ * Runs `lines`, a script that prints one JSON value: a CommonJS script, or a module if it contains `import` or `await`. Of this process's
+ * environment only the variables for finding programs and folders are passed on.
  */
 export function runNode(
   lines: string,

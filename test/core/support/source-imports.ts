@@ -1,4 +1,4 @@
-/** Which module imports what, read from the syntax trees of the sources. */
+/** The imports of each module, read from the syntax trees of the sources. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, normalize, sep } from 'node:path'
 import { parseSync } from '@swc/core'
@@ -7,9 +7,9 @@ export interface Import {
   /** The file, from the root, with `/` between the folders. */
   from: string
   specifier: string
-  /** The file that a relative import names, else `undefined`. */
+  /** The file that a relative import refers to, otherwise `undefined`. */
   to: string | undefined
-  /** Whether it is there when the importing file is loaded: neither a type nor an `import()`. */
+  /** Whether it is loaded together with the importing file: not a type import, and not an `import()`. */
   isEager: boolean
 }
 
@@ -25,7 +25,7 @@ export function sourcesIn(folder: string): string[] {
     .map((name) => join(folder, name).split(sep).join('/'))
 }
 
-/** Everything that a file imports, by whatever means. */
+/** All imports of a file, of any kind. */
 export function importsOf(from: string): Import[] {
   const source = readFileSync(join(ROOT, from), 'utf8')
   const isTypeScript = /\.[cm]?ts$/.test(from)
@@ -42,7 +42,7 @@ export function importsOf(from: string): Import[] {
   }))
 }
 
-/** Walks a syntax tree for everything that names a module. */
+/** Walks a syntax tree for all nodes that refer to a module. */
 function specifiersIn(node: unknown): { specifier: string; isEager: boolean }[] {
   if (Array.isArray(node)) return node.flatMap(specifiersIn)
   if (typeof node !== 'object' || node === null) return []

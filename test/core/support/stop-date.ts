@@ -1,4 +1,4 @@
-/** Stops the date, for a signer and for us, and nothing else. */
+/** Stops the date for the signers, without stopping timers. */
 export function stopDateAt(time: Date | number): void {
   jest.useFakeTimers({
     now: time,

@@ -17,13 +17,13 @@ const IDENTITY = { provider: 'aurora-dsql', host: 'h', user: 'app' }
 interface Source {
   token: () => Promise<Token>
   counters: LoginCounters
-  /** How often the issuer was asked. */
+  /** The number of calls of the issuer. */
   issued: () => number
-  /** Moves the clock. */
+  /** Advances the clock. */
   pass: (ms: number) => void
 }
 
-/** A source whose tokens live `lifeMs` and are called after the order that they were made in. */
+/** A source whose tokens are valid for `lifeMs`, and are numbered in order of creation. */
 function source(settings: Partial<TokenSourceSettings> = {}, lifeMs = 900 * SECOND): Source {
   let now = 1_700_000_000_000
   let issued = 0
@@ -50,7 +50,7 @@ beforeEach(() => {
 afterEach(() => collected.stop())
 
 describe('createTokenSource', () => {
-  it('makes a token for each connection', async () => {
+  it('creates a token for each connection', async () => {
     const { token, counters } = source()
     const tokens = await Promise.all([token(), token(), token()])
     expect(tokens.map(({ value }) => value)).toEqual(['token 1', 'token 2', 'token 3'])
@@ -58,7 +58,7 @@ describe('createTokenSource', () => {
     expect(collected.names()).toEqual(['token.made', 'token.made', 'token.made'])
   })
 
-  it('reports a token by its end and the time that it took', async () => {
+  it('reports a token with its expiry and the time taken', async () => {
     const { token, pass } = source({
       issue: async () => {
         pass(250)
@@ -81,7 +81,7 @@ describe('createTokenSource', () => {
     ['null', null],
     ['a string', 'original'],
     ['a number', 0],
-  ])('wraps %s that the issuer rejects with, once, and keeps it', async (_label, cause) => {
+  ])('wraps %s that the issuer rejects with, once, as the cause', async (_label, cause) => {
     const { token, counters } = source({ issue: () => Promise.reject(cause) })
     const error = (await rejectionOf(token())) as PgIamError
     expect(error).toMatchObject({
@@ -96,7 +96,7 @@ describe('createTokenSource', () => {
     ])
   })
 
-  it('passes its own errors unchanged, also when they are thrown at once', async () => {
+  it('passes on PgIamErrors unchanged, also when they are thrown synchronously', async () => {
     const failure = new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'none')
     const { token, counters } = source({
       issue: () => {
@@ -107,7 +107,7 @@ describe('createTokenSource', () => {
     expect(counters.tokensFailed).toBe(1)
   })
 
-  it('tries again after a failure', async () => {
+  it('calls the issuer again after a failure', async () => {
     let calls = 0
     const { token } = source({
       issue: async () => {
@@ -119,17 +119,17 @@ describe('createTokenSource', () => {
     await expect(token()).resolves.toMatchObject({ value: 'y' })
   })
 
-  it.each([0, -1, NaN])('refuses a token with %p ms to live', async (lifeMs) => {
+  it.each([0, -1, NaN])('rejects a token that expires in %p ms', async (lifeMs) => {
     const { token, counters } = source({}, lifeMs)
     expect(await rejectionOf(token())).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: 'aurora-dsql: the token for h came already expired',
+      message: 'aurora-dsql: the token for h is already expired',
       hint: expect.stringContaining('clock'),
     })
     expect(counters).toMatchObject({ tokensMade: 0, tokensFailed: 1 })
   })
 
-  it('gives up an issuer that never answers, and asks it again for the next connection', async () => {
+  it('times out if the issuer never settles, and calls it again for the next connection', async () => {
     let calls = 0
     const { token, counters } = source({
       timeoutMs: 1,
@@ -148,7 +148,7 @@ describe('createTokenSource', () => {
     await expect(token()).resolves.toMatchObject({ value: 'y' })
   })
 
-  it('does not mind an issuer that fails after it was given up', async () => {
+  it('ignores a failure of the issuer after the timeout', async () => {
     let fail: ((error: Error) => void) | undefined
     const { token } = source({
       timeoutMs: 1,
@@ -162,7 +162,7 @@ describe('createTokenSource', () => {
 })
 
 describe('createTokenSource with reuse', () => {
-  it('shares a token for as long as it is told', async () => {
+  it('shares a token for the configured time', async () => {
     const { token, counters, pass } = source({ reuseMs: 60 * SECOND })
     const first = await token()
     pass(60 * SECOND - 1)
@@ -174,7 +174,7 @@ describe('createTokenSource with reuse', () => {
     expect(collected.events[1]?.event).toEqual({ ...IDENTITY, expiresAt: first.expiresAt })
   })
 
-  it('asks once for connections that are opened together, and counts the others as reuse', async () => {
+  it('calls the issuer once for concurrent connections, and counts the others as reuse', async () => {
     const { token, counters, issued } = source({ reuseMs: 60 * SECOND })
     const tokens = await Promise.all(Array.from({ length: 50 }, token))
     expect(new Set(tokens).size).toBe(1)
@@ -186,7 +186,7 @@ describe('createTokenSource with reuse', () => {
   it.each([
     ['a tenth of its life', 10 * SECOND, 9 * SECOND],
     ['a minute', 3_600 * SECOND, 3_540 * SECOND],
-  ])('gives a token up %s before it ends', async (_label, lifeMs, keptMs) => {
+  ])('replaces a token %s before it expires', async (_label, lifeMs, keptMs) => {
     const { token, pass } = source({ reuseMs: 3_600 * SECOND }, lifeMs)
     const first = await token()
     pass(keptMs - 1)
@@ -195,7 +195,7 @@ describe('createTokenSource with reuse', () => {
     expect(await token()).not.toBe(first)
   })
 
-  it('does not remember a failure, which all who waited for it get', async () => {
+  it('does not cache a failure, which all concurrent callers receive', async () => {
     let calls = 0
     const { token, counters } = source({
       reuseMs: 60 * SECOND,
@@ -210,7 +210,7 @@ describe('createTokenSource with reuse', () => {
     await expect(token()).resolves.toMatchObject({ value: 'y' })
   })
 
-  it('keeps giving the shared token while it is good, whatever the issuer would say', async () => {
+  it('returns the shared token while it is valid, whatever the issuer would return', async () => {
     let calls = 0
     const { token } = source({
       reuseMs: 60 * SECOND,
@@ -227,14 +227,14 @@ describe('createTokenSource with reuse', () => {
 const START = 1_700_000_000_000
 
 describe('createTokenInvalidation', () => {
-  it('has a shared token forgotten, and another one asked for', async () => {
+  it('invalidates a shared token, so that another one is requested', async () => {
     const refused = createTokenInvalidation(() => START)
     expect(refused.replacements()).toBe(0)
     await expect(refused.renewAfterRefusal()).resolves.toBe(true)
     expect(refused.replacements()).toBe(1)
   })
 
-  it('lets connections that were refused together try the new one, and forgets it for none of them', async () => {
+  it('lets connections that were rejected together try the new token, without invalidating it', async () => {
     let now = START
     const refused = createTokenInvalidation(() => now)
     await refused.renewAfterRefusal()
@@ -243,7 +243,7 @@ describe('createTokenInvalidation', () => {
     expect(refused.replacements()).toBe(1)
   })
 
-  it('asks for another one once a minute at the most', async () => {
+  it('requests a new token at most once a minute', async () => {
     let now = START
     const refused = createTokenInvalidation(() => now)
     await refused.renewAfterRefusal()

@@ -11,12 +11,12 @@ describe('createToken', () => {
   const expiresAt = new Date('2026-01-02T03:04:05Z')
   const token = createToken('CANARY', expiresAt, 'app')
 
-  it('has a value, an end and, where the issuer names it, a user', () => {
+  it('has a value, an expiry and, if the issuer names it, a user', () => {
     expect([token.value, token.expiresAt, token.user]).toEqual(['CANARY', expiresAt, 'app'])
     expect(createToken('x', expiresAt)).not.toHaveProperty('user')
   })
 
-  it('hides its value from everything that prints or copies', () => {
+  it('hides its value from anything that prints or copies it', () => {
     expect(printed(token)).not.toContain('CANARY')
     expect(inspect({ nested: [token] }, { depth: 10, showHidden: true })).not.toContain('CANARY')
     expect(printed(structuredClone({ ...token }))).not.toContain('CANARY')
@@ -27,12 +27,12 @@ describe('createToken', () => {
     })
   })
 
-  it('tells its end when it is printed', () => {
+  it('shows its expiry when printed', () => {
     expect(inspect(token)).toBe('Token { expires 2026-01-02T03:04:05.000Z }')
     expect(inspect(createToken('x', new Date(NaN)))).toBe('Token { expires at an unknown time }')
   })
 
-  it('cannot be changed, and does not follow changes of the date', () => {
+  it('cannot be changed, not even through its Date', () => {
     expect(Object.isFrozen(token)).toBe(true)
     const given = new Date(1_000)
     const made = createToken('x', given)
@@ -86,13 +86,13 @@ describe('isTransientFailure', () => {
     expect(isTransientFailure(error)).toBe(false)
   })
 
-  it('ends where an error is its own cause', () => {
+  it('terminates if an error is its own cause', () => {
     const error = new Error('x')
     error.cause = error
     expect(isTransientFailure(error)).toBe(false)
   })
 
-  it('knows what fetch itself makes of a server that is not there', async () => {
+  it('recognises the error of fetch for an unreachable server', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo

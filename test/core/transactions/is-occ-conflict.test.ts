@@ -6,7 +6,7 @@ const coded = (code: string): Error => Object.assign(new Error('x'), { code })
 const CONFLICT = coded('40001')
 
 describe('isOccConflict', () => {
-  it.each(['40001', 'OC000', 'OC001', 'P2034'])('knows %s', (code) => {
+  it.each(['40001', 'OC000', 'OC001', 'P2034'])('recognises %s', (code) => {
     expect(isOccConflict(coded(code))).toBe(true)
     expect(isOccConflict({ originalCode: code })).toBe(true)
   })
@@ -18,7 +18,7 @@ describe('isOccConflict', () => {
     ['driverAdapterError', { meta: { driverAdapterError: { cause: { originalCode: '40001' } } } }],
     ['errors', new AggregateError([new Error('x'), CONFLICT])],
     ['several', new Error('x', { cause: new Error('y', { cause: { parent: CONFLICT } }) })],
-  ])('finds one wrapped as %s', (_label, error) => {
+  ])('recognises a conflict wrapped as %s', (_label, error) => {
     expect(isOccConflict(error)).toBe(true)
   })
 
@@ -26,17 +26,17 @@ describe('isOccConflict', () => {
     ['another SQLSTATE', coded('23505')],
     ['a deadlock', coded('40P01')],
     ['an error without code', new Error('40001')],
-    ['a message that says so', new Error('conflict (OC000)')],
+    ['an error with the code in its message only', new Error('conflict (OC000)')],
     ['a number', { code: 40001 }],
     ['undefined', undefined],
     ['null', null],
     ['a string', '40001'],
     ['a function', Object.assign(() => {}, { code: '40001' })],
-  ])('does not take %s for one', (_label, error) => {
+  ])('does not recognise %s as a conflict', (_label, error) => {
     expect(isOccConflict(error)).toBe(false)
   })
 
-  it('does not read what an error only inherits, which may print a warning', () => {
+  it('does not read inherited properties, which may print a warning', () => {
     const prototype = {
       get parent(): never {
         throw new Error('read')
@@ -47,7 +47,7 @@ describe('isOccConflict', () => {
     expect(isOccConflict(Object.create(prototype))).toBe(false)
   })
 
-  it('ends on errors that wrap each other, and looks at anything without failing', () => {
+  it('terminates on errors that wrap each other, and accepts any value', () => {
     const circular = new Error('x')
     circular.cause = new AggregateError([circular])
     expect(isOccConflict(circular)).toBe(false)
@@ -65,7 +65,7 @@ describe('sqlStateOf', () => {
     [coded('XX000'), 'XX000'],
     [new Error('x'), undefined],
     [undefined, undefined],
-  ])('finds in %p: %s', (error, state) => {
+  ])('returns for %p: %s', (error, state) => {
     expect(sqlStateOf(error)).toBe(state)
   })
 })

@@ -4,7 +4,7 @@ import { rejectionOf } from '../support/caught.js'
 
 const conflict = (): Error => Object.assign(new Error('conflict'), { code: 'OC000' })
 
-/** Work that meets `count` conflicts and then succeeds. */
+/** Work that fails with `count` conflicts and then succeeds. */
 function meeting(count: number): { fn: (attempt: number) => Promise<string>; attempts: number[] } {
   const seen: number[] = []
   return {
@@ -18,7 +18,7 @@ function meeting(count: number): { fn: (attempt: number) => Promise<string>; att
 }
 
 describe('attempts', () => {
-  it('runs work again after each conflict, with full jitter between nothing and a limit that doubles', async () => {
+  it('retries after each conflict, with full jitter up to a limit that doubles', async () => {
     const pauses: number[] = []
     const retries: Retry[] = []
     let retried = 0
@@ -47,19 +47,19 @@ describe('attempts', () => {
     expect(retried).toBe(5)
   })
 
-  it('gives up after maxAttempts, with the last conflict as the cause', async () => {
+  it('rejects after maxAttempts, with the last conflict as the cause', async () => {
     const { fn, attempts: seen } = meeting(99)
     const error = await rejectionOf(attempts(fn, { maxAttempts: 3 }, { sleep: async () => {} }))
     expect(error).toMatchObject({
       code: 'ERR_OCC_EXHAUSTED',
-      message: 'the transaction met a conflict in each of 3 attempts',
+      message: 'the transaction failed with a conflict in each of 3 attempts',
       retryable: true,
       cause: expect.objectContaining({ code: 'OC000' }),
     })
     expect(seen).toHaveLength(3)
   })
 
-  it('does not run again what failed otherwise, nor what gave up inside', async () => {
+  it('does not retry other errors, nor conflicts after which an inner call was exhausted', async () => {
     for (const failure of [
       new Error('x'),
       undefined,
@@ -83,7 +83,7 @@ describe('attempts', () => {
     expect(calls).toBe(1)
   })
 
-  it('ends with the error of an onRetry that throws', async () => {
+  it('rejects with the error of an onRetry that throws', async () => {
     const failure = new Error('stop')
     const { fn, attempts: seen } = meeting(9)
     const onRetry = (): never => {
@@ -95,13 +95,13 @@ describe('attempts', () => {
 })
 
 describe('retryOnConflict', () => {
-  it('runs work until it succeeds, and tells it the attempt', async () => {
+  it('runs fn until it succeeds, and passes it the attempt', async () => {
     const { fn, attempts: seen } = meeting(2)
     await expect(retryOnConflict(fn, { baseDelayMs: 0 })).resolves.toBe('done')
     expect(seen).toEqual([1, 2, 3])
   })
 
-  it('runs work once inside of another call, which runs again as a whole', async () => {
+  it('runs fn once inside another call, which is retried as a whole', async () => {
     let outer = 0
     let inner = 0
     const result = await retryOnConflict(
@@ -117,7 +117,7 @@ describe('retryOnConflict', () => {
     expect([result, outer, inner]).toEqual(['done', 3, 3])
   })
 
-  it('retries on its own in code that outlives the call around it', async () => {
+  it('retries independently in code that outlives the enclosing call', async () => {
     let release: (() => void) | undefined
     const released = new Promise<void>((resolve) => (release = resolve))
     const { fn } = meeting(1)
@@ -129,7 +129,7 @@ describe('retryOnConflict', () => {
     await expect(later).resolves.toBe('done')
   })
 
-  it('ends at once when its signal fires, before the first attempt or in a pause', async () => {
+  it('rejects immediately when its signal aborts, before the first attempt or in a pause', async () => {
     const { fn, attempts: seen } = meeting(9)
     expect(
       await rejectionOf(retryOnConflict(fn, { signal: AbortSignal.abort('why') })),
@@ -158,14 +158,14 @@ describe('retryOnConflict', () => {
     [{ signal: {} }, '"signal" must be an AbortSignal, got an object'],
     [{ onRetry: 'log' }, '"onRetry" must be a function, got "log"'],
     [{ maxAttempt: 1 }, '"maxAttempt" is not a known option'],
-  ])('refuses the options %p', async (options, message) => {
+  ])('rejects the options %p', async (options, message) => {
     expect(await rejectionOf(retryOnConflict(async () => 1, options))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message,
     })
   })
 
-  it('refuses what is no function', async () => {
+  it('rejects a value that is not a function', async () => {
     const error = await rejectionOf(Promise.resolve().then(() => retryOnConflict('x' as never)))
     expect(error).toMatchObject({
       code: 'ERR_OPTION_INVALID',

@@ -10,7 +10,7 @@ interface Fake {
   log: string[]
 }
 
-/** A client whose COMMIT and ROLLBACK fail as `failures` say, one after the other. */
+/** A client whose COMMITs and ROLLBACKs fail with the given errors, in order. */
 function client({
   commit = [],
   rollback = [],
@@ -47,7 +47,7 @@ function client({
 }
 
 describe('runTransaction', () => {
-  it('gives the result of the function, which got the transaction', async () => {
+  it('passes the transaction to the function, and returns its result', async () => {
     const { run, log } = client()
     await expect(run({ fn: (transaction) => `${transaction} done` })).resolves.toBe(
       'transaction done',
@@ -55,7 +55,7 @@ describe('runTransaction', () => {
     expect(log).toEqual(['begin', 'commit'])
   })
 
-  it('runs the whole of it again after a conflict at a statement or at COMMIT, and counts that on the login', async () => {
+  it('retries the whole transaction after a conflict in a statement or at COMMIT, and counts it on the login', async () => {
     const login: Login = auroraDsql(OPTIONS)
     const { run, log } = client({ commit: [coded('40001')] })
     let calls = 0
@@ -68,7 +68,7 @@ describe('runTransaction', () => {
     expect(login.stats().conflictsRetried).toBe(2)
   })
 
-  it('takes what the login says of retries, unless the call says otherwise', async () => {
+  it('uses the retry options of the login unless the call overrides them', async () => {
     const login = auroraDsql({ ...OPTIONS, retry: { maxAttempts: 2, baseDelayMs: 0 } })
     const fn = (): Promise<never> => Promise.reject(coded('40001'))
     const first = client()
@@ -81,7 +81,7 @@ describe('runTransaction', () => {
     expect(second.log.filter((step) => step === 'begin')).toHaveLength(3)
   })
 
-  it('rejects with what the function failed with, not with the ROLLBACK that failed after it', async () => {
+  it('rejects with the error of the function, not with that of the ROLLBACK after it', async () => {
     const failure = new Error('mine')
     const { run } = client({ rollback: [new Error('not queryable')] })
     expect(await rejectionOf(run({ fn: () => Promise.reject(failure) }))).toBe(failure)
@@ -92,9 +92,9 @@ describe('runTransaction', () => {
     ['class 08', coded('08006')],
     ['class 57', coded('57P01')],
     ['XX000', coded('XX000')],
-    ['an error without a word', new Error('Connection terminated unexpectedly')],
+    ['an error without a code', new Error('Connection terminated unexpectedly')],
   ])(
-    'says that the outcome is unknown, and does not retry, when COMMIT ends in %s',
+    'rejects with ERR_OUTCOME_UNKNOWN, without a retry, if COMMIT ends with %s',
     async (_label, cause) => {
       const { run, log } = client({ commit: [cause] })
       const error = await rejectionOf(run())
@@ -103,12 +103,12 @@ describe('runTransaction', () => {
     },
   )
 
-  it('passes on the server’s refusal of COMMIT', async () => {
+  it("passes on the server's error for COMMIT", async () => {
     const failure = coded('23503')
     expect(await rejectionOf(client({ commit: [failure] }).run())).toBe(failure)
   })
 
-  it('refuses a transaction function inside of another of the same client, and a named outer transaction', async () => {
+  it('rejects a transaction function inside another of the same client, and a given outer transaction', async () => {
     const { run } = client()
     expect(await rejectionOf(run({ fn: () => run() }))).toMatchObject({
       code: 'ERR_TRANSACTION_NESTED',
@@ -120,7 +120,7 @@ describe('runTransaction', () => {
     await expect(run({ fn: () => other.run() })).resolves.toBe('result')
   })
 
-  it('may be called again after it ended, also from code that was started inside', async () => {
+  it('may be called again after it has ended, also from code that was started inside it', async () => {
     const { run } = client()
     let release: (() => void) | undefined
     const released = new Promise<void>((resolve) => (release = resolve))
@@ -134,7 +134,7 @@ describe('runTransaction', () => {
     await expect(later).resolves.toBe('result')
   })
 
-  it('refuses what is no function', async () => {
+  it('rejects a value that is not a function', async () => {
     expect(await rejectionOf(client().run({ fn: 'x' as never }))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
     })

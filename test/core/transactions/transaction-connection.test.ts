@@ -16,7 +16,7 @@ describe('attachLoss', () => {
     'insert into "a" - Connection terminated unexpectedly',
     'Query runner already released. Cannot run queries anymore.',
   ])(
-    'returns the loss, caused by that, in the place of an error of a client that only says that the connection is gone: %s',
+    "returns the loss instead of a client's error for a lost connection, as its cause: %s",
     (text) => {
       const [loss, error] = [lossError(), new Error(text)]
       expect(attachLoss(loss, error)).toBe(loss)
@@ -25,20 +25,20 @@ describe('attachLoss', () => {
     },
   )
 
-  it('returns the loss in the place of an error of Drizzle that wraps one', () => {
+  it('returns the loss instead of a Drizzle error that wraps such an error', () => {
     const inner = new Error('Client has encountered a connection error and is not queryable')
     const loss = lossError()
     expect(attachLoss(loss, new Error('Failed query: commit', { cause: inner }))).toBe(loss)
   })
 
-  it('keeps an error of the caller that wraps one, and gives that the loss as its cause', () => {
+  it('keeps an error of the caller that wraps such an error, and sets the loss as its cause', () => {
     const inner = new Error('Client has encountered a connection error and is not queryable')
     const [loss, error] = [lossError(), new Error('the order failed', { cause: inner })]
     expect(attachLoss(loss, error)).toBe(error)
     expect([error.cause, inner.cause]).toEqual([inner, loss])
   })
 
-  it('ends on errors that wrap each other', () => {
+  it('terminates on errors that wrap each other', () => {
     const circular = new Error('the order failed')
     circular.cause = circular
     expect(attachLoss(lossError(), circular)).toBe(circular)
@@ -46,18 +46,18 @@ describe('attachLoss', () => {
 
   it.each<[string, unknown]>([
     ['has another cause', new Error('not queryable', { cause: 'y' })],
-    ['says something else', new Error('out of stock')],
+    ['has another message', new Error('out of stock')],
     ['has a SQLSTATE', Object.assign(new Error('x'), { code: '23505' })],
     ['is frozen', Object.freeze(new Error('out of stock'))],
     ['is a string', 'x'],
     ['is undefined', undefined],
-  ])('leaves alone what %s', (_label, error) => {
+  ])('does not change an error that %s', (_label, error) => {
     const before = (error as { cause?: unknown } | undefined)?.cause
     expect(attachLoss(lossError(), error)).toBe(error)
     expect((error as { cause?: unknown } | undefined)?.cause).toBe(before)
   })
 
-  it('leaves everything alone where no connection was lost, and the loss itself', () => {
+  it('changes nothing if no connection was lost, nor the loss itself', () => {
     const [loss, error] = [lossError(), new Error('not queryable')]
     expect(attachLoss(undefined, error)).toBe(error)
     expect(attachLoss(loss, loss)).toBe(loss)
@@ -81,7 +81,7 @@ describe('commits', () => {
     `prepare transaction 'a'`,
     `commit prepared 'a'`,
     'do $$ begin perform 1; end $$; commit',
-  ])('finds the statement that commits: %s', (text) => {
+  ])('finds the committing statement in: %s', (text) => {
     expect(commits(text)).toBe(true)
   })
 
@@ -97,17 +97,17 @@ describe('commits', () => {
     'prepare a as select 1',
     'select 1 -- ; commit',
     'create function f() returns int language sql begin atomic select 1; end',
-    // Not by backtracking, which would take years.
+    // Must not backtrack, which would take years.
     `${'/* a */\n'.repeat(200)}select 'the end'`,
     undefined,
-  ])('finds none in %s', (text) => {
+  ])('finds no committing statement in: %s', (text) => {
     expect(commits(text)).toBe(false)
   })
 })
 
 describe('isLoss', () => {
   it.each<[string, unknown]>([
-    ['the words of pg', new Error('Connection terminated unexpectedly')],
+    ['the message of pg', new Error('Connection terminated unexpectedly')],
     ['class 08', Object.assign(new Error('x'), { code: '08006' })],
     ['a shutdown', Object.assign(new Error('x'), { code: '57P01' })],
     [
@@ -138,7 +138,7 @@ describe('isLoss', () => {
   })
 })
 
-/** Something with the shape of a `pg.Client`. */
+/** An object with the shape of a `pg.Client`. */
 function client(): {
   queries: string[]
   released: number
@@ -161,7 +161,7 @@ function client(): {
 }
 
 describe('scopeToTransaction', () => {
-  it('lends everything but the way back to the pool', async () => {
+  it('passes everything through except the release to the pool', async () => {
     const target = client()
     const lease = scopeToTransaction(target)
     await expect(lease.client.query('select 1')).resolves.toBe('result')
@@ -170,13 +170,13 @@ describe('scopeToTransaction', () => {
     expect([target.queries, target.released]).toEqual([['select 1'], 0])
   })
 
-  it('refuses queries once it is over, in the way in which each would fail', async () => {
+  it('rejects queries after the transaction, in the way in which each kind of query fails', async () => {
     const target = client()
     const lease = scopeToTransaction(target)
     lease.end()
     expect(await rejectionOf(lease.client.query('late'))).toMatchObject({
       code: 'ERR_CLOSED',
-      hint: expect.stringContaining('Wait for each statement'),
+      hint: expect.stringContaining('Await each statement'),
     })
     const failed = new Promise((resolve) => void lease.client.query('late', resolve))
     expect(await failed).toMatchObject({ code: 'ERR_CLOSED' })
@@ -187,7 +187,7 @@ describe('scopeToTransaction', () => {
     await expect(target.query('by the owner')).resolves.toBe('result')
   })
 
-  it('knows whether the transaction came to an end that the server confirmed', async () => {
+  it('is clean only if the server confirmed the end of the transaction', async () => {
     const answers = [true, false, true]
     const lease = scopeToTransaction({
       query: (_text: string) =>
@@ -202,7 +202,7 @@ describe('scopeToTransaction', () => {
     expect(lease.isClean).toBe(true)
   })
 
-  it('lets COMMIT and ROLLBACK pass when it is closed, until it is over, and keeps what failed first', async () => {
+  it('allows COMMIT and ROLLBACK between close() and end(), and keeps the first error', async () => {
     const failures = [new Error('of commit'), new Error('of rollback')]
     const sent: unknown[] = []
     const lease = scopeToTransaction({

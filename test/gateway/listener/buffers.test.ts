@@ -60,7 +60,7 @@ describe.each(['upstream', 'pglite'] as const)(
         S: 'FATAL',
         C: '54000',
         M: expect.stringContaining('"maxBufferedBytes"') as string,
-        H: expect.stringContaining('the option "maxBufferedBytes"') as string,
+        H: expect.stringContaining('Raise the "maxBufferedBytes" option') as string,
       })
       expect(await client.ended()).toEqual([])
     })

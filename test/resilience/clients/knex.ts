@@ -41,7 +41,7 @@ export const client: ResilientClient = {
 
 function ownConfig(poolSize: number): Knex.Config {
   const log = { warn() {}, error() {}, debug() {}, deprecate() {} }
-  // Knex tries again at this pace while connections fail; its own 200 ms would only make the tests slow.
+  // The pause between Knex's connection attempts. The default of 200 ms would slow down the tests.
   return { pool: { min: 0, max: poolSize, createRetryIntervalMillis: 5 }, log }
 }
 

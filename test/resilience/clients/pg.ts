@@ -18,7 +18,7 @@ export const client: ResilientClient = {
       name: 'pgConfig',
       open: (login, { poolSize }) => {
         const pool = new Pool(pgConfig(login, { max: poolSize }))
-        // As pg's documentation asks of everybody who makes a pool.
+        // As pg's documentation recommends for every pool.
         pool.on('error', () => {})
         return openPool(pool)
       },

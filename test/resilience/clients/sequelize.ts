@@ -50,7 +50,7 @@ export const client: ResilientClient = {
 }
 
 function ownOptions(poolSize: number): Options {
-  // Sequelize empties an idle pool after 10 seconds; the tests are about what we do.
+  // Sequelize empties an idle pool after 10 seconds, which would hide our own behaviour.
   return { pool: { max: poolSize, idle: 600_000 }, logging: false }
 }
 

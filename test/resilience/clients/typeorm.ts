@@ -29,7 +29,7 @@ export const client: ResilientClient = {
   ],
 }
 
-/** With the password alone the connections stay TypeORM's, so this is only for what does not depend on them. */
+/** With only the password, connections are TypeORM's own, so this is for behaviour that does not depend on them. */
 export function openWithPassword(login: Login, poolSize: number): OpenClient {
   const { host, port } = login.connectTo ?? login
   return openDataSource(
@@ -61,7 +61,7 @@ const LEVELS = {
 
 function openDataSource(dataSource: DataSource): OpenClient {
   let starting: Promise<DataSource> | undefined
-  // TypeORM wants to be initialized once, before the first query. A failure is not remembered.
+  // TypeORM must be initialized once, before the first query. A failure is not remembered.
   const ready = async (): Promise<DataSource> => {
     if (!dataSource.isInitialized) {
       starting ??= dataSource.initialize().finally(() => (starting = undefined))

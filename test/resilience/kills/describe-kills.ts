@@ -1,4 +1,4 @@
-/** Connections die in every way, in a process of their own, which must live, lose no slot, and say what happened. */
+/** Connections are lost in every way, in a separate process, which must survive, lose no slot, and report the reason. */
 import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
 import type { PostgresPlace } from '../rig.js'
 import { EXPECTATIONS, LOST, toldBy } from './expectations.js'
@@ -38,20 +38,20 @@ function describePlay(
       result = await runKills({ client: client.name, entry, api, postgres: postgres() })
     }, 300_000)
 
-    it('lets the process live, and end by itself', () => {
+    it('does not end the process, which then exits on its own', () => {
       expect(result).toMatchObject({ end: 0, output: expect.not.stringContaining('Error:') })
     })
 
-    it.each(scenarios)('loses no slot and nothing else: %s', (name) => {
+    it.each(scenarios)('leaves the pool and the data intact: %s', (name) => {
       const { runs, notes } = EXPECTATIONS[name]
       expect(result.reports[name]).toMatchObject({ notes, next: 'ok', crashes: [] })
       if (api !== 'own' || own === 'protected') expect(result.reports[name]).toMatchObject({ runs })
     })
 
     if (api === 'own' && own !== 'protected') return
-    it.each(scenarios)('says what happened: %s', (name) => {
+    it.each(scenarios)('reports the reason: %s', (name) => {
       const told = EXPECTATIONS[name].told.flatMap((words) =>
-        // Only our own function knows that COMMIT was under way.
+        // Only our own transaction function detects that COMMIT was in progress.
         api === 'own' && words === 'that the outcome is unknown' ? LOST : words,
       )
       expect(told).toContain(toldBy(result.reports[name]?.error))

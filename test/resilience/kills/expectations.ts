@@ -1,24 +1,24 @@
-/** What must come of each scenario. */
+/** The expected result of each scenario. */
 import type { ScenarioName } from './scenarios.js'
 
-/** What the application is told, put in few words. */
+/** A summary of the error that the application receives. */
 export type Told =
   | 'nothing'
   | 'that the connection is lost'
-  | 'what the server said when it ended the connection'
+  | 'the error with which the server ended the connection'
   | 'that the outcome is unknown'
   | 'the error of its function'
   | 'that it met a conflict'
 
 export interface Expectation {
-  /** Each of these is right: some clients hear of the loss before the function of the transaction has ended, others after. */
+  /** Any of these is correct: some clients report the loss before the function of the transaction has ended, others after. */
   readonly told: readonly Told[]
   readonly runs: number
   readonly notes: readonly number[]
 }
 
-/** The error itself has the SQLSTATE, and not only one that it wraps. */
-const SAID = ['what the server said when it ended the connection'] as const
+/** Whether the error itself has the SQLSTATE, and not only one that it wraps. */
+const SAID = ['the error with which the server ended the connection'] as const
 export const LOST: readonly Told[] = ['that the connection is lost', ...SAID]
 const UNKNOWN = ['that the outcome is unknown'] as const
 
@@ -35,14 +35,14 @@ export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
   },
   'killed before BEGIN, before the client could notice': { told: LOST, runs: 0, notes: [] },
   'killed in a statement of a transaction': { told: LOST, runs: 1, notes: [] },
-  'killed in a statement of a transaction that goes on': { told: LOST, runs: 1, notes: [] },
+  'killed in a statement of a transaction that continues': { told: LOST, runs: 1, notes: [] },
   'killed between the statements': { told: SAID, runs: 1, notes: [] },
   'killed between the statements, while a query waits for the connection': {
     told: SAID,
     runs: 1,
     notes: [],
   },
-  'killed between the statements, and its function goes on as if nothing were': {
+  'killed between the statements, and its function continues regardless': {
     told: SAID,
     runs: 1,
     notes: [],
@@ -50,8 +50,8 @@ export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
   'killed between the statements, and its function returns': { told: SAID, runs: 1, notes: [] },
   'killed between BEGIN and the first statement': { told: SAID, runs: 1, notes: [] },
   'reset between the statements, and its function returns': { told: LOST, runs: 1, notes: [] },
-  // Postgres.js has written COMMIT behind the statement by then, and so may TypeORM have.
-  'killed while a statement that nobody waits for is under way': {
+  // Postgres.js has pipelined COMMIT after the statement by then, and so may TypeORM have.
+  'killed while a statement that is not awaited is running': {
     told: [...LOST, ...UNKNOWN],
     runs: 1,
     notes: [],
@@ -68,23 +68,23 @@ export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
   'cut in COMMIT, after it took effect': { told: UNKNOWN, runs: 1, notes: [1] },
   'cut in a COMMIT that its function sends': { told: UNKNOWN, runs: 1, notes: [1] },
   'killed in ROLLBACK': { told: [...LOST, 'the error of its function'], runs: 1, notes: [] },
-  'a statement that comes while COMMIT is under way': { told: ['nothing'], runs: 1, notes: [1] },
+  'a statement sent during COMMIT': { told: ['nothing'], runs: 1, notes: [1] },
   'a statement that comes while ROLLBACK is under way': {
     told: ['the error of its function'],
     runs: 1,
     notes: [],
   },
-  'statements that come after the end': { told: ['nothing'], runs: 2, notes: [1, 4] },
+  'statements sent after the end': { told: ['nothing'], runs: 2, notes: [1, 4] },
 }
 
-/** Puts what the application's call rejected with in few words. */
+/** Summarizes the error of the application's call. */
 export function toldBy(error: readonly string[] | 'hangs' | undefined): string {
   if (error === undefined) return 'nothing'
   if (error === 'hangs') return 'nothing, for it hangs'
   if (error[0] === 'ERR_OUTCOME_UNKNOWN') return 'that the outcome is unknown'
   if (error.includes('OUT_OF_STOCK')) return 'the error of its function'
   if (error.includes('40001')) return 'that it met a conflict'
-  if (error[0] === '57P01') return 'what the server said when it ended the connection'
+  if (error[0] === '57P01') return 'the error with which the server ended the connection'
   if (error.some((part) => LOSSES.test(part))) return 'that the connection is lost'
   return error.join(' | ')
 }

@@ -1,4 +1,4 @@
-/** The process in which connections die: what nothing catches in it would end an application. */
+/** The process in which connections are lost. An uncaught error in it would end an application. */
 import { inspect } from 'node:util'
 import { json } from 'node:stream/consumers'
 import { errorChain } from '../../support/adapter-contract/error-chain.js'
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
 }
 
 async function findEntry({ client, entry }: KillOrder): Promise<ClientEntry> {
-  // Loaded by name, so that the process holds one client and not all of them.
+  // Loaded by name, so that the process only loads one client.
   const { client: found } = (await import(`../clients/${client}.js`)) as { client: ResilientClient }
   return found.entries.find(({ name }) => name === entry)!
 }

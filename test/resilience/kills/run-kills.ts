@@ -1,4 +1,4 @@
-/** Plays all scenarios in a Node process of its own. */
+/** Runs all scenarios in a separate Node process. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -6,22 +6,22 @@ import { text } from 'node:stream/consumers'
 import type { PostgresPlace } from '../rig.js'
 import type { ScenarioReport } from './scenario.js'
 
-/** What the process is told, as JSON. */
+/** The input of the process, as JSON. */
 export interface KillOrder {
   readonly client: string
   readonly entry: string
-  /** Statements alone, transactions by our function, or by the client's own. */
+  /** Statements only, transactions with our function, or with the client's own. */
   readonly api: 'statements' | 'ours' | 'own'
   readonly postgres: PostgresPlace
-  /** One scenario instead of all. */
+  /** A single scenario instead of all. */
   readonly only?: string
 }
 
 export interface KillResult {
-  /** The exit code, or the signal that ended it: SIGTERM when it did not end by itself. */
+  /** The exit code, or the signal that ended it: SIGTERM if it did not exit on its own. */
   readonly end: number | NodeJS.Signals | null
   readonly reports: Readonly<Record<string, ScenarioReport>>
-  /** All that it wrote, its report aside. */
+  /** All of its output, except its report. */
   readonly output: string
 }
 
@@ -30,7 +30,7 @@ export async function runKills(order: KillOrder): Promise<KillResult> {
   const child = spawn(
     process.execPath,
     ['--require', join(test, 'support', 'typescript-hook.cjs'), '--eval', ENTRY, test],
-    // Half a minute on a machine that does nothing else.
+    // Half a minute on an idle machine.
     { timeout: 240_000 },
   )
   child.stdin.end(JSON.stringify(order))

@@ -1,4 +1,4 @@
-/** What a scenario of a dying connection works with, and what it reports. */
+/** The inputs and the report of a scenario with a lost connection. */
 import type { Login } from '../../../core/index.js'
 import type { ClientEntry, OpenClient, Work } from '../clients/resilient-client.js'
 import type { Rig } from '../rig.js'
@@ -7,27 +7,27 @@ export interface Scene {
   readonly rig: Rig
   readonly login: Login
   readonly entry: ClientEntry
-  /** With a pool of one connection, so that a slot that is lost is missed. */
+  /** With a pool of one connection, so that a lost slot is noticed. */
   readonly client: OpenClient
-  /** Runs a transaction, by our function or by the client's own; counts how often `work` is called. */
+  /** Runs a transaction, with our function or the client's own; counts the calls of `work`. */
   transaction(work: Work<void>): Promise<void>
-  /** Resolves once the client knows that it has no connection left. */
+  /** Resolves once the client has noticed that it has no connection left. */
   noticed(): Promise<void>
 }
 
-/** Does something to a connection. Resolves or rejects as the application's call does. */
+/** Causes the loss of a connection. Settles as the application's call does. */
 export type Scenario = (scene: Scene) => Promise<unknown>
 
-/** How a scenario ended. It goes from one process to another as JSON. */
+/** The result of a scenario. Passed between processes as JSON. */
 export interface ScenarioReport {
-  /** What the application's call rejected with, and what that was made from: codes, or messages where there are none. */
+  /** The error of the application's call and its causes: codes, or messages if there are none. */
   readonly error: readonly string[] | 'hangs' | undefined
-  /** How often the function of the transaction was called. */
+  /** The number of calls of the transaction's function. */
   readonly runs: number
   /** The notes in the table afterwards. */
   readonly notes: readonly number[]
-  /** What became of a query on the same pool afterwards. */
+  /** The result of a query on the same pool afterwards. */
   readonly next: 'ok' | readonly string[] | 'hangs'
-  /** Exceptions that nothing caught, and rejections that nobody waited for. */
+  /** Uncaught exceptions and unhandled rejections. */
   readonly crashes: readonly string[]
 }

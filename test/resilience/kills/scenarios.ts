@@ -1,4 +1,4 @@
-/** Everything that can happen to a connection while somebody uses it. */
+/** Everything that can happen to a connection in use. */
 import { createDeferred } from '../../support/deferred.js'
 import type { TransactionStatements } from '../clients/resilient-client.js'
 import { BLOCKED } from '../rig.js'
@@ -32,7 +32,7 @@ export const STATEMENT_SCENARIOS = {
     rig.gateway.faults.cut({ at: 'statement' })
     await client.run('SELECT 1')
   },
-  // Some clients begin each connection with statements of their own.
+  // Some clients start each connection with their own statements.
   'cut in the first statement of a connection': async ({ rig, client }) => {
     rig.gateway.faults.cut({ at: 'statement' })
     await client.run('SELECT 1')
@@ -64,7 +64,7 @@ export const TRANSACTION_SCENARIOS = {
     await unlock()
     await run
   },
-  'killed in a statement of a transaction that goes on': async ({ rig, transaction }) => {
+  'killed in a statement of a transaction that continues': async ({ rig, transaction }) => {
     const unlock = await rig.lock()
     const run = transaction(async (statements) => {
       await statements.insert(1)
@@ -108,7 +108,7 @@ export const TRANSACTION_SCENARIOS = {
     await waiting
     await run
   },
-  'killed between the statements, and its function goes on as if nothing were': async ({
+  'killed between the statements, and its function continues regardless': async ({
     rig,
     noticed,
     transaction,
@@ -148,13 +148,13 @@ export const TRANSACTION_SCENARIOS = {
       await noticed()
     })
   },
-  'killed while a statement that nobody waits for is under way': async ({ rig, transaction }) => {
+  'killed while a statement that is not awaited is running': async ({ rig, transaction }) => {
     const unlock = await rig.lock()
     const { promise: blocked, resolve } = createDeferred<number>()
     const run = transaction(async (statements) => {
       await statements.insert(1)
       statements.run(BLOCKED).catch(() => {})
-      // Some clients send a statement a moment later. COMMIT waits behind it.
+      // Some clients send a statement a moment later. COMMIT waits for it.
       resolve(await rig.blocked())
     })
     run.catch(() => {})
@@ -238,7 +238,7 @@ export const TRANSACTION_SCENARIOS = {
     rig.relay.release()
     await run
   },
-  'a statement that comes while COMMIT is under way': async ({ rig, transaction }) => {
+  'a statement sent during COMMIT': async ({ rig, transaction }) => {
     let late: TransactionStatements | undefined
     const run = transaction(async (statements) => {
       await statements.insert(1)
@@ -266,7 +266,7 @@ export const TRANSACTION_SCENARIOS = {
     await refused
     await run
   },
-  'statements that come after the end': async ({ client, transaction }) => {
+  'statements sent after the end': async ({ client, transaction }) => {
     let late: TransactionStatements | undefined
     await transaction(async (statements) => {
       await statements.insert(1)
@@ -301,7 +301,7 @@ async function failureOf(work: Promise<unknown>): Promise<unknown> {
   }
 }
 
-/** For clients without savepoints of their own. */
+/** For clients without a savepoint API. */
 function flat(statements: TransactionStatements): NonNullable<TransactionStatements['nested']> {
   return (work) => work(statements)
 }

@@ -1,4 +1,4 @@
-/** Conflicts at COMMIT and in statements: the outermost transaction is run again, as a whole, within limits. */
+/** Conflicts at COMMIT and in statements: the outermost transaction is retried as a whole, within limits. */
 import { isOccConflict, isPgIamError, type Retry } from '../../../core/index.js'
 import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import type { TransactionStatements } from '../clients/resilient-client.js'
@@ -37,14 +37,14 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
-  it('counts the conflicts of the very first transaction, too', async () => {
+  it('counts the conflicts of the first transaction, too', async () => {
     const { login, client } = connect()
     rig().gateway.faults.raiseConflicts()
     await client.transaction((statements) => statements.insert(1), { baseDelayMs: 0 })
     expect(login.stats().conflictsRetried).toBe(1)
   })
 
-  it('keeps its connection when the function fails, and when a conflict was met', async () => {
+  it('keeps its connection after a failed function, and after a conflict', async () => {
     const { login, client } = connect()
     await client.run('SELECT 1')
     const failure = new Error('out of stock')
@@ -64,7 +64,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await rig().notes()).toEqual([])
   })
 
-  it('runs the whole transaction again when a savepoint met the conflict', async () => {
+  it('retries the whole transaction when a savepoint fails with a conflict', async () => {
     const { client } = connect()
     await client.run('SELECT 1')
     let runs = 0
@@ -82,7 +82,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await rig().notes()).toEqual([1, 2])
   })
 
-  it('gives up after the attempts that the call allows', async () => {
+  it('rejects after the number of attempts that the call allows', async () => {
     const { login, client } = connect({ retry: { maxAttempts: 5 } })
     rig().gateway.faults.raiseConflicts({ probability: 1 })
     let runs = 0
@@ -104,7 +104,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await rig().notes()).toEqual([])
   })
 
-  it('takes its limits from the login where the call has none', async () => {
+  it('uses the retry options of the login unless the call overrides them', async () => {
     const { client } = connect({ retry: { maxAttempts: 2, baseDelayMs: 0 } })
     rig().gateway.faults.raiseConflicts({ probability: 1 })
     let runs = 0
@@ -118,7 +118,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(runs).toBe(2)
   })
 
-  it('stops when the signal fires, and gives the connection back', async () => {
+  it('stops when the signal aborts, and releases the connection', async () => {
     const { login, client } = connect()
     rig().gateway.faults.raiseConflicts({ probability: 1 })
     const abort = new AbortController()
@@ -146,7 +146,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
-  it('does not run a transaction again that failed of something else', async () => {
+  it('does not retry a transaction that failed with another error', async () => {
     const { client } = connect()
     const failure = new Error('no more of this')
     let runs = 0
@@ -160,7 +160,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await rig().notes()).toEqual([])
   })
 
-  it('refuses a transaction inside of another one, and lets the outer one commit', async () => {
+  it('rejects a transaction inside another one, and lets the outer one commit', async () => {
     const { client } = connect({}, 2)
     let inner: unknown
     await client.transaction(async (statements) => {
@@ -171,7 +171,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await rig().notes()).toEqual([1])
   })
 
-  it('allows a transaction in code that was started inside of another one and outlived it', async () => {
+  it('allows a transaction in code that was started inside another one and outlived it', async () => {
     const { client } = connect()
     let begin = (): void => {}
     let outlived: Promise<void> = Promise.resolve()
@@ -185,10 +185,10 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     expect(await rig().notes()).toEqual([1, 2])
   })
 
-  it('refuses to be called with what a transaction of the client was given', async () => {
+  it('rejects a call with the transaction of the client', async () => {
     const { client } = connect({}, 2)
     const { transactionWithin } = client
-    // Where the types of our function allow it. Everywhere else the client's instance says it.
+    // Only if the types of the transaction function allow it. Otherwise only the client's instance can show it.
     const callWithin = async ({ own }: TransactionStatements): Promise<unknown> =>
       transactionWithin === undefined
         ? rejectionOf(client.transaction(async () => {}))
@@ -201,7 +201,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
   })
 
   it.each(['repeatable read', 'serializable'] as const)(
-    'passes the isolation level on: %s',
+    'passes on the isolation level: %s',
     async (isolation) => {
       const { client } = connect({ host: RDS_HOST })
       const [row] = await client.transaction(
@@ -219,7 +219,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     { maxDelayMs: Number.NaN },
     { signal: {} },
     { onRetry: 'log' },
-  ])('refuses %p before anything runs', async (settings) => {
+  ])('rejects %p before anything runs', async (settings) => {
     const { client } = connect()
     let runs = 0
     // oxlint-disable-next-line require-await -- throwing or rejecting is both a refusal

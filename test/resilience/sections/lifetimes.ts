@@ -1,4 +1,4 @@
-/** Connections are replaced at an age, each at its own, in the pool: never one that the application holds. */
+/** Connections are replaced in the pool, each at its own maximum age, and never while the application holds them. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { collectEvents, type CollectedEvents } from '../../core/support/collect-events.js'
 import type { Statements } from '../clients/resilient-client.js'
@@ -7,7 +7,7 @@ import type { SectionContext } from '../section-context.js'
 import { until } from '../until.js'
 
 const LIFETIME_MS = 1_000
-/** Time in which a timer of that lifetime has run. */
+/** Time after which a timer of that lifetime has fired. */
 const BEYOND_MS = 300
 
 export function describeLifetimes({ connect, entry, rig }: SectionContext): void {
@@ -32,15 +32,15 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     else await pause(LIFETIME_MS)
     await occupy(client, 3)
     await until('the old connections to be gone', () => retirements().length >= connectionsOpened)
-    // On a slow machine the new ones may have retired meanwhile, too.
+    // On a slow machine the new ones may have been retired too.
     const ages = retirements().map(({ ageMs }) => ageMs)
     expect(new Set(ages.slice(0, connectionsOpened)).size).toBeGreaterThan(1)
-    // In good order: neither side broke anything off.
+    // Closed regularly by both sides.
     expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
     expect(login.stats().connectionsOpened).toBeGreaterThanOrEqual(connectionsOpened + 3)
   })
 
-  it('lets a transaction end on the connection on which it began', async () => {
+  it('completes a transaction on the connection on which it began', async () => {
     const { login, client } = connect({ maxLifetimeSecs: 1 })
     await client.transaction(async (statements) => {
       const backend = await backendOf(statements)
@@ -58,7 +58,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
   })
 
-  it('lets a transaction that does nothing for a while end on its connection', async () => {
+  it('completes a transaction that was idle for a while on its connection', async () => {
     const { client } = connect({ maxLifetimeSecs: 1 })
     await client.transaction(async (statements) => {
       const backend = await backendOf(statements)
@@ -71,7 +71,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     })
   })
 
-  it('leaves a connection that the application holds, with the state of its session, and replaces it afterwards', async () => {
+  it('keeps a connection that the application holds, with its session state, and replaces it afterwards', async () => {
     const { login, client } = connect({ maxLifetimeSecs: 1 })
     const held = await client.hold()
     for (const statement of SESSION_STATE) await held.run(statement)
@@ -86,10 +86,10 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     expect(await held.run('SELECT id FROM pg_temp.kept')).toEqual([{ id: 1 }])
     expect(await held.run('FETCH ALL FROM counted')).toEqual([{ n: 1 }, { n: 2 }])
     await held.release()
-    // Postgres.js (3.4) by itself ends it behind the next answer, and fails queries until it is closed.
+    // The original Postgres.js (3.4) ends it after the next reply, and fails queries until it is closed.
     if (!entry.takesAgedBack) {
       await client.run('SELECT 1')
-      // It is not counted any more as soon as it is told to end, but Postgres.js goes on when it has ended.
+      // It no longer counts once its end was requested, but Postgres.js continues only when it has ended.
       await until('the old connection to have ended', () => retirements().length === 1)
     }
     for (let query = 1; query <= 20; query++)
@@ -108,8 +108,8 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     await occupy(client, 3)
   })
 
-  it('replaces connections that are in use all the time, before the server ends them', async () => {
-    // Far behind the lifetime: a slow machine may take a second for a transaction.
+  it('replaces connections in constant use before the server ends them', async () => {
+    // Long after the lifetime: a slow machine may take a second for a transaction.
     rig().gateway.faults.endSessionsAt(10 * LIFETIME_MS)
     const { login, client } = connect({ maxLifetimeSecs: 1 }, 2)
     let failures: unknown[] = []
@@ -131,7 +131,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
   })
 }
 
-/** What a session has outside of a transaction, one of each kind. */
+/** The session state outside a transaction, one of each kind. */
 const SESSION_STATE = [
   'LISTEN jobs',
   'SELECT pg_advisory_lock(4712)',

@@ -1,4 +1,4 @@
-/** A server that has too many connections, or too many at once, and one that hangs up. */
+/** A server at its connection limit or connection rate, and one that disconnects. */
 import { isPgIamError } from '../../../core/index.js'
 import { errorChain, rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import { occupy } from '../occupy.js'
@@ -6,7 +6,7 @@ import type { SectionContext } from '../section-context.js'
 import { until } from '../until.js'
 
 export function describePace({ connect, rig }: SectionContext): void {
-  it.each(['53300', '53400'])('asks again when the login is refused with %s', async (sqlState) => {
+  it.each(['53300', '53400'])('retries when the login is rejected with %s', async (sqlState) => {
     const { client } = connect()
     const { loginsRefused } = rig().gateway.stats()
     rig().gateway.faults.rejectLogins({ sqlState, times: 3 })
@@ -14,17 +14,17 @@ export function describePace({ connect, rig }: SectionContext): void {
     expect(rig().gateway.stats().loginsRefused - loginsRefused).toBe(3)
   })
 
-  it('opens all its connections against a server that admits few at once', async () => {
+  it('opens all its connections to a server that admits only a few at once', async () => {
     const { login, client } = connect({}, 5)
     rig().gateway.faults.limitConnections({ perSecond: 20, burst: 1 })
     const { refusals } = rig().gateway.stats()
     await occupy(client, 5)
     expect(login.stats().connectionsOpened).toBeGreaterThanOrEqual(5)
-    // The limit was met: the fault did its work.
+    // The limit was reached, so the fault was effective.
     expect(rig().gateway.stats().refusals.fault ?? 0).toBeGreaterThan(refusals.fault ?? 0)
   })
 
-  it('reports the words of the server when there is no place in time', async () => {
+  it("reports the server's error when no connection is free in time", async () => {
     const { client } = connect({ connectTimeoutMs: 2_000 })
     rig().gateway.faults.limitConnections({ max: 0 })
     const error = await rejectionOf(client.run('SELECT 1'))
@@ -32,7 +32,7 @@ export function describePace({ connect, rig }: SectionContext): void {
       expect.objectContaining({ code: '53300', message: expect.stringContaining('too many') }),
     )
     rig().gateway.faults.clear()
-    // The pause after so many refusals may be longer than this login has time.
+    // The pause after so many refusals may exceed the time limit of this login.
     await until('a connection', () =>
       client.run('SELECT 1').then(
         () => true,
@@ -41,7 +41,7 @@ export function describePace({ connect, rig }: SectionContext): void {
     )
   })
 
-  it('does not ask again when the login is refused for another reason', async () => {
+  it('does not retry when the login is rejected for another reason', async () => {
     const { client } = connect()
     const { loginsRefused } = rig().gateway.stats()
     rig().gateway.faults.rejectLogins({ sqlState: '28000', times: 5 })
@@ -51,7 +51,7 @@ export function describePace({ connect, rig }: SectionContext): void {
   })
 
   it('keeps to the rate of the login', async () => {
-    // One at once, and the next one a hundred seconds later, which is more than there is time for.
+    // One immediately, and the next one after a hundred seconds, which exceeds the time limit.
     const { client } = connect({ connectRate: 0.01, connectTimeoutMs: 2_000 }, 2)
     const { loginsAccepted } = rig().gateway.stats()
     await client.transaction(async (statements) => {
@@ -62,7 +62,7 @@ export function describePace({ connect, rig }: SectionContext): void {
     expect(rig().gateway.stats().loginsAccepted - loginsAccepted).toBe(1)
   })
 
-  it('gives a login up that takes too long, and leaves no connection', async () => {
+  it('times out if a login takes too long, and leaves no connection', async () => {
     const { client } = connect({ connectTimeoutMs: 2_000 })
     const release = rig().gateway.faults.stallLogins({ times: 10 })
     const error = await rejectionOf(client.run('SELECT 1'))
@@ -81,7 +81,7 @@ export function describePace({ connect, rig }: SectionContext): void {
     ['in authentication', 'authentication'],
     ['at the first statement', 'statement'],
   ] as const)(
-    'fails the query, and does not connect over and over, when the server hangs up %s',
+    'fails the query, without reconnecting in a loop, when the server disconnects %s',
     async (_when, at) => {
       const { client } = connect()
       const accepted = rig().relay.accepted()

@@ -1,4 +1,4 @@
-/** Conflicts that PostgreSQL itself raises, between transactions that really run at once. */
+/** Conflicts raised by PostgreSQL, between transactions that run concurrently. */
 import type { Statements } from '../clients/resilient-client.js'
 import { RDS_HOST } from '../rig.js'
 import type { SectionContext } from '../section-context.js'
@@ -31,19 +31,19 @@ export function describeRealConflicts({ connect, rig }: SectionContext): void {
         )
       await Promise.all(Array.from({ length: TASKS }, increment))
       expect(await rig().admin('SELECT value FROM counter')).toEqual([{ value: TASKS }])
-      // Of those that read the same value all but one had to begin anew.
+      // Of those that read the same value, all except one had to be retried.
       expect(runs).toBeGreaterThanOrEqual(2 * TASKS - 1)
       expect(login.stats().conflictsRetried).toBe(runs - TASKS)
     },
   )
 
-  it('lets no two transactions act on what the other one changes under serializable', async () => {
+  it('does not allow write skew under serializable', async () => {
     await rig().admin('TRUNCATE counter')
     await rig().admin('INSERT INTO counter VALUES (1, 1), (2, 1)')
     const { client } = connect({ host: RDS_HOST }, 2)
     const bothHaveRead = barrier(2)
     let runs = 0
-    // Each may go to zero while the other is not there: they must not both.
+    // Each may go to zero unless the other has, so they must not both do so.
     const leave = (id: number): Promise<void> =>
       client.transaction(
         async (statements) => {
@@ -66,7 +66,7 @@ async function valueIn(statements: Statements, id: number): Promise<number> {
   return Number(row?.['value'])
 }
 
-/** Resolves for all once that many wait. */
+/** Resolves for all callers once that many wait. */
 function barrier(count: number): () => Promise<void> {
   let open = (): void => {}
   const opened = new Promise<void>((resolve) => (open = resolve))

@@ -1,4 +1,4 @@
-/** A login to several hosts, the endpoints of a multi-Region cluster: each connection goes to the first that answers. */
+/** A login to several hosts, the endpoints of a multi-Region cluster, which are tried in order. */
 import { randomBytes } from 'node:crypto'
 import {
   auroraDsql,
@@ -65,7 +65,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     await until('the client to notice', () => ended.stats().connectionsOpen === 0)
   }
 
-  it('goes to the first host, with tokens for that one', async () => {
+  it('connects to the first host, with tokens for it', async () => {
     const client = open(login())
     const accepted = near.stats().loginsAccepted
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
@@ -73,7 +73,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     expect(new Set(hosts())).toEqual(new Set([NEAR]))
   })
 
-  it('goes to the next host when the first does not answer, with tokens for that one, and fails no query', async () => {
+  it('connects to the next host when the first does not answer, with tokens for it, and fails no query', async () => {
     const all = login()
     const client = open(all)
     outage(near)
@@ -83,7 +83,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     expect(await rig().notes()).toEqual([1])
   })
 
-  it('moves to the next host when the first one fails in the middle, and comes back to it later', async () => {
+  it('moves to the next host when the first one fails during use, and returns to it later', async () => {
     const all = login()
     const client = open(all)
     await client.run('SELECT 1')
@@ -99,14 +99,14 @@ export function describeRegions({ open, rig }: SectionContext): void {
     })
   })
 
-  it('goes to the next host when the first one has too many connections', async () => {
+  it('connects to the next host when the first one has too many connections', async () => {
     const client = open(login())
     near.faults.limitConnections({ max: 0 })
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
     expect(new Set(hosts())).toEqual(new Set([FAR]))
   })
 
-  it('does not go to the next host when the first one refuses the login itself', async () => {
+  it('does not connect to the next host when the first one rejects the login', async () => {
     const client = open(login())
     const accepted = far.stats().loginsAccepted
     near.faults.rejectLogins({ sqlState: '28000', message: 'access denied' })
@@ -115,7 +115,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     expect(far.stats().loginsAccepted).toBe(accepted)
   })
 
-  it('gives one error with the causes of both when neither answers, and works again once one does', async () => {
+  it('rejects with the errors of all hosts when none answers, and works again once one does', async () => {
     const client = open(login())
     outage(near)
     outage(far)

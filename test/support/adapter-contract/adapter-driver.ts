@@ -27,7 +27,7 @@ export interface DriverSettings {
   readonly log: (line: string) => void
 }
 
-/** Options that the adapter must reject in addition to a login. */
+/** Options that must be refused with a login. */
 export interface Refusal {
   readonly what: string
   readonly options: object

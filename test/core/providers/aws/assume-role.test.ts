@@ -17,7 +17,7 @@ const surroundings = process.env
 
 let files: AwsFiles
 let sts: StsStandIn
-/** What the stand-in answers; each test sets it. */
+/** The response of the stand-in, set by each test. */
 let answer: Parameters<typeof startSts>[0]
 
 beforeAll(async () => {
@@ -66,7 +66,7 @@ async function requestsDuring(work: () => Promise<unknown>): Promise<StsStandIn[
 }
 
 describe('assumeRole', () => {
-  it('signs with the credentials of the role, taken on with those of the login', async () => {
+  it('signs with the credentials of the role, assumed with those of the login', async () => {
     const reader = login()
     let token = ''
     const requests = await requestsDuring(async () => {
@@ -96,7 +96,7 @@ describe('assumeRole', () => {
     expect(requests[0]?.parameters).not.toHaveProperty('DurationSeconds')
   })
 
-  it('passes its options on', async () => {
+  it('passes its options to STS', async () => {
     const options = { roleArn: ROLE, externalId: 'ext:1', sessionName: 'orders', durationSecs: 900 }
     const [request] = await requestsDuring(() => login({ assumeRole: options }).token())
     expect(request?.parameters).toMatchObject({
@@ -106,7 +106,7 @@ describe('assumeRole', () => {
     })
   })
 
-  it('asks STS once for 50 connections that are opened together', async () => {
+  it('calls STS once for 50 concurrent connections', async () => {
     const reader = login()
     const requests = await requestsDuring(() =>
       Promise.all(Array.from({ length: 50 }, () => reader.token())),
@@ -115,7 +115,7 @@ describe('assumeRole', () => {
     expect(reader.stats()).toMatchObject({ tokensMade: 50, credentialCalls: 1 })
   })
 
-  it('works from a profile, and with a profile that takes on a role itself', async () => {
+  it('works from a profile, and with a profile that assumes a role itself', async () => {
     const [fromProfile] = await requestsDuring(() =>
       login({ credentials: undefined, profile: 'source' } as object).token(),
     )
@@ -124,7 +124,7 @@ describe('assumeRole', () => {
     expect(presigned(await chained.password()).accessKeyId).toBe('ASIAROLE')
   })
 
-  it('limits the token to the credentials of the role, and takes it on again in time', async () => {
+  it('limits the token to the credentials of the role, and assumes the role again in time', async () => {
     let expiration = new Date(0)
     answer = (_request, count) => {
       const given = role(60_000, `ASIA${count}`)
@@ -133,27 +133,27 @@ describe('assumeRole', () => {
     }
     const reader = login()
     const first = await reader.token()
-    // STS gives whole milliseconds in this stand-in, and so are kept.
+    // STS returns whole milliseconds in this stand-in, and they are kept.
     expect(first.expiresAt).toEqual(expiration)
     expect(presigned(first.value).expires).toBe('900')
     await reader.token()
-    // Once because nothing was known, once because what came ends before a token would; then it is kept.
+    // The first call, and a second one since the first result expires before a token. Then it is cached.
     expect(reader.stats().credentialCalls).toBe(2)
   })
 
-  it('reports what STS says, asks again the next time, and tells which role was meant', async () => {
+  it('reports the error of STS with the role, and calls STS again next time', async () => {
     answer = () => 'AccessDenied'
     const reader = login()
     expect(await rejectionOf(reader.token())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      hint: `Used the value given as "credentials"; give a function where they end. Then took on the role ${ROLE}.`,
+      hint: `Used the value given as "credentials"; give a function if they expire. Then assumed the role ${ROLE}.`,
       cause: expect.objectContaining({ name: 'AccessDenied' }),
     })
     answer = () => role(HOUR)
     expect(presigned(await reader.password()).accessKeyId).toBe('ASIAROLE')
   })
 
-  it('asks for the credentials below anew each time, and so survives their rotation', async () => {
+  it('gets the base credentials anew each time, so that they can be rotated', async () => {
     let current = 'AKIAOLD'
     answer = ({ signer }) =>
       signer?.accessKeyId === current ? role(60_000) : 'InvalidClientTokenId'
@@ -174,7 +174,7 @@ describe('assumeRole', () => {
     expect(requests.map(({ signer }) => signer?.accessKeyId)).toEqual(['AKIANEW'])
   })
 
-  it('asks for the credentials below anew after STS refused them', async () => {
+  it('gets the base credentials anew after STS rejected them', async () => {
     let calls = 0
     answer = ({ signer }) => (signer?.accessKeyId === 'AKIA1' ? 'InvalidClientTokenId' : role(HOUR))
     const reader = login({
@@ -184,7 +184,7 @@ describe('assumeRole', () => {
     expect(presigned(await reader.password()).accessKeyId).toBe('ASIAROLE')
   })
 
-  it('reports a failure of the credentials below as its cause', async () => {
+  it('reports a failure of the base credentials as its cause', async () => {
     const cause = new Error('vault is sealed')
     const reader = login({ credentials: () => Promise.reject(cause) })
     const requests = await requestsDuring(async () => {

@@ -1,4 +1,4 @@
-/** Roles that are taken on one with the credentials of the other. */
+/** Role chaining: each role is assumed with the credentials of the previous one. */
 import { auroraDsql, type AssumeRoleOptions, type Login } from '../../../../core/index.js'
 import { startSts, type RoleCredentials, type StsStandIn } from '../../../support/aws/sts.js'
 import { createAwsFiles, type AwsFiles } from '../../support/aws-files.js'
@@ -11,7 +11,7 @@ const surroundings = process.env
 
 let files: AwsFiles
 let sts: StsStandIn
-/** Which role may be taken on with whose key. */
+/** Which role may be assumed with which key. */
 let mayTakeOn: (accessKeyId: string | undefined, role: string | undefined) => boolean
 
 beforeAll(async () => {
@@ -53,7 +53,7 @@ function login(assumeRole: AssumeRoleOptions | AssumeRoleOptions[]): Login {
 const chain = ROLES.map((roleArn) => ({ roleArn }))
 
 describe('a chain of roles', () => {
-  it('is taken on one with the credentials of the other, in turn', async () => {
+  it('is assumed in order, each role with the credentials of the previous one', async () => {
     const before = sts.requests.length
     const token = await login(chain).password()
     expect(presigned(token)).toMatchObject({
@@ -67,7 +67,7 @@ describe('a chain of roles', () => {
     expect(requests[2]?.signer?.hasSignedWith(`secret of ${ROLES[1]}`)).toBe(true)
   })
 
-  it('is taken on once for many connections, and each with its own options', async () => {
+  it('is assumed once for many connections, each role with its own options', async () => {
     const before = sts.requests.length
     const reader = login([
       { roleArn: ROLES[0]!, durationSecs: 43_200, sessionName: 'shop' },
@@ -81,16 +81,16 @@ describe('a chain of roles', () => {
     expect(reader.stats().credentialCalls).toBe(1)
   })
 
-  it('may be one role', async () => {
+  it('may be a single role', async () => {
     expect(presigned(await login([chain[0]!]).password()).accessKeyId).toBe('ASIAHUB')
   })
 
-  it('that is refused half way tells all of it', async () => {
+  it('reports the whole chain if one role is denied', async () => {
     mayTakeOn = (_key, arn) => arn !== ROLES[1]
     expect(await rejectionOf(login(chain).token())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
       hint: expect.stringContaining(
-        `Then took on the role ${ROLES[0]}. Then took on the role ${ROLES[1]}. Then`,
+        `Then assumed the role ${ROLES[0]}. Then assumed the role ${ROLES[1]}. Then`,
       ),
       cause: expect.objectContaining({ name: 'AccessDenied' }),
     })
@@ -101,9 +101,9 @@ describe('a chain of roles', () => {
     [[{}], '"assumeRole[0].roleArn" must be the ARN of a role, got undefined'],
     [
       [chain[0], { ...chain[1], durationSecs: 3_601 }],
-      '"assumeRole[1].durationSecs" must be at most 3600 seconds for a role that another one takes on, got 3601',
+      '"assumeRole[1].durationSecs" must be at most 3600 seconds for a role that another role assumes, got 3601',
     ],
-  ])('is checked at once. %#', (assumeRole, message) => {
+  ])('is checked when the login is created. %#', (assumeRole, message) => {
     expect(thrownBy(() => login(assumeRole as AssumeRoleOptions[]))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message,

@@ -29,7 +29,7 @@ credential_process = exit 1
 })
 beforeEach(() => {
   process.env = { ...files.env }
-  // The SDK's warning about a profile beside keys in the environment; that the profile wins is what we test.
+  // The SDK warns about a profile together with keys in the environment. The test checks that the profile wins.
   jest.spyOn(console, 'warn').mockReturnValue()
 })
 afterEach(() => {
@@ -37,7 +37,7 @@ afterEach(() => {
 })
 afterAll(() => files.remove())
 
-/** Who signed a token of `auroraDsql` with these options. */
+/** The access key that signed a token of `auroraDsql` with these options. */
 async function signerOf(options: AuroraDsqlOptions): Promise<string> {
   const login = auroraDsql({ host: HOST, user: 'app', ...options })
   return presigned(await login.password()).accessKeyId
@@ -49,7 +49,7 @@ describe('the credentials of auroraDsql', () => {
     ['a function', { credentials: () => CREDENTIALS }],
     ['an async function', { credentials: async () => CREDENTIALS }],
     ['a function under its other name', { customCredentialsProvider: async () => CREDENTIALS }],
-  ])('are those given as %s, whatever the environment holds', async (_label, options) => {
+  ])('are those given as %s, whatever the environment contains', async (_label, options) => {
     Object.assign(process.env, {
       AWS_ACCESS_KEY_ID: 'AKIAENV',
       AWS_SECRET_ACCESS_KEY: 'x',
@@ -81,17 +81,17 @@ describe('the credentials of auroraDsql', () => {
       'AKIADEV',
     ],
     ['the environment, where AWS_PROFILE is empty', { AWS_PROFILE: '' }, {}, 'AKIADEFAULT'],
-  ])('come from %s', async (_label, env, options, accessKeyId) => {
+  ])('are read from %s', async (_label, env, options, accessKeyId) => {
     Object.assign(process.env, env)
     expect(await signerOf(options)).toBe(accessKeyId)
   })
 
-  it('bring the session token of a profile along', async () => {
+  it('include the session token of a profile', async () => {
     const login = auroraDsql({ host: HOST, user: 'app', profile: 'dev' })
     expect(presigned(await login.password()).sessionToken).toBe('dev-session')
   })
 
-  it('are looked up once, with two logins of one process using two profiles', async () => {
+  it('are looked up once for two logins of one process with two profiles', async () => {
     const one = auroraDsql({ host: HOST, user: 'app', profile: 'dev' })
     const other = auroraDsql({ host: HOST, user: 'app', profile: 'default' })
     const tokens = await Promise.all([
@@ -105,14 +105,14 @@ describe('the credentials of auroraDsql', () => {
     expect([one.stats().credentialCalls, other.stats().credentialCalls]).toEqual([1, 1])
   })
 
-  it('are taken from the profile that the environment of loginFromEnv names', async () => {
+  it('are read from the profile in the environment of loginFromEnv', async () => {
     const login = createAuroraDsql({}, { PGHOST: HOST, PGUSER: 'app', AWS_PROFILE: 'dev' })
     expect(presigned(await login.password()).accessKeyId).toBe('AKIADEV')
   })
 })
 
 describe('missing credentials', () => {
-  it('are reported with all the places that were looked at', async () => {
+  it('are reported with all sources that were tried', async () => {
     process.env['AWS_SHARED_CREDENTIALS_FILE'] = '/no/such/file'
     const error = await rejectionOf(auroraDsql({ host: HOST, user: 'app' }).token())
     expect(error).toMatchObject({
@@ -123,7 +123,7 @@ describe('missing credentials', () => {
     })
   })
 
-  it('are reported with the profile that was meant', async () => {
+  it('are reported with the profile that was selected', async () => {
     for (const profile of ['none', 'broken']) {
       const error = await rejectionOf(auroraDsql({ host: HOST, user: 'app', profile }).token())
       expect(error).toMatchObject({
@@ -134,7 +134,7 @@ describe('missing credentials', () => {
     }
   })
 
-  it('do not stay missing: each connection looks again', async () => {
+  it('are looked up again for each connection', async () => {
     delete process.env['AWS_SHARED_CREDENTIALS_FILE']
     const login = auroraDsql({ host: HOST, user: 'app' })
     await rejectionOf(login.token())
@@ -147,14 +147,14 @@ describe('missing credentials', () => {
     [
       'the function',
       { credentials: () => Promise.reject(new Error('vault is sealed')) },
-      'Asked the function given as "credentials".',
+      'Called the function given as "credentials".',
     ],
     [
       'the value',
       { credentials: { ...CREDENTIALS, expiration: new Date(0) } },
-      'Used the value given as "credentials"; give a function where they end.',
+      'Used the value given as "credentials"; give a function if they expire.',
     ],
-  ])('are reported with %s that was given', async (_label, options, hint) => {
+  ])('are reported with the given %s', async (_label, options, hint) => {
     const error = await rejectionOf(auroraDsql({ host: HOST, user: 'app', ...options }).token())
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS_UNAVAILABLE', hint })
     expect(printed(error)).not.toContain(CREDENTIALS.secretAccessKey)

@@ -16,7 +16,7 @@ interface Source {
   pass: (ms: number) => void
 }
 
-/** A source over a provider that answers with what `answer` gives for the number of the call. */
+/** A source whose provider returns `answer` for the number of the call. */
 function sourceOf(answer: (call: number) => AwsCredentials | Promise<AwsCredentials>): Source {
   let now = 1_700_000_000_000
   let calls = 0
@@ -33,7 +33,7 @@ function sourceOf(answer: (call: number) => AwsCredentials | Promise<AwsCredenti
 const named = (accessKeyId: string): AwsCredentials => ({ ...CREDENTIALS, accessKeyId })
 
 describe('renewAfterRefusal', () => {
-  it('looks for other credentials, and uses them from then on', async () => {
+  it('loads new credentials, which are used from then on', async () => {
     const { source, calls } = sourceOf((call) => named(`AKIA${call}`))
     await source()
     expect(source.replacements()).toBe(0)
@@ -42,7 +42,7 @@ describe('renewAfterRefusal', () => {
     expect([calls(), source.replacements()]).toEqual([2, 1])
   })
 
-  it('tells when there are no others, and asks once in five seconds at the most', async () => {
+  it('resolves with false if there are no new ones, and calls the provider at most once in five seconds', async () => {
     const { source, calls, pass } = sourceOf(() => named('AKIA'))
     await source()
     await expect(
@@ -56,7 +56,7 @@ describe('renewAfterRefusal', () => {
     expect([calls(), source.replacements()]).toEqual([3, 0])
   })
 
-  it('sees a new session token or secret key as other credentials', async () => {
+  it('treats a new session token or secret key as new credentials', async () => {
     for (const change of [{ sessionToken: 'new' }, { secretAccessKey: 'new' }]) {
       const { source } = sourceOf((call) => ({ ...CREDENTIALS, ...(call > 1 ? change : {}) }))
       await source()
@@ -64,7 +64,7 @@ describe('renewAfterRefusal', () => {
     }
   })
 
-  it('does not fail when the provider does, and keeps what there is', async () => {
+  it('does not reject if the provider fails, and keeps the current credentials', async () => {
     const { source, calls } = sourceOf((call) =>
       call === 1 ? named('AKIA1') : Promise.reject(new Error('vault is sealed')),
     )
@@ -75,7 +75,7 @@ describe('renewAfterRefusal', () => {
   })
 })
 
-describe('a connection whose token is refused', () => {
+describe('a connection whose token is rejected', () => {
   let standIn: StandIn | undefined
   afterEach(async () => {
     await standIn?.close()
@@ -83,7 +83,7 @@ describe('a connection whose token is refused', () => {
   })
 
   it.each(['28000', '28P01', '08006'])(
-    'with %s is tried again with other credentials, where there are some',
+    'with %s is retried with new credentials, if there are any',
     async (code) => {
       const seen: string[] = []
       standIn = await startStandIn(async (socket, keys) => {
@@ -104,14 +104,14 @@ describe('a connection whose token is refused', () => {
         Buffer.concat([AUTHENTICATION_OK, GREETING]),
       )
       expect(seen).toEqual(['AKIA1', 'AKIA2'])
-      // A token that could be shared is one of the new credentials, too.
+      // A token that could be shared is also signed with the new credentials.
       expect(presigned(await login.password()).accessKeyId).toBe('AKIA2')
       client.stream.destroy()
       await standIn.idle()
     },
   )
 
-  it('is refused in the words of the server, once, where there are no others', async () => {
+  it("fails with the server's error, after one attempt, if there are no new credentials", async () => {
     const refusal = errorResponse('28000', 'access denied')
     standIn = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await receiveLogin(socket, keys)

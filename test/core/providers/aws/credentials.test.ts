@@ -15,13 +15,13 @@ const START = 1_700_000_000_000
 
 interface Source {
   fresh: () => Promise<AwsCredentials>
-  /** What the provider was asked with, call by call. */
+  /** The options of each call of the provider. */
   asked: unknown[]
   counters: LoginCounters
   pass: (ms: number) => void
 }
 
-/** A source over a provider that answers by `answer`, which gets the number of the call and the time. */
+/** A source whose provider returns `answer`, which gets the number of the call and the time. */
 function source(
   answer: (call: number, now: number, isForced: boolean) => unknown,
   tokenDurationMs = TOKEN_MS,
@@ -53,11 +53,11 @@ describe('createCredentialsSource', () => {
   it.each([
     ['a value', () => CREDENTIALS],
     ['a promise', async () => CREDENTIALS],
-  ])('takes %s', async (_label, answer) => {
+  ])('accepts %s', async (_label, answer) => {
     await expect(source(answer).fresh()).resolves.toEqual(CREDENTIALS)
   })
 
-  it('asks once for 50 connections that are opened together, and not again while the credentials have no end', async () => {
+  it('calls the provider once for 50 concurrent connections, and never again if the credentials do not expire', async () => {
     const { fresh, asked, counters, pass } = source(async () => CREDENTIALS)
     const all = await Promise.all(Array.from({ length: 50 }, fresh))
     expect(new Set(all).size).toBe(1)
@@ -67,7 +67,7 @@ describe('createCredentialsSource', () => {
     expect(counters.credentialCalls).toBe(1)
   })
 
-  it('renews when the credentials would end before a token', async () => {
+  it('refreshes the credentials if they would expire before a token', async () => {
     const { fresh, asked, pass } = source((call, now) => endingAt(now + 60 * MINUTE, `key ${call}`))
     await fresh()
     pass(45 * MINUTE - 1)
@@ -77,7 +77,7 @@ describe('createCredentialsSource', () => {
     expect(asked).toEqual([undefined, { forceRefresh: true }])
   })
 
-  it('asks a second time, for new ones, when the first answer ends before a token', async () => {
+  it('calls the provider again, with forceRefresh, if its first result expires before a token', async () => {
     const { fresh, asked, counters } = source((_call, now, isForced) =>
       endingAt(now + (isForced ? 60 : 5) * MINUTE),
     )
@@ -86,7 +86,7 @@ describe('createCredentialsSource', () => {
     expect(counters.credentialCalls).toBe(2)
   })
 
-  it('keeps credentials that are always short for half of their life', async () => {
+  it('caches credentials that are always short-lived for half of their lifetime', async () => {
     const { fresh, asked, pass } = source((_call, now) => endingAt(now + 10 * MINUTE))
     await fresh()
     expect(asked).toHaveLength(2)
@@ -98,7 +98,7 @@ describe('createCredentialsSource', () => {
     expect(asked).toHaveLength(3)
   })
 
-  it('asks a provider that has nothing newer less than once for each connection', async () => {
+  it('calls a provider that has no newer credentials less often than once per connection', async () => {
     const { fresh, asked, pass } = source(() => endingAt(START + 60 * MINUTE))
     for (let minute = 0; minute < 59; minute++) {
       await fresh()
@@ -107,18 +107,18 @@ describe('createCredentialsSource', () => {
     expect(asked.length).toBeLessThan(10)
   })
 
-  it('never gives credentials that have ended, and says so', async () => {
+  it('rejects expired credentials with an error', async () => {
     const { fresh, pass } = source(() => endingAt(START + MINUTE))
     await fresh()
     pass(MINUTE)
     expect(await rejectionOf(fresh())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      message: 'the AWS credentials have ended',
+      message: 'the AWS credentials have expired',
       hint: 'Looked here.',
     })
   })
 
-  it('never gives ended credentials, whatever ends when', async () => {
+  it('never returns expired credentials, whatever their lifetimes', async () => {
     const step = fc.record({
       lifeMs: fc.integer({ min: -1_000, max: 4_000_000 }),
       pauseMs: fc.nat(2_000_000),
@@ -147,7 +147,7 @@ describe('createCredentialsSource', () => {
     ['null', null],
     ['a string', 'original'],
   ])(
-    'wraps %s that the provider throws or rejects with, and asks anew the next time',
+    'wraps %s that the provider throws or rejects with, and calls it again next time',
     async (_label, cause) => {
       const fail = (): never => {
         throw cause
@@ -170,7 +170,7 @@ describe('createCredentialsSource', () => {
     },
   )
 
-  it('passes an error of its own unchanged', async () => {
+  it('passes on a PgIamError unchanged', async () => {
     const failure = new PgIamError('ERR_PEER_MISSING', 'x')
     const { fresh } = source(() => Promise.reject(failure))
     expect(await rejectionOf(fresh())).toBe(failure)
@@ -187,27 +187,27 @@ describe('createCredentialsSource', () => {
     { accessKeyId: 'AKIA', secretAccessKey: '' },
     { accessKeyId: '', secretAccessKey: 'x' },
     { accessKeyId: 'AKIA', secretAccessKey: 5 },
-  ])('refuses %p as credentials', async (given) => {
+  ])('rejects %p as credentials', async (given) => {
     expect(await rejectionOf(source(() => given).fresh())).toMatchObject({
       code: 'ERR_CREDENTIALS_UNAVAILABLE',
-      message: 'the credentials came without an access key ID or a secret access key',
+      message: 'the credentials have no access key ID or no secret access key',
       hint: 'Looked here.',
     })
   })
 
   it.each(['2030-01-01', 1_900_000_000, new Date(NaN), null])(
-    'refuses the expiration %p',
+    'rejects the expiration %p',
     async (expiration) => {
       expect(
         await rejectionOf(source(() => ({ ...CREDENTIALS, expiration })).fresh()),
       ).toMatchObject({
         code: 'ERR_CREDENTIALS_UNAVAILABLE',
-        message: 'the credentials came with an "expiration" that is not a valid Date',
+        message: 'the credentials have an "expiration" that is not a valid Date',
       })
     },
   )
 
-  it('keeps a copy, with the session token but without what else the provider said', async () => {
+  it("keeps a copy, with the session token but without other properties of the provider's result", async () => {
     const given = {
       ...CREDENTIALS,
       sessionToken: 'session',

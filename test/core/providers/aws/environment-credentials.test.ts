@@ -9,7 +9,7 @@ const surroundings = process.env
 afterEach(() => void (process.env = surroundings))
 
 describe('the credentials in the environment', () => {
-  it('are what the AWS SDK finds there, whatever is set', async () => {
+  it('are those that the AWS SDK finds, whatever is set', async () => {
     const value = fc.constantFrom(undefined, '', 'some text')
     const end = fc.constantFrom(undefined, '', '2030-01-02T03:04:05Z')
     const environment = fc.record({
@@ -24,7 +24,7 @@ describe('the credentials in the environment', () => {
           Object.entries(given).filter(([, text]) => text !== undefined),
         )
         const expected = await fromEnv()().catch(() => undefined)
-        // The SDK marks, for its own statistics, where they come from.
+        // The SDK adds their source, for its own statistics.
         const { $source: _source, ...bare } = (expected ?? {}) as Record<string, unknown>
         expect(environmentCredentials(process.env)).toEqual(
           expected === undefined ? undefined : bare,
@@ -34,7 +34,7 @@ describe('the credentials in the environment', () => {
     )
   })
 
-  it('are not taken where AWS_PROFILE says to look elsewhere', () => {
+  it('are ignored if AWS_PROFILE selects another source', () => {
     expect(environmentCredentials({ ...KEYS, AWS_PROFILE: 'dev' })).toBeUndefined()
     expect(environmentCredentials({ ...KEYS, AWS_PROFILE: '' })).toEqual({
       accessKeyId: 'AKIAENV',
@@ -44,8 +44,8 @@ describe('the credentials in the environment', () => {
 
   it.each([
     ['without the chain of the SDK', KEYS, []],
-    ['with it, where there are none', {}, ['@aws-sdk/credential-providers']],
-  ])('give a first token %s', async (_label, env, expected) => {
+    ['with the chain of the SDK, if there are none', {}, ['@aws-sdk/credential-providers']],
+  ])('are used for the first token %s', async (_label, env, expected) => {
     const { result } = await runNode(
       `
       const { auroraDsql } = require('./dist/cjs/core/index.js')

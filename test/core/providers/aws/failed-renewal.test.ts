@@ -1,4 +1,4 @@
-/** Credentials that are due, and cannot be renewed. */
+/** Credentials that are due for a refresh, which fails. */
 import type { AwsCredentials } from '../../../../core/index.js'
 import { createAuroraDsql } from '../../../../core/providers/aurora-dsql.js'
 import {
@@ -19,7 +19,7 @@ interface Source {
   pass: (ms: number) => void
 }
 
-/** A source of credentials that live for an hour; `later` answers every call but the first. */
+/** A source of credentials with a lifetime of one hour. `later` answers every call except the first. */
 function hourly(
   later: (call: number, now: number) => AwsCredentials | Promise<AwsCredentials>,
   renewalTimeoutMs?: number,
@@ -49,8 +49,8 @@ const fail = (): never => {
   throw new Error('STS is down')
 }
 
-describe('a renewal that fails', () => {
-  it('leaves the kept credentials in use until they have ended', async () => {
+describe('a failed refresh', () => {
+  it('leaves the cached credentials in use until they expire', async () => {
     const { source, pass } = hourly(fail)
     await source()
     pass(45 * MINUTE)
@@ -64,7 +64,7 @@ describe('a renewal that fails', () => {
     })
   })
 
-  it('is tried again every five seconds at the most, however many connections are opened', async () => {
+  it('is retried at most once every five seconds, however many connections are opened', async () => {
     const { source, calls, pass } = hourly(fail)
     await source()
     pass(50 * MINUTE)
@@ -78,7 +78,7 @@ describe('a renewal that fails', () => {
     expect(calls()).toBe(3)
   })
 
-  it('never keeps them beyond their end, not even for those five seconds', async () => {
+  it('never leaves expired credentials in use', async () => {
     const { source, pass } = hourly(fail)
     await source()
     pass(60 * MINUTE - 1_000)
@@ -87,7 +87,7 @@ describe('a renewal that fails', () => {
     await rejectionOf(source())
   })
 
-  it('is an error where they end while it is under way', async () => {
+  it('is an error if the cached credentials expire while it is in progress', async () => {
     let fails: (error: Error) => void = () => {}
     const { source, pass } = hourly(() => new Promise((_resolve, reject) => (fails = reject)))
     await source()
@@ -98,7 +98,7 @@ describe('a renewal that fails', () => {
     expect(await rejectionOf(renewal)).toMatchObject({ cause: new Error('STS is down') })
   })
 
-  it('is forgotten once one succeeds', async () => {
+  it('is not remembered once a refresh succeeds', async () => {
     const { source, pass } = hourly((call, now) =>
       call === 2 ? fail() : named('second', now + 60 * MINUTE),
     )
@@ -110,9 +110,9 @@ describe('a renewal that fails', () => {
   })
 
   it.each([
-    ['have ended', (_call: number, now: number) => named('ended', now)],
-    ['are none', () => ({}) as AwsCredentials],
-  ])('is also one that brings credentials that %s', async (_label, later) => {
+    ['have expired', (_call: number, now: number) => named('ended', now)],
+    ['are invalid', () => ({}) as AwsCredentials],
+  ])('includes one that returns credentials that %s', async (_label, later) => {
     const { source, pass } = hourly(later)
     await source()
     pass(50 * MINUTE)
@@ -120,8 +120,8 @@ describe('a renewal that fails', () => {
   })
 })
 
-describe('a renewal that stalls', () => {
-  it('is not waited for longer than allowed, and used when it comes after all', async () => {
+describe('a slow refresh', () => {
+  it('delays connections no longer than allowed, and its result is still used', async () => {
     let answer: (given: AwsCredentials) => void = () => {}
     const { source, calls, pass } = hourly(() => new Promise((resolve) => (answer = resolve)), 1)
     await source()
@@ -133,7 +133,7 @@ describe('a renewal that stalls', () => {
     expect(calls()).toBe(2)
   })
 
-  it('is waited for on where the kept credentials end meanwhile', async () => {
+  it('is awaited if the cached credentials expire meanwhile', async () => {
     let answer: (given: AwsCredentials) => void = () => {}
     const { source, calls, pass } = hourly(() => new Promise((resolve) => (answer = resolve)), 1)
     await source()
@@ -145,7 +145,7 @@ describe('a renewal that stalls', () => {
     expect(calls()).toBe(2)
   })
 
-  it('is waited for where there is nothing else', async () => {
+  it('is awaited if there are no cached credentials', async () => {
     let answer: (given: AwsCredentials) => void = () => {}
     const { source, pass } = hourly(() => new Promise((resolve) => (answer = resolve)), 1)
     await source()
@@ -156,11 +156,11 @@ describe('a renewal that stalls', () => {
   })
 })
 
-describe('a login whose credentials cannot be renewed', () => {
+describe('a login whose credentials cannot be refreshed', () => {
   it.each<[string, () => Promise<AwsCredentials>]>([
     ['fails', () => Promise.reject(new Error('STS is down'))],
     ['stalls', () => new Promise(() => {})],
-  ])('signs with what it has, in time, where the renewal %s', async (_label, renew) => {
+  ])('signs with its current credentials, in time, if the refresh %s', async (_label, renew) => {
     let ahead = 0
     let calls = 0
     const credentials = (): Promise<AwsCredentials> =>
@@ -174,22 +174,22 @@ describe('a login whose credentials cannot be renewed', () => {
     const options = { host: HOST, user: 'app', credentials, tokenTimeoutMs: 1_000, logger }
     const login = createAuroraDsql(options, {}, () => Date.now() + ahead)
     await login.token()
-    // Half of their life is over, and a token that is signed by the real clock has not ended.
+    // Half of their lifetime is over. A token signed by the real clock has not expired.
     ahead = 12 * MINUTE
     const tokens = await Promise.all([login.password(), login.password()])
     for (const token of tokens) expect(presigned(token).accessKeyId).toBe('AKIAFIRST')
     expect(calls).toBe(2)
     expect(warnings).toEqual([
-      [expect.stringContaining('could not be renewed'), { error: expect.any(Error) }],
+      [expect.stringContaining('could not refresh AWS credentials'), { error: expect.any(Error) }],
     ])
   })
 })
 
-describe('the error of a failed look-up', () => {
+describe('the error of a failed credentials call', () => {
   it.each([
     ['a network error', Object.assign(new Error('x'), { code: 'ECONNREFUSED' }), true],
     ['a refusal', Object.assign(new Error('x'), { name: 'AccessDenied' }), false],
-  ])('tells of %s whether to try again', async (_label, cause, retryable) => {
+  ])('reports for %s whether a retry may succeed', async (_label, cause, retryable) => {
     const source = createCredentialsSource({
       provider: () => Promise.reject(cause),
       tokenDurationMs: MINUTE,

@@ -15,7 +15,7 @@ const SETTINGS = {
   parameters: { Action: 'DbConnect' },
   durationSecs: 900,
 }
-/** Whatever IAM may come to hand out, and often what encoders differ about. */
+/** Strings that IAM may issue, often with characters that encoders treat differently. */
 const text = fc.string({
   unit: fc.oneof(
     fc.constantFrom('!', "'", '(', ')', '*', '~', '/', '+', '=', '%', ' '),
@@ -37,7 +37,7 @@ const time = fc.date({
 afterEach(() => jest.useRealTimers())
 
 describe('createPresigner', () => {
-  it('signs as the signers of the AWS SDK do, whatever the identity, the user and the time', async () => {
+  it("signs as the AWS SDK's signers do, whatever the identity, the user and the time", async () => {
     await fc.assert(
       fc.asyncProperty(identity, text, time, async (credentials, user, date) => {
         stopDateAt(date)
@@ -59,7 +59,7 @@ describe('createPresigner', () => {
     )
   })
 
-  it('signs with the key of the day, also once it has signed on the day before', async () => {
+  it('signs with the key of the current day, also after signing on the day before', async () => {
     const signer = new DsqlSigner({
       hostname: HOST,
       region: 'us-east-1',
@@ -72,7 +72,7 @@ describe('createPresigner', () => {
     }
   })
 
-  it('signs with the credentials that it is given now', () => {
+  it('signs with the credentials of each call', () => {
     const presign = createPresigner(SETTINGS, () => AT)
     const other: AwsCredentials = { ...CREDENTIALS, secretAccessKey: 'other', sessionToken: 'x' }
     const [first, second, third] = [presign(CREDENTIALS), presign(other), presign(CREDENTIALS)]
@@ -81,7 +81,7 @@ describe('createPresigner', () => {
     expect(third.value).toBe(first.value)
   })
 
-  it('says when the token ends: counted from the whole second that stands in it, or with its credentials', () => {
+  it('returns the expiry: counted from the whole second in the token, or that of its credentials', () => {
     const presign = createPresigner(SETTINGS, () => AT)
     const end = Date.parse('2031-03-04T23:59:59Z') + 900_000
     const endWith = (expiration: number): Date =>

@@ -1,4 +1,4 @@
-/** The identities of docs/aws-identities.md: each gets real credentials, signs a real token, and is let in by the gateway. */
+/** The identities of docs/aws-identities.md. Each gets real credentials, signs a real token, and logs in through the gateway. */
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -31,11 +31,11 @@ let files: AwsFiles
 let sts: StsStandIn
 let agent: ContainerAgent
 let pool: Pool | undefined
-/** Says whether STS gives a role to whoever asks. */
+/** Whether STS gives a role to the caller. */
 let allows: (request: StsRequest) => boolean
 let agentToken = ''
 
-/** Credentials that the gateway knows, as STS would give them. */
+/** Credentials that the gateway accepts, as STS would return them. */
 const issued = (): RoleCredentials => gateway.issueCredentials({ durationSecs: 3_600 })
 
 beforeAll(async () => {
@@ -65,7 +65,7 @@ afterAll(async () => {
   await gateway.close()
 })
 
-/** A login as an application has it: nothing of the gateway but where it is. */
+/** A login as in an application, which has only the address of the gateway. */
 function login(options: AuroraDsqlOptions = {}): Login {
   const { clusters, host, port, ca } = gateway
   return auroraDsql({
@@ -83,28 +83,28 @@ async function logsIn(own: Login): Promise<void> {
   expect(rows).toEqual([{ user: 'app' }])
 }
 
-/** Writes a file as Kubernetes projects a token. */
+/** Writes a file like a projected token of Kubernetes. */
 function projected(name: string, token: string): string {
   const path = join(files.env['HOME']!, name)
   writeFileSync(path, token)
   return path
 }
 
-describe('a service account of EKS, by IRSA', () => {
+describe('an EKS service account with IRSA', () => {
   const isMine = ({ signer, parameters }: StsRequest): boolean =>
     signer === undefined &&
     parameters['Action'] === 'AssumeRoleWithWebIdentity' &&
     parameters['RoleArn'] === ROLE &&
     parameters['WebIdentityToken'] === 'CANARY token of the pod'
 
-  it('logs in with what the pod has in its environment', async () => {
+  it('logs in with the environment of the pod', async () => {
     allows = isMine
     process.env['AWS_ROLE_ARN'] = ROLE
     process.env['AWS_WEB_IDENTITY_TOKEN_FILE'] = projected('irsa', 'CANARY token of the pod')
     await logsIn(login())
   })
 
-  it('says what STS says, and shows no token', async () => {
+  it('reports the error of STS, and exposes no token', async () => {
     process.env['AWS_ROLE_ARN'] = ROLE
     process.env['AWS_WEB_IDENTITY_TOKEN_FILE'] = projected('irsa', 'CANARY token of the pod')
     const error = await rejectionOf(login().token())
@@ -117,19 +117,19 @@ describe('a service account of EKS, by IRSA', () => {
   })
 })
 
-describe('a service account of EKS, by Pod Identity', () => {
+describe('an EKS service account with Pod Identity', () => {
   beforeEach(() => {
     agentToken = 'CANARY token of the pod'
     process.env['AWS_CONTAINER_CREDENTIALS_FULL_URI'] = agent.url
   })
 
-  it('logs in with what the agent gives', async () => {
+  it('logs in with the credentials of the agent', async () => {
     process.env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'] = projected('pod', agentToken)
     await logsIn(login())
     expect(agent.authorizations).toContain(agentToken)
   })
 
-  it('takes another role on, in another account', async () => {
+  it('assumes another role, in another account', async () => {
     process.env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'] = projected('pod', agentToken)
     allows = ({ signer, parameters }) =>
       signer?.accessKeyId.startsWith('ASIA') === true && parameters['RoleArn'] === OTHER_ROLE
@@ -137,8 +137,8 @@ describe('a service account of EKS, by Pod Identity', () => {
   })
 })
 
-describe('a role of another account', () => {
-  it('is taken on with its external ID and a session name', async () => {
+describe('a role in another account', () => {
+  it('is assumed with its external ID and a session name', async () => {
     allows = ({ signer, parameters }) =>
       signer?.hasSignedWith(CREDENTIALS.secretAccessKey) === true &&
       parameters['RoleArn'] === OTHER_ROLE &&
@@ -152,7 +152,7 @@ describe('a role of another account', () => {
     expect(error).toMatchObject({ cause: expect.objectContaining({ name: 'AccessDenied' }) })
   })
 
-  it('is taken on by way of another role', async () => {
+  it('is assumed through another role', async () => {
     const keys: string[] = []
     allows = ({ signer, parameters }) => {
       keys.push(signer?.accessKeyId ?? '')
@@ -164,13 +164,13 @@ describe('a role of another account', () => {
   })
 })
 
-describe('a function of Vercel', () => {
-  /** A JSON Web Token, as far as Vercel's package looks into it. */
+describe('a Vercel function', () => {
+  /** A JSON Web Token with the claims that Vercel's package reads. */
   const token = ['CANARY', { exp: Math.floor(Date.now() / 1_000) + 3_600 }, 'signature']
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.')
 
-  it('logs in within a request, is told why it cannot outside of one, and keeps what it got', async () => {
+  it('logs in within a request, fails outside a request with a reason, and keeps its credentials', async () => {
     allows = ({ parameters }) =>
       parameters['Action'] === 'AssumeRoleWithWebIdentity' &&
       parameters['RoleArn'] === ROLE &&
@@ -181,18 +181,18 @@ describe('a function of Vercel', () => {
     expect(report).toEqual({
       outside: {
         code: 'ERR_CREDENTIALS_UNAVAILABLE',
-        hint: 'Asked the function given as "credentials".',
+        hint: 'Called the function given as "credentials".',
         cause: expect.stringContaining("The 'x-vercel-oidc-token' header is missing"),
       },
       within: [{ user: 'app' }],
       later: [{ user: 'app' }],
-      // One that failed, and one for everything after it.
+      // One failed call, and one for everything after it.
       credentialCalls: 2,
     })
   })
 })
 
-/** In a process of its own: Vercel's package loads parts of itself as jest does not let it. */
+/** In a separate process: Vercel's package loads parts of itself in a way that jest does not support. */
 async function runVercelFunction(order: object): Promise<unknown> {
   const support = join(process.cwd(), 'test', 'support')
   const child = spawn(

@@ -1,4 +1,4 @@
-/** What the option `signer` chooses, with the packages of AWS as they are installed. */
+/** The effects of the `signer` option, with the installed AWS packages. */
 import { DsqlSigner } from '@aws-sdk/dsql-signer'
 import { Signer } from '@aws-sdk/rds-signer'
 import {
@@ -34,7 +34,7 @@ interface Given {
 const { getDbConnectAuthToken } = DsqlSigner.prototype
 const { getAuthToken } = Signer.prototype
 
-/** The two providers, with the function of AWS's package that signs for each. */
+/** The two providers, each with the signing function of its AWS package. */
 const PROVIDERS = [
   {
     provider: 'aurora-dsql',
@@ -68,7 +68,7 @@ describe.each(PROVIDERS)('the tokens of $provider', (each) => {
     expect(new Set(signed.mock.contexts).size).toBe(1)
   })
 
-  it('are signed by pg-iam itself where the built-in signer is asked for', async () => {
+  it('are signed by pg-iam with signer: "built-in"', async () => {
     const signed = spy()
     await login({ signer: 'built-in' }).token()
     expect(signed).not.toHaveBeenCalled()
@@ -76,7 +76,7 @@ describe.each(PROVIDERS)('the tokens of $provider', (each) => {
     expect(signed).toHaveBeenCalledTimes(1)
   })
 
-  it('are signed by the same signer of AWS with the credentials that replaced the first', async () => {
+  it('are signed by the same AWS signer after the credentials were replaced', async () => {
     stopDateAt(NOW)
     const signed = spy()
     let calls = 0
@@ -93,7 +93,7 @@ describe.each(PROVIDERS)('the tokens of $provider', (each) => {
     expect(own.stats()).toMatchObject({ credentialCalls: 3 })
   })
 
-  it('cost no request for credentials beside those of the login, also where these end within 15 minutes', async () => {
+  it("need no credentials calls besides the login's, even if the credentials expire within 15 minutes", async () => {
     const credentials = jest.fn(async () => named('AKIA', Date.now() + 10 * MINUTE))
     const own = login({ credentials })
     await own.token()
@@ -103,7 +103,7 @@ describe.each(PROVIDERS)('the tokens of $provider', (each) => {
     expect(own.stats().credentialCalls).toBe(first)
   })
 
-  it("end when AWS's token says, whatever the clock of this machine", async () => {
+  it("expire at the time in AWS's token, whatever the clock of this machine", async () => {
     stopDateAt(NOW)
     const real = await login().password()
     const elsewhere = real.replace(/(X-Amz-Date=)\w+/, '$120260304T051000Z')
@@ -113,9 +113,9 @@ describe.each(PROVIDERS)('the tokens of $provider', (each) => {
     expect((await login({ credentials }).token()).expiresAt).toEqual(credentials.expiration)
   })
 
-  it('end with the credentials that signed them, also where others replaced these meanwhile', async () => {
+  it('expire with the credentials that signed them, even if those were replaced meanwhile', async () => {
     stopDateAt(NOW)
-    // The second ends before the first.
+    // The second ones expire before the first ones.
     const credentials = jest
       .fn<AwsCredentials, []>()
       .mockReturnValueOnce(named('AKIA1', NOW + 16 * MINUTE))
@@ -146,29 +146,26 @@ describe.each(PROVIDERS)('the tokens of $provider', (each) => {
     ['a line break', 'h/?X-Amz-Date=20260304T050607Z&X-Amz-Expires=900&CANARY\n'],
     ['no time', 'h/?X-Amz-Expires=900&X-Amz-Signature=CANARY'],
     ['a time of another form', 'h/?X-Amz-Date=2026-03-04&X-Amz-Expires=900&X-Amz-Signature=CANARY'],
-    [
-      'a time that is none',
-      'h/?X-Amz-Date=20261304T050607Z&X-Amz-Expires=900&X-Amz-Signature=CANARY',
-    ],
+    ['an invalid time', 'h/?X-Amz-Date=20261304T050607Z&X-Amz-Expires=900&X-Amz-Signature=CANARY'],
     ['no life', 'h/?X-Amz-Date=20260304T050607Z&X-Amz-Signature=CANARY'],
     [
-      'a life that is none',
+      'an invalid lifetime',
       'h/?X-Amz-Date=20260304T050607Z&X-Amz-Expires=-1&X-Amz-Signature=CANARY',
     ],
     ['a time under another name', 'h/?My-X-Amz-Date=20260304T050607Z&X-Amz-Expires=900&CANARY'],
     ['a life under another name', 'h/?X-Amz-Date=20260304T050607Z&X-Amz-Expires-900&CANARY'],
-  ])('are refused, without being shown, where the signer gives %s', async (_label, value) => {
+  ])('are rejected, without being shown, if the signer returns %s', async (_label, value) => {
     spy().mockResolvedValue(value as string)
     const error = await rejectionOf(login().token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
       message: expect.stringContaining(`${provider}: the token of ${packageName} for ${host} `),
-      hint: `Install another version of ${packageName}, or give signer: 'built-in'.`,
+      hint: `Install another version of ${packageName}, or set signer: 'built-in'.`,
     })
     expect(printed(error)).not.toContain('CANARY')
   })
 
-  it('are asked for again after the signer has failed', async () => {
+  it('are requested again after the signer has failed', async () => {
     const cause = new Error('not today')
     spy().mockRejectedValueOnce(cause)
     const own = login()
@@ -185,15 +182,15 @@ function named(accessKeyId: string, end: number): AwsCredentials {
   return { ...CREDENTIALS, accessKeyId, expiration: new Date(end) }
 }
 
-describe('signers of AWS', () => {
-  it('sign for the administrator by the action that only "admin" may use', async () => {
+describe("AWS's signers", () => {
+  it('sign the token of an administrator with the action that is reserved for "admin"', async () => {
     const signed = jest.spyOn(DsqlSigner.prototype, 'getDbConnectAdminAuthToken')
     const token = await auroraDsql({ ...OPTIONS, user: 'admin' }).password()
     expect(presigned(token).action).toBe('DbConnectAdmin')
     expect(signed).toHaveBeenCalledTimes(1)
   })
 
-  it('read the time themselves: a clock that is given reaches the built-in signer alone', async () => {
+  it('read the time themselves: a given clock only affects the built-in signer', async () => {
     stopDateAt(NOW)
     const clock = (): number => NOW - 5 * MINUTE
     const dates: unknown[] = []
@@ -246,13 +243,13 @@ describe('the option "signer"', () => {
         ),
       0,
     ],
-  ])('is taken by %s', async (_label, login, times) => {
+  ])('is accepted by %s', async (_label, login, times) => {
     const signed = jest.spyOn(DsqlSigner.prototype, 'getDbConnectAuthToken')
     await login().token()
     expect(signed).toHaveBeenCalledTimes(times)
   })
 
-  it.each(['sdk', 'AWS-SDK', '', true, null, {}])('is refused where it is %p', (signer) => {
+  it.each(['sdk', 'AWS-SDK', '', true, null, {}])('is rejected if it is %p', (signer) => {
     for (const create of [auroraDsql, rds]) {
       const host = create === auroraDsql ? HOST : RDS_HOST
       expect(
@@ -264,7 +261,7 @@ describe('the option "signer"', () => {
     }
   })
 
-  it('is unknown to logins whose tokens are not signed', () => {
+  it('is unknown to providers whose tokens are not signed', () => {
     const signer = { signer: 'built-in' } as object
     const create = [
       () => redshift({ host: 'w.c1.eu-west-1.redshift.amazonaws.com', ...signer }),

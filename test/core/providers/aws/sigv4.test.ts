@@ -6,7 +6,7 @@ const SIGNED = `X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${SCOPE}&X-Amz
 const UNRESERVED = '-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const SESSION = '6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267'
 
-/** The presigned requests of AWS's own test suite for signers that are like ours: GET, path "/", signed header "host". */
+/** The presigned requests of AWS's test suite with the same form: GET, path "/", signed header "host". */
 const AWS_TEST_SUITE: [name: string, query: string, signature: string][] = [
   ['get-vanilla-query', SIGNED, 'e93c787ed7f371d5c6b165c1b38ede9550f4dce4144713e844b25b7192d3865d'],
   [
@@ -37,14 +37,14 @@ const AWS_TEST_SUITE: [name: string, query: string, signature: string][] = [
 ]
 
 describe('createSigner', () => {
-  it.each(AWS_TEST_SUITE)('gives the signature of AWS’s test %s', (_name, query, signature) => {
+  it.each(AWS_TEST_SUITE)("computes the signature of AWS's test %s", (_name, query, signature) => {
     const token = `example.amazonaws.com/?${query}&X-Amz-Signature=${signature}`
     const { request } = parsePresignedToken(token, 'host') as PresignedToken
     const sign = createSigner('wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY')
     expect(sign(request).toString('hex')).toBe(signature)
   })
 
-  it('gives the signature of AWS’s example of a presigned URL', () => {
+  it("computes the signature of AWS's example of a presigned URL", () => {
     // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
     const sign = createSigner('wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY')
     const signature = sign({
@@ -66,7 +66,7 @@ describe('createSigner', () => {
     )
   })
 
-  it('gives the same signatures after it was asked for more days than it keeps keys for', () => {
+  it('computes the same signatures after more days than it caches keys for', () => {
     const signOn = (date: string, sign = createSigner('secret')): string =>
       sign({
         host: 'host',

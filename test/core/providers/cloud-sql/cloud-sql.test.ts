@@ -30,7 +30,7 @@ describe('isCloudSqlHost', () => {
     ['xsql.goog', false],
     ['10.0.0.3', false],
     ['shop:us-central1:orders', false],
-  ])('says of %s: %s', (host, is) => {
+  ])('returns for %s: %s', (host, is) => {
     expect(isCloudSqlHost(host)).toBe(is)
   })
 })
@@ -42,14 +42,14 @@ describe('databaseUser', () => {
     ['app@shop.iam', 'app@shop.iam'],
     ['jane@example.com', 'jane@example.com'],
     ['x@y.gserviceaccount.com.example.com', 'x@y.gserviceaccount.com.example.com'],
-  ])('makes of %s: %s', (email, user) => {
+  ])('returns for %s: %s', (email, user) => {
     expect(databaseUser(email)).toBe(user)
   })
 })
 
-describe('the name of an instance in the place of its host', () => {
+describe('a connection name in place of the host', () => {
   it.each(['shop:europe-west1:main', 'example.com:shop:europe-west1:main'])(
-    'is refused, and so is the socket of %s, with the option that it is for',
+    'is rejected with a hint for the "instance" option, also as the socket path of %s',
     (instance) => {
       for (const host of [instance, `/cloudsql/${instance}`]) {
         const refusal = {
@@ -82,7 +82,7 @@ describe('a login of cloudSql', () => {
     expect(login).not.toHaveProperty('region')
   })
 
-  it('shortens the user as Cloud SQL does, wherever it comes from', () => {
+  it('shortens the user as Cloud SQL does, from any source', () => {
     const email = 'app@shop.iam.gserviceaccount.com'
     expect(cloudSql({ host: HOST, user: email }).user).toBe('app@shop.iam')
     expect(createCloudSql({ host: HOST }, { PGUSER: email }).user).toBe('app@shop.iam')
@@ -95,7 +95,7 @@ describe('a login of cloudSql', () => {
     expect(loginFromEnv({}, { PGHOST: HOST }).provider).toBe('cloud-sql')
   })
 
-  it('verifies the connection name of an instance that has no host name', () => {
+  it('verifies the connection name of an instance without a DNS name', () => {
     for (const [instance, servername] of [
       ['shop:us-central1:orders', 'shop:orders'],
       ['example.com:shop:us-central1:orders', 'example.com:shop:orders'],
@@ -109,12 +109,12 @@ describe('a login of cloudSql', () => {
     [{}, '"host" must be given', 'ERR_OPTION_INVALID'],
     [
       { host: '10.0.0.3' },
-      '"instance" or "tls.servername" must be given where "host" is an IP address',
+      '"instance" or "tls.servername" must be given if "host" is an IP address',
       'ERR_OPTION_INVALID',
     ],
     [
       { host: ['orders.example.com', '::1'] },
-      '"instance" or "tls.servername" must be given where "host" is an IP address',
+      '"instance" or "tls.servername" must be given if "host" is an IP address',
       'ERR_OPTION_INVALID',
     ],
     [
@@ -144,7 +144,7 @@ describe('a login of cloudSql', () => {
       '"tls" must not turn TLS or its verification off',
       'ERR_TLS_UNVERIFIED',
     ],
-  ])('refuses %j', (options, message, code) => {
+  ])('rejects %j', (options, message, code) => {
     const error = thrownBy(() => cloudSql(options as CloudSqlOptions))
     expect(error).toMatchObject({ message, code })
     expect(printed(error)).not.toContain('CANARY')

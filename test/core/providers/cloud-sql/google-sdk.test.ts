@@ -18,7 +18,7 @@ beforeAll(async () => {
 })
 afterAll(() => metadata?.close())
 beforeEach(() => {
-  // Without a home there are no credentials of whoever runs this.
+  // Without a home directory there are no credentials of the user who runs the test.
   process.env = { ...metadata.env, HOME: '/nonexistent', CLOUDSDK_CONFIG: '/nonexistent' }
   intercept = () => undefined
 })
@@ -27,7 +27,7 @@ afterEach(() => {
 })
 
 describe('application default credentials', () => {
-  it('give the service account of the machine a token for logins, and no more, and its name', async () => {
+  it("provide a token of the machine's service account with only the login scope, and its name", async () => {
     const login = cloudSql({ host: HOST })
     const made = await Promise.all(Array.from({ length: 20 }, () => login.token()))
     expect(new Set(made.map(({ value }) => value)).size).toBe(1)
@@ -37,7 +37,7 @@ describe('application default credentials', () => {
     expect(metadata.scopes).toEqual([[LOGIN_SCOPE]])
   })
 
-  it('that give no token are asked again for the next connection', async () => {
+  it('are requested again for the next connection after a failure', async () => {
     const login = cloudSql({ host: HOST, user: ACCOUNT })
     intercept = () => ({ status: 404, headers: { 'metadata-flavor': 'Google' }, body: 'CANARY' })
     expect(await rejectionOf(login.token())).toMatchObject({
@@ -50,7 +50,7 @@ describe('application default credentials', () => {
     expect(login.stats()).toMatchObject({ tokensMade: 1, tokensFailed: 1 })
   })
 
-  it('that are none are reported with the places that were looked at', async () => {
+  it('are reported with the sources that were tried if there are none', async () => {
     process.env = { HOME: '/nonexistent', METADATA_SERVER_DETECTION: 'none' }
     const error = await rejectionOf(cloudSql({ host: HOST, user: ACCOUNT }).token())
     expect(error).toMatchObject({
@@ -62,8 +62,8 @@ describe('application default credentials', () => {
   })
 })
 
-describe('a GoogleAuth that was given', () => {
-  it('is used as it is', async () => {
+describe('a given GoogleAuth', () => {
+  it('is used unchanged', async () => {
     const scopes = [LOGIN_SCOPE, 'https://www.googleapis.com/auth/userinfo.email']
     const login = cloudSql({ host: HOST, credentials: new GoogleAuth({ scopes }) })
     const token = await login.token()
@@ -72,7 +72,7 @@ describe('a GoogleAuth that was given', () => {
     expect(printed(login)).not.toContain(token.value)
   })
 
-  it('may hand out a single client', async () => {
+  it('may return a single client', async () => {
     const auth = new GoogleAuth({ scopes: [LOGIN_SCOPE] })
     const login = cloudSql({ host: HOST, user: ACCOUNT, credentials: () => auth.getClient() })
     expect(tokens.find((await login.token()).value)?.email).toBe(ACCOUNT)

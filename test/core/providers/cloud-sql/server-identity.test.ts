@@ -13,7 +13,7 @@ const credentials: NonNullable<CloudSqlOptions['credentials']> = {
   getAccessToken: async () => Promise.resolve({ token: 'CANARY' }),
 }
 
-/** Connects to a server with the certificate of an instance; says what the client asked for in the TLS handshake. */
+/** Connects to a server with an instance's certificate. Returns the server name (SNI) that the client sent. */
 async function connect(
   make: (authority: Awaited<ReturnType<typeof createAuthority>>) => Promise<KeyPair>,
   options: CloudSqlOptions,
@@ -48,12 +48,12 @@ async function connect(
 }
 
 describe('the certificate of a Cloud SQL instance', () => {
-  it('with its connection name is verified for that, and no server is asked for by such a name', async () => {
+  it('is verified by its connection name, which is not sent as server name', async () => {
     const options = { host: '10.0.0.3', instance: INSTANCE }
     expect(await connect((ca) => ca.issueNamed('shop:orders'), options)).toEqual([false])
   })
 
-  it('with its connection name is verified for that whatever other names it has', async () => {
+  it('is verified by its connection name, whatever other names it has', async () => {
     const options = { host: '10.0.0.3', instance: INSTANCE }
     expect(await connect((ca) => ca.issueNamed('shop:orders', HOST), options)).toEqual([false])
     const ofDomain = { host: '10.0.0.3', instance: `example.com:${INSTANCE}` }
@@ -62,7 +62,7 @@ describe('the certificate of a Cloud SQL instance', () => {
     ])
   })
 
-  it('with its DNS name is verified for that, also where the address is one', async () => {
+  it('is verified by its DNS name, also if the host is an IP address', async () => {
     expect(await connect((ca) => ca.issue(HOST), { host: HOST })).toEqual([HOST])
     const options = { host: '10.0.0.3', tls: { servername: HOST } }
     expect(await connect((ca) => ca.issue(HOST), options)).toEqual([HOST])
@@ -79,7 +79,7 @@ describe('the certificate of a Cloud SQL instance', () => {
     ],
     ['any instance', '*', { host: '10.0.0.3', instance: INSTANCE }],
     ['any instance of the project', 'shop:*', { host: '10.0.0.3', instance: INSTANCE }],
-  ])('of %s is not taken', async (_what, commonName, options) => {
+  ])('is rejected for %s', async (_what, commonName, options) => {
     const error = await rejectionOf(connect((ca) => ca.issueNamed(commonName), options))
     expect(error).toMatchObject({
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',
@@ -87,13 +87,13 @@ describe('the certificate of a Cloud SQL instance', () => {
     })
   })
 
-  it('of another instance is not taken for a DNS name that it has', async () => {
+  it("is rejected if it is another instance's, even with the DNS name of that one", async () => {
     const options = { host: '10.0.0.3', instance: INSTANCE }
     const attempt = connect((ca) => ca.issueNamed('shop:customers', HOST), options)
     expect(await rejectionOf(attempt)).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
   })
 
-  it('that has ended is not taken, and none by an authority that is not trusted', async () => {
+  it('is rejected if it has expired, or is signed by an untrusted CA', async () => {
     const options = { host: '10.0.0.3', instance: INSTANCE }
     const ended = connect((ca) => ca.issueEnded('shop:orders'), options)
     expect(await rejectionOf(ended)).toMatchObject({ code: 'CERT_HAS_EXPIRED' })
@@ -104,7 +104,7 @@ describe('the certificate of a Cloud SQL instance', () => {
     })
   })
 
-  it('by an authority that ships with Node is not expected: the caller names the right one', async () => {
+  it('is not signed by a CA that Node ships, so the hint explains how to get the CA', async () => {
     const other = await createAuthority('Other')
     const error = await rejectionOf(
       connect((ca) => ca.issue(HOST), { host: HOST, tls: { ca: other.ca } }),
@@ -116,20 +116,20 @@ describe('the certificate of a Cloud SQL instance', () => {
   })
 })
 
-describe('the refusal of a Cloud SQL instance', () => {
+describe('a login that a Cloud SQL instance rejects', () => {
   it.each([
     [
       '28000',
       'connection requires a valid client certificate',
-      /^This instance wants client certificates, which only Google's connectors and Auth Proxy can get\./,
+      /^This instance requires client certificates, which only Google's connectors and Auth Proxy can get\./,
     ],
     [
       '28000',
       'Cloud SQL IAM service account authentication failed for user "app@shop.iam"',
-      /^The token must be one of "app@shop\.iam" .* roles\/cloudsql\.instanceUser/,
+      /^The token must belong to "app@shop\.iam" .* roles\/cloudsql\.instanceUser/,
     ],
     ['53300', 'sorry, too many clients already', undefined],
-  ])('%s %s comes with what to do about it', async (sqlState, message, hint) => {
+  ])('with %s %s has a hint', async (sqlState, message, hint) => {
     const server = await startStandIn(async (socket, keys) => {
       const { socket: secured } = await receiveLogin(socket, keys)
       secured.end(errorResponse(sqlState, message))

@@ -12,7 +12,7 @@ const END = Date.now() + 3_600_000
 
 type Credentials = NonNullable<CloudSqlOptions['credentials']>
 
-/** An auth client that gives this, and counts how often. */
+/** An auth client that returns this token, and counts its calls. */
 function client(token: unknown = 'CANARY', expiry_date: unknown = END) {
   const made = {
     calls: 0,
@@ -29,7 +29,7 @@ const login = (credentials: unknown, options: CloudSqlOptions = {}): Login =>
   cloudSql({ host: HOST, credentials: credentials as Credentials, ...options })
 
 describe('a token of cloudSql', () => {
-  it('is the client’s, and ends when that says', async () => {
+  it('is that of the auth client, with its expiry', async () => {
     const own = login(client(), { user: ACCOUNT })
     const token = await own.token()
     expect(token).toMatchObject({ value: 'CANARY', expiresAt: new Date(END) })
@@ -37,7 +37,7 @@ describe('a token of cloudSql', () => {
     expect(printed(token) + printed(own)).not.toContain('CANARY')
   })
 
-  it('is shared until it nears its end', async () => {
+  it('is shared until it nears its expiry', async () => {
     let now = Date.now()
     const credentials = client()
     const own = createCloudSql(
@@ -58,12 +58,12 @@ describe('a token of cloudSql', () => {
     ['a GoogleAuth', (made) => ({ getClient: async () => Promise.resolve(made) })],
     ['a function', (made) => () => made],
     ['a function that promises', (made) => async () => Promise.resolve(made)],
-  ])('comes from %s', async (_what, wrap) => {
+  ])('is requested from %s', async (_what, wrap) => {
     const token = await login(wrap(client()), { user: 'app' }).token()
     expect(token.value).toBe('CANARY')
   })
 
-  it('comes from a function that is asked once, and again after it failed', async () => {
+  it('is requested from a function that is called once, and again after a failure', async () => {
     let asked = 0
     const credentials = () => {
       if (++asked === 1) throw new Error('vault is sealed')
@@ -81,28 +81,28 @@ describe('a token of cloudSql', () => {
   })
 
   it.each<[string, unknown, string]>([
-    ['nothing', () => null, 'ERR_CREDENTIALS_UNAVAILABLE'],
-    ['no credentials', () => ({}), 'ERR_CREDENTIALS_UNAVAILABLE'],
+    ['null as credentials', () => null, 'ERR_CREDENTIALS_UNAVAILABLE'],
+    ['an object that has no credentials', () => ({}), 'ERR_CREDENTIALS_UNAVAILABLE'],
     [
-      'no client',
+      'a GoogleAuth without a client',
       { getClient: () => Promise.reject(new Error('none')) },
       'ERR_CREDENTIALS_UNAVAILABLE',
     ],
-    ['no token', client(null), 'ERR_TOKEN_INVALID'],
+    ['a missing token', client(null), 'ERR_TOKEN_INVALID'],
     ['an empty token', client(''), 'ERR_TOKEN_INVALID'],
-    ['a token without an end', client('CANARY', null), 'ERR_TOKEN_INVALID'],
-    ['a token with no time as its end', client('CANARY', NaN), 'ERR_TOKEN_INVALID'],
-    ['a token that has ended', client('CANARY', 1), 'ERR_TOKEN_INVALID'],
-  ])('is not made of %s', async (_what, credentials, code) => {
+    ['a token without an expiry', client('CANARY', null), 'ERR_TOKEN_INVALID'],
+    ['a token with NaN as its expiry', client('CANARY', NaN), 'ERR_TOKEN_INVALID'],
+    ['an expired token', client('CANARY', 1), 'ERR_TOKEN_INVALID'],
+  ])('is rejected for %s', async (_what, credentials, code) => {
     const error = await rejectionOf(login(credentials, { user: 'app' }).token())
     expect(error).toMatchObject({ code })
     expect(printed(error)).not.toContain('CANARY')
   })
 })
 
-it('says what is wrong with a token without an end', async () => {
+it('a cloudSql token without an expiry is rejected with a reason', async () => {
   expect(await rejectionOf(login(client('CANARY', null), { user: 'app' }).token())).toMatchObject({
-    message: `cloud-sql: the token for ${HOST} came with a "expiry_date" that must be a number of milliseconds, got null`,
+    message: `cloud-sql: the token for ${HOST} is invalid: "expiry_date" must be a number of milliseconds, got null`,
   })
 })
 
@@ -114,13 +114,13 @@ describe('the user of a token', () => {
 
   it.each<[string, unknown, string]>([
     [
-      'the account that GoogleAuth knows',
+      'the account of GoogleAuth',
       auth(client(), async () => Promise.resolve({ client_email: ACCOUNT })),
       'app@shop.iam',
     ],
     ['the account of a key', { ...client(), email: ACCOUNT }, 'app@shop.iam'],
     [
-      'whom Google says that the token is of',
+      "the account in Google's token info",
       auth(
         { ...client(), getTokenInfo: async () => Promise.resolve({ email: 'jane@example.com' }) },
         async () => Promise.resolve({}),
@@ -128,7 +128,7 @@ describe('the user of a token', () => {
       'jane@example.com',
     ],
     [
-      'the account of a key, where GoogleAuth does not know it',
+      'the account of a key, if GoogleAuth has none',
       auth({ ...client(), email: ACCOUNT }, () => Promise.reject(new Error('none'))),
       'app@shop.iam',
     ],
@@ -140,23 +140,23 @@ describe('the user of a token', () => {
   })
 
   it.each<[string, unknown]>([
-    ['nobody knows it', client()],
-    ['an account is no address', { ...client(), email: 'default' }],
-    ['an address would break the packet', { ...client(), email: 'a\u0000b@example.com' }],
-    ['an address would do so at its end', { ...client(), email: 'a@example.com\u0000' }],
+    ['no source has it', client()],
+    ['the account is not an e-mail address', { ...client(), email: 'default' }],
+    ['the address contains a NUL', { ...client(), email: 'a\u0000b@example.com' }],
+    ['the address ends with a NUL', { ...client(), email: 'a@example.com\u0000' }],
     [
-      'Google does not say',
+      "Google's token info has none",
       { ...client(), getTokenInfo: () => Promise.reject(new Error('invalid_token')) },
     ],
-  ])('is asked for where %s', async (_what, credentials) => {
+  ])('is required if %s', async (_what, credentials) => {
     expect(await rejectionOf(login(credentials).token())).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `cloud-sql: could not find out whose the token for ${HOST} is`,
+      message: `cloud-sql: could not determine the account of the token for ${HOST}`,
       hint: expect.stringMatching(/^Give "user"/),
     })
   })
 
-  it('is what the SDK’s own client of a person is told by Google', async () => {
+  it("is requested from Google for the SDK's client of a user account", async () => {
     const tokens = createGoogleTokens()
     const info = await startGoogleTokenInfo(tokens)
     const { value, expiresAt } = tokens.issue('jane@example.com')

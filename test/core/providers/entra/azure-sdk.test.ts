@@ -43,7 +43,7 @@ const claims = (value: string): unknown =>
   JSON.parse(Buffer.from(value.split('.')[1] ?? '', 'base64url').toString())
 
 describe('a credential of the Azure SDK', () => {
-  it('gives a token for the database', async () => {
+  it('provides a token for the database', async () => {
     const login = entra({ host: HOST, user: 'app', credentials: application() })
     const token = await login.token()
     expect(claims(token.value)).toMatchObject({ aud: AUDIENCE, tid: TENANT, appid: CLIENT_ID })
@@ -58,7 +58,7 @@ describe('a credential of the Azure SDK', () => {
       () => application(),
       () => issuer.intercept(() => ({ status: 500, body: { error: 'server_error' } })),
     ],
-  ])('that has %s fails with the SDK’s error, which shows no secret', async (_, make, prepare) => {
+  ])("with %s fails with the SDK's error, which exposes no secret", async (_, make, prepare) => {
     prepare()
     const credentials = make()
     const login = entra({ host: HOST, user: 'app', credentials: credentials! })
@@ -72,7 +72,7 @@ describe('a credential of the Azure SDK', () => {
     issuer.intercept(() => undefined)
   })
 
-  it('that failed once is asked again', async () => {
+  it('is called again after a failure', async () => {
     const login = entra({ host: HOST, user: 'app', credentials: application() })
     issuer.intercept(() => ({ status: 503, body: 'later' }))
     await rejectionOf(login.token())
@@ -83,7 +83,7 @@ describe('a credential of the Azure SDK', () => {
 })
 
 describe('the default credential', () => {
-  // One endpoint, and the failure first: MSAL keeps both the address and the tokens for the whole process.
+  // One endpoint, and the failure first: MSAL caches both the address and the tokens for the whole process.
   let identity: ManagedIdentity
   let answer: Parameters<typeof startManagedIdentity>[1]
   beforeAll(async () => {
@@ -91,7 +91,7 @@ describe('the default credential', () => {
   })
   afterAll(() => identity?.close())
 
-  it('is reported with all the places that were looked at where there is none', async () => {
+  it('is reported with all sources that were tried if there is none', async () => {
     Object.assign(process.env, identity.env)
     answer = () => ({ status: 400, body: { error: 'invalid_request' } })
     const error = await rejectionOf(entra({ host: HOST, user: 'app' }).token())
@@ -103,7 +103,7 @@ describe('the default credential', () => {
     })
   })
 
-  it('is DefaultAzureCredential, which finds a managed identity, and its name', async () => {
+  it('is DefaultAzureCredential, which finds a managed identity and its name', async () => {
     Object.assign(process.env, identity.env)
     const mirid = userAssignedIdentity('shop-identity')
     answer = (resource) => (resource === AUDIENCE ? {} : { xms_mirid: mirid })
@@ -140,7 +140,7 @@ describe('the default credential', () => {
   })
 })
 
-/** A proxy that connects nobody to anything, and remembers where they wanted to go. */
+/** A proxy that records the requested destinations and connects to none. */
 async function startRefusingProxy(): Promise<{
   url: string
   asked: readonly string[]

@@ -33,13 +33,13 @@ describe('a login of entra', () => {
     expect(login.stats()).toMatchObject({ tokensMade: 0, credentialCalls: 0 })
   })
 
-  it('takes what libpq reads from the environment', () => {
+  it("takes libpq's variables from the environment", () => {
     const env = { PGHOST: HOST, PGPORT: '6432', PGDATABASE: 'shop', PGUSER: 'app' }
     expect(createEntra({}, env)).toMatchObject({ port: 6432, database: 'shop', user: 'app' })
     expect(createEntra({ user: 'own' }, env).user).toBe('own')
   })
 
-  it('is recognised by its host, in each cloud', () => {
+  it('is recognised by its host name, in each cloud', () => {
     for (const domain of ['azure.com', 'usgovcloudapi.net', 'chinacloudapi.cn']) {
       const host = `shop.postgres.database.${domain}`
       expect(loginFromUrl(`postgres://app@${host}/shop`)).toMatchObject({
@@ -83,7 +83,7 @@ describe('a login of entra', () => {
       '"tls" must not turn TLS or its verification off',
       'ERR_TLS_UNVERIFIED',
     ],
-  ])('refuses %j', (options, message, code) => {
+  ])('rejects %j', (options, message, code) => {
     const error = thrownBy(() => entra(options as EntraOptions))
     expect(error).toMatchObject({ message, code })
     expect(printed(error)).not.toContain('CANARY')
@@ -107,13 +107,13 @@ describe('azureCloudOf', () => {
     ['shop.mysql.database.azure.com', undefined],
     ['shop.database.windows.net', undefined],
     ['', undefined],
-  ])('says of %s: %s', (host, cloud) => {
+  ])('returns for %s: %s', (host, cloud) => {
     expect(azureCloudOf(host)).toBe(cloud)
   })
 })
 
 describe('the clouds', () => {
-  it('have the authorities that the Azure SDK knows', () => {
+  it('have the authority hosts of the Azure SDK', () => {
     const { AzurePublicCloud, AzureGovernment, AzureChina } = AzureAuthorityHosts
     expect(Object.values(CLOUDS).map(({ authorityHost }) => authorityHost)).toEqual([
       AzurePublicCloud,

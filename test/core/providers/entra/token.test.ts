@@ -24,11 +24,11 @@ import { printed } from '../../support/printed.js'
 
 const HOST = 'shop.postgres.database.azure.com'
 
-/** A token that nobody has signed: nobody verifies it here. */
+/** An unsigned token, since nothing verifies it here. */
 const unsigned = (claims: EntraClaims): string =>
   `e30.${Buffer.from(JSON.stringify(entraClaims(claims))).toString('base64url')}.CANARY`
 
-/** The same with nothing but these claims. */
+/** The same with only these claims. */
 const jwtOf = (claims: object): string =>
   `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.CANARY`
 
@@ -36,7 +36,7 @@ interface Recorded extends AzureTokenCredential {
   readonly scopes: string[]
 }
 
-/** A credential that remembers what it was asked for. */
+/** A credential that records its calls. */
 function recorded(token: (scope: string) => string | Error, lifeMs = 3_600_000): Recorded {
   const scopes: string[] = []
   return {
@@ -53,7 +53,7 @@ function recorded(token: (scope: string) => string | Error, lifeMs = 3_600_000):
 const login = (options: Partial<EntraOptions>): Login => entra({ host: HOST, ...options })
 
 describe('a token of entra', () => {
-  it('is the credential’s, and ends when that says', async () => {
+  it('is that of the credential, with its expiry', async () => {
     const value = unsigned({ upn: 'jane@example.com' })
     const expiresOnTimestamp = Date.now() + 1_234_000
     const credentials = {
@@ -84,26 +84,26 @@ describe('a token of entra', () => {
       { cloud: 'china', scope: 'api://own/.default' },
       'api://own/.default',
     ],
-  ])('is asked for with the scope of %s', async (_what, options, scope) => {
+  ])('is requested with the scope of %s', async (_what, options, scope) => {
     const credentials = recorded(() => unsigned({}))
     await login({ user: 'app', credentials, ...options }).token()
     expect(credentials.scopes).toEqual([scope])
   })
 
-  it('is a service principal’s, whose user is its application ID, where nothing names it', async () => {
+  it('has the application ID of a service principal as its user if it contains no name', async () => {
     const appid = '00000000-aaaa-bbbb-cccc-000000000001'
     const credentials = recorded(() => jwtOf({ appid, idtyp: 'app' }))
     const own = login({ credentials })
     expect((await own.token()).user).toBe(appid)
     expect(own.user).toBe(appid)
-    // One with a name has that, also where only the token for the resource manager says it.
+    // A token with a name uses that, even if only the token for the resource manager has it.
     const named = recorded((scope) =>
       jwtOf(scope.includes('management') ? { appid, upn: 'jane@example.com' } : { appid }),
     )
     expect((await login({ credentials: named }).token()).user).toBe('jane@example.com')
   })
 
-  it('has the fallback for a user where it names none, and the program of a person is none', async () => {
+  it("uses the fallback user if it names none, but never the appid of a user's program", async () => {
     const credentials = recorded(() =>
       jwtOf({ appid: 'of the Azure CLI', scp: 'user_impersonation' }),
     )
@@ -121,7 +121,7 @@ describe('a token of entra', () => {
     expect(() => login({ fallbackUsername: 'app\0user' })).toThrow('"fallbackUsername" must be')
   })
 
-  it('is shared until it nears its end', async () => {
+  it('is shared until it nears its expiry', async () => {
     let now = Date.now()
     const credentials = recorded(() => unsigned({}))
     const own = createEntra({ host: HOST, user: 'app', credentials }, {}, () => now)
@@ -135,7 +135,7 @@ describe('a token of entra', () => {
     expect(own.stats()).toMatchObject({ tokensMade: 2, tokensReused: 50, credentialCalls: 2 })
   })
 
-  it('comes from a function that is asked once, and again after it failed', async () => {
+  it('is requested from a function that is called once, and again after a failure', async () => {
     let asked = 0
     const own = login({
       user: 'app',
@@ -170,7 +170,7 @@ describe('a token of entra', () => {
       { getToken: async () => Promise.resolve({ token: 'CANARY', expiresOnTimestamp: 1 }) },
       'ERR_TOKEN_INVALID',
     ],
-  ])('is not made of %p', async (given, code) => {
+  ])('is rejected for %p', async (given, code) => {
     const error = await rejectionOf(
       login({ user: 'app', credentials: () => given as AzureTokenCredential }).token(),
     )
@@ -179,16 +179,16 @@ describe('a token of entra', () => {
   })
 })
 
-it('says what is wrong with a token without an end', async () => {
+it('an entra token without an expiry is rejected with a reason', async () => {
   const given = { getToken: async () => Promise.resolve({ token: 'CANARY' }) }
   const credentials = given as unknown as AzureTokenCredential
   expect(await rejectionOf(login({ user: 'app', credentials }).token())).toMatchObject({
-    message: `entra: the token for ${HOST} came with a "expiresOnTimestamp" that must be a number of milliseconds, got undefined`,
+    message: `entra: the token for ${HOST} is invalid: "expiresOnTimestamp" must be a number of milliseconds, got undefined`,
   })
 })
 
-describe('a token that the server refuses', () => {
-  it('is not used again: another one is asked for, once a minute at the most', async () => {
+describe('a token that the server rejects', () => {
+  it('is replaced, at most once a minute', async () => {
     let now = Date.now()
     const credentials = recorded(() => unsigned({}))
     const server = await startStandIn(async (socket, keys) => {
@@ -216,8 +216,8 @@ describe('a token that the server refuses', () => {
   })
 })
 
-describe('a credential that never answers', () => {
-  it('is told when nobody waits for it any more', async () => {
+describe('a credential that never settles', () => {
+  it('is aborted after tokenTimeoutMs', async () => {
     const signals: AbortSignal[] = []
     const credentials: AzureTokenCredential = {
       getToken: async (_scopes, { abortSignal } = {}) => {
@@ -234,7 +234,7 @@ describe('a credential that never answers', () => {
 })
 
 describe('the user of a token', () => {
-  it('is not looked for where one was given', async () => {
+  it('is not determined from the token if one was given', async () => {
     const credentials = recorded(() => 'no JSON Web Token')
     const own = login({ user: 'app', credentials })
     expect((await own.token()).user).toBeUndefined()
@@ -242,7 +242,7 @@ describe('the user of a token', () => {
     expect(credentials.scopes).toEqual([`${AUDIENCE}/.default`])
   })
 
-  it('is looked for in a token for the resource manager where the first names none', async () => {
+  it('is determined from a token for the resource manager if the first token names none', async () => {
     const credentials = recorded((scope) =>
       unsigned(scope.includes('management') ? { upn: 'jane@example.com' } : {}),
     )
@@ -254,7 +254,7 @@ describe('the user of a token', () => {
     ])
   })
 
-  it('is asked for, with the names of the claims, where no token has it', async () => {
+  it('is required, with the names of the claims in the error, if no token contains it', async () => {
     const own = login({
       credentials: recorded(() => unsigned({ email: 'CANARY', appid: undefined })),
     })
@@ -268,13 +268,13 @@ describe('the user of a token', () => {
     expect(own.user).toBeUndefined()
   })
 
-  it('is asked for, with the reason, where the resource manager’s token is not to be had', async () => {
+  it("is required, with the cause, if the resource manager's token cannot be requested", async () => {
     const failure = new Error('AADSTS500011')
     const credentials = recorded((scope) => (scope.includes('management') ? failure : 'no token'))
     const error = await rejectionOf(login({ credentials }).token())
     expect(error).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: expect.stringContaining('it has no claims that can be read'),
+      message: expect.stringContaining('it has no readable claims'),
       cause: failure,
     })
     expect(isPgIamError(error)).toBe(true)
@@ -284,7 +284,7 @@ describe('the user of a token', () => {
 const jwt = (payload: string): string => `e30.${Buffer.from(payload).toString('base64url')}.c2ln`
 
 describe('claimsOf', () => {
-  it('reads the claims of a token, whoever signed it', () => {
+  it('parses the claims of a token without verifying it', () => {
     expect(claimsOf(jwt('{"upn":"jürgen@example.com"}'))).toEqual({ upn: 'jürgen@example.com' })
   })
 
@@ -299,7 +299,7 @@ describe('claimsOf', () => {
     jwt('null'),
     jwt('"text"'),
     jwt('{"upn":'),
-  ])('finds none in %j', (token) => {
+  ])('returns undefined for %j', (token) => {
     expect(claimsOf(token)).toBeUndefined()
   })
 
@@ -331,7 +331,7 @@ describe('userFromClaims', () => {
     [without('xms_mirid'), 'upn@example.com', 'upn'],
     [without('xms_mirid', 'upn'), 'preferred@example.com', 'preferred_username'],
     [without('xms_mirid', 'upn', 'preferred_username'), 'unique@example.com', 'unique_name'],
-    // The claims of a user go before the name of a machine.
+    // The claims of a user precede the name of a machine.
     [
       { ...all, xms_mirid: systemAssignedIdentity('Microsoft.Compute/virtualMachines', 'vm') },
       'upn@example.com',
@@ -341,7 +341,7 @@ describe('userFromClaims', () => {
     [{ upn: '', unique_name: 'unique@example.com' }, 'unique@example.com', 'unique_name'],
     [{ upn: 5, unique_name: 'unique@example.com' }, 'unique@example.com', 'unique_name'],
     [{ upn: 'a\u0000b', unique_name: 'unique@example.com' }, 'unique@example.com', 'unique_name'],
-  ])('takes from %j "%s" of %s', (claims, user, claim) => {
+  ])('takes from %j the user "%s" of the claim %s', (claims, user, claim) => {
     expect(userFromClaims(claims as Record<string, unknown>)).toEqual({ user, claim })
   })
 
@@ -350,12 +350,12 @@ describe('userFromClaims', () => {
     ['Microsoft.Web/sites', 'shop', 'shop'],
     ['Microsoft.Web/sites', 'shop/slots/staging', 'shop/slots/staging'],
     ['Microsoft.App/containerApps', 'shop', 'shop'],
-  ])('names the identity of a resource (%s) after it: %s', (type, name, user) => {
+  ])('names the identity of a resource (%s) after the resource: %s', (type, name, user) => {
     const claims = { xms_mirid: systemAssignedIdentity(type, name) }
     expect(userFromClaims(claims)).toEqual({ user, claim: 'xms_mirid' })
   })
 
-  it('takes the type of an identity in any letters', () => {
+  it('ignores the case of the identity type', () => {
     const xms_mirid = userAssignedIdentity('Shop').replace('Microsoft.Managed', 'microsoft.managed')
     expect(userFromClaims({ xms_mirid, upn: 'x' })).toEqual({ user: 'Shop', claim: 'xms_mirid' })
   })
@@ -368,7 +368,7 @@ describe('userFromClaims', () => {
     { xms_mirid: userAssignedIdentity('') },
     { xms_mirid: systemAssignedIdentity('Microsoft.Web/sites', '/') },
     { xms_mirid: 5 },
-  ])('finds none in %j', (claims) => {
+  ])('returns undefined for %j', (claims) => {
     expect(userFromClaims(claims)).toBeUndefined()
   })
 })

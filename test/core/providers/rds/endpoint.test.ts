@@ -30,7 +30,7 @@ describe('an RDS endpoint', () => {
   it.each([
     `shop.proxy-${HASH}.us-east-1.rds.amazonaws.com`,
     `reports.endpoint.proxy-${HASH}.us-east-1.rds.amazonaws.com`,
-  ])('%s is one of a proxy', (host) => {
+  ])('%s is a proxy endpoint', (host) => {
     expect(rdsEndpoint(host)).toEqual({ region: 'us-east-1', isProxy: true })
   })
 
@@ -47,13 +47,13 @@ describe('an RDS endpoint', () => {
     `shop.global-${HASH}.global.rds.amazonaws.com`,
     `evil.example.com/shop.${HASH}.us-east-1.rds.amazonaws.com`,
     'abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws',
-  ])('%s is none', (host) => {
+  ])('%s is not an endpoint', (host) => {
     expect(rdsEndpoint(host)).toBeUndefined()
   })
 })
 
 describe('the writer endpoint of a global database', () => {
-  it('is recognised, and is no endpoint of a region', () => {
+  it('is recognised, and is not the endpoint of a region', () => {
     expect(isGlobalWriter('shop.global-a1b2c3.global.rds.amazonaws.com')).toBe(true)
     expect(isGlobalWriter(`shop.cluster-${HASH}.us-east-1.rds.amazonaws.com`)).toBe(false)
     expect(isGlobalWriter('shop.global-a1b2c3.global.rds.amazonaws.com.example.com')).toBe(false)

@@ -36,7 +36,7 @@ afterAll(async () => {
   await dns?.close()
 })
 
-/** A login to the gateway, that would go to AWS but for `connectTo` and `tls`. */
+/** A login to the gateway. Without `connectTo` and `tls` it would go to AWS. */
 const login = (options: RdsOptions): Login =>
   createRds(
     {
@@ -61,17 +61,17 @@ async function roleOf(given: Login): Promise<unknown> {
 }
 
 describe('a login to RDS', () => {
-  it.each([CLUSTER, READER, CHINA, OWN])('is let in: %s', async (host) => {
+  it.each([CLUSTER, READER, CHINA, OWN])('succeeds: %s', async (host) => {
     expect(await roleOf(login({ host }))).toBe('app')
   })
 
-  it('is let in with the port of the database, whatever port is dialled', async () => {
+  it('succeeds with the port of the database, whatever port is dialled', async () => {
     const host = 'other.c1a2b3c4d5e6.eu-west-1.rds.amazonaws.com'
     expect(await roleOf(login({ host, port: 6432 }))).toBe('app')
     expect(await rejectionOf(roleOf(login({ host })))).toMatchObject({ code: '28000' })
   })
 
-  it('is let in by a URL', async () => {
+  it('succeeds with a URL', async () => {
     const { host, port } = gateway
     const made = loginFromUrl(`postgres://app@${CLUSTER}/postgres`, {
       credentials: gateway.credentials,
@@ -94,7 +94,7 @@ describe('a login to RDS', () => {
     })
   })
 
-  it('is refused with the causes to look for', async () => {
+  it('fails with a hint with the likely causes', async () => {
     const error = (await rejectionOf(
       roleOf(login({ host: CLUSTER, user: 'report' })),
     )) as DatabaseError
@@ -105,7 +105,7 @@ describe('a login to RDS', () => {
     })
   })
 
-  it('goes on with new credentials where the old ones were taken back', async () => {
+  it('continues with new credentials after the old ones were revoked', async () => {
     const [old, renewed] = [
       gateway.issueCredentials({ durationSecs: 3_600 }),
       gateway.issueCredentials({ durationSecs: 3_600 }),

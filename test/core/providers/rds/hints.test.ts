@@ -9,37 +9,37 @@ import { RDS_HOST, RDS_OPTIONS } from '../../support/rds-options.js'
 const hintFor = (message: string, user = 'app'): string | undefined =>
   explainRefusal({ sqlState: '28000', message, user })
 
-describe('the hint for a refusal', () => {
+describe('the hint for a rejected login', () => {
   it.each([
     ['PAM authentication failed for user "app"', /rds-db:connect .* iam-db-auth-error/s],
     [
       'The IAM authentication failed for the role app. Check the IAM token for this role and try again.',
-      /RDS Proxy did not take the token.*prx-/s,
+      /RDS Proxy rejected the token.*prx-/s,
     ],
     [
       'IAM authentication failed for user app. Check the IAM token for this user and try again.',
-      /RDS Proxy did not take the token/,
+      /RDS Proxy rejected the token/,
     ],
     [
       'This RDS proxy has no credentials for the role app. Check the credentials for this role and try again.',
       /a secret for "app" in Secrets Manager/,
     ],
-    ['The password that was provided for the role app is wrong.', /turn IAM authentication on/],
+    ['The password that was provided for the role app is wrong.', /enable IAM authentication/],
     [
       'no pg_hba.conf entry for host "10.0.0.1", user "app", database "shop", SSL off',
-      /came to the database without TLS/,
+      /reached the database without TLS/,
     ],
     [
       'no pg_hba.conf entry for host "10.0.0.1", user "app", database "shop", no encryption',
-      /came to the database without TLS/,
+      /reached the database without TLS/,
     ],
     [
       'pg_hba.conf rejects connection for host "10.0.0.1", user "app", database "shop", no encryption',
-      /came to the database without TLS/,
+      /reached the database without TLS/,
     ],
     [
       'no pg_hba.conf entry for host "10.0.0.1", user "app", database "shop", SSL encryption',
-      /does not let "app" in from here/,
+      /does not allow "app" to log in from this address/,
     ],
     ['password authentication failed for user "app"', /GRANT rds_iam TO "app"/],
     ['role "app" does not exist', /CREATE ROLE "app" LOGIN; GRANT rds_iam TO "app"/],
@@ -48,16 +48,16 @@ describe('the hint for a refusal', () => {
     expect(hintFor(message)).toMatch(hint)
   })
 
-  it('writes the name of a role as SQL does', () => {
+  it('quotes the name of a role as in SQL', () => {
     expect(hintFor('role "o""x" does not exist', 'o"x')).toContain('CREATE ROLE "o""x" LOGIN')
   })
 
-  it('is not given where the error speaks for itself', () => {
+  it('is absent if the error needs no explanation', () => {
     expect(hintFor('database "shop" does not exist')).toBeUndefined()
     expect(hintFor('remaining connection slots are reserved')).toBeUndefined()
   })
 
-  it('reaches whoever the server refuses', async () => {
+  it('is added to the error of a rejected login', async () => {
     const authority = await createAuthority()
     const keys = await authority.issue(RDS_HOST)
     const server = await startStandIn(async (socket, pair) => {
@@ -68,7 +68,7 @@ describe('the hint for a refusal', () => {
     const login = createRds({ ...RDS_OPTIONS, connectTo, tls: { ca: authority.ca } }, {})
     const client = startRawClient(login)
     await client.closed
-    expect(client.received().toString()).toContain('HRDS did not take the token.')
+    expect(client.received().toString()).toContain('HRDS rejected the token.')
     await server.close()
   })
 })

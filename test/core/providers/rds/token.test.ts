@@ -15,7 +15,7 @@ afterEach(() => jest.useRealTimers())
 const login = (options: RdsOptions = {}) => rds({ ...RDS_OPTIONS, ...options })
 
 describe('the token of rds', () => {
-  it('is, byte by byte, what the signer of AWS makes for the same second, whoever signs it', async () => {
+  it("is byte for byte that of AWS's signer for the same second, with both signers", async () => {
     const text = fc.string({
       minLength: 1,
       maxLength: 40,
@@ -73,7 +73,7 @@ describe('the token of rds', () => {
     expect(new URL(`https://${token}`).searchParams.get('DBUser')).toBe('app')
   })
 
-  it('lives 900 seconds, or as long as the credentials that signed it', async () => {
+  it('is valid for 900 seconds, or until the credentials that signed it expire', async () => {
     expect((await login().token()).expiresAt).toEqual(new Date(END_OF_TOKEN))
     for (const [expiration, expiresAt] of [
       [END_OF_TOKEN - 1, END_OF_TOKEN - 1],
@@ -84,7 +84,7 @@ describe('the token of rds', () => {
     }
   })
 
-  it('is shared for 60 seconds, as RDS throttles new ones', async () => {
+  it('is shared for 60 seconds, since RDS throttles new ones', async () => {
     const shared = login()
     const first = await shared.token()
     jest.setSystemTime(NOW.getTime() + 59_999)
@@ -94,7 +94,7 @@ describe('the token of rds', () => {
     expect(shared.stats()).toMatchObject({ tokensMade: 2, tokensReused: 1, credentialCalls: 1 })
   })
 
-  it('is shared no longer than its credentials live', async () => {
+  it('is not shared after its credentials have expired', async () => {
     const expiration = new Date(NOW.getTime() + 20_000)
     let calls = 0
     const credentials = (): AwsCredentials => ({
@@ -110,13 +110,13 @@ describe('the token of rds', () => {
     expect(presigned(second.value).accessKeyId).toBe('AKIA3')
   })
 
-  it('is a new one for each connection where nothing is to be shared', async () => {
+  it('is a new one for each connection with reuseTokenSecs: 0', async () => {
     const own = login({ reuseTokenSecs: 0 })
     await Promise.all([own.token(), own.token()])
     expect(own.stats()).toMatchObject({ tokensMade: 2, tokensReused: 0, credentialCalls: 1 })
   })
 
-  it('is told with the original error where it cannot be signed', async () => {
+  it('is reported with the original error if it cannot be signed', async () => {
     const cause = new Error('no credentials today')
     const failing = login({ credentials: () => Promise.reject(cause) })
     expect(await rejectionOf(failing.token())).toMatchObject({

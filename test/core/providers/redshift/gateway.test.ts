@@ -1,4 +1,4 @@
-/** Logins with the passwords of Redshift, through a server that checks them. */
+/** Logins with Redshift passwords, through a server that checks them. */
 import type { DatabaseError, Pool } from 'pg'
 import { createPool } from '../../../../adapters/pg.js'
 import { redshift, type Login } from '../../../../core/index.js'
@@ -17,7 +17,7 @@ let files: AwsFiles
 let api: RedshiftApi
 let gateway: Gateway
 let pool: Pool | undefined
-/** Passwords that the database has forgotten before they ended. */
+/** Passwords that the database rejects before they expire. */
 const revoked = new Set<string>()
 
 beforeAll(async () => {
@@ -67,7 +67,7 @@ function loginTo(host: string): Login {
 
 describe('redshift', () => {
   it.each([CLUSTER, WORKGROUP])(
-    'logs in as the user that came with the password: %s',
+    'logs in as the user that was returned with the password: %s',
     async (host) => {
       const login = loginTo(host)
       pool = createPool(login)
@@ -84,7 +84,7 @@ describe('redshift', () => {
     expect(api.requests.length - before).toBe(1)
   })
 
-  it('asks for another password once the database refuses the one that it has', async () => {
+  it('requests another password once the database rejects the current one', async () => {
     const login = loginTo(CLUSTER)
     const held = await login.password()
     revoked.add(held)
@@ -94,7 +94,7 @@ describe('redshift', () => {
     expect(login.stats()).toMatchObject({ tokensMade: 2, tokensFailed: 0 })
   })
 
-  it('says what to look at where every password is refused', async () => {
+  it('fails with a hint if every password is rejected', async () => {
     const login = loginTo(WORKGROUP)
     jest.spyOn(revoked, 'has').mockReturnValue(true)
     pool = createPool(login, { max: 1 })
@@ -103,10 +103,10 @@ describe('redshift', () => {
     expect(error).toMatchObject({
       code: '28P01',
       message: `password authentication failed for user "${USER}"`,
-      hint: expect.stringMatching(/^The password of IAM for "IAMR:reader" was refused/),
+      hint: expect.stringMatching(/^The IAM password of "IAMR:reader" was rejected/),
     })
     for (let connection = 0; connection < 3; connection++) await refused()
-    // It is not asked for one for each of them.
+    // Not one request for each of them.
     expect(login.stats().tokensMade).toBe(2)
   })
 })

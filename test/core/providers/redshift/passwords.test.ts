@@ -1,4 +1,4 @@
-/** Passwords from the two APIs, by the real SDKs. */
+/** Passwords from the two APIs, through the real SDKs. */
 import { X509Certificate } from 'node:crypto'
 import { rootCertificates } from 'node:tls'
 import type { Login, RedshiftOptions } from '../../../../core/index.js'
@@ -58,7 +58,7 @@ describe.each([
   ['a cluster', CLUSTER, 'GetClusterCredentialsWithIAM', 'redshift', 'us-east-1'],
   ['a workgroup', WORKGROUP, 'GetCredentials', 'redshift-serverless', 'eu-west-1'],
 ] as const)('a password for %s', (_label, host, operation, service, region) => {
-  it('comes with its user and its end', async () => {
+  it('is returned with its user and its expiry', async () => {
     const reader = login({ host, database: 'sales', tokenDurationSecs: 3_600 })
     expect(reader.user).toBeUndefined()
     const [request] = await requestsDuring(async () => {
@@ -80,12 +80,12 @@ describe.each([
     )
   })
 
-  it('leaves no connection to the API behind', async () => {
+  it('leaves no connection to the API open', async () => {
     const [request] = await requestsDuring(() => login({ host }).token())
     await request?.disconnected()
   })
 
-  it('serves all connections until it nears its end', async () => {
+  it('is used for all connections until it nears its expiry', async () => {
     const reader = login({ host })
     const requests = await requestsDuring(async () => {
       const tokens = await Promise.all(Array.from({ length: 50 }, () => reader.token()))
@@ -99,7 +99,7 @@ describe.each([
     expect(reader.stats()).toMatchObject({ tokensMade: 2, tokensReused: 50, credentialCalls: 1 })
   })
 
-  it('is asked for with the name that the options give', async () => {
+  it('is requested with the cluster or workgroup name of the options', async () => {
     const names = service === 'redshift' ? { clusterIdentifier: 'two' } : { workgroupName: 'two' }
     const [atHost, atOwn] = await requestsDuring(async () => {
       await login({ host, ...names }).token()
@@ -112,7 +112,7 @@ describe.each([
     expect(atOwn?.signer?.region).toBe('us-west-2')
   })
 
-  it('is asked for by a custom domain name', async () => {
+  it('is requested by a custom domain name', async () => {
     const customDomain = service === 'redshift' ? 'cluster' : 'workgroup'
     const [request] = await requestsDuring(() => login({ ...OWN, customDomain }).token())
     expect(request?.operation).toBe(operation)
@@ -135,7 +135,7 @@ describe.each([
     ],
     ['Throttling', 400, true, undefined],
     ['InternalFailure', 500, true, undefined],
-  ])('that is refused with %s says what to do', async (code, status, retryable, hint) => {
+  ])('fails with a hint if the API returns %s', async (code, status, retryable, hint) => {
     answer = () => ({ status, code })
     const reader = login({ host })
     const error = await rejectionOf(reader.token())
@@ -153,11 +153,11 @@ describe.each([
   })
 
   it.each<[string, object, RegExp]>([
-    ['password', { password: undefined }, /bPassword" that must be a non-empty string/],
-    ['password with a line break', { password: 'CANARY\n' }, /bPassword" that must be/],
-    ['user', { user: undefined }, /bUser" that must be a non-empty string/],
-    ['end', { expiration: undefined }, /xpiration" that must be a valid Date, got undefined/],
-  ])('without a %s is refused', async (_part, wrong, message) => {
+    ['no password', { password: undefined }, /bPassword" must be a non-empty string/],
+    ['a line break in the password', { password: 'CANARY\n' }, /bPassword" must be/],
+    ['no user', { user: undefined }, /bUser" must be a non-empty string/],
+    ['no expiry', { expiration: undefined }, /xpiration" must be a valid Date, got undefined/],
+  ])('is rejected with %s', async (_part, wrong, message) => {
     answer = () => ({ ...given('CANARY'), ...wrong })
     const error = await rejectionOf(login({ host }).token())
     expect(error).toMatchObject({
@@ -167,15 +167,15 @@ describe.each([
     expect(printed(error)).not.toContain('CANARY')
   })
 
-  it('that has ended already is refused', async () => {
+  it('is rejected if it has already expired', async () => {
     answer = () => ({ ...given('x'), expiration: new Date(now() - 1) })
     expect(await rejectionOf(login({ host }).token())).toMatchObject({
       code: 'ERR_TOKEN_INVALID',
-      message: `redshift: the token for ${host} came already expired`,
+      message: `redshift: the token for ${host} is already expired`,
     })
   })
 
-  it('that never comes fails in time, and its request is given up', async () => {
+  it('times out if the API never answers, and aborts the request', async () => {
     let over: Promise<void> | undefined
     answer = (request) => {
       over = request.over
@@ -186,7 +186,7 @@ describe.each([
     await over
   })
 
-  it('is asked for once more where other credentials are there by now', async () => {
+  it('is requested once more if new credentials are available', async () => {
     let calls = 0
     const credentials = async (): Promise<typeof CREDENTIALS> => ({
       ...CREDENTIALS,
@@ -200,7 +200,7 @@ describe.each([
     expect(calls).toBe(2)
   })
 
-  it('comes in time where other credentials do not, and those that are there have not ended', async () => {
+  it('is requested in time with valid credentials if new ones never arrive', async () => {
     let calls = 0
     const first = { ...CREDENTIALS, expiration: new Date(now() + 20 * MINUTE) }
     const credentials = (): Promise<typeof CREDENTIALS> =>
@@ -213,7 +213,7 @@ describe.each([
     expect(calls).toBe(2)
   })
 
-  it('tells no secret when it fails', async () => {
+  it('exposes no secret in its error', async () => {
     answer = () => ({ status: 403, code: 'ExpiredToken' })
     const secrets = { secretAccessKey: 'CANARY-key', sessionToken: 'CANARY-session' }
     const error = await rejectionOf(
@@ -224,10 +224,10 @@ describe.each([
   })
 })
 
-describe('a password for a user of one’s choice', () => {
+describe('a password for a chosen user', () => {
   const chosen = { host: CLUSTER, dbUser: 'app', database: 'sales' }
 
-  it('comes from the older API, with the user that this names', async () => {
+  it('is requested through the older API, with the user that it returns', async () => {
     answer = () => ({ ...given('CANARY'), user: 'IAM:app' })
     const app = login(chosen)
     const [request] = await requestsDuring(async () => {
@@ -249,7 +249,7 @@ describe('a password for a user of one’s choice', () => {
     expect(app.user).toBe('IAM:app')
   })
 
-  it('is made, and joins groups, where that is asked for', async () => {
+  it('creates the user and joins groups if requested', async () => {
     const [request] = await requestsDuring(() =>
       login({ ...chosen, autoCreate: true, dbGroups: ['readers', 'writers'] }).token(),
     )
@@ -259,7 +259,7 @@ describe('a password for a user of one’s choice', () => {
     expect(groups.map(([, group]) => group)).toEqual(['readers', 'writers'])
   })
 
-  it('is asked for by a custom domain name', async () => {
+  it('is requested by a custom domain name', async () => {
     const [request] = await requestsDuring(() =>
       login({ ...OWN, customDomain: 'cluster', dbUser: 'app' }).token(),
     )
@@ -269,7 +269,7 @@ describe('a password for a user of one’s choice', () => {
     })
   })
 
-  it('that is refused says all that has to be allowed', async () => {
+  it('fails with a hint that lists all required permissions if it is denied', async () => {
     answer = () => ({ status: 403, code: 'AccessDenied' })
     const error = await rejectionOf(
       login({ ...chosen, autoCreate: true, dbGroups: ['readers'] }).token(),
@@ -283,7 +283,7 @@ describe('a password for a user of one’s choice', () => {
 })
 
 describe('the certificates of Redshift', () => {
-  it('are of an authority that Node trusts', () => {
+  it('are signed by a CA that Node trusts', () => {
     const subjects = rootCertificates.map((pem) => new X509Certificate(pem).subject)
     for (const name of [
       'Amazon Root CA 1',

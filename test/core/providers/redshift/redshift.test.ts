@@ -13,7 +13,7 @@ const CLUSTER = 'shop.c0ffee.us-east-1.redshift.amazonaws.com'
 const WORKGROUP = 'shop-wg.123456789012.eu-west-1.redshift-serverless.amazonaws.com'
 const OWN = 'warehouse.shop.example'
 
-/** The code and the message, or all of a login that can be seen. */
+/** The code and the message, or all visible properties of a login. */
 function outcome(options: object, env: Record<string, string> = {}): object {
   try {
     const { host, region, port, database, user } = createRedshift(options, env)
@@ -25,7 +25,7 @@ function outcome(options: object, env: Record<string, string> = {}): object {
 }
 
 describe('redshift', () => {
-  it('needs no more than the host', () => {
+  it('requires only the host', () => {
     expect(redshift({ host: CLUSTER })).toMatchObject({
       provider: 'redshift',
       host: CLUSTER,
@@ -36,7 +36,7 @@ describe('redshift', () => {
     })
   })
 
-  it('takes what is not given from the environment, but not the user', () => {
+  it('reads defaults from the environment, but not the user', () => {
     const env = { PGHOST: WORKGROUP, PGPORT: '5440', PGDATABASE: 'sales', PGUSER: 'postgres' }
     expect(outcome({}, env)).toEqual({
       host: WORKGROUP,
@@ -52,7 +52,7 @@ describe('redshift', () => {
     ['a workgroup', { workgroupName: 'shop-wg' }],
     ['a custom domain of a cluster', { customDomain: 'cluster' }],
     ['a custom domain of a workgroup', { customDomain: 'workgroup' }],
-  ])('takes a host of the own, with %s and a region', (_label, options) => {
+  ])('accepts a custom host with %s and a region', (_label, options) => {
     expect(outcome({ host: OWN, region: 'us-west-2', ...options })).toMatchObject({
       host: OWN,
       region: 'us-west-2',
@@ -62,7 +62,7 @@ describe('redshift', () => {
     })
     expect(outcome({ host: OWN, ...options })).toEqual({
       code: 'ERR_OPTION_INVALID',
-      message: '"region" must be given where "host" does not name it',
+      message: '"region" must be given if "host" does not contain it',
     })
   })
 
@@ -72,19 +72,19 @@ describe('redshift', () => {
       'a host that says nothing',
       { host: OWN, region: 'us-east-1' },
       'ERR_OPTION_INVALID',
-      '"clusterIdentifier", "workgroupName" or "customDomain" must be given where "host" is no endpoint name of Redshift',
+      '"clusterIdentifier", "workgroupName" or "customDomain" must be given if "host" is not a Redshift endpoint name',
     ],
     [
       'a user',
       { host: CLUSTER, user: 'app' },
       'ERR_OPTION_CONFLICT',
-      '"user" must not be given: Redshift names the user together with the password',
+      '"user" must not be given: Redshift returns the user together with the password',
     ],
     [
       'a user name',
       { host: CLUSTER, username: 'app' },
       'ERR_OPTION_CONFLICT',
-      '"username" must not be given: Redshift names the user together with the password',
+      '"username" must not be given: Redshift returns the user together with the password',
     ],
     [
       'two names',
@@ -105,7 +105,7 @@ describe('redshift', () => {
       '"workgroupName" must not be given where "host" is an endpoint name of a cluster',
     ],
     [
-      'a custom domain that is none',
+      'a custom domain that is an endpoint name',
       { host: WORKGROUP, customDomain: 'workgroup' },
       'ERR_OPTION_CONFLICT',
       '"customDomain" must not be given where "host" is an endpoint name of a workgroup',
@@ -168,7 +168,7 @@ describe('redshift', () => {
       'another region than the host’s',
       { host: CLUSTER, region: 'us-west-2' },
       'ERR_OPTION_CONFLICT',
-      '"region" must be "us-east-1", as "host" says, got "us-west-2"',
+      '"region" must be "us-east-1", as in "host", got "us-west-2"',
     ],
     [
       'no name of a cluster',
@@ -188,11 +188,11 @@ describe('redshift', () => {
       'ERR_OPTION_INVALID',
       '"tokenDurationSecs" must be an integer of seconds from 900 to 3600, got 60',
     ],
-  ])('refuses %s', (_label, options, code, message) => {
+  ])('rejects %s', (_label, options, code, message) => {
     expect(outcome(options)).toEqual({ code, message })
   })
 
-  it('takes the cluster of a VPC endpoint, which is named as a cluster is', () => {
+  it('accepts the cluster of a VPC endpoint, whose name has the form of a cluster endpoint', () => {
     const host = 'my-endpoint.c0ffee.us-east-1.redshift.amazonaws.com'
     expect(outcome({ host, clusterIdentifier: 'shop' })).toMatchObject({ host })
   })
@@ -215,7 +215,7 @@ describe('a Redshift host', () => {
     })
   })
 
-  it('must not have a user in its URL', () => {
+  it('is rejected with a user in its URL', () => {
     expect(thrownBy(() => loginFromUrl(`postgres://app@${CLUSTER}/dev`))).toMatchObject({
       code: 'ERR_OPTION_CONFLICT',
       hint: expect.stringContaining('give "dbUser"'),
@@ -223,10 +223,10 @@ describe('a Redshift host', () => {
   })
 })
 
-// Compiled by `tsc -p test`: a user is refused there already.
+// Compiled by `tsc -p test`: the types also reject a user.
 export const wrong: RedshiftOptions = {
   host: CLUSTER,
-  // @ts-expect-error Redshift names it
+  // @ts-expect-error Redshift returns the user
   user: 'app',
 }
 
@@ -247,7 +247,7 @@ describe('redshiftEndpoint', () => {
       'default',
       'cn-northwest-1',
     ],
-  ])('reads %s', (host, kind, name, region) => {
+  ])('parses %s', (host, kind, name, region) => {
     expect(redshiftEndpoint(host)).toEqual({ kind, name, region })
   })
 
@@ -260,7 +260,7 @@ describe('redshiftEndpoint', () => {
     'warehouse.shop.example',
     '127.0.0.1',
     '',
-  ])('reads nothing in %p', (host) => {
+  ])('returns undefined for %p', (host) => {
     expect(redshiftEndpoint(host)).toBeUndefined()
   })
 })

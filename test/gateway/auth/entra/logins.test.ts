@@ -170,7 +170,7 @@ describe('a login to an entra endpoint', () => {
     expect(error).toMatchObject({
       code: '28P01',
       message: expect.stringContaining("jane.o'hara@example.com"),
-      hint: "The user \"jane.o'hara@example.com\" is what the token says of its owner, in the claim upn. Give \"user\" where the role has another name, or make the role: SELECT * FROM pgaadauth_create_principal('jane.o''hara@example.com', false, false).",
+      hint: "The user \"jane.o'hara@example.com\" is from the claim upn of the token. Give \"user\" if the role has another name, or create the role: SELECT * FROM pgaadauth_create_principal('jane.o''hara@example.com', false, false).",
     })
     await log.refusal('role-not-allowed')
     const named = login({ user: 'app', credentials: credentialOf(value) })
