@@ -80,7 +80,7 @@ export function redshiftTarget(host: string, options: TargetOptions): RedshiftTa
   if (endpoint !== undefined && (endpoint.kind !== kind || option === 'customDomain')) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
-      `"${option}" must not be given where "host" is an endpoint name of a ${endpoint.kind}`,
+      `"${option}" must not be given if "host" is an endpoint name of a ${endpoint.kind}`,
     )
   }
   return {

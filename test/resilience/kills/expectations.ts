@@ -56,7 +56,7 @@ export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
     runs: 1,
     notes: [],
   },
-  'killed between the statements, and its function fails of something else': {
+  'killed between the statements, and its function fails with another error': {
     told: [...SAID, 'the error of its function'],
     runs: 1,
     notes: [],
@@ -69,7 +69,7 @@ export const EXPECTATIONS: Readonly<Record<ScenarioName, Expectation>> = {
   'cut in a COMMIT that its function sends': { told: UNKNOWN, runs: 1, notes: [1] },
   'killed in ROLLBACK': { told: [...LOST, 'the error of its function'], runs: 1, notes: [] },
   'a statement sent during COMMIT': { told: ['nothing'], runs: 1, notes: [1] },
-  'a statement that comes while ROLLBACK is under way': {
+  'a statement sent during ROLLBACK': {
     told: ['the error of its function'],
     runs: 1,
     notes: [],

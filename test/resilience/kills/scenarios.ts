@@ -162,7 +162,7 @@ export const TRANSACTION_SCENARIOS = {
     await unlock()
     await run
   },
-  'killed between the statements, and its function fails of something else': async ({
+  'killed between the statements, and its function fails with another error': async ({
     rig,
     noticed,
     transaction,
@@ -233,7 +233,7 @@ export const TRANSACTION_SCENARIOS = {
       throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
     })
     run.catch(() => {})
-    await until('the end of the transaction to be under way', rig.relay.isHolding)
+    await until('the end of the transaction to start', rig.relay.isHolding)
     await rig.kill()
     rig.relay.release()
     await run
@@ -245,13 +245,13 @@ export const TRANSACTION_SCENARIOS = {
       late = statements
       rig.relay.hold()
     })
-    await until('the end of the transaction to be under way', rig.relay.isHolding)
+    await until('the end of the transaction to start', rig.relay.isHolding)
     const refused = failureOf(late!.insert(2))
     rig.relay.release()
     await run
     await refused
   },
-  'a statement that comes while ROLLBACK is under way': async ({ rig, transaction }) => {
+  'a statement sent during ROLLBACK': async ({ rig, transaction }) => {
     let late: TransactionStatements | undefined
     const run = transaction(async (statements) => {
       await statements.insert(1)
@@ -260,7 +260,7 @@ export const TRANSACTION_SCENARIOS = {
       throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
     })
     run.catch(() => {})
-    await until('the end of the transaction to be under way', rig.relay.isHolding)
+    await until('the end of the transaction to start', rig.relay.isHolding)
     const refused = failureOf(late!.insert(2))
     rig.relay.release()
     await refused

@@ -153,7 +153,7 @@ describe('assumeRole', () => {
     expect(presigned(await reader.password()).accessKeyId).toBe('ASIAROLE')
   })
 
-  it('gets the base credentials anew each time, so that they can be rotated', async () => {
+  it('gets the base credentials again each time, so that they can be rotated', async () => {
     let current = 'AKIAOLD'
     answer = ({ signer }) =>
       signer?.accessKeyId === current ? role(60_000) : 'InvalidClientTokenId'
@@ -174,7 +174,7 @@ describe('assumeRole', () => {
     expect(requests.map(({ signer }) => signer?.accessKeyId)).toEqual(['AKIANEW'])
   })
 
-  it('gets the base credentials anew after STS rejected them', async () => {
+  it('gets the base credentials again after STS rejected them', async () => {
     let calls = 0
     answer = ({ signer }) => (signer?.accessKeyId === 'AKIA1' ? 'InvalidClientTokenId' : role(HOUR))
     const reader = login({

@@ -102,13 +102,13 @@ describe('redshift', () => {
       'a workgroup at the host of a cluster',
       { host: CLUSTER, workgroupName: 'shop-wg' },
       'ERR_OPTION_CONFLICT',
-      '"workgroupName" must not be given where "host" is an endpoint name of a cluster',
+      '"workgroupName" must not be given if "host" is an endpoint name of a cluster',
     ],
     [
       'a custom domain that is an endpoint name',
       { host: WORKGROUP, customDomain: 'workgroup' },
       'ERR_OPTION_CONFLICT',
-      '"customDomain" must not be given where "host" is an endpoint name of a workgroup',
+      '"customDomain" must not be given if "host" is an endpoint name of a workgroup',
     ],
     [
       'a user of one’s choice of a workgroup',
