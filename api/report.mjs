@@ -67,7 +67,8 @@ function report(name, declarations) {
     localBuild: !isCheck,
     messageCallback: (message) => {
       message.handled = true
-      if (message.logLevel === ExtractorLogLevel.Error) process.stderr.write(`${name}: ${message.text}\n`)
+      if (message.logLevel === ExtractorLogLevel.Error)
+        process.stderr.write(`${name}: ${message.text}\n`)
     },
   })
 }

@@ -107,7 +107,7 @@ export const loginCheck: Check<Login> = (value, name) => {
     typeof value['token'] !== 'function' ||
     !isPlainObject(value['tls'])
   ) {
-    throw invalidOption(name, 'a login, such as rds() returns', value)
+    throw invalidOption(name, 'a login, such as rds() returns, or the URL of one', value)
   }
   return value as unknown as Login
 }

@@ -1,7 +1,7 @@
 /** Logins to a running gateway. */
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
-import { isPlainObject } from '../core/options/check.js'
+import { describeValue, isPlainObject } from '../core/options/check.js'
 import { auroraDsql, type AuroraDsqlOptions } from '../core/providers/aurora-dsql.js'
 import { cloudSql, type CloudSqlOptions } from '../core/providers/cloud-sql/cloud-sql.js'
 import { customLogin, type CustomLoginOptions } from '../core/providers/custom.js'
@@ -56,12 +56,21 @@ export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOp
   })
 }
 
-/** The endpoint that has the host. For an unknown or missing host, the first endpoint with a login function. */
+/** The endpoint that has the host, or the first endpoint with a login function if no host is given. */
 function chosenEndpoint({ endpoints }: GatewayLoginSettings, host: unknown): Endpoint {
   const name: unknown = Array.isArray(host) ? host[0] : host
   const wanted = typeof name === 'string' ? name.toLowerCase().replace(/\.$/, '') : undefined
+  const named = endpoints.find(({ hosts }) => wanted !== undefined && hosts.includes(wanted))
+  if (wanted !== undefined && named === undefined) {
+    const known = endpoints.flatMap(({ hosts }) => hosts)
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      `"host" must be a host of an endpoint of the gateway, got ${describeValue(name)}`,
+      { hint: `The gateway has ${known.join(', ')}.` },
+    )
+  }
   return (
-    endpoints.find(({ hosts }) => wanted !== undefined && hosts.includes(wanted)) ??
+    named ??
     endpoints.find(({ provider }) => LOGIN_FUNCTIONS[provider] !== undefined) ??
     endpoints[0]!
   )

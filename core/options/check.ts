@@ -70,9 +70,33 @@ export function invalidSecret(name: string, expected: string, got: unknown): PgI
   )
 }
 
+/** Options that clients and signers have, by what to do with them in the options of a login. */
+const FOREIGN_OPTIONS: Readonly<Record<string, string | undefined>> = {
+  password: 'Remove it: the login gets a token in its place.',
+  ssl: 'TLS is always on and verified. Give a certificate authority as tls: { ca }.',
+  sslmode: 'TLS is always on and verified. Give a certificate authority as tls: { ca }.',
+  application_name: "Give it as startupParameters: { application_name: '…' }, or to the client.",
+  statement_timeout: 'Give it as startupParameters: { statement_timeout }, or to the client.',
+  options: "Give each parameter as startupParameters: { search_path: '…' }.",
+  max: 'Give it to the client: it is an option of its pool.',
+  min: 'Give it to the client: it is an option of its pool.',
+  pool: 'Give it to the client.',
+  hostname: 'Give it as "host".',
+  dbname: 'Give it as "database".',
+  url: 'Give the URL to loginFromUrl().',
+  connectionString: 'Give the URL to loginFromUrl().',
+  expiresIn: 'Give it as "tokenDurationSecs", which Aurora DSQL has.',
+}
+
 /** The error for an unknown option. The hint has the nearest known name. */
 export function unknownOption(name: string, known: readonly string[], prefix = ''): PgIamError {
-  const nearest = nearestName(name.slice(prefix.length), known)
+  const own = name.slice(prefix.length)
+  const foreign = known.includes('tokenTimeoutMs') ? FOREIGN_OPTIONS[own] : undefined
+  if (foreign !== undefined)
+    return new PgIamError('ERR_OPTION_INVALID', `"${name}" is not a known option`, {
+      hint: foreign,
+    })
+  const nearest = nearestName(own, known)
   return new PgIamError('ERR_OPTION_INVALID', `"${name}" is not a known option`, {
     hint:
       nearest === undefined

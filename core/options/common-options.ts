@@ -245,6 +245,8 @@ interface ProviderDefaults {
   maxLifetimeSecs?: number
   /** Describes `host` in the error for a missing one, such as `the endpoint name of the cluster`. */
   hostHint: string
+  /** The public function that creates the login. A host name of another provider is rejected, except by `customLogin`. */
+  loginFunction: LoginFunction | 'customLogin'
 }
 
 /** A given host and the address to dial for it. */
@@ -289,7 +291,7 @@ export function commonSettings(
   })
   const serverPort = options.port ?? fromEnv.port ?? defaults.port
   return {
-    targets: targetsOf(options, fromEnv.host, serverPort, defaults.hostHint),
+    targets: targetsOf(options, fromEnv.host, serverPort, defaults),
     port: serverPort,
     database: options.database ?? fromEnv.database ?? defaults.database,
     user: user ?? fromEnv.user,
@@ -337,7 +339,7 @@ function targetsOf(
   { host, connectTo, tls }: Checked<typeof COMMON_CHECKS>,
   hostOfEnvironment: EnvironmentDefaults['host'],
   defaultPort: number,
-  hostHint: string,
+  { hostHint, loginFunction }: Pick<ProviderDefaults, 'hostHint' | 'loginFunction'>,
 ): NonEmpty<Target> {
   const given =
     host ??
@@ -347,6 +349,7 @@ function targetsOf(
       hint: `Give ${hostHint}, or set PGHOST.`,
     })
   }
+  for (const name of given) rejectOtherProvider(name, loginFunction)
   if (connectTo !== undefined && connectTo.length !== given.length) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
@@ -363,4 +366,29 @@ function targetsOf(
     const address = connectTo?.[index]
     return { host: name, connectTo: address && { port: defaultPort, ...address } }
   })
+}
+
+type LoginFunction = 'auroraDsql' | 'rds' | 'redshift' | 'entra' | 'cloudSql'
+
+/** The domains under which each provider names its databases, and no other provider does. */
+const DOMAINS: Readonly<Record<LoginFunction, RegExp>> = {
+  auroraDsql: /\.dsql(?:-[a-z0-9]+)?\.[a-z0-9-]+\.on\.aws$/,
+  rds: /\.rds(?:-fips)?(?:\.[a-z0-9-]+)?\.amazonaws\.(?:com(?:\.cn)?|eu)$/,
+  redshift: /\.redshift(?:-serverless)?\.amazonaws\.com(?:\.cn)?$/,
+  entra:
+    /\.(?:postgres\.database\.(?:azure\.com|chinacloudapi\.cn|usgovcloudapi\.net)|postgres\.cosmos\.azure\.com)$/,
+  cloudSql: /\.sql\.goog$/,
+}
+
+/** Each cloud accepts only tokens of its own kind, and fails a login with another kind without naming the reason. */
+function rejectOtherProvider(host: string, loginFunction: LoginFunction | 'customLogin'): void {
+  if (loginFunction === 'customLogin') return
+  for (const [other, domain] of Object.entries(DOMAINS)) {
+    if (other === loginFunction || !domain.test(host)) continue
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      `"host" must not be ${host}: ${loginFunction}() cannot log in there`,
+      { hint: `Use ${other}(), or loginFromUrl(), which recognises the provider by the host.` },
+    )
+  }
 }

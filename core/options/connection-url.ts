@@ -283,6 +283,9 @@ function hasPassword(): PgIamError {
   return new PgIamError(
     'ERR_OPTION_CONFLICT',
     'the URL must not contain a password: the login makes a token for each connection',
+    {
+      hint: 'Remove it from the URL. Connect to a database with ordinary passwords without pg-iam; docs/development.md shows how one program does both.',
+    },
   )
 }
 
@@ -321,8 +324,24 @@ function malformed(got: unknown): PgIamError {
   return new PgIamError(
     'ERR_OPTION_INVALID',
     `"url" must be a URL such as postgres://user@host:5432/database, got ${isOther ? `a URL of the scheme "${scheme}"` : describeKind(got)}`,
-    { hint: 'Percent-encode its special characters.' },
+    { hint: URL_HINTS[urlKind(got, isOther)] },
   )
+}
+
+const URL_HINTS = {
+  unset: 'Is the environment variable that should contain it set?',
+  quoted: 'Remove the quotes around it.',
+  keywords: 'Convert the connection string of keywords and values, "host=… user=…", to a URL.',
+  other: 'pg-iam logs in to PostgreSQL.',
+  url: 'Percent-encode the special characters in its user and database, such as # as %23 and / as %2F.',
+} as const
+
+function urlKind(got: unknown, isOther: boolean): keyof typeof URL_HINTS {
+  const given = typeof got === 'string' ? got.trim() : ''
+  if (given === '') return 'unset'
+  if (/^["'`]/.test(given)) return 'quoted'
+  if (/^[a-z_]+\s*=/i.test(given)) return 'keywords'
+  return isOther ? 'other' : 'url'
 }
 
 /** The port of all hosts. A token can be specific to a port, so a login has one port. */

@@ -1,4 +1,5 @@
 /** Logins to Amazon Aurora DSQL. */
+import type { Refusal } from '../connection/authenticate.js'
 import type { Address } from '../connection/log-in.js'
 import { createLogin, type Login } from '../login.js'
 import { PgIamError } from '../errors.js'
@@ -109,6 +110,21 @@ function isInterfaceEndpoint(host: string): boolean {
 
 // The login function.
 
+/**
+ * Returns the likely causes of a refusal. Aurora DSQL gives none: it refuses a missing permission with 08006, and a role that is not
+ * granted with 28000, in the same words.
+ * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/authentication-authorization.html
+ */
+function explainRefusal({ message, user }: Refusal): string | undefined {
+  if (!/unable to accept connection, access denied/i.test(message)) return undefined
+  const action = user === 'admin' ? 'dsql:DbConnectAdmin' : 'dsql:DbConnect'
+  const grant =
+    user === 'admin'
+      ? ''
+      : ` Check that the role "${user}" exists, has LOGIN, and is granted to that identity: AWS IAM GRANT "${user}" TO 'arn:aws:iam::ACCOUNT:role/NAME'.`
+  return `Check that the identity of the credentials may use ${action} on this cluster.${grant} Check that host and region are those of the cluster, that the credentials have not been revoked, and the clock of this machine.`
+}
+
 export interface AuroraDsqlOptions extends CommonOptions, AwsOptions, SignerOptions {
   /**
    * Sends the cluster ID as `amzn-cluster-id`, for an AWS PrivateLink endpoint that is dialled by its own name: `true`, or the ID if `host`
@@ -147,6 +163,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
     // Sessions end after 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
     maxLifetimeSecs: 3_300,
     hostHint: 'the endpoint name of the cluster',
+    loginFunction: 'auroraDsql',
   })
   const user = requiredUser(
     common,
@@ -177,6 +194,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
       user,
       credentials,
       loadAuthorities: () => amazonAuthorities(env),
+      explainRefusal,
       explainFailure: explainUntrustedAmazon,
     },
     clock,

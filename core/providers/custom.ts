@@ -57,6 +57,7 @@ export function createCustomLogin(
     database: 'postgres',
     reuseTokenSecs: Infinity,
     hostHint: 'the host name of the database',
+    loginFunction: 'customLogin',
   })
   const hosts = mapNonEmpty(common.targets, (target) => ({
     ...target,

@@ -75,7 +75,8 @@ describe('sequelizeOptions with replication', () => {
       { read: [{ host: READER }] },
       {
         code: 'ERR_OPTION_INVALID',
-        message: '"replication.read[0]" must be a login, such as rds() returns, got an object',
+        message:
+          '"replication.read[0]" must be a login, such as rds() returns, or the URL of one, got an object',
       },
     ],
     [

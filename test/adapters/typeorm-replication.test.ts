@@ -105,7 +105,8 @@ describe('typeormOptions with replication', () => {
       { slaves: [{ host: READER }] },
       {
         code: 'ERR_OPTION_INVALID',
-        message: '"replication.slaves[0]" must be a login, such as rds() returns, got an object',
+        message:
+          '"replication.slaves[0]" must be a login, such as rds() returns, or the URL of one, got an object',
       },
     ],
     [

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { loginFromEnv, loginFromUrl, type LoginFromOptions } from '../../core/index.js'
 import { thrownBy } from './support/caught.js'
 import { createAuthority } from './support/certificates.js'
@@ -263,5 +264,27 @@ describe('loginFromEnv', () => {
     ['PGHOST=x', expect.stringMatching(/^"env" must be/), 'ERR_OPTION_INVALID'],
   ])('rejects %j', (given, message, code) => {
     expect(thrownBy(() => loginFromEnv({}, given as typeof env))).toMatchObject({ message, code })
+  })
+})
+
+describe('a URL that is none', () => {
+  it.each([
+    ['', 'environment variable'],
+    ['"postgres://app@db.example.com/shop"', 'quotes'],
+    ['host=db.example.com user=app', 'to a URL'],
+    ['mysql://app@db.example.com/shop', 'PostgreSQL'],
+    ['postgres://app:a#b/c@db.example.com/shop', 'Percent-encode'],
+  ])('is rejected with a hint about its mistake: %j', (url, hint) => {
+    expect(thrownBy(() => loginFromUrl(url))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      hint: expect.stringContaining(hint),
+    })
+  })
+
+  it('is rejected if it has a password, with a hint about databases that take one', () => {
+    const url = 'postgres://app:secret@abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws/postgres'
+    const error = thrownBy(() => loginFromUrl(url))
+    expect(error).toMatchObject({ hint: expect.stringContaining('without pg-iam') })
+    expect(inspect(error)).not.toContain('secret')
   })
 })

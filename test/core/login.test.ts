@@ -22,7 +22,7 @@ describe('loginCheck', () => {
   ])('rejects %p', (value, got) => {
     expect(thrownBy(() => loginCheck(value, 'read'))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
-      message: `"read" must be a login, such as rds() returns, ${got}`,
+      message: `"read" must be a login, such as rds() returns, or the URL of one, ${got}`,
     })
   })
 })

@@ -284,7 +284,13 @@ describe('a server', () => {
     const { targets, ...common } = commonSettings(
       { host: [DSQL_HOST], connectTo: [{ host: '127.0.0.1', port }], user: 'app' },
       {},
-      { port: 5432, database: 'shop', reuseTokenSecs: 0, hostHint: 'a host' },
+      {
+        port: 5432,
+        database: 'shop',
+        reuseTokenSecs: 0,
+        hostHint: 'a host',
+        loginFunction: 'customLogin',
+      },
     )
     const issueToken = async () =>
       Promise.resolve(createToken('CANARY', new Date(Date.now() + 3_600_000)))

@@ -116,6 +116,7 @@ export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?:
     database: 'postgres',
     reuseTokenSecs: Infinity,
     hostHint: 'the IP address or the DNS name of the instance',
+    loginFunction: 'cloudSql',
   })
   const user = common.user === undefined ? undefined : databaseUser(common.user)
   const { credentials } = options

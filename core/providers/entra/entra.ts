@@ -63,6 +63,7 @@ export function createEntra(given: EntraOptions, env: Environment, clock?: Clock
     database: 'postgres',
     reuseTokenSecs: Infinity,
     hostHint: 'the name of the server, NAME.postgres.database.azure.com',
+    loginFunction: 'entra',
   })
   const cloud = options.cloud ?? azureCloudOf(common.targets[0].host) ?? 'public'
   const { scope, managementScope, authorityHost } = CLOUDS[cloud]

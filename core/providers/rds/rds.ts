@@ -76,6 +76,7 @@ export function createRds(
     database: 'postgres',
     reuseTokenSecs: 60,
     hostHint: 'the endpoint name of the instance, cluster or proxy',
+    loginFunction: 'rds',
   })
   const user = requiredUser(
     common,

@@ -85,6 +85,7 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       database: 'dev',
       reuseTokenSecs: Infinity,
       hostHint: 'the endpoint name of the cluster or workgroup',
+      loginFunction: 'redshift',
     },
   )
   const targets = mapNonEmpty(common.targets, (place) => {

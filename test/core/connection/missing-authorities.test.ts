@@ -21,7 +21,13 @@ function loginWithout(): Login {
   const { targets, ...common } = commonSettings(
     { host: [HOST], connectTo: [{ host: '127.0.0.1', port: server.port }], user: 'app' },
     {},
-    { port: 5432, database: 'shop', reuseTokenSecs: 0, hostHint: 'a host' },
+    {
+      port: 5432,
+      database: 'shop',
+      reuseTokenSecs: 0,
+      hostHint: 'a host',
+      loginFunction: 'customLogin',
+    },
   )
   const issueToken = async () => createToken('secret', new Date(Date.now() + 3_600_000))
   return createLogin({

@@ -16,7 +16,13 @@ import { type RawClient, startRawClient } from '../support/raw-client.js'
 
 const ALIAS = 'db.shop.example'
 const OWN = 'real.cloud.example'
-const DEFAULTS = { port: 5432, database: 'shop', reuseTokenSecs: 0, hostHint: 'a host' }
+const DEFAULTS = {
+  port: 5432,
+  database: 'shop',
+  reuseTokenSecs: 0,
+  hostHint: 'a host',
+  loginFunction: 'customLogin' as const,
+}
 
 let authority: Authority
 beforeAll(async () => {

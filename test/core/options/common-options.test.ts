@@ -1,4 +1,6 @@
+import { auroraDsql } from '../../../core/index.js'
 import { environmentDefaults, oneName } from '../../../core/options/common-options.js'
+import { thrownBy } from '../support/caught.js'
 import { createAuthority } from '../support/certificates.js'
 
 describe('environmentDefaults', () => {
@@ -148,5 +150,28 @@ describe('oneName', () => {
         hint: 'Give only "user".',
       }),
     )
+  })
+})
+
+describe('an option of a client or a signer among the options of a login', () => {
+  it.each([
+    ['password', 'token'],
+    ['ssl', 'tls: { ca }'],
+    ['application_name', 'startupParameters'],
+    ['max', 'to the client'],
+    ['hostname', '"host"'],
+    ['connectionString', 'loginFromUrl'],
+    ['expiresIn', 'tokenDurationSecs'],
+  ])('is rejected with a hint about where it belongs: %s', (name, hint) => {
+    const options = {
+      host: 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws',
+      user: 'app',
+      [name]: 'x',
+    }
+    expect(thrownBy(() => auroraDsql(options))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: `"${name}" is not a known option`,
+      hint: expect.stringContaining(hint),
+    })
   })
 })

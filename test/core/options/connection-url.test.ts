@@ -233,7 +233,7 @@ describe('connectionUrlOptions', () => {
       message: expect.stringMatching(
         /^"url" must be a URL such as postgres:\/\/user@host:5432\/database, got (an? |a URL of the scheme "(mysql|https)"|null|undefined)/,
       ),
-      hint: 'Percent-encode its special characters.',
+      hint: expect.stringMatching(/\.$|\?$/),
     })
     expect(printed(error)).not.toMatch(/SEC|RET/)
   })

@@ -5,9 +5,14 @@ import * as fc from 'fast-check'
 import {
   auroraDsql,
   type AuroraDsqlOptions,
+  cloudSql,
+  customLogin,
+  entra,
   isPgIamError,
   type Login,
   type PgIamError,
+  rds,
+  redshift,
 } from '../../../core/index.js'
 import {
   createAuroraDsql,
@@ -421,7 +426,7 @@ describe('auroraDsql rejects when the login is created', () => {
 
   it.each([
     ['passwrod', 'Known options:'],
-    ['password', 'Known options:'],
+    ['colour', 'Known options:'],
     ['hots', 'Did you mean "host"?'],
     ['userName', 'Did you mean "username"?'],
     ['tokenDuration', 'Did you mean "tokenDurationSecs"?'],
@@ -649,4 +654,40 @@ describe('auroraDsql given anything', () => {
       }
     },
   )
+})
+
+describe('the host of a login', () => {
+  const credentials = { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret' }
+  const LOGINS = {
+    auroraDsql: (host: string) =>
+      auroraDsql({ host, user: 'app', region: 'us-east-1', credentials }),
+    rds: (host: string) => rds({ host, user: 'app', region: 'us-east-1', credentials }),
+    redshift: (host: string) => redshift({ host, region: 'us-east-1', credentials }),
+    entra: (host: string) => entra({ host, user: 'app' }),
+    cloudSql: (host: string) => cloudSql({ host, user: 'app' }),
+  }
+  const HOSTS = {
+    auroraDsql: 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws',
+    rds: 'shop.cluster-c1a2b3c4d5e6.us-east-1.rds.amazonaws.com',
+    redshift: 'shop.c1a2b3c4d5e6.us-east-1.redshift.amazonaws.com',
+    entra: 'shop.postgres.database.azure.com',
+    cloudSql: 'abc.def.europe-west1.sql.goog',
+  }
+  const pairs = Object.keys(LOGINS).flatMap((name) =>
+    Object.keys(HOSTS).flatMap((other) => (name === other ? [] : [[name, other] as const])),
+  )
+
+  it.each(pairs)('is rejected by %s() if it is one of %s()', (name, other) => {
+    const host = HOSTS[other as keyof typeof HOSTS]
+    expect(thrownBy(() => LOGINS[name as keyof typeof LOGINS](host))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: `"host" must not be ${host}: ${name}() cannot log in there`,
+      hint: expect.stringContaining(`Use ${other}()`),
+    })
+  })
+
+  it.each(Object.keys(HOSTS))('is accepted by customLogin() whatever it is: %s', (other) => {
+    const host = HOSTS[other as keyof typeof HOSTS]
+    expect(customLogin({ host, user: 'app', getToken: () => 'secret' }).host).toBe(host)
+  })
 })

@@ -137,9 +137,9 @@ describe('a login that a Cloud SQL instance rejects', () => {
     const { host, connectTo, tls } = server.login()
     const pool = createPool(
       cloudSql({
-        host,
+        host: '10.0.0.3',
         connectTo: connectTo!,
-        tls: { ca: tls.ca! },
+        tls: { ca: tls.ca!, servername: host },
         user: 'app@shop.iam',
         credentials,
         connectTimeoutMs: 300,

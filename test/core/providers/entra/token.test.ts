@@ -197,7 +197,13 @@ describe('a token that the server rejects', () => {
     })
     const { host, connectTo, tls } = server.login()
     const own = createEntra(
-      { host, user: 'app', credentials, connectTo: connectTo!, tls: { ca: tls.ca! } },
+      {
+        host: 'shop.postgres.database.azure.com',
+        user: 'app',
+        credentials,
+        connectTo: connectTo!,
+        tls: { ca: tls.ca!, servername: host },
+      },
       {},
       () => now,
     )
