@@ -9,7 +9,7 @@ import { createClient, createPool, pgConfig, pgTransaction } from '../../adapter
 import { customLogin, type AwsCredentials } from '../../core/index.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
-import { eventually } from '../support/adapter-contract/eventually.js'
+import { eventually } from '../support/eventually.js'
 import { createDeferred } from '../support/deferred.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { withEnvironment } from '../support/environment.js'

@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import postgres, { type ISql, type ReservedSql, type Sql } from 'postgres'
 import { createSql, postgresOptions, type PostgresJsOptions } from '../../adapters/postgres-js.js'
 import { isPgIamError, type AuroraDsqlOptions, type Login } from '../../core/index.js'
-import { endOf, until } from '../resilience/until.js'
+import { endOf, eventually } from '../support/eventually.js'
 import { READY, errorResponse, textRow } from '../core/support/backend-messages.js'
 import { createByteReader } from '../core/support/byte-reader.js'
 import { acceptLogin, startStandIn, type StandIn } from '../core/support/postgres-stand-in.js'
@@ -149,7 +149,7 @@ describe('a connection reserved with sql.reserve()', () => {
     const lost = async (sql: Sql): Promise<ReservedSql> => {
       const reserved = await sql.reserve()
       lose(await backendOf(reserved))
-      await until('the connection to be gone', () => login.stats().connectionsOpen === 0)
+      await eventually('the connection to be gone', () => login.stats().connectionsOpen === 0)
       return reserved
     }
 
@@ -207,7 +207,7 @@ describe('a connection reserved with sql.reserve()', () => {
         reserved`SELECT ${2}::int`,
         reserved`SELECT 3`,
       ].map((query) => endOf(rejectionOf(query)))
-      await until('the query to run', async () => {
+      await eventually('the query to run', async () => {
         const [row] =
           await open()`SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep($1)%' AND state = 'active' AND pid = ${pid}`
         return row !== undefined

@@ -8,7 +8,7 @@ import postgres, { type Sql, type TransactionSql } from 'postgres'
 import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle-postgres-js.js'
 import { createSql, postgresOptions, sqlTransaction } from '../../adapters/postgres-js.js'
 import { isPgIamError } from '../../core/index.js'
-import { endOf } from '../resilience/until.js'
+import { endOf } from '../support/eventually.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 

@@ -6,7 +6,7 @@ import {
 } from '../../adapters/typeorm.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
-import { eventually } from '../support/adapter-contract/eventually.js'
+import { eventually } from '../support/eventually.js'
 import { fakeDate } from '../support/adapter-contract/fake-date.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { withEnvironment } from '../support/environment.js'

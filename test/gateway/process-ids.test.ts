@@ -4,7 +4,7 @@ import { Client, type Notification } from 'pg'
 import { knexConfig } from '../../adapters/knex.js'
 import { createCancelKeys } from '../../gateway/listener/relay.js'
 import { type Gateway, startGateway } from '../../gateway/index.js'
-import { until } from '../resilience/until.js'
+import { eventually } from '../support/eventually.js'
 import { pgSettings, withClient } from './engines/checks/gateway-clients.js'
 import { openPlain } from './raw-client.js'
 import { recordLog, usePostgres } from './upstream-gateway.js'
@@ -45,7 +45,10 @@ async function untilActive(pid: number): Promise<void> {
   const admin = new Client({ host, port, user, database: 'postgres' })
   await admin.connect()
   const text = `select 1 from pg_stat_activity where pid = $1 and state = 'active' and wait_event = 'PgSleep'`
-  await until('the statement to run', async () => (await admin.query(text, [pid])).rowCount === 1)
+  await eventually(
+    'the statement to run',
+    async () => (await admin.query(text, [pid])).rowCount === 1,
+  )
   await admin.end()
 }
 
@@ -71,7 +74,7 @@ describe('the process ID of a session', () => {
     await two.query('listen x')
     await one.query('notify x')
     await two.query('notify x')
-    await until('both notifications', () => received.length === 2)
+    await eventually('both notifications', () => received.length === 2)
     expect(received.map(({ processId }) => processId)).toEqual([one.processID, two.processID])
   })
 

@@ -1,6 +1,6 @@
 /** Occupies all connections of a pool. */
 import type { OpenClient } from './clients/resilient-client.js'
-import { until } from './until.js'
+import { eventually } from '../support/eventually.js'
 
 /** Holds that many connections in a transaction at the same time. */
 export async function occupy(client: OpenClient, connections: number): Promise<void> {
@@ -10,7 +10,7 @@ export async function occupy(client: OpenClient, connections: number): Promise<v
       client.transaction(async (statements) => {
         await statements.run('SELECT 1')
         arrived++
-        await until('all connections to be in use', () => arrived === connections)
+        await eventually('all connections to be in use', () => arrived === connections)
       }),
     ),
   )

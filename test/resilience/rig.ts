@@ -9,7 +9,7 @@ import {
 } from '../../gateway/index.js'
 import type { PostgresServer } from '../support/launch-postgres.js'
 import { startHeldRelay, type HeldRelay } from './held-relay.js'
-import { until } from './until.js'
+import { eventually } from '../support/eventually.js'
 
 /** The address of the PostgreSQL, for processes that did not start it. */
 export type PostgresPlace = Pick<
@@ -84,7 +84,7 @@ export async function startRig(
       const chosen = `FROM pg_stat_activity WHERE usename = 'app' AND ($1::int IS NULL OR pid = $1)`
       const values = [processId ?? null]
       await admin(`SELECT pg_terminate_backend(pid) ${chosen}`, values)
-      await until(
+      await eventually(
         'the backends to go',
         async () => (await admin(`SELECT pid ${chosen}`, values)).length === 0,
       )
@@ -95,7 +95,7 @@ export async function startRig(
     },
     async blocked() {
       let found: unknown
-      await until('a statement to be blocked', async () => {
+      await eventually('a statement to be blocked', async () => {
         const [row] = await admin(
           `SELECT pid FROM pg_stat_activity WHERE usename = 'app' AND wait_event = 'advisory'`,
         )

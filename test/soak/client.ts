@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { auroraDsql, type AuroraDsqlOptions, type Login } from '../../core/index.js'
 import type { ClientEntry } from '../resilience/clients/resilient-client.js'
-import { endOf, until } from '../resilience/until.js'
+import { endOf, eventually } from '../support/eventually.js'
 import { createSeededRandom } from '../support/seeded-random.js'
 import { createOutcomeLog, type OutcomeLog } from './ledger.js'
 import {
@@ -177,7 +177,7 @@ async function close(client: { close(): Promise<void> }, login: Login): Promise<
 async function outlivers(open: () => number): Promise<string[]> {
   const since = performance.now()
   const count = open()
-  await until('connections to end', () => open() === 0).catch(() => {})
+  await eventually('connections to end', () => open() === 0).catch(() => {})
   const seconds = (performance.now() - since) / 1_000
   if (open() === 0 && seconds < LONGEST_GOODBYE_SECS) return []
   return [`${count} connections outlived it by ${seconds.toFixed(1)} s`]

@@ -1,5 +1,5 @@
 /** The resources of a process: handles, connections of a pool, memory. */
-import { until } from '../resilience/until.js'
+import { eventually } from '../support/eventually.js'
 
 export type Resources = Readonly<Record<string, number>>
 
@@ -13,7 +13,7 @@ export function openResources(): Resources {
 /** Resolves when no kind has more handles than before, or after a time limit. */
 export async function settleTo(before: Resources): Promise<void> {
   const isSettled = (): boolean => excessOf(before, openResources()).length === 0
-  await until('handles to close', isSettled).catch(() => {})
+  await eventually('handles to close', isSettled).catch(() => {})
 }
 
 /** Bytes of heap in use, after a garbage collection: the process runs with `--expose-gc`. */

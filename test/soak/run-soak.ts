@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Client } from 'pg'
 import type { AuroraDsqlOptions } from '../../core/index.js'
 import { startGateway, type Gateway } from '../../gateway/index.js'
-import { endOf, until } from '../resilience/until.js'
+import { endOf, eventually } from '../support/eventually.js'
 import { createSeededRandom } from '../support/seeded-random.js'
 import { launchPostgres } from '../support/launch-postgres.js'
 import { ledgerFaults, schemaOf, type Admin } from './ledger.js'
@@ -295,7 +295,7 @@ async function readRemains({ admin, gateway, roles }: Stage): Promise<Remains> {
     const { connectionsOpen, sessionsOpen } = gateway.stats()
     return connectionsOpen === 0 && sessionsOpen === 0 && (await backends()).length === 0
   }
-  await until('all connections to end', isGone).catch(() => {})
+  await eventually('all connections to end', isGone).catch(() => {})
   const [row] = await admin('SELECT count(*) FROM stray')
   return { backends: await backends(), gateway: gateway.stats(), strays: Number(row!['count']) }
 }

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import type { OpenClient, Statements } from '../resilience/clients/resilient-client.js'
-import { endOf } from '../resilience/until.js'
+import { endOf } from '../support/eventually.js'
 import { ACCOUNTS_PER_POOL, Outcome, accountId, type OutcomeLog } from './ledger.js'
 import { PAUSE_MS, type CallCounts } from './messages.js'
 import { CHANGED_MIND, causeOf, type Cause } from './verdict.js'

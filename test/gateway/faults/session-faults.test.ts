@@ -7,7 +7,7 @@ import type { Gateway } from '../../../gateway/index.js'
 import { createReplyTracker } from '../../../wire/framing.js'
 import { readyForQuery } from '../../../wire/messages.js'
 import { BLOCKED, startRig } from '../../resilience/rig.js'
-import { until } from '../../resilience/until.js'
+import { eventually } from '../../support/eventually.js'
 import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import { launchPostgres } from '../../support/launch-postgres.js'
 import { frontend, int16, int32, text } from '../../wire/frontend-messages.js'
@@ -28,7 +28,7 @@ describeOnEachEngine('session faults', (gateway) => {
       openedAt: expect.any(Number),
     })
     await client.end()
-    await until('the session to be gone', () =>
+    await eventually('the session to be gone', () =>
       gateway()
         .faults.sessions()
         .every(({ processId }) => processId !== processID),
@@ -83,7 +83,7 @@ it('a killed session does not complete its running statement', async () => {
   for (const { processId } of rig.gateway.faults.sessions())
     rig.gateway.faults.killSession(processId)
   expect(await rejectionOf(query)).toMatchObject({ code: '57P01' })
-  await until('the backend to be gone', async () => {
+  await eventually('the backend to be gone', async () => {
     const backends = await rig.admin(`SELECT 1 FROM pg_stat_activity WHERE usename = 'app'`)
     return backends.length === 0
   })

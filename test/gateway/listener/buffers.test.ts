@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { Client } from 'pg'
 import type { Gateway } from '../../../gateway/index.js'
-import { until } from '../../resilience/until.js'
+import { eventually } from '../../support/eventually.js'
 import { withClient } from '../engines/checks/gateway-clients.js'
 import {
   errorFields,
@@ -91,7 +91,7 @@ describe.each(['upstream', 'pglite'] as const)(
       await small.next('Z')
       await answers(small)
       for (const client of [small, ...others]) client.socket.destroy()
-      await until('the sessions to end', () => gateway.stats().sessionsOpen === 0)
+      await eventually('the sessions to end', () => gateway.stats().sessionsOpen === 0)
     })
 
     it('is removed from the total when the engine has read it', async () => {
@@ -126,7 +126,7 @@ describe('a slow or misbehaving client', () => {
       const { socketDirectory: host, port, superuser: user } = postgres.server()
       const admin = new Client({ host, port, user, database: 'postgres' })
       await admin.connect()
-      await until('PostgreSQL to wait for the gateway', async () => {
+      await eventually('PostgreSQL to wait for the gateway', async () => {
         const { rowCount } = await admin.query(
           `select from pg_stat_activity where usename = 'app' and wait_event = 'ClientWrite'`,
         )
@@ -148,7 +148,7 @@ describe('a slow or misbehaving client', () => {
     client.send(query(`select repeat('x', 1000000) from generate_series(1, 200)`))
     const [session] = gateway.faults.sessions()
     expect(gateway.faults.killSession(session!.processId)).toBe(true)
-    await until('the session to end', () => gateway.stats().sessionsOpen === 0)
+    await eventually('the session to end', () => gateway.stats().sessionsOpen === 0)
     client.socket.destroy()
   })
 
@@ -161,7 +161,7 @@ describe('a slow or misbehaving client', () => {
     const sending = setInterval(() => client.socket.write(Buffer.alloc(1_000)), 5)
     await closed
     clearInterval(sending)
-    await until('the session to end', () => gateway.stats().sessionsOpen === 0)
+    await eventually('the session to end', () => gateway.stats().sessionsOpen === 0)
   })
 })
 
@@ -211,12 +211,12 @@ it('clients that disconnect at any point leave nothing behind', async () => {
   const { socketDirectory: host, port, superuser: user } = postgres.server()
   const admin = new Client({ host, port, user, database: 'postgres' })
   await admin.connect()
-  await until('all sessions to end', async () => {
+  await eventually('all sessions to end', async () => {
     const statement = `select pg_cancel_backend(pid) from pg_stat_activity where usename = 'app'`
     return (await admin.query(statement)).rowCount === 0
   })
   await admin.end()
-  await until('all connections to end', () => {
+  await eventually('all connections to end', () => {
     const { connectionsOpen, sessionsOpen } = gateway.stats()
     return connectionsOpen === 0 && sessionsOpen === 0
   })

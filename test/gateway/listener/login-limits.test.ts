@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { Client } from 'pg'
 import { sslRequestPacket } from '../../../wire/startup.js'
-import { until } from '../../resilience/until.js'
+import { eventually } from '../../support/eventually.js'
 import {
   errorFields,
   loggedIn,
@@ -65,7 +65,7 @@ describe('a login that exceeds "maxConnections"', () => {
     late.send(password(token))
     expect(errorFields(await late.next('E'))).toMatchObject({ S: 'FATAL', C: '53300' })
     first.socket.destroy()
-    await until('the session to end', () => gateway.stats().sessionsOpen === 0)
+    await eventually('the session to end', () => gateway.stats().sessionsOpen === 0)
     const next = await loggedIn(gateway)
     next.socket.destroy()
   })
@@ -88,7 +88,7 @@ describe('connections that have not logged in', () => {
     await Promise.any(closed)
     expect(await log.refusal('too-many-logins')).toMatchObject({ level: 'warn' })
     // One of the five was the client, until it had logged in.
-    await until('the last of them to be left', () => gateway.stats().connectionsOpen === 5)
+    await eventually('the last of them to be left', () => gateway.stats().connectionsOpen === 5)
     for (const socket of silent) socket.destroy()
     client.socket.destroy()
   })
@@ -133,7 +133,7 @@ describe('connections that have not logged in', () => {
     const asking = await Promise.all(
       Array.from({ length: 260 }, (_, i) => (i % 8 ? askTls() : askLogin())),
     )
-    await until('none but our own to be there', async () => (await backends()) === 1)
+    await eventually('none but our own to be there', async () => (await backends()) === 1)
     const client = await loggedIn(gateway)
     expect(await backends()).toBe(2)
     for (const socket of asking) socket.destroy()

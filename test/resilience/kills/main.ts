@@ -4,7 +4,7 @@ import { json } from 'node:stream/consumers'
 import { errorChain } from '../../support/adapter-contract/error-chain.js'
 import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
 import { startRig, type Rig } from '../rig.js'
-import { endOf, until } from '../until.js'
+import { endOf, eventually } from '../../support/eventually.js'
 import type { KillOrder } from './run-kills.js'
 import type { Scenario, ScenarioReport } from './scenario.js'
 import { STATEMENT_SCENARIOS, TRANSACTION_SCENARIOS } from './scenarios.js'
@@ -23,7 +23,10 @@ async function main(): Promise<void> {
   for (const [name, scenario] of Object.entries(scenarios))
     if (order.only === undefined || order.only === name)
       reports[name] = await play(rig, entry, order.api, scenario)
-  await until('the gateway to see no connection', () => rig.gateway.stats().connectionsOpen === 0)
+  await eventually(
+    'the gateway to see no connection',
+    () => rig.gateway.stats().connectionsOpen === 0,
+  )
   await rig.close()
   process.stdout.write(`REPORT ${JSON.stringify(reports)}\n`)
 }
@@ -58,7 +61,7 @@ async function play(
       }
       return api === 'ours' ? client.transaction(counted) : client.ownTransaction!(counted)
     },
-    noticed: () => until('the client to notice', () => login.stats().connectionsOpen === 0),
+    noticed: () => eventually('the client to notice', () => login.stats().connectionsOpen === 0),
   })
   const error = await endOf(run.then(() => undefined, partsOf))
   rig.relay.release()

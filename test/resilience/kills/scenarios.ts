@@ -2,7 +2,7 @@
 import { createDeferred } from '../../support/deferred.js'
 import type { TransactionStatements } from '../clients/resilient-client.js'
 import { BLOCKED } from '../rig.js'
-import { until } from '../until.js'
+import { eventually } from '../../support/eventually.js'
 import type { Scenario } from './scenario.js'
 
 export const STATEMENT_SCENARIOS = {
@@ -233,7 +233,7 @@ export const TRANSACTION_SCENARIOS = {
       throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
     })
     run.catch(() => {})
-    await until('the end of the transaction to start', rig.relay.isHolding)
+    await eventually('the end of the transaction to start', rig.relay.isHolding)
     await rig.kill()
     rig.relay.release()
     await run
@@ -245,7 +245,7 @@ export const TRANSACTION_SCENARIOS = {
       late = statements
       rig.relay.hold()
     })
-    await until('the end of the transaction to start', rig.relay.isHolding)
+    await eventually('the end of the transaction to start', rig.relay.isHolding)
     const refused = failureOf(late!.insert(2))
     rig.relay.release()
     await run
@@ -260,7 +260,7 @@ export const TRANSACTION_SCENARIOS = {
       throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
     })
     run.catch(() => {})
-    await until('the end of the transaction to start', rig.relay.isHolding)
+    await eventually('the end of the transaction to start', rig.relay.isHolding)
     const refused = failureOf(late!.insert(2))
     rig.relay.release()
     await refused

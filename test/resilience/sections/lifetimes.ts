@@ -4,7 +4,7 @@ import { collectEvents, type CollectedEvents } from '../../core/support/collect-
 import type { Statements } from '../clients/resilient-client.js'
 import { occupy } from '../occupy.js'
 import type { SectionContext } from '../section-context.js'
-import { until } from '../until.js'
+import { eventually } from '../../support/eventually.js'
 
 const LIFETIME_MS = 1_000
 /** Time after which a timer of that lifetime has fired. */
@@ -28,10 +28,13 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     const { connectionsOpened } = login.stats()
     expect(connectionsOpened).toBeGreaterThanOrEqual(3)
     if (entry.retiresIdle)
-      await until('all connections to retire', () => login.stats().connectionsOpen === 0)
+      await eventually('all connections to retire', () => login.stats().connectionsOpen === 0)
     else await pause(LIFETIME_MS)
     await occupy(client, 3)
-    await until('the old connections to be gone', () => retirements().length >= connectionsOpened)
+    await eventually(
+      'the old connections to be gone',
+      () => retirements().length >= connectionsOpened,
+    )
     // On a slow machine the new ones may have been retired too.
     const ages = retirements().map(({ ageMs }) => ageMs)
     expect(new Set(ages.slice(0, connectionsOpened)).size).toBeGreaterThan(1)
@@ -45,7 +48,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     await client.transaction(async (statements) => {
       const backend = await backendOf(statements)
       const openedAt = Date.now()
-      await until('the connection to be past its lifetime', async () => {
+      await eventually('the connection to be past its lifetime', async () => {
         await statements.run('SELECT 1')
         return Date.now() - openedAt > LIFETIME_MS + BEYOND_MS
       })
@@ -63,7 +66,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     await client.transaction(async (statements) => {
       const backend = await backendOf(statements)
       const openedAt = Date.now()
-      await until(
+      await eventually(
         'the connection to be past its lifetime',
         () => Date.now() - openedAt > LIFETIME_MS + BEYOND_MS,
       )
@@ -90,12 +93,12 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     if (!entry.takesAgedBack) {
       await client.run('SELECT 1')
       // It no longer counts once its end was requested, but Postgres.js continues only when it has ended.
-      await until('the old connection to have ended', () => retirements().length === 1)
+      await eventually('the old connection to have ended', () => retirements().length === 1)
     }
     for (let query = 1; query <= 20; query++)
       expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
     expect(await backendOf(client)).not.toBe(backend)
-    await until('the old connection to be gone', () => login.stats().connectionsOpen === 1)
+    await eventually('the old connection to be gone', () => login.stats().connectionsOpen === 1)
     expect(retirements().filter(({ error }) => error !== undefined)).toEqual([])
   })
 
@@ -103,7 +106,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
     const { login, client } = connect({}, 3)
     await occupy(client, 3)
     rig().gateway.faults.endSessionsAt(1)
-    await until('the sessions to end', () => login.stats().connectionsOpen === 0)
+    await eventually('the sessions to end', () => login.stats().connectionsOpen === 0)
     rig().gateway.faults.endSessionsAt(undefined)
     await occupy(client, 3)
   })

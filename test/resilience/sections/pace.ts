@@ -3,7 +3,7 @@ import { isPgIamError } from '../../../core/index.js'
 import { errorChain, rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import { occupy } from '../occupy.js'
 import type { SectionContext } from '../section-context.js'
-import { until } from '../until.js'
+import { eventually } from '../../support/eventually.js'
 
 export function describePace({ connect, rig }: SectionContext): void {
   it.each(['53300', '53400'])('retries when the login is rejected with %s', async (sqlState) => {
@@ -33,7 +33,7 @@ export function describePace({ connect, rig }: SectionContext): void {
     )
     rig().gateway.faults.clear()
     // The pause after so many refusals may exceed the time limit of this login.
-    await until('a connection', () =>
+    await eventually('a connection', () =>
       client.run('SELECT 1').then(
         () => true,
         () => false,
@@ -69,7 +69,7 @@ export function describePace({ connect, rig }: SectionContext): void {
     expect(errorChain(error).some((link) => isPgIamError(link, 'ERR_CONNECT_TIMEOUT'))).toBe(true)
     release()
     rig().gateway.faults.clear()
-    await until(
+    await eventually(
       'the gateway to see no connection',
       () => rig().gateway.stats().connectionsOpen === 0,
     )

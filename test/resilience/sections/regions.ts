@@ -10,7 +10,7 @@ import { startGateway, type Gateway } from '../../../gateway/index.js'
 import { errorChain, rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import { collectEvents, type CollectedEvents } from '../../core/support/collect-events.js'
 import type { SectionContext } from '../section-context.js'
-import { until } from '../until.js'
+import { eventually } from '../../support/eventually.js'
 
 const NEAR = `${'a'.repeat(26)}.dsql.us-east-1.on.aws`
 const FAR = `${'b'.repeat(26)}.dsql.us-west-2.on.aws`
@@ -62,7 +62,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     gateway.faults.cut({ at: 'before-tls', times: EVERY_TIME })
   const endSessions = async (gateway: Gateway, ended: Login): Promise<void> => {
     for (const { processId } of gateway.faults.sessions()) gateway.faults.killSession(processId)
-    await until('the client to notice', () => ended.stats().connectionsOpen === 0)
+    await eventually('the client to notice', () => ended.stats().connectionsOpen === 0)
   }
 
   it('connects to the first host, with tokens for it', async () => {
@@ -92,7 +92,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
     expect(hosts().at(-1)).toBe(FAR)
     near.faults.clear()
-    await until('a connection to go to the first host again', async () => {
+    await eventually('a connection to go to the first host again', async () => {
       await endSessions(far, all)
       await client.run('SELECT 1')
       return hosts().at(-1) === NEAR

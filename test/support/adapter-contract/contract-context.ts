@@ -3,7 +3,7 @@ import type { Login } from '../../../core/index.js'
 import type { AdapterVariant, Database } from './adapter-driver.js'
 import type { ContractProvider, Request } from './contract-provider.js'
 import type { ContractServer } from './contract-server.js'
-import { eventually } from './eventually.js'
+import { eventually } from '../eventually.js'
 
 export interface ContractContext {
   readonly client: string

@@ -9,7 +9,7 @@ import {
 } from '../../../../core/index.js'
 import { createEntra } from '../../../../core/providers/entra/entra.js'
 import { claimsOf, userFromClaims } from '../../../../core/providers/entra/token.js'
-import { until } from '../../../resilience/until.js'
+import { eventually } from '../../../support/eventually.js'
 import {
   AUDIENCE,
   entraClaims,
@@ -235,7 +235,7 @@ describe('a credential that never settles', () => {
     }
     const error = await rejectionOf(login({ user: 'app', credentials, tokenTimeoutMs: 20 }).token())
     expect(error).toMatchObject({ code: 'ERR_TOKEN_TIMEOUT', retryable: true })
-    await until('the signal', () => signals[0]?.aborted === true)
+    await eventually('the signal', () => signals[0]?.aborted === true)
   })
 })
 

@@ -24,7 +24,7 @@ import {
 } from '../../../../gateway/index.js'
 import { launchPostgres } from '../../../../gateway/engines/postgres/launch-postgres.js'
 import { engineOn } from '../../../../gateway/engines/postgres/postgres-engine.js'
-import { until } from '../../../resilience/until.js'
+import { eventually } from '../../../support/eventually.js'
 import { recordLog, type LogRecorder } from '../../upstream-gateway.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
 
@@ -257,7 +257,7 @@ describe('a PostgreSQL server that crashes', () => {
     const { processID } = client as Client & { processID: number }
     process.kill(processID, 'SIGKILL')
     await ended
-    await until('it to recover', () =>
+    await eventually('it to recover', () =>
       run(gateway, 'select 1').then(
         () => true,
         () => false,
@@ -273,7 +273,7 @@ describe('a PostgreSQL server that crashes', () => {
     const supervisor = await parentOf(keeper)
     for (const pid of [supervisor, keeper]) process.kill(pid, 'SIGKILL')
     await log.line('gateway: the supervisor process of PostgreSQL was killed; stopping the server')
-    await until('the server to end', () => Promise.resolve(!isRunning(postmaster)))
+    await eventually('the server to end', () => Promise.resolve(!isRunning(postmaster)))
     expect(await refusalOf(run(gateway, 'select 1'))).toMatchObject({ code: '08006' })
   })
 })

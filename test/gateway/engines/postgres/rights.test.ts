@@ -8,7 +8,7 @@ import {
   systemDirectories,
 } from '../../../../gateway/engines/postgres/postgres-programs.js'
 import { type Gateway, startGateway } from '../../../../gateway/index.js'
-import { until } from '../../../resilience/until.js'
+import { eventually } from '../../../support/eventually.js'
 import { pgSettings, withClient } from '../checks/gateway-clients.js'
 
 /** Before PostgreSQL 16, CREATEROLE can grant nearly every role. Debian 12 has version 15. */
@@ -92,7 +92,7 @@ describe.each(SOURCES)('the PostgreSQL server of %s', (source) => {
       listener.on('notification', ({ payload }) => heard.push(payload))
       await listener.query('listen news')
       await run('app', `notify news, 'hello'`)
-      await until('the notification', async () => heard.length > 0)
+      await eventually('the notification', async () => heard.length > 0)
       expect(heard).toEqual(['hello'])
     }))
 
@@ -127,7 +127,7 @@ describe.each(SOURCES)('the PostgreSQL server of %s', (source) => {
       const { processID } = client as Client & { processID: number }
       const sleeping = client.query('select pg_sleep(60)').catch((error: unknown) => error)
       const asked = `select 1 from pg_stat_activity where pid = ${processID} and wait_event = 'PgSleep'`
-      await until('the statement to run', async () => (await run('app', asked)).length === 1)
+      await eventually('the statement to run', async () => (await run('app', asked)).length === 1)
       await run('app', `select pg_cancel_backend(${processID})`)
       expect(await sleeping).toMatchObject({ code: '57014' })
     }))

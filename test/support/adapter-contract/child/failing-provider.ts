@@ -2,7 +2,7 @@
 import type { AdapterVariant } from '../adapter-driver.js'
 import { loginOfChild, type ChildOrder } from '../child-run.js'
 import { codesOf, errorChain } from '../error-chain.js'
-import { eventually } from '../eventually.js'
+import { eventually } from '../../eventually.js'
 import type { Failure } from '../failures.js'
 import { contractProvider } from '../providers/contract-providers.js'
 

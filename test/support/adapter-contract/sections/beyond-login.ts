@@ -5,7 +5,7 @@
 import { isOccConflict, retryOnConflict } from '../../../../core/index.js'
 import type { ContractContext } from '../contract-context.js'
 import { rejectionOf } from '../error-chain.js'
-import { eventually } from '../eventually.js'
+import { eventually } from '../../eventually.js'
 
 export function describeDyingBackends(context: ContractContext): void {
   it('rejects a statement whose backend is killed, and frees the pool slot', async () => {

@@ -2,7 +2,7 @@
 import { childLogin, runChild } from '../child-run.js'
 import type { LifecycleReport } from '../child/lifecycle.js'
 import { atOnce, type ContractContext } from '../contract-context.js'
-import { eventually } from '../eventually.js'
+import { eventually } from '../../eventually.js'
 
 export function describeClosing(context: ContractContext): void {
   it('allows the process to exit', async () => {

@@ -3,7 +3,7 @@ import { atOnce, connectionsOpen, tokensFor, type ContractContext } from '../con
 import { childLogin, runChild, type ChildResult } from '../child-run.js'
 import type { FailingProviderReport } from '../child/failing-provider.js'
 import { errorChain, rejectionOf } from '../error-chain.js'
-import { eventually } from '../eventually.js'
+import { eventually } from '../../eventually.js'
 import { fakeDate } from '../fake-date.js'
 
 const HOUR_MS = 3_600_000

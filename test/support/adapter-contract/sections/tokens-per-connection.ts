@@ -1,6 +1,6 @@
 /** The number of tokens and credential requests for connections. */
 import { atOnce, countCalls, tokensFor, type ContractContext } from '../contract-context.js'
-import { eventually } from '../eventually.js'
+import { eventually } from '../../eventually.js'
 
 export function describeOneTokenPerConnection(context: ContractContext): void {
   it('uses five tokens for 1,000 queries on five connections', async () => {
