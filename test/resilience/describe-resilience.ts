@@ -19,13 +19,13 @@ interface Section {
 
 /** Connections retire in the pool, which each entry configures differently. */
 const SECTIONS_OF_ENTRY: readonly Section[] = [
-  { title: 'promise 9: connections retire at their own age', describes: [describeLifetimes] },
+  { title: 'promise 9: connections are replaced at a random age', describes: [describeLifetimes] },
 ]
 
 /** By the number of the promise, as in the contract's table. The others are the same for every entry of a client. */
 const SECTIONS_OF_CLIENT: readonly Section[] = [
   {
-    title: 'promise 8: conflicts are recognised, and the outermost transaction is retried',
+    title: 'promise 8: conflicts are recognized, and the outermost transaction is retried',
     describes: [describeConflicts, describeRealConflicts],
   },
   { title: 'regions: the first endpoint that answers', describes: [describeRegions] },
@@ -46,7 +46,7 @@ export function describeResilience(client: ResilientClient): void {
         afterAll(() => postgres.close())
 
         describe.each(client.entries)('$name', (entry) => {
-          describe('promise 5: a backend that dies takes nothing with it', () => {
+          describe('promise 5: a killed backend affects nothing else', () => {
             describeKills(client, entry, () => placeOf(postgres))
           })
           const isFirst = entry === client.entries[0]
