@@ -3,6 +3,7 @@ import { AuroraDSQLPool } from '@aws/aurora-dsql-node-postgres-connector'
 import {
   average,
   credentials,
+  DSQL_HOST,
   ourOptions,
   REGION,
   type Benchmark,
@@ -116,7 +117,9 @@ export function dsqlPools(
     async ours() {
       const { auroraDsql } = await build('core')
       const own = { region: REGION, credentials: getCredentials }
-      return pgClient.openOurs(build, auroraDsql({ ...ourOptions(openLogin), ...own }), size)
+      const { host: servername, tls, ...address } = ourOptions(openLogin)
+      const options = { ...address, ...own, host: DSQL_HOST, tls: { ...tls, servername } }
+      return pgClient.openOurs(build, auroraDsql(options), size)
     },
   }
 }
