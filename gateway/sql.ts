@@ -2,7 +2,7 @@
 import type { ServerError } from '../wire/error-response.js'
 
 export interface Statement {
-  /** Words in upper case, quoted identifiers with a leading `"`, and each other character as a token of its own. */
+  /** Words are in upper case, and quoted identifiers begin with `"`. Every other character is one token. */
   readonly tokens: readonly string[]
   readonly text: string
   /** The offsets of the statement in the SQL, including surrounding white space and comments. */

@@ -30,14 +30,14 @@ beforeAll(() => {
 })
 
 describe('docs/development.md', () => {
-  it('has a program that uses the password of a PostgreSQL on the laptop', async () => {
+  it('has a program that uses the password of a local PostgreSQL', async () => {
     const postgres = await launchPostgres({ roles: ['app'] })
     const { port, password } = postgres
     expect(await app(`postgres://app:${password}@localhost:${port}/postgres`)).toBe('app\n')
     await postgres.close()
   })
 
-  it('has a gateway in a process of its own, which the same program logs in to with tokens', async () => {
+  it('starts a gateway in a separate process, which the same program logs in to with tokens', async () => {
     const env = { ...process.env, GATEWAY_PORT: '0' }
     const gateway: ChildProcess = spawn(process.execPath, ['gateway.js'], { cwd: folder, env })
     const [line] = (await once(gateway.stdout!, 'data')) as [Buffer]

@@ -380,7 +380,7 @@ const DOMAINS: Readonly<Record<LoginFunction, RegExp>> = {
   cloudSql: /\.sql\.goog$/,
 }
 
-/** Each cloud accepts only tokens of its own kind, and fails a login with another kind without naming the reason. */
+/** A database rejects the tokens of another provider, with an error that does not name the cause. */
 function rejectOtherProvider(host: string, loginFunction: LoginFunction | 'customLogin'): void {
   if (loginFunction === 'customLogin') return
   for (const [other, domain] of Object.entries(DOMAINS)) {

@@ -1,4 +1,4 @@
-/** The session of one client. It acquires PGlite's only backend in turns, and leaves no state of its own there for other sessions. */
+/** The session of one client. Sessions use PGlite's only backend one after the other, and none sees the state of another. */
 import { Duplex } from 'node:stream'
 import {
   HEADER_BYTES,

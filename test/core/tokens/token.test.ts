@@ -57,10 +57,7 @@ describe('isTransientFailure', () => {
     ['a 500 of Google', failure({ response: { status: 500 } })],
     ['a cause of that kind', failure({ cause: failure({ code: 'ETIMEDOUT' }) })],
     ['one of several attempts', new AggregateError([new Error('x'), failure({ code: 'EPIPE' })])],
-    [
-      'an error of ours that may pass',
-      new PgIamError('ERR_TOKEN_TIMEOUT', 'x', { retryable: true }),
-    ],
+    ['a retryable PgIamError', new PgIamError('ERR_TOKEN_TIMEOUT', 'x', { retryable: true })],
   ])('is true for %s', (_label, error) => {
     expect(isTransientFailure(error)).toBe(true)
   })
@@ -69,13 +66,13 @@ describe('isTransientFailure', () => {
     ['no permission', failure({ name: 'AccessDenied', $metadata: { httpStatusCode: 403 } })],
     ['a wrong request', failure({ statusCode: 400 })],
     [
-      'an answer, whatever is below it',
+      'a response with the status 404, even with a retryable cause',
       failure({ status: 404, cause: failure({ code: 'ECONNRESET' }) }),
     ],
     ['a certificate that is not trusted', failure({ code: 'SELF_SIGNED_CERT_IN_CHAIN' })],
     ['a missing file', failure({ code: 'ENOENT' })],
     [
-      'an error of ours that stays, whatever is below it',
+      'a PgIamError that is not retryable, even with a retryable cause',
       new PgIamError('ERR_PEER_MISSING', 'x', { cause: failure({ code: 'ECONNRESET' }) }),
     ],
     ['a plain error', new Error('x')],
