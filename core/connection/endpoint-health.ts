@@ -41,7 +41,8 @@ export function createEndpointHealth(
   endpoints: readonly Endpoint[],
   deps: Partial<EndpointHealthDeps> = {},
 ): EndpointHealth {
-  const { now = Date.now, random = Math.random } = deps
+  // Not the date, which can be set back while an endpoint cools down.
+  const { now = () => performance.now(), random = Math.random } = deps
   const cooldowns = new Map<Endpoint, Cooldown>()
   const isCoolingDown = (endpoint: Endpoint): boolean =>
     now() < (cooldowns.get(endpoint)?.until ?? 0)

@@ -200,11 +200,11 @@ export async function logInWithFailover(
       const isAnotherLeft = index < inOrder.length - 1
       const opened = await logInAtEndpoint(attempt, endpoint, isAnotherLeft, deps)
       if (!shouldFailOver(opened.refusedWith)) {
-        refused?.socket.destroy()
         endpoints.markReachable(endpoint)
         return { ...opened, host: endpoint.host }
       }
-      refused?.socket.destroy()
+      // The driver only needs the server's error, and nothing listens to the socket while the next endpoint is tried.
+      opened.socket.destroy()
       refused = { ...opened, host: endpoint.host }
       errors.push(
         new Error(`the server at ${endpoint.host} refused the connection (${opened.refusedWith})`),
@@ -214,10 +214,7 @@ export async function logInWithFailover(
         continue
       }
     } catch (error) {
-      if (signal.aborted || isBeforeDialling(error)) {
-        refused?.socket.destroy()
-        throw error
-      }
+      if (signal.aborted || isBeforeDialling(error)) throw error
       errors.push(error)
     }
     endpoints.markFailed(endpoint)

@@ -120,13 +120,11 @@ function timedOut({ identity, purpose, timeoutMs }: TokenSourceSettings): PgIamE
   return tokenTimeout(`${identity().provider}: could not ${purpose} within ${timeoutMs} ms`)
 }
 
-// Invalidates shared tokens that a server rejects before they expire.
-
 /**
  * Invalidates a shared token when a server rejects it. A revoked password would otherwise be sent until it expires. It requests a new one
  * at most once a minute, since a user without permission to log in is rejected each time.
  */
-export function createTokenInvalidation(now: Clock = Date.now): Renewable {
+export function createTokenInvalidation(now: Clock = () => performance.now()): Renewable {
   let invalidations = 0
   let invalidatedAt = -Infinity
   return {

@@ -26,7 +26,7 @@ function loginWithout(): Login {
       database: 'shop',
       reuseTokenSecs: 0,
       hostHint: 'a host',
-      loginFunction: 'customLogin',
+      provider: 'custom',
     },
   )
   const issueToken = async () => createToken('secret', new Date(Date.now() + 3_600_000))

@@ -5,7 +5,7 @@ import {
   type FailoverAttempt,
   logInWithFailover,
 } from '../../../core/connection/open-connection.js'
-import { type AwsCredentials, PgIamError } from '../../../core/index.js'
+import { auroraDsql, type AwsCredentials, PgIamError } from '../../../core/index.js'
 import { internalsOf } from '../../../core/login.js'
 import { type Gateway, startGateway } from '../../../gateway/index.js'
 import { errorResponse, GREETING } from '../support/backend-messages.js'
@@ -21,6 +21,7 @@ import {
   startStandIn,
 } from '../support/postgres-stand-in.js'
 import { startRawClient } from '../support/raw-client.js'
+import { createDeferred } from '../../support/deferred.js'
 
 let standIn: StandIn | undefined
 afterEach(async () => {
@@ -101,6 +102,35 @@ describe('a startup parameter', () => {
       expect(received).toBe(0)
     },
   )
+})
+
+describe('several hosts', () => {
+  it('survive a server that refuses the login and resets the connection while the next host is tried', async () => {
+    const refused = createDeferred<void>()
+    standIn = await startStandIn(async (socket, keys) => {
+      const { socket: secured } = await receiveLogin(socket, keys)
+      socket.on('error', () => {})
+      secured.on('error', () => {})
+      secured.write(errorResponse('57P03', 'the database system is starting up'))
+      refused.resolve()
+      setImmediate(() => socket.resetAndDestroy())
+    })
+    const silent = await startStandIn(async (socket) => void socket.resume())
+    const { host, connectTo, tls } = standIn.login()
+    const login = auroraDsql({
+      host: [host, host.replace('us-east-1', 'us-west-2')],
+      connectTo: [connectTo!, silent.login().connectTo!],
+      user: 'app',
+      credentials: CREDENTIALS,
+      connectTimeoutMs: 2_000,
+      tls: { ca: tls.ca! },
+    })
+    const client = startRawClient(login)
+    await refused.promise
+    // An error event without a listener would end the process.
+    expect(await client.closed).toMatchObject({ code: 'ERR_CONNECT_TIMEOUT' })
+    await silent.close()
+  })
 })
 
 describe('a server that rejects the login', () => {
@@ -283,7 +313,7 @@ describe('logInWithFailover', () => {
   it('passes the last rejection to the driver if all endpoints reject or fail', async () => {
     const { run, destroyed } = attempt({ a: '57P03', b: '53300', c: new Error('x') })
     expect(await run()).toMatchObject({ host: 'b', refusedWith: '53300' })
-    expect(destroyed).toEqual(['a'])
+    expect(destroyed).toEqual(['a', 'b'])
   })
 
   it('rejects with the original error of a single endpoint, and otherwise with those of all', async () => {

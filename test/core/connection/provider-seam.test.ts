@@ -21,7 +21,7 @@ const DEFAULTS = {
   database: 'shop',
   reuseTokenSecs: 0,
   hostHint: 'a host',
-  loginFunction: 'customLogin' as const,
+  provider: 'custom' as const,
 }
 
 let authority: Authority
