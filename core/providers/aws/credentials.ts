@@ -1,4 +1,5 @@
 /** AWS credentials of a login: cached, refreshed before they expire. Failures are not cached. */
+import { isText } from '../../options/check.js'
 import { isDate } from 'node:util/types'
 import { isPgIamError, PgIamError } from '../../errors.js'
 import { singleFlight, withTimeout } from '../../async.js'
@@ -158,9 +159,15 @@ function checkCredentials(given: unknown, lookedFor: string): AwsCredentials {
     keyof AwsCredentials,
     unknown
   >
-  const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
-  if (!isText(accessKeyId) || !isText(secretAccessKey)) {
+  const isSet = (value: unknown): value is string => typeof value === 'string' && value !== ''
+  if (!isSet(accessKeyId) || !isSet(secretAccessKey)) {
     throw unavailable('the credentials have no access key ID or no secret access key', lookedFor)
+  }
+  if (![accessKeyId, secretAccessKey, sessionToken].filter(isSet).every(isText)) {
+    throw unavailable(
+      'the credentials contain a line break or another control character',
+      lookedFor,
+    )
   }
   if (expiration !== undefined && !isValidDate(expiration)) {
     throw unavailable('the credentials have an "expiration" that is not a valid Date', lookedFor)
@@ -168,7 +175,7 @@ function checkCredentials(given: unknown, lookedFor: string): AwsCredentials {
   return {
     accessKeyId,
     secretAccessKey,
-    ...(isText(sessionToken) ? { sessionToken } : {}),
+    ...(isSet(sessionToken) ? { sessionToken } : {}),
     ...(expiration === undefined ? {} : { expiration }),
   }
 }

@@ -118,6 +118,17 @@ describe('createCredentialsSource', () => {
     })
   })
 
+  it.each(['accessKeyId', 'secretAccessKey', 'sessionToken'])(
+    'rejects credentials whose %s ends with a line break, as one copied from a file does',
+    async (part) => {
+      const { fresh } = source(() => ({ ...CREDENTIALS, [part]: 'copied\n' }))
+      expect(await rejectionOf(fresh())).toMatchObject({
+        code: 'ERR_CREDENTIALS_UNAVAILABLE',
+        message: 'the credentials contain a line break or another control character',
+      })
+    },
+  )
+
   it('never returns expired credentials, whatever their lifetimes', async () => {
     const step = fc.record({
       lifeMs: fc.integer({ min: -1_000, max: 4_000_000 }),
