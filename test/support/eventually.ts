@@ -23,6 +23,6 @@ export async function endOf<T>(work: Promise<T>): Promise<T | 'hangs'> {
   }
 }
 
-/** Only what never happens reaches it, also on a machine that does other work. */
+/** A safety limit, long enough for a busy machine. */
 const LONGEST_MS = 120_000
 const ASK_AGAIN_MS = 5

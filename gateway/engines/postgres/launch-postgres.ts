@@ -441,7 +441,8 @@ async function logInAsSuperuser(
 }
 
 async function quit(socket: Socket): Promise<void> {
-  const closed = once(socket, 'close')
+  if (socket.destroyed) return
+  const closed = new Promise<void>((resolve) => void socket.once('close', () => resolve()))
   socket.end(encodeMessage(FrontendType.terminate))
   socket.resume()
   await closed
