@@ -16,7 +16,7 @@ import {
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { checkClient, describeValue } from '../core/options/check.js'
+import { checkClient, describeValue, withoutUndefined } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 
 /**
@@ -39,7 +39,7 @@ export function knexConfig(given: LoginOrUrl, config: Knex.Config = {}): Knex.Co
     ...('dialect' in config && config.client === undefined
       ? { client: config.dialect as string }
       : {}),
-    ...config,
+    ...withoutUndefined(config),
     pool: poolConfig(login, config.pool),
     connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
   }

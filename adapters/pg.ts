@@ -30,6 +30,7 @@ import {
   invalidOption,
   isPlainObject,
   oneOf,
+  withoutUndefined,
 } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 
@@ -110,7 +111,7 @@ export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig
   const { onConnect } = config
   return {
     ...jitteredMaxLifetime(login),
-    ...config,
+    ...withoutUndefined(config),
     ...clientConfig(login, config),
     // The pool has no error listener on a client that is checked out, so the loss of its connection would end the process.
     onConnect: (client: ClientBase) => {

@@ -381,6 +381,7 @@ const OWNED_OF_CONNECTION: Readonly<Record<string, OwnedByLogin>> = {
 }
 
 function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
+  refuseDirectNegotiation()
   const tls = checkDriverOptions(login, dialectOptions, OWNED_OF_CONNECTION, prefix)
   const given = givenParameters(dialectOptions, PG_STARTUP_OPTIONS, prefix)
   const { clientMinMessages } = dialectOptions as { clientMinMessages?: unknown }
@@ -392,6 +393,19 @@ function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
     ssl: false,
     stream: createStreamFactory(login, { tls, given, bootstrapQuery }),
   }
+}
+
+/**
+ * pg (8.23) reads this variable unless it gets the option `sslnegotiation`, which Sequelize (6.37) does not pass on. pg then rejects
+ * each connection, because its own TLS is off.
+ */
+function refuseDirectNegotiation(): void {
+  if (process.env['PGSSLNEGOTIATION'] !== 'direct') return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    '"PGSSLNEGOTIATION" must not be "direct" with Sequelize, whose connections cannot override it',
+    { hint: "Unset it, and set tls: { negotiation: 'direct' } in the login." },
+  )
 }
 
 /**

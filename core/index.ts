@@ -9,7 +9,7 @@ export type {
   GoogleCredentials,
   GoogleCredentialsProvider,
 } from './providers/cloud-sql/token.js'
-export type { AzureCloud } from './providers/entra/token.js'
+export type { AzureCloud } from './providers/host-names.js'
 export type {
   AzureAccessToken,
   AzureCredentialProvider,

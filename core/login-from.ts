@@ -1,20 +1,23 @@
 /** Creates logins from a URL or the environment. The provider is recognised by the host name. */
 import { PgIamError } from './errors.js'
-import { type Login, loginCheck, type Provider } from './login.js'
-import { type Environment, invalidOption, isPlainObject, presentIn } from './options/check.js'
+import { type Login, loginCheck } from './login.js'
+import {
+  type Environment,
+  invalidOption,
+  isPlainObject,
+  presentIn,
+  withoutUndefined,
+} from './options/check.js'
 import { connectionUrlOptions } from './options/connection-url.js'
-import { type AuroraDsqlOptions, createAuroraDsql, dsqlRegion } from './providers/aurora-dsql.js'
+import { type AuroraDsqlOptions, createAuroraDsql } from './providers/aurora-dsql.js'
 import {
   type CloudSqlOptions,
   createCloudSql,
-  isCloudSqlHost,
   refuseInstanceName,
 } from './providers/cloud-sql/cloud-sql.js'
 import { createEntra, type EntraOptions } from './providers/entra/entra.js'
-import { azureCloudOf } from './providers/entra/token.js'
-import { isGlobalWriter, rdsEndpoint } from './providers/rds/endpoint.js'
+import { type HostedProvider, providerOfHost } from './providers/host-names.js'
 import { createRds, type RdsOptions } from './providers/rds/rds.js'
-import { redshiftEndpoint } from './providers/redshift/passwords.js'
 import { createRedshift, type RedshiftOptions } from './providers/redshift/redshift.js'
 
 /** Options in addition to a URL or an environment: those of the host's provider. */
@@ -107,14 +110,16 @@ function createForHost(options: LoginFromOptions, env: Environment): Login {
     })
   }
   const name = typeof host === 'string' ? host.toLowerCase().replace(/\.$/, '') : ''
-  const provider = PROVIDERS.find(({ isHost }) => isHost(name))
-  if (provider !== undefined) return provider.create(options, env)
+  const provider = providerOfHost(name)
+  if (provider !== undefined) return PROVIDERS[provider].create(options, env)
   refuseInstanceName(name, 'host')
   throw new PgIamError(
     'ERR_OPTION_INVALID',
     '"host" must be an endpoint name of a known provider',
     {
-      hint: `${PROVIDERS.map(({ hostForm }) => hostForm).join('; ')}. For a custom host name, call the provider's own function.`,
+      hint: `${Object.values(PROVIDERS)
+        .map(({ hostForm }) => hostForm)
+        .join('; ')}. For a custom host name, call the provider's own function.`,
     },
   )
 }
@@ -125,37 +130,20 @@ function merged(fromUrl: object, given: unknown): unknown {
   return isPlainObject(given) ? { ...fromUrl, ...withoutUndefined(given) } : given
 }
 
-function withoutUndefined(options: object): object {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-}
-
-// The providers that can be recognised by host name.
-
-const PROVIDERS: readonly Provider[] = [
-  {
-    isHost: (host) => dsqlRegion(host) !== undefined,
-    hostForm: 'Aurora DSQL: CLUSTER.dsql.REGION.on.aws',
-    create: createAuroraDsql,
-  },
-  {
-    isHost: (host) => rdsEndpoint(host) !== undefined || isGlobalWriter(host),
-    hostForm: 'RDS and Aurora: NAME.HASH.REGION.rds.amazonaws.com',
-    create: createRds,
-  },
-  {
-    isHost: (host) => azureCloudOf(host) !== undefined,
-    hostForm: 'Azure: NAME.postgres.database.azure.com',
-    create: createEntra,
-  },
-  {
-    isHost: isCloudSqlHost,
-    hostForm: 'Cloud SQL: ID.LABEL.REGION.sql.goog',
-    create: createCloudSql,
-  },
-  {
-    isHost: (host) => redshiftEndpoint(host) !== undefined,
+/** How the host names of each provider look, for the hint of an error, and the function that creates and checks the login. */
+const PROVIDERS: Readonly<Record<HostedProvider, Provider>> = {
+  'aurora-dsql': { hostForm: 'Aurora DSQL: CLUSTER.dsql.REGION.on.aws', create: createAuroraDsql },
+  rds: { hostForm: 'RDS and Aurora: NAME.HASH.REGION.rds.amazonaws.com', create: createRds },
+  entra: { hostForm: 'Azure: NAME.postgres.database.azure.com', create: createEntra },
+  'cloud-sql': { hostForm: 'Cloud SQL: ID.LABEL.REGION.sql.goog', create: createCloudSql },
+  redshift: {
     hostForm:
       'Redshift: CLUSTER.ID.REGION.redshift.amazonaws.com, WORKGROUP.ACCOUNT.REGION.redshift-serverless.amazonaws.com',
     create: createRedshift,
   },
-]
+}
+
+interface Provider {
+  readonly hostForm: string
+  create(options: object, env: Environment): Login
+}

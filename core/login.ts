@@ -4,13 +4,7 @@ import { type ConnectLimiter, createConnectLimiter } from './connection/connect-
 import { createEndpointHealth, type EndpointHealth } from './connection/endpoint-health.js'
 import type { Address, Endpoint, ResolvedEndpoint } from './connection/log-in.js'
 import { createReporter, type Report } from './events.js'
-import {
-  type Check,
-  type Environment,
-  invalidOption,
-  isPlainObject,
-  type NonEmpty,
-} from './options/check.js'
+import { type Check, invalidOption, isPlainObject, type NonEmpty } from './options/check.js'
 import type { StartupParameters } from './options/startup-parameters.js'
 import type { CommonSettings } from './options/common-options.js'
 import { type TlsNegotiation, verifiedTls, type VerifiedTls } from './tls.js'
@@ -19,6 +13,7 @@ import {
   createTokenSource,
   type LoginStats,
   type Renewable,
+  createTokenInvalidation,
 } from './tokens/token-source.js'
 import type { Token } from './tokens/token.js'
 import type { RetryOptions } from './transactions/retry.js'
@@ -90,16 +85,6 @@ export function internalsOf(login: Login): LoginInternals | undefined {
 /** A registered symbol, shared by the ESM and the CommonJS copy of the package. */
 const INTERNALS: unique symbol = Symbol.for('pg-iam.login-internals') as never
 
-/** A provider that `loginFromUrl` and `loginFromEnv` can recognise. */
-export interface Provider {
-  /** Whether a host name, in lower case and without a final dot, belongs to this provider. */
-  isHost(host: string): boolean
-  /** The form of its host names, for error hints: `Aurora DSQL: CLUSTER.dsql.REGION.on.aws`. */
-  readonly hostForm: string
-  /** Creates a login. Checks the options. */
-  create(options: object, env: Environment): Login
-}
-
 /** A login, including one from the other copy of the package, or an object derived from one. */
 export const loginCheck: Check<Login> = (value, name) => {
   if (
@@ -148,7 +133,11 @@ export interface LoginSettings extends Omit<CommonSettings, 'targets'> {
 }
 
 /** Creates a login. No token is requested until a connection needs one. */
-export function createLogin(settings: LoginSettings, clock?: Clock): Login {
+export function createLogin(given: LoginSettings, clock?: Clock): Login {
+  // A shared token that a server rejects is not used again, also if there are no credentials to renew.
+  const invalidation =
+    given.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }
+  const settings: LoginSettings = { ...invalidation, ...given }
   const { provider, hosts, port, database, counters } = settings
   const known: KnownUser = { user: settings.user }
   const report = createReporter(settings.logger)

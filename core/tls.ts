@@ -96,6 +96,9 @@ export function weakens(value: unknown): boolean {
   )
 }
 
+/** The values of libpq's `sslmode` that require TLS. pg-iam verifies the server with each of them. */
+export const SSL_MODES: readonly string[] = ['require', 'verify-ca', 'verify-full']
+
 /** Postgres.js does not verify certificates for the first four; the others occur in URLs. */
 const WEAK_WORDS = ['disable', 'allow', 'prefer', 'require', 'no-verify', 'false', '0', 'off', 'no']
 
@@ -149,7 +152,7 @@ const EXPECTED = 'PEM text or the path of a PEM file'
 function unreadable(name: string, options: { cause?: unknown } = {}): PgIamError {
   return new PgIamError(
     'ERR_OPTION_INVALID',
-    `"${name}" holds a certificate that cannot be read`,
+    `"${name}" contains a certificate that cannot be parsed`,
     options,
   )
 }

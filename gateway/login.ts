@@ -1,7 +1,7 @@
 /** Logins to a running gateway. */
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
-import { describeValue, isPlainObject } from '../core/options/check.js'
+import { describeValue, isPlainObject, withoutUndefined } from '../core/options/check.js'
 import { auroraDsql, type AuroraDsqlOptions } from '../core/providers/aurora-dsql.js'
 import { cloudSql, type CloudSqlOptions } from '../core/providers/cloud-sql/cloud-sql.js'
 import { customLogin, type CustomLoginOptions } from '../core/providers/custom.js'
@@ -92,8 +92,4 @@ function defaultRole(endpoint: Endpoint, { roles }: GatewayLoginSettings): strin
   const candidates = usable.length > 0 ? usable : roles
   if (candidates.includes('app')) return 'app'
   return candidates.find((role) => role !== 'admin') ?? 'admin'
-}
-
-function withoutUndefined(options: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }

@@ -11,6 +11,7 @@ import {
   invalidOption,
   isText,
   text,
+  withoutUndefined,
 } from '../core/options/check.js'
 import { clusterNames } from './auth/aurora-dsql.js'
 import { principalList, type PrincipalOptions, roleNames } from './auth/aws.js'
@@ -187,7 +188,7 @@ const engineOrName: Check<EngineName | Engine> = (value, name) => {
 
 const CHECKS = {
   host: loopback,
-  port: integerWithin(0, 65_535, 'the port number'),
+  port: integerWithin(0, 65_535),
   endpoints: endpointList,
   clusters: clusterNames,
   principals: principalList,
@@ -256,14 +257,6 @@ function engineSettings(options: Checked<typeof CHECKS>): EngineSettings {
       options: { ...place, ...withoutUndefined({ lockTimeoutMs, idleInTransactionTimeoutMs }) },
     }
   return { kind: kind === 'postgres' ? kind : 'any', options: place }
-}
-
-function withoutUndefined<T extends object>(
-  options: T,
-): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as never
 }
 
 /** Cluster IDs have 26 lower-case letters and digits. */

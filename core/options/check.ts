@@ -15,14 +15,21 @@ export type Checked<C extends Checks> = { [K in keyof C]?: C[K] extends Check<in
  * nearest known name in the hint.
  *
  * @param prefix prepended to keys in messages, such as `tls.`
+ * @param hints the hints for unknown keys that users confuse with known ones
  */
-export function checkOptions<C extends Checks>(given: unknown, checks: C, prefix = ''): Checked<C> {
+export function checkOptions<C extends Checks>(
+  given: unknown,
+  checks: C,
+  prefix = '',
+  hints: Readonly<Record<string, string>> = {},
+): Checked<C> {
   const owner = prefix === '' ? 'options' : prefix.slice(0, -1)
   if (!isPlainObject(given)) throw invalidOption(owner, 'an object', given)
   const checked: Record<string, unknown> = {}
   for (const key of Object.keys(given)) {
     const check = Object.hasOwn(checks, key) ? checks[key] : undefined
-    if (check === undefined) throw unknownOption(`${prefix}${key}`, Object.keys(checks), prefix)
+    if (check === undefined)
+      throw unknownOption(`${prefix}${key}`, Object.keys(checks), prefix, hints)
     const value = given[key]
     if (value !== undefined) checked[key] = check(value, `${prefix}${key}`)
   }
@@ -70,31 +77,21 @@ export function invalidSecret(name: string, expected: string, got: unknown): PgI
   )
 }
 
-/** Options that clients and signers have, by what to do with them in the options of a login. */
-const FOREIGN_OPTIONS: Readonly<Record<string, string | undefined>> = {
-  password: 'Remove it: the login gets a token in its place.',
-  ssl: 'TLS is always on and verified. Give a certificate authority as tls: { ca }.',
-  sslmode: 'TLS is always on and verified. Give a certificate authority as tls: { ca }.',
-  application_name: "Give it as startupParameters: { application_name: '…' }, or to the client.",
-  statement_timeout: 'Give it as startupParameters: { statement_timeout }, or to the client.',
-  options: "Give each parameter as startupParameters: { search_path: '…' }.",
-  max: 'Give it to the client: it is an option of its pool.',
-  min: 'Give it to the client: it is an option of its pool.',
-  pool: 'Give it to the client.',
-  hostname: 'Give it as "host".',
-  dbname: 'Give it as "database".',
-  url: 'Give the URL to loginFromUrl().',
-  connectionString: 'Give the URL to loginFromUrl().',
-  expiresIn: 'Give it as "tokenDurationSecs", which Aurora DSQL has.',
-}
-
-/** The error for an unknown option. The hint has the nearest known name. */
-export function unknownOption(name: string, known: readonly string[], prefix = ''): PgIamError {
+/**
+ * The error for an unknown option. The hint has the nearest known name.
+ *
+ * @param hints instead, for names that users confuse with known options
+ */
+export function unknownOption(
+  name: string,
+  known: readonly string[],
+  prefix = '',
+  hints: Readonly<Record<string, string>> = {},
+): PgIamError {
   const own = name.slice(prefix.length)
-  const foreign = known.includes('tokenTimeoutMs') ? FOREIGN_OPTIONS[own] : undefined
-  if (foreign !== undefined)
+  if (Object.hasOwn(hints, own))
     return new PgIamError('ERR_OPTION_INVALID', `"${name}" is not a known option`, {
-      hint: foreign,
+      hint: hints[own]!,
     })
   const nearest = nearestName(own, known)
   return new PgIamError('ERR_OPTION_INVALID', `"${name}" is not a known option`, {
@@ -162,24 +159,32 @@ export function oneOrMore<T>(check: Check<T>): Check<NonEmpty<T>> {
   }
 }
 
-/** A number in a closed range. */
-export function numberWithin(least: number, most: number, unit: string): Check<number> {
+/**
+ * A number in a closed range.
+ *
+ * @param unit for messages, such as `milliseconds`
+ */
+export function numberWithin(least: number, most: number, unit?: string): Check<number> {
   return (value, name) => {
     if (typeof value !== 'number' || !(value >= least && value <= most)) {
-      throw invalidOption(name, `a number of ${unit} from ${least} to ${most}`, value)
+      throw invalidOption(name, `a number${of(unit)} from ${least} to ${most}`, value)
     }
     return value
   }
 }
 
-/** An integer in a closed range. */
-export function integerWithin(least: number, most: number, unit: string): Check<number> {
+/** The same for an integer. */
+export function integerWithin(least: number, most: number, unit?: string): Check<number> {
   return (value, name) => {
     if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) {
-      throw invalidOption(name, `an integer of ${unit} from ${least} to ${most}`, value)
+      throw invalidOption(name, `an integer${of(unit)} from ${least} to ${most}`, value)
     }
     return value as number
   }
+}
+
+function of(unit: string | undefined): string {
+  return unit === undefined ? '' : ` of ${unit}`
 }
 
 /** One of several strings. */
@@ -345,4 +350,13 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** The value of a variable. An empty variable counts as unset, as in libpq. */
 export function presentIn(env: Environment, name: string): string | undefined {
   return env[name] === '' ? undefined : env[name]
+}
+
+/** A copy without the properties whose value is `undefined`: they count as absent. */
+export function withoutUndefined<T extends object>(
+  options: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as never
 }

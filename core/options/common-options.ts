@@ -1,4 +1,5 @@
 /** The options common to all providers: checks, and defaults from the environment. */
+import { type HostedProvider, providerOfHost } from '../providers/host-names.js'
 import type { Address } from '../connection/log-in.js'
 import { PgIamError } from '../errors.js'
 import { logger, type Logger } from '../events.js'
@@ -11,6 +12,7 @@ import {
   tlsOptions,
   type TlsOptions,
   type TlsVersion,
+  SSL_MODES,
 } from '../tls.js'
 import { createLoginCounters, type LoginCounters } from '../tokens/token-source.js'
 import { retryOptions, type RetryOptions } from '../transactions/retry.js'
@@ -223,7 +225,7 @@ export function oneName(
 
 function refuseWeakMode(env: Environment): void {
   const mode = env['PGSSLMODE']
-  if (mode === undefined || !['disable', 'allow', 'prefer', 'no-verify'].includes(mode)) return
+  if (mode === undefined || mode === '' || SSL_MODES.includes(mode)) return
   throw new PgIamError(
     'ERR_TLS_UNVERIFIED',
     `"PGSSLMODE" must not be "${mode}": a token is only sent over verified TLS`,
@@ -245,8 +247,8 @@ interface ProviderDefaults {
   maxLifetimeSecs?: number
   /** Describes `host` in the error for a missing one, such as `the endpoint name of the cluster`. */
   hostHint: string
-  /** The public function that creates the login. A host name of another provider is rejected, except by `customLogin`. */
-  loginFunction: LoginFunction | 'customLogin'
+  /** A host name of another provider is rejected, except by `'custom'`. */
+  provider: HostedProvider | 'custom'
 }
 
 /** A given host and the address to dial for it. */
@@ -339,7 +341,7 @@ function targetsOf(
   { host, connectTo, tls }: Checked<typeof COMMON_CHECKS>,
   hostOfEnvironment: EnvironmentDefaults['host'],
   defaultPort: number,
-  { hostHint, loginFunction }: Pick<ProviderDefaults, 'hostHint' | 'loginFunction'>,
+  { hostHint, provider }: Pick<ProviderDefaults, 'hostHint' | 'provider'>,
 ): NonEmpty<Target> {
   const given =
     host ??
@@ -349,7 +351,7 @@ function targetsOf(
       hint: `Give ${hostHint}, or set PGHOST.`,
     })
   }
-  for (const name of given) rejectOtherProvider(name, loginFunction)
+  for (const name of given) rejectOtherProvider(name, provider)
   if (connectTo !== undefined && connectTo.length !== given.length) {
     throw new PgIamError(
       'ERR_OPTION_CONFLICT',
@@ -368,27 +370,51 @@ function targetsOf(
   })
 }
 
-type LoginFunction = 'auroraDsql' | 'rds' | 'redshift' | 'entra' | 'cloudSql'
-
-/** The domains under which each provider names its databases, and no other provider does. */
-const DOMAINS: Readonly<Record<LoginFunction, RegExp>> = {
-  auroraDsql: /\.dsql(?:-[a-z0-9]+)?\.[a-z0-9-]+\.on\.aws$/,
-  rds: /\.rds(?:-fips)?(?:\.[a-z0-9-]+)?\.amazonaws\.(?:com(?:\.cn)?|eu)$/,
-  redshift: /\.redshift(?:-serverless)?\.amazonaws\.com(?:\.cn)?$/,
-  entra:
-    /\.(?:postgres\.database\.(?:azure\.com|chinacloudapi\.cn|usgovcloudapi\.net)|postgres\.cosmos\.azure\.com)$/,
-  cloudSql: /\.sql\.goog$/,
+/** A database rejects the tokens of another provider, with an error that does not name the cause. */
+function rejectOtherProvider(host: string, provider: HostedProvider | 'custom'): void {
+  const other = providerOfHost(host)
+  if (provider === 'custom' || other === undefined || other === provider) return
+  throw new PgIamError(
+    'ERR_OPTION_INVALID',
+    `"host" must not be ${host}: ${LOGIN_FUNCTIONS[provider]}() cannot log in there`,
+    {
+      hint: `Use ${LOGIN_FUNCTIONS[other]}(), or loginFromUrl(), which recognises the provider by the host.`,
+    },
+  )
 }
 
-/** A database rejects the tokens of another provider, with an error that does not name the cause. */
-function rejectOtherProvider(host: string, loginFunction: LoginFunction | 'customLogin'): void {
-  if (loginFunction === 'customLogin') return
-  for (const [other, domain] of Object.entries(DOMAINS)) {
-    if (other === loginFunction || !domain.test(host)) continue
-    throw new PgIamError(
-      'ERR_OPTION_INVALID',
-      `"host" must not be ${host}: ${loginFunction}() cannot log in there`,
-      { hint: `Use ${other}(), or loginFromUrl(), which recognises the provider by the host.` },
-    )
-  }
+const LOGIN_FUNCTIONS: Readonly<Record<HostedProvider, string>> = {
+  'aurora-dsql': 'auroraDsql',
+  rds: 'rds',
+  entra: 'entra',
+  'cloud-sql': 'cloudSql',
+  redshift: 'redshift',
+}
+
+/** What to do with an option of a client or of a signer among the options of a login. */
+const FOREIGN_OPTIONS: Readonly<Record<string, string>> = {
+  password: 'Remove it: the login gets a token instead.',
+  ssl: 'TLS is always on and verified. Set a certificate authority as tls: { ca }.',
+  sslmode: 'TLS is always on and verified. Set a certificate authority as tls: { ca }.',
+  application_name:
+    "Set startupParameters: { application_name: '…' }, or set it in the client's options.",
+  statement_timeout:
+    "Set startupParameters: { statement_timeout }, or set it in the client's options.",
+  options: "Set each parameter in startupParameters, such as { search_path: '…' }.",
+  max: "Set it in the client's options: it belongs to the pool.",
+  min: "Set it in the client's options: it belongs to the pool.",
+  pool: "Set it in the client's options.",
+  hostname: 'The option is called "host".',
+  dbname: 'The option is called "database".',
+  url: 'Pass the URL to loginFromUrl().',
+  connectionString: 'Pass the URL to loginFromUrl().',
+  expiresIn: 'Some logins have "tokenDurationSecs" instead.',
+}
+
+/** Checks the options of a login function. */
+export function checkLoginOptions<C extends Parameters<typeof checkOptions>[1]>(
+  given: unknown,
+  checks: C,
+): Checked<C> {
+  return checkOptions(given, checks, '', FOREIGN_OPTIONS)
 }

@@ -1,6 +1,6 @@
 /** Parses PostgreSQL URLs. Drivers never see the URL: they interpret it differently, and some turn TLS off because of it. */
 import { PgIamError } from '../errors.js'
-import { newestVersion, oldestVersion, unverified } from '../tls.js'
+import { newestVersion, oldestVersion, unverified, SSL_MODES } from '../tls.js'
 import { describeKind, invalidOption, unknownOption } from './check.js'
 import { startupText, utf8 } from './startup-parameters.js'
 
@@ -149,7 +149,7 @@ const PARAMETERS: Readonly<Record<string, Apply>> = {
   // TLS.
   sslmode: (_options, value) => {
     // libpq's "require" does not verify certificates. Here they are verified anyway.
-    if (!['require', 'verify-ca', 'verify-full'].includes(value)) throw unverified('sslmode')
+    if (!SSL_MODES.includes(value)) throw unverified('sslmode')
   },
   ssl: (_options, value) => {
     if (!['true', '1', 'verify-full', 'verify-ca', 'require'].includes(value))
@@ -284,7 +284,7 @@ function hasPassword(): PgIamError {
     'ERR_OPTION_CONFLICT',
     'the URL must not contain a password: the login makes a token for each connection',
     {
-      hint: 'Remove it from the URL. Connect to a database with ordinary passwords without pg-iam; docs/development.md shows how one program does both.',
+      hint: 'Remove it from the URL. To use an ordinary password, connect without pg-iam: see docs/development.md.',
     },
   )
 }

@@ -5,13 +5,13 @@ import { createLogin, type Login } from '../login.js'
 import { PgIamError } from '../errors.js'
 import {
   type Check,
-  checkOptions,
   type Environment,
   integerWithin,
   invalidOption,
   mapNonEmpty,
 } from '../options/check.js'
 import {
+  checkLoginOptions,
   COMMON_CHECKS,
   type CommonOptions,
   commonSettings,
@@ -31,17 +31,7 @@ import {
 import type { AwsCredentials } from './aws/credentials.js'
 import { sdkTokenIssuer, SIGNER_CHECKS, signerError, type SignerOptions } from './aws/signer.js'
 import { createPresigner } from './aws/sigv4.js'
-
-/**
- * The region in a cluster's endpoint name, or `undefined` for any other name.
- *
- * Public endpoints are `<cluster>.dsql.<region>.on.aws`. PrivateLink endpoints contain the suffix of their service, which AWS does not
- * specify: `<cluster>.dsql-fnh4.<region>.on.aws`. See
- * https://docs.aws.amazon.com/aurora-dsql/latest/userguide/privatelink-managing-clusters.html
- */
-export function dsqlRegion(host: string): string | undefined {
-  return /^[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([a-z0-9-]+)\.on\.aws$/.exec(host)?.[1]
-}
+import { dsqlRegion } from './host-names.js'
 
 /** Whether a name is a cluster ID, 26 letters and digits: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/ */
 export function isClusterId(name: string): boolean {
@@ -155,7 +145,7 @@ export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
 
 /** The same with environment and clock as parameters. AWS's signer does not use the clock. */
 export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clock?: Clock): Login {
-  const options = checkOptions(given, CHECKS)
+  const options = checkLoginOptions(given, CHECKS)
   const common = commonSettings(options, env, {
     port: 5432,
     database: 'postgres',
@@ -163,7 +153,7 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
     // Sessions end after 60 minutes: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
     maxLifetimeSecs: 3_300,
     hostHint: 'the endpoint name of the cluster',
-    loginFunction: 'auroraDsql',
+    provider: 'aurora-dsql',
   })
   const user = requiredUser(
     common,

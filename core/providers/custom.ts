@@ -3,7 +3,6 @@ import { createLogin, type Login } from '../login.js'
 import { PgIamError } from '../errors.js'
 import {
   type Check,
-  checkOptions,
   describeKind,
   describeValue,
   type Environment,
@@ -13,9 +12,14 @@ import {
   mapNonEmpty,
   nearestName,
 } from '../options/check.js'
-import { COMMON_CHECKS, type CommonOptions, commonSettings } from '../options/common-options.js'
+import {
+  checkLoginOptions,
+  COMMON_CHECKS,
+  type CommonOptions,
+  commonSettings,
+} from '../options/common-options.js'
 import { explainUntrusted } from '../tls.js'
-import { type Clock, createTokenInvalidation, withTokenTimeout } from '../tokens/token-source.js'
+import { type Clock, withTokenTimeout } from '../tokens/token-source.js'
 import { type PartNames, receivedToken, type Token } from '../tokens/token.js'
 
 export interface CustomLoginOptions extends CommonOptions {
@@ -49,7 +53,7 @@ export function createCustomLogin(
   env: Environment,
   clock: Clock = Date.now,
 ): Login {
-  const options = checkOptions(given, CHECKS)
+  const options = checkLoginOptions(given, CHECKS)
   const { getToken } = options
   if (getToken === undefined) throw invalidSecret('getToken', 'a function', undefined)
   const common = commonSettings(options, env, {
@@ -57,7 +61,7 @@ export function createCustomLogin(
     database: 'postgres',
     reuseTokenSecs: Infinity,
     hostHint: 'the host name of the database',
-    loginFunction: 'customLogin',
+    provider: 'custom',
   })
   const hosts = mapNonEmpty(common.targets, (target) => ({
     ...target,
@@ -82,7 +86,6 @@ export function createCustomLogin(
       tokensArePasswords: true,
       explainFailure: explainUntrusted,
       // A token that is not shared cannot be outdated.
-      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )

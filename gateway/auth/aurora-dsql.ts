@@ -7,7 +7,7 @@ import {
   invalidOption,
   oneOf,
 } from '../../core/options/check.js'
-import { dsqlRegion } from '../../core/providers/aurora-dsql.js'
+import { dsqlRegion } from '../../core/providers/host-names.js'
 import type { ServerError } from '../../wire/error-response.js'
 import {
   ownPrincipals,

@@ -85,7 +85,7 @@ export const COMMON_ENDPOINT_CHECKS: {
   listen: Check<number>
 } = {
   hosts: hostList(),
-  listen: integerWithin(0, 65_535, 'the port number'),
+  listen: integerWithin(0, 65_535),
 }
 
 /** Returns the value of a required option, or throws `ERR_OPTION_INVALID`. */

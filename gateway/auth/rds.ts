@@ -7,7 +7,7 @@ import {
   matching,
   oneOf,
 } from '../../core/options/check.js'
-import { rdsEndpoint as endpointName } from '../../core/providers/rds/endpoint.js'
+import { rdsEndpoint as endpointName } from '../../core/providers/host-names.js'
 import type { ServerError } from '../../wire/error-response.js'
 import {
   ownPrincipals,
@@ -83,7 +83,7 @@ const CHECKS = {
   ...COMMON_ENDPOINT_CHECKS,
   provider: oneOf('rds'),
   region: matching(/^[a-z]{2,}(-[a-z0-9]+)+$/, 'the name of an AWS region'),
-  port: integerWithin(1, 65_535, 'the port number'),
+  port: integerWithin(1, 65_535),
   principals: principalList,
 } as const
 

@@ -107,7 +107,7 @@ export function conflictOptions(given: unknown): ConflictSettings {
   const options = checkOptions(given, {
     at: oneOf('commit', 'statement'),
     times,
-    probability: numberWithin(0, 1, 'all occasions'),
+    probability: numberWithin(0, 1),
     code: oneOf('OC000', 'OC001'),
   })
   if (options.times !== undefined && options.probability !== undefined) {

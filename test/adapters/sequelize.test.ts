@@ -47,6 +47,25 @@ describe('sequelizeOptions', () => {
   })
 })
 
+describe('PGSSLNEGOTIATION=direct, which pg reads and Sequelize cannot override', () => {
+  const server = useContractServer()
+
+  it('is rejected with the option to set instead', async () => {
+    process.env['PGSSLNEGOTIATION'] = 'direct'
+    try {
+      const error: unknown = await Promise.resolve()
+        .then(() => sequelizeOptions(server().login()))
+        .catch((cause: unknown) => cause)
+      expect(error).toMatchObject({
+        code: 'ERR_OPTION_CONFLICT',
+        hint: expect.stringContaining("tls: { negotiation: 'direct' }"),
+      })
+    } finally {
+      delete process.env['PGSSLNEGOTIATION']
+    }
+  })
+})
+
 describe.each<[string, (login: Login, options: Options) => Sequelize]>([
   ['sequelizeOptions', (login, options) => new Sequelize(sequelizeOptions(login, options))],
   [

@@ -98,7 +98,7 @@ describe('certificateAuthority', () => {
     for (const pem of damaged) {
       expect(thrownBy(() => certificateAuthority(pem, 'tls.ca'))).toMatchObject({
         code: 'ERR_OPTION_INVALID',
-        message: '"tls.ca" holds a certificate that cannot be read',
+        message: '"tls.ca" contains a certificate that cannot be parsed',
       })
     }
     expect(thrownBy(() => certificateAuthority(damaged[0], 'tls.ca'))).toMatchObject({

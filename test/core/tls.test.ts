@@ -289,7 +289,7 @@ describe('a server', () => {
         database: 'shop',
         reuseTokenSecs: 0,
         hostHint: 'a host',
-        loginFunction: 'customLogin',
+        provider: 'custom',
       },
     )
     const issueToken = async () =>

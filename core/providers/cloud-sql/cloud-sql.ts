@@ -4,7 +4,6 @@ import { PgIamError } from '../../errors.js'
 import {
   type Check,
   type Checked,
-  checkOptions,
   type Environment,
   hostName,
   invalidOption,
@@ -13,13 +12,14 @@ import {
   oneOrMore,
 } from '../../options/check.js'
 import {
+  checkLoginOptions,
   COMMON_CHECKS,
   type CommonOptions,
   commonSettings,
   type CommonSettings,
 } from '../../options/common-options.js'
 import type { TlsOptions } from '../../tls.js'
-import { type Clock, createTokenInvalidation } from '../../tokens/token-source.js'
+import { type Clock } from '../../tokens/token-source.js'
 import {
   applicationDefaultCredentials,
   cloudSqlTokenIssuer,
@@ -30,14 +30,6 @@ import {
   type GoogleCredentials,
   type GoogleCredentialsProvider,
 } from './token.js'
-
-/**
- * Whether a name is the DNS name of a Cloud SQL instance: `ID.LABEL.REGION.sql.goog`, or `….sql-psa.goog` for private services access.
- * Instances without one have only IP addresses, which cannot be recognised. See https://cloud.google.com/sql/docs/postgres/configure-dns
- */
-export function isCloudSqlHost(host: string): boolean {
-  return /^([a-z0-9-]+\.)+sql(-psa)?\.goog$/.test(host)
-}
 
 // The connection name of an instance, for TLS.
 
@@ -109,14 +101,14 @@ export function cloudSql(options: CloudSqlOptions = {}): Login {
 
 /** The same with environment and clock as parameters. */
 export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?: Clock): Login {
-  const options = checkOptions(given, CHECKS)
+  const options = checkLoginOptions(given, CHECKS)
   if (options.host === undefined) refuseInstanceName(env['PGHOST'], 'PGHOST')
   const common = commonSettings(options, env, {
     port: 5432,
     database: 'postgres',
     reuseTokenSecs: Infinity,
     hostHint: 'the IP address or the DNS name of the instance',
-    loginFunction: 'cloudSql',
+    provider: 'cloud-sql',
   })
   const user = common.user === undefined ? undefined : databaseUser(common.user)
   const { credentials } = options
@@ -140,7 +132,6 @@ export function createCloudSql(given: CloudSqlOptions, env: Environment, clock?:
       tokenVerb: 'get',
       explainRefusal,
       explainFailure: explainUntrusted,
-      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )

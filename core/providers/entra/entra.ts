@@ -2,20 +2,16 @@
 import type { Refusal } from '../../connection/authenticate.js'
 import { isAuthRejected } from '../../connection/endpoint-health.js'
 import { createLogin, type Login } from '../../login.js'
+import { type Environment, mapNonEmpty, oneOf, presentIn, text } from '../../options/check.js'
 import {
-  checkOptions,
-  type Environment,
-  mapNonEmpty,
-  oneOf,
-  presentIn,
-  text,
-} from '../../options/check.js'
-import { COMMON_CHECKS, type CommonOptions, commonSettings } from '../../options/common-options.js'
+  checkLoginOptions,
+  COMMON_CHECKS,
+  type CommonOptions,
+  commonSettings,
+} from '../../options/common-options.js'
 import { cloudAuthorities, explainUntrusted } from '../../tls.js'
-import { type Clock, createTokenInvalidation } from '../../tokens/token-source.js'
+import { type Clock } from '../../tokens/token-source.js'
 import {
-  type AzureCloud,
-  azureCloudOf,
   type AzureCredentialProvider,
   azureCredentials,
   type AzureTokenCredential,
@@ -24,6 +20,7 @@ import {
   entraTokenIssuer,
   type NamedUser,
 } from './token.js'
+import { type AzureCloud, azureCloudOf } from '../host-names.js'
 
 export interface EntraOptions extends CommonOptions {
   /** Any `TokenCredential` of the Azure SDK, or a function that returns one. Default: `DefaultAzureCredential` of `@azure/identity`. */
@@ -57,13 +54,13 @@ export function entra(options: EntraOptions = {}): Login {
 
 /** The same with environment and clock as parameters. */
 export function createEntra(given: EntraOptions, env: Environment, clock?: Clock): Login {
-  const options = checkOptions(given, CHECKS)
+  const options = checkLoginOptions(given, CHECKS)
   const common = commonSettings(options, env, {
     port: 5432,
     database: 'postgres',
     reuseTokenSecs: Infinity,
     hostHint: 'the name of the server, NAME.postgres.database.azure.com',
-    loginFunction: 'entra',
+    provider: 'entra',
   })
   const cloud = options.cloud ?? azureCloudOf(common.targets[0].host) ?? 'public'
   const { scope, managementScope, authorityHost } = CLOUDS[cloud]
@@ -93,7 +90,6 @@ export function createEntra(given: EntraOptions, env: Environment, clock?: Clock
       loadAuthorities: () => azureAuthorities(env),
       explainRefusal: (refusal) => explain(refusal, named),
       explainFailure: explainUntrustedAzure,
-      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )

@@ -1,4 +1,5 @@
 /** Microsoft Entra ID tokens, and the database user of a token. */
+import type { AzureCloud } from '../host-names.js'
 import { isPgIamError, PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
 import { type Check, describeKind, invalidSecret, isText } from '../../options/check.js'
@@ -163,12 +164,7 @@ async function loadIdentity(): Promise<typeof import('@azure/identity')> {
 
 // The Microsoft clouds that have Azure Database for PostgreSQL.
 
-/** `public` is the global Azure cloud; the others are those of the United States government and of China. */
-export type AzureCloud = 'public' | 'us-government' | 'china'
-
 interface CloudFacts {
-  /** The suffix of server names. */
-  readonly domain: string
   /** The scope of tokens for databases. */
   readonly scope: string
   /** The scope of tokens for the resource manager, which contain more claims of a managed identity. */
@@ -186,37 +182,20 @@ interface CloudFacts {
  */
 export const CLOUDS: Readonly<Record<AzureCloud, CloudFacts>> = {
   public: {
-    domain: 'postgres.database.azure.com',
     scope: 'https://ossrdbms-aad.database.windows.net/.default',
     managementScope: 'https://management.azure.com/.default',
     authorityHost: 'https://login.microsoftonline.com',
   },
   'us-government': {
-    domain: 'postgres.database.usgovcloudapi.net',
     scope: 'https://ossrdbms-aad.database.usgovcloudapi.net/.default',
     managementScope: 'https://management.usgovcloudapi.net/.default',
     authorityHost: 'https://login.microsoftonline.us',
   },
   china: {
-    domain: 'postgres.database.chinacloudapi.cn',
     scope: 'https://ossrdbms-aad.database.chinacloudapi.cn/.default',
     managementScope: 'https://management.chinacloudapi.cn/.default',
     authorityHost: 'https://login.chinacloudapi.cn',
   },
-}
-
-/**
- * The cloud of a server name, or `undefined` for any other name. Private names have more labels:
- * `NAME.privatelink.postgres.database.azure.com`, `NAME.private.postgres.database.azure.com`.
- */
-export function azureCloudOf(host: string): AzureCloud | undefined {
-  const clouds = Object.keys(CLOUDS) as AzureCloud[]
-  return clouds.find((cloud) => {
-    const name = host.endsWith(`.${CLOUDS[cloud].domain}`)
-      ? host.slice(0, -CLOUDS[cloud].domain.length - 1)
-      : ''
-    return /^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(name)
-  })
 }
 
 // The database user of a token, from its claims.

@@ -1,54 +1,6 @@
-/** The host names of Amazon RDS and Amazon Aurora. */
+/** Resolves custom host names to endpoints of Amazon RDS and Amazon Aurora. */
 import { PgIamError } from '../../errors.js'
-
-/** The parts of an endpoint's name. */
-interface RdsEndpoint {
-  readonly region: string
-  /** Whether it is an endpoint of RDS Proxy, which has certificates of Amazon's public CAs. */
-  readonly isProxy: boolean
-}
-
-/**
- * Parses an endpoint name in lower case and without a final dot. Returns `undefined` for any other name.
- *
- * Supports instances, including those of a blue/green deployment (`-green-abc123`, `-old1`), clusters with their reader and custom
- * endpoints, shard groups, and proxies with their additional endpoints, in all partitions. The region comes before `rds`; in China and in
- * newer partitions it comes after `rds`. See https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/Aurora.Overview.Endpoints.html
- */
-export function rdsEndpoint(host: string): RdsEndpoint | undefined {
-  const { first, second, kind } = ENDPOINT.exec(host)?.groups ?? {}
-  const region = first ?? second
-  return region === undefined ? undefined : { region, isProxy: kind === 'proxy-' }
-}
-
-/**
- * Whether a name is the writer endpoint of an Aurora global database. It contains no region: it is a CNAME for the cluster endpoint in the
- * current primary region. See https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora-global-database-connecting.html
- */
-export function isGlobalWriter(host: string): boolean {
-  return /^[a-z0-9-]+\.global-[a-z0-9]+\.global\.rds\.amazonaws\.(com(\.cn)?|eu)$/.test(host)
-}
-
-const NAME = String.raw`^[a-z0-9-]+\.(?:endpoint\.)?`
-const KIND = '(?<kind>cluster-(?:ro-|custom-)?|proxy-|shardgrp-)?'
-const REGION = String.raw`[a-z]{2,}(?:-[a-z]+)+-\d+`
-
-/** The suffixes of the AWS SDKs' partitions: aws and aws-us-gov, aws-cn, aws-eusc, aws-iso, aws-iso-b, aws-iso-e, aws-iso-f. */
-const SUFFIXES = [
-  'amazonaws.com',
-  'amazonaws.com.cn',
-  'amazonaws.eu',
-  'c2s.ic.gov',
-  'sc2s.sgov.gov',
-  'cloud.adc-e.uk',
-  'csp.hci.ic.gov',
-].map((suffix) => suffix.replaceAll('.', String.raw`\.`))
-
-const ENDPOINT = new RegExp(
-  String.raw`${NAME}${KIND}[a-z0-9]+\.(?:(?<first>${REGION})\.rds(?:-fips)?|rds(?:-fips)?\.(?<second>${REGION}))\.(?:${SUFFIXES.join('|')})$`,
-)
-
-// Resolves a custom host name to an RDS endpoint.
+import { rdsEndpoint } from '../host-names.js'
 
 /** Like `resolveCname` of `node:dns/promises`. */
 export type ResolveCname = (name: string) => Promise<readonly string[]>

@@ -1,7 +1,7 @@
 /** Hints for logins that RDS, Aurora or RDS Proxy reject. */
 import type { Refusal } from '../../connection/authenticate.js'
 import { isUntrustedCertificate } from '../../tls.js'
-import { rdsEndpoint } from './endpoint.js'
+import { rdsEndpoint } from '../host-names.js'
 
 /**
  * Returns the likely causes of a rejected login, or `undefined` for an error that needs no explanation.

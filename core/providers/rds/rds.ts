@@ -2,8 +2,9 @@
 import { createLogin, type HostSettings, type Login } from '../../login.js'
 import { PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
-import { checkOptions, type Environment, isIpAddress, mapNonEmpty } from '../../options/check.js'
+import { type Environment, isIpAddress, mapNonEmpty } from '../../options/check.js'
 import {
+  checkLoginOptions,
   COMMON_CHECKS,
   type CommonOptions,
   commonSettings,
@@ -25,7 +26,8 @@ import {
 import type { AwsCredentials } from '../aws/credentials.js'
 import { sdkTokenIssuer, SIGNER_CHECKS, signerError, type SignerOptions } from '../aws/signer.js'
 import { createPresigner } from '../aws/sigv4.js'
-import { rdsEndpoint, type ResolveCname, resolveEndpoint } from './endpoint.js'
+import { rdsEndpoint } from '../host-names.js'
+import { type ResolveCname, resolveEndpoint } from './endpoint.js'
 import { explainRefusal, explainUntrusted } from './hints.js'
 
 export interface RdsOptions extends CommonOptions, AwsOptions, SignerOptions {}
@@ -70,13 +72,13 @@ export function createRds(
   env: Environment,
   { clock, resolveCname }: RdsDeps = {},
 ): Login {
-  const options = checkOptions(given, CHECKS)
+  const options = checkLoginOptions(given, CHECKS)
   const common = commonSettings(options, env, {
     port: 5432,
     database: 'postgres',
     reuseTokenSecs: 60,
     hostHint: 'the endpoint name of the instance, cluster or proxy',
-    loginFunction: 'rds',
+    provider: 'rds',
   })
   const user = requiredUser(
     common,

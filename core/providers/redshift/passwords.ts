@@ -1,4 +1,4 @@
-/** Temporary passwords and host names of Amazon Redshift. */
+/** Temporary passwords of Amazon Redshift. */
 import { PgIamError } from '../../errors.js'
 import { peerError } from '../../load-peer.js'
 import { withTokenTimeout } from '../../tokens/token-source.js'
@@ -11,29 +11,7 @@ import {
 } from '../../tokens/token.js'
 import { redactSdkError } from '../aws/credentials-provider.js'
 import type { AwsCredentials, CredentialsSource } from '../aws/credentials.js'
-
-interface RedshiftEndpoint {
-  kind: 'cluster' | 'workgroup'
-  /** The cluster identifier, or the name of the workgroup. */
-  name: string
-  region: string
-}
-
-/**
- * Parses an endpoint name. Returns `undefined` for any other name. `CLUSTER.ID.REGION.redshift.amazonaws.com` is a provisioned cluster,
- * `WORKGROUP.ACCOUNT.REGION.redshift-serverless.amazonaws.com` a serverless workgroup; in China with the suffix `.cn`. See
- * https://docs.aws.amazon.com/redshift/latest/mgmt/configuring-connections.html and
- * https://docs.aws.amazon.com/redshift/latest/mgmt/serverless-connecting.html
- */
-export function redshiftEndpoint(host: string): RedshiftEndpoint | undefined {
-  const match =
-    /^([a-z0-9-]+)\.[a-z0-9]+\.([a-z]{2,}(?:-[a-z0-9]+)+)\.redshift(-serverless)?\.amazonaws\.com(?:\.cn)?$/.exec(
-      host,
-    )
-  if (match === null) return undefined
-  const [, name = '', region = '', serverless] = match
-  return { kind: serverless === undefined ? 'cluster' : 'workgroup', name, region }
-}
+import { type RedshiftEndpoint, redshiftEndpoint } from '../host-names.js'
 
 // The target of a password: a cluster, a workgroup, or the one of a custom domain name.
 

@@ -7,7 +7,6 @@ import {
   boolean,
   type Check,
   type Checked,
-  checkOptions,
   type Environment,
   integerWithin,
   mapNonEmpty,
@@ -15,8 +14,13 @@ import {
   oneOf,
   oneOrMore,
 } from '../../options/check.js'
-import { COMMON_CHECKS, type CommonOptions, commonSettings } from '../../options/common-options.js'
-import { type Clock, createTokenInvalidation } from '../../tokens/token-source.js'
+import {
+  checkLoginOptions,
+  COMMON_CHECKS,
+  type CommonOptions,
+  commonSettings,
+} from '../../options/common-options.js'
+import { type Clock } from '../../tokens/token-source.js'
 import {
   amazonAuthorities,
   AWS_CHECKS,
@@ -75,7 +79,7 @@ export function redshift(options: RedshiftOptions = {}): Login {
 
 /** The same with environment and clock as parameters. */
 export function createRedshift(given: RedshiftOptions, env: Environment, clock?: Clock): Login {
-  const options = checkOptions(given, CHECKS)
+  const options = checkLoginOptions(given, CHECKS)
   // PGUSER is ignored: it may be set for other programs.
   const common = commonSettings(
     options,
@@ -85,7 +89,7 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       database: 'dev',
       reuseTokenSecs: Infinity,
       hostHint: 'the endpoint name of the cluster or workgroup',
-      loginFunction: 'redshift',
+      provider: 'redshift',
     },
   )
   const targets = mapNonEmpty(common.targets, (place) => {
@@ -126,7 +130,6 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       loadAuthorities: () => amazonAuthorities(env),
       explainRefusal,
       explainFailure: explainUntrustedAmazon,
-      ...(common.reuseTokenSecs === 0 ? {} : { credentials: createTokenInvalidation(clock) }),
     },
     clock,
   )

@@ -1,4 +1,5 @@
 /** Azure endpoints: options, the keys of their token issuers, and the gateway's own issuer. */
+import { azureCloudOf } from '../../../core/providers/host-names.js'
 import { randomUUID } from 'node:crypto'
 import type { CryptoKey } from 'jose'
 import { PgIamError } from '../../../core/errors.js'
@@ -12,11 +13,7 @@ import {
   oneOf,
   text,
 } from '../../../core/options/check.js'
-import {
-  azureCloudOf,
-  type AzureTokenCredential,
-  CLOUDS,
-} from '../../../core/providers/entra/token.js'
+import { type AzureTokenCredential, CLOUDS } from '../../../core/providers/entra/token.js'
 import { roleNames } from '../aws.js'
 import {
   COMMON_ENDPOINT_CHECKS,

@@ -59,14 +59,17 @@ describe('environmentDefaults', () => {
     expect(environmentDefaults(env, given)).toEqual({})
   })
 
-  it.each(['disable', 'allow', 'prefer', 'no-verify'])('rejects PGSSLMODE=%s', (mode) => {
-    expect(() => environmentDefaults({ PGSSLMODE: mode })).toThrow(
-      expect.objectContaining({
-        code: 'ERR_TLS_UNVERIFIED',
-        message: `"PGSSLMODE" must not be "${mode}": a token is only sent over verified TLS`,
-      }),
-    )
-  })
+  it.each(['disable', 'allow', 'prefer', 'no-verify', 'verify-fulll'])(
+    'rejects PGSSLMODE=%s',
+    (mode) => {
+      expect(() => environmentDefaults({ PGSSLMODE: mode })).toThrow(
+        expect.objectContaining({
+          code: 'ERR_TLS_UNVERIFIED',
+          message: `"PGSSLMODE" must not be "${mode}": a token is only sent over verified TLS`,
+        }),
+      )
+    },
+  )
 
   it('reads the variables for session and connection settings', () => {
     expect(
@@ -158,8 +161,9 @@ describe('an option of a client or a signer among the options of a login', () =>
     ['password', 'token'],
     ['ssl', 'tls: { ca }'],
     ['application_name', 'startupParameters'],
-    ['max', 'to the client'],
+    ['max', "client's options"],
     ['hostname', '"host"'],
+    ['constructor', 'Known options:'],
     ['connectionString', 'loginFromUrl'],
     ['expiresIn', 'tokenDurationSecs'],
   ])('is rejected with a hint about where it belongs: %s', (name, hint) => {

@@ -1,3 +1,4 @@
+import { dsqlRegion } from '../../../core/providers/host-names.js'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,12 +15,7 @@ import {
   rds,
   redshift,
 } from '../../../core/index.js'
-import {
-  createAuroraDsql,
-  dsqlEndpoint,
-  dsqlRegion,
-  isClusterId,
-} from '../../../core/providers/aurora-dsql.js'
+import { createAuroraDsql, dsqlEndpoint, isClusterId } from '../../../core/providers/aurora-dsql.js'
 import { thrownBy } from '../support/caught.js'
 import { createAuthority } from '../support/certificates.js'
 import { CLUSTER_ID, CREDENTIALS, HOST, OPTIONS, REGION } from '../support/dsql-options.js'
@@ -659,35 +655,41 @@ describe('auroraDsql given anything', () => {
 describe('the host of a login', () => {
   const credentials = { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret' }
   const LOGINS = {
-    auroraDsql: (host: string) =>
-      auroraDsql({ host, user: 'app', region: 'us-east-1', credentials }),
-    rds: (host: string) => rds({ host, user: 'app', region: 'us-east-1', credentials }),
-    redshift: (host: string) => redshift({ host, region: 'us-east-1', credentials }),
+    auroraDsql: (host: string) => auroraDsql({ host, user: 'app', credentials }),
+    rds: (host: string) => rds({ host, user: 'app', credentials }),
+    redshift: (host: string) => redshift({ host, credentials }),
     entra: (host: string) => entra({ host, user: 'app' }),
     cloudSql: (host: string) => cloudSql({ host, user: 'app' }),
   }
-  const HOSTS = {
-    auroraDsql: 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws',
-    rds: 'shop.cluster-c1a2b3c4d5e6.us-east-1.rds.amazonaws.com',
-    redshift: 'shop.c1a2b3c4d5e6.us-east-1.redshift.amazonaws.com',
-    entra: 'shop.postgres.database.azure.com',
-    cloudSql: 'abc.def.europe-west1.sql.goog',
-  }
-  const pairs = Object.keys(LOGINS).flatMap((name) =>
-    Object.keys(HOSTS).flatMap((other) => (name === other ? [] : [[name, other] as const])),
+  const HOSTS: [provider: keyof typeof LOGINS, host: string][] = [
+    ['auroraDsql', 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'],
+    ['auroraDsql', 'abcdefghijklmnopqrstuvwxyz.dsql-fnh4.us-east-1.on.aws'],
+    ['rds', 'shop.cluster-c1a2b3c4d5e6.us-east-1.rds.amazonaws.com'],
+    ['rds', 'shop.c1a2b3c4d5e6.rds.cn-north-1.amazonaws.com.cn'],
+    ['rds', 'shop.c1a2b3c4d5e6.us-iso-east-1.rds.c2s.ic.gov'],
+    ['rds', 'shop.global-c1a2b3c4d5e6.global.rds.amazonaws.com'],
+    ['redshift', 'shop.c1a2b3c4d5e6.us-east-1.redshift.amazonaws.com'],
+    ['redshift', 'default-wg.123456789012.eu-west-1.redshift-serverless.amazonaws.com'],
+    ['entra', 'shop.postgres.database.azure.com'],
+    ['entra', 'shop.privatelink.postgres.database.usgovcloudapi.net'],
+    ['cloudSql', 'abc.def.europe-west1.sql.goog'],
+    ['cloudSql', 'abc.def.europe-west1.sql-psa.goog'],
+  ]
+  const names = Object.keys(LOGINS) as (keyof typeof LOGINS)[]
+  const pairs = names.flatMap((name) =>
+    HOSTS.flatMap(([other, host]) => (name === other ? [] : [[name, other, host] as const])),
   )
 
-  it.each(pairs)('is rejected by %s() if it is one of %s()', (name, other) => {
-    const host = HOSTS[other as keyof typeof HOSTS]
-    expect(thrownBy(() => LOGINS[name as keyof typeof LOGINS](host))).toMatchObject({
+  it.each(pairs)('is rejected by %s() if it is one of %s(): %s', (name, other, host) => {
+    expect(thrownBy(() => LOGINS[name](host))).toMatchObject({
       code: 'ERR_OPTION_INVALID',
       message: `"host" must not be ${host}: ${name}() cannot log in there`,
       hint: expect.stringContaining(`Use ${other}()`),
     })
   })
 
-  it.each(Object.keys(HOSTS))('is accepted by customLogin() whatever it is: %s', (other) => {
-    const host = HOSTS[other as keyof typeof HOSTS]
+  it.each(HOSTS)('is accepted by %s(), and by customLogin(): %s', (name, host) => {
+    expect(LOGINS[name](host).host).toBe(host)
     expect(customLogin({ host, user: 'app', getToken: () => 'secret' }).host).toBe(host)
   })
 })

@@ -1,10 +1,11 @@
+import { isCloudSqlHost } from '../../../../core/providers/host-names.js'
 import {
   cloudSql,
   type CloudSqlOptions,
   loginFromEnv,
   loginFromUrl,
 } from '../../../../core/index.js'
-import { createCloudSql, isCloudSqlHost } from '../../../../core/providers/cloud-sql/cloud-sql.js'
+import { createCloudSql } from '../../../../core/providers/cloud-sql/cloud-sql.js'
 import { databaseUser } from '../../../../core/providers/cloud-sql/token.js'
 import { thrownBy } from '../../support/caught.js'
 import { printed } from '../../support/printed.js'

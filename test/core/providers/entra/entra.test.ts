@@ -1,7 +1,8 @@
+import { azureCloudOf } from '../../../../core/providers/host-names.js'
 import { AzureAuthorityHosts } from '@azure/identity'
 import { entra, type EntraOptions, loginFromEnv, loginFromUrl } from '../../../../core/index.js'
 import { createEntra } from '../../../../core/providers/entra/entra.js'
-import { azureCloudOf, CLOUDS } from '../../../../core/providers/entra/token.js'
+import { CLOUDS } from '../../../../core/providers/entra/token.js'
 import { thrownBy } from '../../support/caught.js'
 import { printed } from '../../support/printed.js'
 

@@ -1,4 +1,4 @@
-import { isGlobalWriter, rdsEndpoint } from '../../../../core/providers/rds/endpoint.js'
+import { isGlobalWriter, rdsEndpoint } from '../../../../core/providers/host-names.js'
 
 const HASH = 'c1a2b3c4d5e6'
 

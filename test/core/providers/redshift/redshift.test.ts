@@ -1,3 +1,4 @@
+import { redshiftEndpoint } from '../../../../core/providers/host-names.js'
 import {
   isPgIamError,
   loginFromEnv,
@@ -5,7 +6,6 @@ import {
   redshift,
   type RedshiftOptions,
 } from '../../../../core/index.js'
-import { redshiftEndpoint } from '../../../../core/providers/redshift/passwords.js'
 import { createRedshift } from '../../../../core/providers/redshift/redshift.js'
 import { thrownBy } from '../../support/caught.js'
 
