@@ -12,7 +12,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Client, Pool } from 'pg'
 import { average, CREDENTIALS, RDS_HOST, type Benchmark, type BenchContext } from './benchmark.js'
-import { ofPg, pgSettings } from './clients.js'
+import { openPool } from '../test/clients/pg.js'
+import { pgSettings } from './clients.js'
 import type { GatewayOrder, GatewayReady } from './gateway-process.js'
 import type { StaticLogin, TlsPostgres } from './postgres.js'
 import { startProcess } from './process.js'
@@ -81,7 +82,7 @@ async function queriesThrough(ways: Ways, { isQuick, measure }: BenchContext): P
       unit: 'µs a query',
       ...contestOf(ways, (name, way) =>
         poolCompetitor(name, tasks, isQuick ? 20 : 450, () =>
-          ofPg(new Pool({ ...way, ...pgSettings(tasks) })),
+          openPool(new Pool({ ...way, ...pgSettings(tasks) })),
         ),
       ),
     }

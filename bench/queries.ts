@@ -9,7 +9,8 @@ import {
   type Benchmark,
   type Build,
 } from './benchmark.js'
-import { CLIENTS, ofPg, pgClient, pgSettings, type BenchPool } from './clients.js'
+import { openPool } from '../test/clients/pg.js'
+import { CLIENTS, pgClient, pgSettings, QUERY, type BenchPool } from './clients.js'
 import type { TlsPostgres } from './postgres.js'
 import type { Competitor } from './rounds.js'
 
@@ -76,17 +77,17 @@ export function poolCompetitor(
   name: string,
   tasks: number,
   perTurn: number,
-  openPool: () => BenchPool | Promise<BenchPool>,
+  open: () => BenchPool | Promise<BenchPool>,
 ): Competitor {
   return {
     name,
     async open() {
-      const pool = await openPool()
+      const pool = await open()
       return {
         async sample() {
           let left = perTurn
           const work = async (): Promise<void> => {
-            while (left-- > 0) await pool.query()
+            while (left-- > 0) await pool.run(QUERY)
           }
           const startedAt = performance.now()
           await Promise.all(Array.from({ length: tasks }, work))
@@ -112,7 +113,7 @@ export function dsqlPools(
     async connector() {
       const { password: _password, ...address } = openLogin
       const own = { region: REGION, customCredentialsProvider: getCredentials }
-      return ofPg(new AuroraDSQLPool({ ...address, ...own, ...pgSettings(size) }))
+      return openPool(new AuroraDSQLPool({ ...address, ...own, ...pgSettings(size) }))
     },
     async ours() {
       const { auroraDsql } = await build('core')

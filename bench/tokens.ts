@@ -11,6 +11,7 @@ import {
   type Benchmark,
   type BenchContext,
 } from './benchmark.js'
+import { QUERY } from './clients.js'
 import { dsqlPools } from './queries.js'
 import { competitor, type Competitor } from './rounds.js'
 
@@ -71,7 +72,7 @@ async function askedCredentials({ isQuick, build, measure, ...context }: BenchCo
       const pool = await open()
       let left = queries
       const work = async (): Promise<void> => {
-        while (left-- > 0) await pool.query()
+        while (left-- > 0) await pool.run(QUERY)
       }
       await Promise.all(Array.from({ length: connections }, work))
       await pool.close()

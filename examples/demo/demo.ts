@@ -1,4 +1,4 @@
-/** The demo: seven clients that work through a gateway that verifies every token, and three tokens that it refuses. */
+/** The demo: all clients that work through a gateway that verifies every token, and three tokens that it refuses. */
 import { startGateway } from 'pg-iam/gateway'
 import type { DemoOptions } from './demo-options.js'
 import { createGatewayLog } from './gateway-log.js'
@@ -29,9 +29,9 @@ export async function runDemo(
   const gateway = await startGateway({ roles: ['app', OTHER_ROLE], logger: log.logger })
   screen.print(engineLine(gateway.engine, log.engineVersion()))
   try {
-    const participants = createParticipants(gateway)
+    const participants = await createParticipants(gateway)
     const badLogins = await createBadLogins(gateway)
-    const names = participants.map(({ name }) => name)
+    const names = participants.map(({ client }) => client.name)
     const ledger = await createLedger(gateway.login(), names)
 
     const before = gateway.stats()
@@ -81,7 +81,7 @@ async function showWork(
   const timer = setTimeout(endNow, seconds * 1_000)
   try {
     const work = participants.map((participant) =>
-      runWorkload(participant, ledger.accountsOf(participant.name), end.signal),
+      runWorkload(participant, ledger.accountsOf(participant.client.name), end.signal),
     )
     await Promise.all(work)
   } finally {
@@ -91,12 +91,12 @@ async function showWork(
   }
 }
 
-function summarize({ name, login, counts }: Participant): ClientSummary {
+function summarize({ client, login, counts }: Participant): ClientSummary {
   const { connectionsOpened, connectionsOpen, tokensMade, credentialCalls, conflictsRetried } =
     login.stats()
   return {
     ...counts,
-    name,
+    name: client.name,
     connections: connectionsOpened,
     open: connectionsOpen,
     tokens: tokensMade,

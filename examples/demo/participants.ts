@@ -1,14 +1,8 @@
-/** The participants of the demo: seven clients, each with a login whose credentials rotate. */
+/** The participants of the demo: all clients, each with a login whose credentials rotate. */
 import type { Login } from 'pg-iam'
 import type { Gateway } from 'pg-iam/gateway'
-import { openDrizzlePostgresJs } from './clients/drizzle-postgres-js.js'
-import { openDrizzle } from './clients/drizzle.js'
-import { openKnex } from './clients/knex.js'
-import { openPg } from './clients/pg.js'
-import { openPostgresJs } from './clients/postgres-js.js'
-import { openSequelize } from './clients/sequelize.js'
-import { openTypeorm } from './clients/typeorm.js'
-import type { OpenDemoClient } from './demo-client.js'
+import type { Client } from '../../test/clients/client.js'
+import { CLIENT_NAMES, loadClient } from '../../test/clients/index.js'
 
 /**
  * Lifetimes in seconds: short enough to expire several times in a run of a few seconds, and long enough that a token reaches the
@@ -19,8 +13,7 @@ export const CONNECTION_SECS = 6
 export const CREDENTIALS_SECS = 10
 
 export interface Participant {
-  readonly name: string
-  readonly open: OpenDemoClient
+  readonly client: Client
   readonly login: Login
   readonly counts: Counts
 }
@@ -36,21 +29,11 @@ export interface Counts {
   readonly errors: unknown[]
 }
 
-const CLIENTS: Readonly<Record<string, OpenDemoClient>> = {
-  sequelize: openSequelize,
-  typeorm: openTypeorm,
-  knex: openKnex,
-  drizzle: openDrizzle,
-  'drizzle-postgres-js': openDrizzlePostgresJs,
-  pg: openPg,
-  'postgres-js': openPostgresJs,
-}
-
 /** Gives each client a separate login, so that its connections and tokens are counted separately. Opens no connections. */
-export function createParticipants(gateway: Gateway): Participant[] {
-  return Object.entries(CLIENTS).map(([name, open]) => ({
-    name,
-    open,
+export async function createParticipants(gateway: Gateway): Promise<Participant[]> {
+  const clients = await Promise.all(CLIENT_NAMES.map(loadClient))
+  return clients.map((client) => ({
+    client,
     login: gateway.login({
       credentials: async () => gateway.issueCredentials({ durationSecs: CREDENTIALS_SECS }),
       tokenDurationSecs: TOKEN_SECS,

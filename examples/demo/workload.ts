@@ -1,6 +1,6 @@
 /** The work of a client in the demo: reads, writes and transactions on several connections at once. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { DemoClient } from './demo-client.js'
+import { openDemoClient, type DemoClient } from './demo-client.js'
 import type { Accounts } from './ledger.js'
 import type { Counts, Participant } from './participants.js'
 
@@ -13,12 +13,12 @@ const ERRORS_KEPT = 3
 
 /** Opens the participant's client, runs it until `signal` fires, and closes it. Never rejects: failures are counted. */
 export async function runWorkload(
-  { name, open, login, counts }: Participant,
+  { client: driver, login, counts }: Participant,
   { from, to }: Accounts,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const client = await open({ login, name, poolSize: POOL_SIZE, from, to })
+    const client = openDemoClient(driver, { login, poolSize: POOL_SIZE, from, to })
     try {
       const lane = (): Promise<void> => work(client, counts, signal)
       await Promise.all(Array.from({ length: POOL_SIZE }, lane))

@@ -3,9 +3,9 @@ import { integer, pgTable, text, timestamp, withReplicas } from 'drizzle-orm/pg-
 import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle-postgres-js.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
-import { drizzlePostgresJsDriver } from './drivers/drizzle-postgres-js.js'
+import { client } from '../clients/drizzle-postgres-js.js'
 
-describeAdapterContract(drizzlePostgresJsDriver)
+describeAdapterContract(client)
 
 const note = pgTable('note', { id: integer().primaryKey(), body: text() })
 const event = pgTable('event', {

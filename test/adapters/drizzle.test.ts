@@ -7,9 +7,9 @@ import { sqlStateOf } from '../../core/transactions/is-occ-conflict.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
-import { drizzleDriver } from './drivers/drizzle.js'
+import { client } from '../clients/drizzle.js'
 
-describeAdapterContract(drizzleDriver)
+describeAdapterContract(client)
 
 const note = pgTable('note', { id: integer().primaryKey(), body: text() })
 

@@ -6,9 +6,9 @@ import { eventually } from '../support/eventually.js'
 import { fakeDate } from '../support/adapter-contract/fake-date.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { withEnvironment } from '../support/environment.js'
-import { knexDriver } from './drivers/knex.js'
+import { client } from '../clients/knex.js'
 
-describeAdapterContract(knexDriver)
+describeAdapterContract(client)
 
 const HOUR_MS = 3_600_000
 

@@ -13,9 +13,9 @@ import { eventually } from '../support/eventually.js'
 import { createDeferred } from '../support/deferred.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { withEnvironment } from '../support/environment.js'
-import { pgDriver } from './drivers/pg.js'
+import { client } from '../clients/pg.js'
 
-describeAdapterContract(pgDriver, { scope: 'whole' })
+describeAdapterContract(client, { scope: 'whole' })
 
 describe('createClient', () => {
   const server = useContractServer()

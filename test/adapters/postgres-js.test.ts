@@ -9,9 +9,9 @@ import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { createDeferred } from '../support/deferred.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { withEnvironment } from '../support/environment.js'
-import { postgresJsDriver } from './drivers/postgres-js.js'
+import { client } from '../clients/postgres-js.js'
 
-describeAdapterContract(postgresJsDriver)
+describeAdapterContract(client)
 
 describe('createSql', () => {
   const server = useContractServer()

@@ -1,29 +1,22 @@
 /** Aurora DSQL behind an AWS PrivateLink endpoint: the dialled name does not identify the cluster. */
 import type { AuroraDsqlOptions, Login } from '../../core/index.js'
 import { startGateway, type Gateway } from '../../gateway/index.js'
-import type { AdapterVariant } from '../support/adapter-contract/adapter-driver.js'
+import type { ClientEntry } from '../clients/client.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
-import { drizzlePostgresJsDriver } from './drivers/drizzle-postgres-js.js'
-import { drizzleDriver } from './drivers/drizzle.js'
-import { knexDriver } from './drivers/knex.js'
-import { pgDriver } from './drivers/pg.js'
-import { postgresJsDriver } from './drivers/postgres-js.js'
-import { sequelizeDriver } from './drivers/sequelize.js'
-import { typeormDriver } from './drivers/typeorm.js'
+import { client as drizzlePostgresJs } from '../clients/drizzle-postgres-js.js'
+import { client as drizzle } from '../clients/drizzle.js'
+import { client as knex } from '../clients/knex.js'
+import { client as pg } from '../clients/pg.js'
+import { client as postgresJs } from '../clients/postgres-js.js'
+import { client as sequelize } from '../clients/sequelize.js'
+import { client as typeorm } from '../clients/typeorm.js'
 
 const CLUSTER = 'abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws'
 const OTHER_CLUSTER = 'zbcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws'
 
-const WAYS = [
-  pgDriver,
-  postgresJsDriver,
-  sequelizeDriver,
-  typeormDriver,
-  knexDriver,
-  drizzleDriver,
-  drizzlePostgresJsDriver,
-].flatMap(({ client, variants }) =>
-  variants.map((variant): [string, AdapterVariant] => [`${client}, ${variant.name}`, variant]),
+const WAYS = [pg, postgresJs, sequelize, typeorm, knex, drizzle, drizzlePostgresJs].flatMap(
+  ({ name: client, entries }) =>
+    entries.map((entry): [string, ClientEntry] => [`${client}, ${entry.name}`, entry]),
 )
 
 let gateway: Gateway
@@ -47,14 +40,14 @@ function ownOptions(host: string): object {
 }
 
 describe('clusterId', () => {
-  it.each(WAYS)('identifies the cluster, with %s', async (_label, variant) => {
+  it.each(WAYS)('identifies the cluster, with %s', async (_label, entry) => {
     for (const host of [CLUSTER, OTHER_CLUSTER]) {
       const options = {
-        ...variant.options({ poolSize: 1, log: () => {} }),
+        ...entry.options({ poolSize: 1, log: () => {} }),
         // A password function has no influence on what is sent before the password is requested.
-        ...(variant.name === 'typeormPassword' ? { extra: ownOptions(host) } : {}),
+        ...(entry.name === 'typeormPassword' ? { extra: ownOptions(host) } : {}),
       }
-      const database = variant.open(loginTo(host, { clusterId: true }), options)
+      const database = entry.open(loginTo(host, { clusterId: true }), options)
       try {
         expect(await database.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
       } finally {
@@ -65,9 +58,9 @@ describe('clusterId', () => {
 
   it.each(WAYS.slice(0, 1))(
     'is required to identify the cluster, with %s',
-    async (_label, variant) => {
-      const options = variant.options({ poolSize: 1, log: () => {} })
-      const database = variant.open(loginTo(CLUSTER), options)
+    async (_label, entry) => {
+      const options = entry.options({ poolSize: 1, log: () => {} })
+      const database = entry.open(loginTo(CLUSTER), options)
       const error = await rejectionOf(database.run('SELECT 1 AS one'))
       await database.close()
       expect(errorChain(error)).toContainEqual(expect.objectContaining({ code: '08004' }))
@@ -75,12 +68,12 @@ describe('clusterId', () => {
   )
 
   it("leaves the client's own options to PostgreSQL", async () => {
-    const [, variant] = WAYS[0]!
+    const [, entry] = WAYS[0]!
     const options = {
-      ...variant.options({ poolSize: 1, log: () => {} }),
+      ...entry.options({ poolSize: 1, log: () => {} }),
       options: '-c work_mem=5MB',
     }
-    const database = variant.open(loginTo(CLUSTER, { clusterId: true }), options)
+    const database = entry.open(loginTo(CLUSTER, { clusterId: true }), options)
     try {
       expect(await database.run('SHOW work_mem')).toEqual([{ work_mem: '5MB' }])
     } finally {

@@ -6,9 +6,9 @@ import { rdsContract } from '../support/adapter-contract/providers/rds.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
-import { sequelizeDriver } from './drivers/sequelize.js'
+import { client } from '../clients/sequelize.js'
 
-describeAdapterContract(sequelizeDriver)
+describeAdapterContract(client)
 
 const opened: Sequelize[] = []
 

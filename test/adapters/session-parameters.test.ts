@@ -5,38 +5,35 @@ import { createClient } from '../../adapters/pg.js'
 import { createSql } from '../../adapters/postgres-js.js'
 import { isPgIamError, loginFromUrl, type AuroraDsqlOptions, type Login } from '../../core/index.js'
 import { VERSION } from '../../core/version.js'
-import type { AdapterVariant } from '../support/adapter-contract/adapter-driver.js'
+import type { ClientEntry } from '../clients/client.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { CREDENTIALS, HOST } from '../core/support/dsql-options.js'
 import { acceptLogin, startStandIn } from '../core/support/postgres-stand-in.js'
 import { withEnvironment } from '../support/environment.js'
-import { drizzlePostgresJsDriver } from './drivers/drizzle-postgres-js.js'
-import { drizzleDriver } from './drivers/drizzle.js'
-import { knexDriver } from './drivers/knex.js'
-import { pgDriver } from './drivers/pg.js'
-import { postgresJsDriver } from './drivers/postgres-js.js'
-import { sequelizeDriver } from './drivers/sequelize.js'
-import { typeormDriver } from './drivers/typeorm.js'
+import { client as drizzlePostgresJs } from '../clients/drizzle-postgres-js.js'
+import { client as drizzle } from '../clients/drizzle.js'
+import { client as knex } from '../clients/knex.js'
+import { client as pg } from '../clients/pg.js'
+import { client as postgresJs } from '../clients/postgres-js.js'
+import { client as sequelize } from '../clients/sequelize.js'
+import { client as typeorm } from '../clients/typeorm.js'
 
 type Given = Record<string, string | number>
 
 /** Where each client takes startup parameters. A password function cannot set any, so it is not included. */
-const WAYS: [string, AdapterVariant, (given: Given) => object][] = [
-  ...waysOf(pgDriver.variants, (given) => given),
-  ...waysOf(postgresJsDriver.variants, (connection) => ({ connection })),
-  ...waysOf(sequelizeDriver.variants, (dialectOptions) => ({ dialectOptions, logging: false })),
-  ...waysOf(typeormDriver.variants.slice(0, 1), (extra) => ({ extra })),
-  ...waysOf(knexDriver.variants, (connection) => ({ connection })),
-  ...waysOf(drizzleDriver.variants, (connection) => ({ connection })),
-  ...waysOf(drizzlePostgresJsDriver.variants, (connection) => ({ connection: { connection } })),
+const WAYS: [string, ClientEntry, (given: Given) => object][] = [
+  ...waysOf(pg.entries, (given) => given),
+  ...waysOf(postgresJs.entries, (connection) => ({ connection })),
+  ...waysOf(sequelize.entries, (dialectOptions) => ({ dialectOptions, logging: false })),
+  ...waysOf(typeorm.entries.slice(0, 1), (extra) => ({ extra })),
+  ...waysOf(knex.entries, (connection) => ({ connection })),
+  ...waysOf(drizzle.entries, (connection) => ({ connection })),
+  ...waysOf(drizzlePostgresJs.entries, (connection) => ({ connection: { connection } })),
 ]
 
-function waysOf(
-  variants: readonly AdapterVariant[],
-  options: (given: Given) => object,
-): typeof WAYS {
-  return variants.map((variant) => [variant.name, variant, options])
+function waysOf(entries: readonly ClientEntry[], options: (given: Given) => object): typeof WAYS {
+  return entries.map((entry) => [entry.name, entry, options])
 }
 
 const server = useContractServer()
@@ -55,12 +52,12 @@ function fromUrl(query: string, options: AuroraDsqlOptions = {}): Login {
 
 /** Settings of a session of this client. */
 async function settings(
-  variant: AdapterVariant,
+  entry: ClientEntry,
   login: Login,
   options: object,
   names: readonly string[] = ['application_name'],
 ): Promise<unknown[]> {
-  const database = variant.open(login, options)
+  const database = entry.open(login, options)
   try {
     const list = names.map((name) => `current_setting('${name}') AS "${name}"`).join(', ')
     const [row] = await database.run(`SELECT ${list}`)
@@ -70,9 +67,9 @@ async function settings(
   }
 }
 
-describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
+describe.each(WAYS)('a session by %s', (_name, entry, driverOptions) => {
   it('has the application name of pg-iam by default', async () => {
-    expect(await settings(variant, server().login(), driverOptions({}))).toEqual([
+    expect(await settings(entry, server().login(), driverOptions({}))).toEqual([
       `pg-iam/${VERSION}`,
     ])
   })
@@ -82,7 +79,7 @@ describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
       'application_name=web&options=-c%20search_path%3Dpg_temp&statement_timeout=4321&shop.tenant=7'
     const names = ['application_name', 'search_path', 'statement_timeout', 'shop.tenant']
     await withEnvironment({ PGAPPNAME: 'env', PGOPTIONS: '-c search_path=env' }, async () => {
-      expect(await settings(variant, fromUrl(query), driverOptions({}), names)).toEqual([
+      expect(await settings(entry, fromUrl(query), driverOptions({}), names)).toEqual([
         'web',
         'pg_temp',
         '4321ms',
@@ -95,10 +92,7 @@ describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
     const variables = { PGAPPNAME: 'env', PGOPTIONS: '-c search_path=pg_temp' }
     await withEnvironment(variables, async () => {
       expect(
-        await settings(variant, fromUrl(''), driverOptions({}), [
-          'application_name',
-          'search_path',
-        ]),
+        await settings(entry, fromUrl(''), driverOptions({}), ['application_name', 'search_path']),
       ).toEqual(['env', 'pg_temp'])
     })
   })
@@ -108,7 +102,7 @@ describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
     const given = { application_name: 'own', options: '-c search_path=pg_catalog' }
     // Sequelize passes on only a few options, `options` being one of them.
     expect(
-      await settings(variant, login, driverOptions(given), ['application_name', 'search_path']),
+      await settings(entry, login, driverOptions(given), ['application_name', 'search_path']),
     ).toEqual(['own', 'pg_catalog'])
   })
 
@@ -116,7 +110,7 @@ describe.each(WAYS)('a session by %s', (_name, variant, driverOptions) => {
     const given = driverOptions({ application_name: 'web\0user\0admin' })
     const login = server().login()
     // The hook receives the options when the first connection is opened.
-    const error = await rejectionOf((async () => settings(variant, login, given))())
+    const error = await rejectionOf((async () => settings(entry, login, given))())
     expect(errorChain(error)).toContainEqual(
       expect.objectContaining({
         code: 'ERR_OPTION_INVALID',
@@ -211,20 +205,17 @@ describe('other parameters of a URL', () => {
 describe('a URL in place of a login', () => {
   const URL_TEXT = 'postgres://app@abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws/shop'
 
-  it.each(WAYS)(
-    'is accepted by %s, as text and as a URL',
-    async (_name, variant, driverOptions) => {
-      for (const given of [URL_TEXT, new URL(URL_TEXT)]) {
-        const database = variant.open(given as never, driverOptions({}))
-        await database.close()
-      }
-    },
-  )
+  it.each(WAYS)('is accepted by %s, as text and as a URL', async (_name, entry, driverOptions) => {
+    for (const given of [URL_TEXT, new URL(URL_TEXT)]) {
+      const database = entry.open(given as never, driverOptions({}))
+      await database.close()
+    }
+  })
 
-  it.each(WAYS)('of an unknown provider is rejected by %s', (_name, variant, driverOptions) => {
+  it.each(WAYS)('of an unknown provider is rejected by %s', (_name, entry, driverOptions) => {
     for (const given of ['postgres://app@db.example.com/shop', 'no URL', {}]) {
       try {
-        variant.open(given as never, driverOptions({}))
+        entry.open(given as never, driverOptions({}))
         throw new Error('nothing was thrown')
       } catch (error) {
         expect(isPgIamError(error, 'ERR_OPTION_INVALID')).toBe(true)

@@ -10,9 +10,9 @@ import { eventually } from '../support/eventually.js'
 import { fakeDate } from '../support/adapter-contract/fake-date.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { withEnvironment } from '../support/environment.js'
-import { typeormDriver } from './drivers/typeorm.js'
+import { client } from '../clients/typeorm.js'
 
-describeAdapterContract(typeormDriver)
+describeAdapterContract(client)
 
 const opened: DataSource[] = []
 

@@ -1,6 +1,6 @@
 /** The resilience of an application on pg-iam, tested with the real client and a real PostgreSQL. */
 import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
-import type { ResilientClient } from './clients/resilient-client.js'
+import type { Client } from '../clients/client.js'
 import { describeKills } from './kills/describe-kills.js'
 import type { PostgresPlace } from './rig.js'
 import { createSectionContext, type SectionContext } from './section-context.js'
@@ -33,7 +33,9 @@ const SECTIONS_OF_CLIENT: readonly Section[] = [
 ]
 
 /** The part of the contract that needs a PostgreSQL whose backends can be killed. */
-export function describeResilience(client: ResilientClient): void {
+export function describeResilience(client: Client): void {
+  // Those that the client opens itself are not ours to protect.
+  const entries = client.entries.filter(({ connectsItself }) => connectsItself !== true)
   describe(`contract of ${client.name}`, () => {
     describe('with aurora-dsql', () => {
       describe('on PostgreSQL', () => {
@@ -45,11 +47,11 @@ export function describeResilience(client: ResilientClient): void {
 
         afterAll(() => postgres.close())
 
-        describe.each(client.entries)('$name', (entry) => {
+        describe.each(entries)('$name', (entry) => {
           describe('promise 5: a killed backend affects nothing else', () => {
             describeKills(client, entry, () => placeOf(postgres))
           })
-          const isFirst = entry === client.entries[0]
+          const isFirst = entry === entries[0]
           const sections = [...SECTIONS_OF_ENTRY, ...(isFirst ? SECTIONS_OF_CLIENT : [])]
           describe.each(sections)('$title', ({ describes }) => {
             for (const describeSection of describes)

@@ -1,4 +1,4 @@
-import { client } from './clients/drizzle.js'
+import { client } from '../clients/drizzle.js'
 import { describeResilience } from './describe-resilience.js'
 
 describeResilience(client)

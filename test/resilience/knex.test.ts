@@ -1,4 +1,4 @@
-import { client } from './clients/knex.js'
+import { client } from '../clients/knex.js'
 import { describeResilience } from './describe-resilience.js'
 
 describeResilience(client)

@@ -1,5 +1,5 @@
 /** Occupies all connections of a pool. */
-import type { OpenClient } from './clients/resilient-client.js'
+import type { OpenClient } from '../clients/client.js'
 import { eventually } from '../support/eventually.js'
 
 /** Holds that many connections in a transaction at the same time. */

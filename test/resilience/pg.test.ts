@@ -3,7 +3,7 @@ import { createPool, pgTransaction } from '../../adapters/pg.js'
 import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
-import { client } from './clients/pg.js'
+import { client } from '../clients/pg.js'
 import { describeResilience } from './describe-resilience.js'
 import { BLOCKED, type Rig, startRig } from './rig.js'
 

@@ -1,4 +1,4 @@
-import { client } from './clients/postgres-js.js'
+import { client } from '../clients/postgres-js.js'
 import { describeResilience } from './describe-resilience.js'
 
 describeResilience(client)

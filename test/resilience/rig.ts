@@ -23,7 +23,7 @@ export interface Rig {
   readonly upstream: UpstreamOptions
   /** A relay for all connections of the logins. */
   readonly relay: HeldRelay
-  /** A login as the role `app`, to a database with the table `note (id int primary key)`. */
+  /** A login as the role `app`, to a database with the table `note (id int primary key, body text)`. */
   login(options?: AuroraDsqlOptions): Login
   /** Runs a statement as the administrator. */
   admin(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>
@@ -69,7 +69,7 @@ export async function startRig(
   await administrator.connect()
   const admin = async (text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>
     (await administrator.query<Record<string, unknown>>(text, values)).rows
-  await admin('CREATE TABLE IF NOT EXISTS note (id int PRIMARY KEY)')
+  await admin('CREATE TABLE IF NOT EXISTS note (id int PRIMARY KEY, body text)')
   await admin('GRANT ALL ON note TO app')
 
   return {

@@ -1,10 +1,10 @@
 /** The context of each section. */
 import type { AuroraDsqlOptions, Login } from '../../core/index.js'
-import type { ClientEntry, OpenClient, ResilientClient } from './clients/resilient-client.js'
+import { type Client, type ClientEntry, type OpenClient, openClient } from '../clients/client.js'
 import { startRig, type PostgresPlace, type Rig } from './rig.js'
 
 export interface SectionContext {
-  readonly client: ResilientClient
+  readonly client: Client
   readonly entry: ClientEntry
   /** Available while tests run. */
   rig(): Rig
@@ -16,7 +16,7 @@ export interface SectionContext {
 
 /** Sets up a context within a `describe`: an empty table before each test, everything closed after it. */
 export function createSectionContext(
-  client: ResilientClient,
+  client: Client,
   entry: ClientEntry,
   postgres: () => PostgresPlace,
 ): SectionContext {
@@ -39,7 +39,7 @@ export function createSectionContext(
   afterAll(() => rig.close())
 
   const open = (login: Login, poolSize = 1): OpenClient => {
-    const one = entry.open(login, { poolSize })
+    const one = openClient(entry, login, poolSize)
     opened.add(one)
     return one
   }

@@ -3,7 +3,7 @@ import { sequelizeOptions, sequelizeTransaction } from '../../adapters/sequelize
 import { isPgIamError } from '../../core/index.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { launchPostgres, type PostgresServer } from '../support/launch-postgres.js'
-import { client } from './clients/sequelize.js'
+import { client } from '../clients/sequelize.js'
 import { describeResilience } from './describe-resilience.js'
 import { type Rig, startRig } from './rig.js'
 

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { auroraDsql, type AuroraDsqlOptions, type Login } from '../../core/index.js'
-import type { ClientEntry } from '../resilience/clients/resilient-client.js'
+import { type ClientEntry, openClient } from '../clients/client.js'
+import { loadClient } from '../clients/index.js'
 import { endOf, eventually } from '../support/eventually.js'
 import { createSeededRandom } from '../support/seeded-random.js'
 import { createOutcomeLog, type OutcomeLog } from './ledger.js'
@@ -14,7 +15,6 @@ import {
   QUERY_TASKS,
   STOP,
   TRANSFER_TASKS,
-  loadClient,
   type ClientMessage,
   type ClientOrder,
   type ClientReport,
@@ -111,7 +111,7 @@ async function poolsOf(
   { client: name, login, firstPool }: ClientOrder,
   calls: Calls,
 ): Promise<Omit<PoolOptions, 'seed'>[]> {
-  const { entries } = await loadClient(name)
+  const entries = (await loadClient(name)).entries.filter(({ connectsItself }) => !connectsItself)
   const chosen = [entries[0]!, entries.at(-1)!]
   return Array.from({ length: POOLS_PER_CLIENT }, (_, index) => ({
     pool: firstPool + index,
@@ -141,7 +141,7 @@ export interface LifeResult {
 export async function livePool(options: PoolOptions, signal: AbortSignal): Promise<LifeResult> {
   const { pool, entry, calls, outcomes, seed } = options
   const login = auroraDsql(options.login)
-  const client = entry.open(login, { poolSize: POOL_SIZE })
+  const client = openClient(entry, login, POOL_SIZE)
   const excess = watchExcess(() => login.stats().connectionsOpen, POOL_SIZE)
   const late = createLateStatements()
   const steps = [

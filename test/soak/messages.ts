@@ -1,30 +1,7 @@
-/** The clients and load of the soak, and the messages between its processes. */
+/** The load of the soak, and the messages between its processes. */
 import type { AuroraDsqlOptions } from '../../core/index.js'
-import type { ResilientClient } from '../resilience/clients/resilient-client.js'
+import type { ClientName } from '../clients/index.js'
 import type { Resources } from './resources.js'
-
-export type ClientName = keyof typeof CLIENTS
-
-/** Each in a separate file, so that a process loads only one client. */
-const CLIENTS = {
-  sequelize: () => import('../resilience/clients/sequelize.js'),
-  typeorm: () => import('../resilience/clients/typeorm.js'),
-  knex: () => import('../resilience/clients/knex.js'),
-  drizzle: () => import('../resilience/clients/drizzle.js'),
-  'drizzle-postgres-js': () => import('../resilience/clients/drizzle-postgres-js.js'),
-  pg: () => import('../resilience/clients/pg.js'),
-  'postgres-js': () => import('../resilience/clients/postgres-js.js'),
-} as const satisfies Record<string, () => Promise<{ client: ResilientClient }>>
-
-export const CLIENT_NAMES = Object.keys(CLIENTS) as ClientName[]
-
-export function isClientName(name: string): name is ClientName {
-  return Object.hasOwn(CLIENTS, name)
-}
-
-export async function loadClient(name: ClientName): Promise<ResilientClient> {
-  return (await CLIENTS[name]()).client
-}
 
 /** Lifetimes in seconds. The server ends sessions. A pool with the matching lifetime replaces its connections before. */
 export const TOKEN_SECS = 3

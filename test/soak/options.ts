@@ -1,7 +1,7 @@
 /** The command line of the soak. */
 import { parseArgs } from 'node:util'
 import { seedOf, wrongOption } from '../support/seeded-random.js'
-import { CLIENT_NAMES, isClientName, type ClientName } from './messages.js'
+import { CLIENT_NAMES, isClientName, type ClientName } from '../clients/index.js'
 
 export interface SoakOptions {
   /** How long the clients work, in minutes. */

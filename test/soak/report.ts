@@ -1,6 +1,7 @@
 /** The output of the soak, as text and as JSON. */
 import type { FigureTable } from '../../bench/report.js'
-import type { CallCounts, ClientName, ClientReport } from './messages.js'
+import type { ClientName } from '../clients/index.js'
+import type { CallCounts, ClientReport } from './messages.js'
 import type { SoakOptions } from './options.js'
 import type { Resources } from './resources.js'
 import type { SoakResult } from './run-soak.js'

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Client } from 'pg'
 import type { AuroraDsqlOptions } from '../../core/index.js'
 import { startGateway, type Gateway } from '../../gateway/index.js'
+import type { ClientName } from '../clients/index.js'
 import { endOf, eventually } from '../support/eventually.js'
 import { createSeededRandom } from '../support/seeded-random.js'
 import { launchPostgres } from '../support/launch-postgres.js'
@@ -21,7 +22,6 @@ import {
   type CallCounts,
   type ClientEnd,
   type ClientMessage,
-  type ClientName,
   type ClientOrder,
   type ClientReport,
 } from './messages.js'

@@ -2,7 +2,8 @@
 import { isPgIamError } from '../../core/index.js'
 import type { GatewayStats } from '../../gateway/index.js'
 import { errorChain } from '../support/adapter-contract/error-chain.js'
-import type { ClientEnd, ClientName } from './messages.js'
+import type { ClientName } from '../clients/index.js'
+import type { ClientEnd } from './messages.js'
 import { excessOf } from './resources.js'
 
 export interface Cause {

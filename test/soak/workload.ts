@@ -1,7 +1,7 @@
 /** The work of the tasks on a pool, and the outcome of their calls. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import type { OpenClient, Statements } from '../resilience/clients/resilient-client.js'
+import type { OpenClient, Statements } from '../clients/client.js'
 import { endOf } from '../support/eventually.js'
 import { ACCOUNTS_PER_POOL, Outcome, accountId, type OutcomeLog } from './ledger.js'
 import { PAUSE_MS, type CallCounts } from './messages.js'
@@ -34,7 +34,7 @@ export const query: Step = async ({ pool, client, calls, outcomes, random }) => 
   const chance = random()
   if (chance < 0.5) {
     const id = outcomes.next()
-    const { state } = await calls.make(() => client.insert(id))
+    const { state } = await calls.make(() => client.addNote(id))
     if (state === 'done') calls.counts.queries++
     outcomes.set(id, state === 'done' ? Outcome.written : Outcome.writeLost)
     return state === 'hangs' ? 'hangs' : 'goes on'
@@ -147,7 +147,7 @@ export async function moveMoney(
     await run(`INSERT INTO leg VALUES (${id}, ${account}, ${by}, ${lingers})`)
   }
   try {
-    await statements.insert(id)
+    await statements.addNote(id)
     calls.counts.queries++
     await change(accounts[0], -amount)
     if (pauseMs > 0) await delay(pauseMs)

@@ -1,5 +1,5 @@
 /** Connections are lost in every way, in a separate process, which must survive, lose no slot, and report the reason. */
-import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
+import type { ClientEntry, Client } from '../../clients/client.js'
 import type { PostgresPlace } from '../rig.js'
 import { EXPECTATIONS, LOST, toldBy } from './expectations.js'
 import { runKills, type KillOrder, type KillResult } from './run-kills.js'
@@ -9,7 +9,7 @@ const STATEMENTS = Object.keys(STATEMENT_SCENARIOS) as ScenarioName[]
 const TRANSACTIONS = Object.keys(TRANSACTION_SCENARIOS) as ScenarioName[]
 
 export function describeKills(
-  client: ResilientClient,
+  client: Client,
   entry: ClientEntry,
   postgres: () => PostgresPlace,
 ): void {
@@ -25,7 +25,7 @@ const TITLES: Readonly<Record<KillOrder['api'], string>> = {
 }
 
 function describePlay(
-  client: ResilientClient,
+  client: Client,
   { name: entry, own }: ClientEntry,
   api: KillOrder['api'],
   scenarios: readonly ScenarioName[],

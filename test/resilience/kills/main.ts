@@ -2,7 +2,8 @@
 import { inspect } from 'node:util'
 import { json } from 'node:stream/consumers'
 import { errorChain } from '../../support/adapter-contract/error-chain.js'
-import type { ClientEntry, ResilientClient } from '../clients/resilient-client.js'
+import { type ClientEntry, openClient } from '../../clients/client.js'
+import { loadClient } from '../../clients/index.js'
 import { startRig, type Rig } from '../rig.js'
 import { endOf, eventually } from '../../support/eventually.js'
 import type { KillOrder } from './run-kills.js'
@@ -32,9 +33,8 @@ async function main(): Promise<void> {
 }
 
 async function findEntry({ client, entry }: KillOrder): Promise<ClientEntry> {
-  // Loaded by name, so that the process only loads one client.
-  const { client: found } = (await import(`../clients/${client}.js`)) as { client: ResilientClient }
-  return found.entries.find(({ name }) => name === entry)!
+  const { entries } = await loadClient(client)
+  return entries.find(({ name }) => name === entry)!
 }
 
 async function play(
@@ -47,7 +47,7 @@ async function play(
   rig.gateway.faults.clear()
   crashes.length = 0
   const login = rig.login()
-  const client = entry.open(login, { poolSize: 1 })
+  const client = openClient(entry, login, 1)
   let runs = 0
   const run = scenario({
     rig,
@@ -59,7 +59,7 @@ async function play(
         runs++
         return work(statements)
       }
-      return api === 'ours' ? client.transaction(counted) : client.ownTransaction!(counted)
+      return api === 'ours' ? client.transaction(counted) : client.ownTransaction(counted)
     },
     noticed: () => eventually('the client to notice', () => login.stats().connectionsOpen === 0),
   })

@@ -1,6 +1,6 @@
 /** The inputs and the report of a scenario with a lost connection. */
 import type { Login } from '../../../core/index.js'
-import type { ClientEntry, OpenClient, Work } from '../clients/resilient-client.js'
+import type { ClientEntry, OpenClient, Work } from '../../clients/client.js'
 import type { Rig } from '../rig.js'
 
 export interface Scene {

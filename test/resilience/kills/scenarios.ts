@@ -1,6 +1,6 @@
 /** Everything that can happen to a connection in use. */
 import { createDeferred } from '../../support/deferred.js'
-import type { TransactionStatements } from '../clients/resilient-client.js'
+import type { TransactionStatements } from '../../clients/client.js'
 import { BLOCKED } from '../rig.js'
 import { eventually } from '../../support/eventually.js'
 import type { Scenario } from './scenario.js'
@@ -48,7 +48,7 @@ export const TRANSACTION_SCENARIOS = {
     await client.run('SELECT 1')
     rig.relay.hold()
     await rig.kill()
-    const run = transaction((statements) => statements.insert(1))
+    const run = transaction((statements) => statements.addNote(1))
     run.catch(() => {})
     rig.relay.release()
     await run
@@ -56,7 +56,7 @@ export const TRANSACTION_SCENARIOS = {
   'killed in a statement of a transaction': async ({ rig, transaction }) => {
     const unlock = await rig.lock()
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       await statements.run(BLOCKED)
     })
     run.catch(() => {})
@@ -67,10 +67,10 @@ export const TRANSACTION_SCENARIOS = {
   'killed in a statement of a transaction that continues': async ({ rig, transaction }) => {
     const unlock = await rig.lock()
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       const failure = await failureOf(statements.run(BLOCKED))
-      await failureOf(statements.insert(2))
-      await failureOf(statements.insert(3))
+      await failureOf(statements.addNote(2))
+      await failureOf(statements.addNote(3))
       throw failure
     })
     run.catch(() => {})
@@ -80,10 +80,10 @@ export const TRANSACTION_SCENARIOS = {
   },
   'killed between the statements': async ({ rig, noticed, transaction }) => {
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       await rig.kill()
       await noticed()
-      await statements.insert(2)
+      await statements.addNote(2)
     })
   },
   'killed between the statements, while a query waits for the connection': async ({
@@ -95,14 +95,14 @@ export const TRANSACTION_SCENARIOS = {
   }) => {
     let waiting: Promise<unknown> = Promise.resolve()
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       waiting = client.run('SELECT 1')
       waiting.catch(() => {})
       await rig.kill()
       if (entry.reopensEarly) await waiting
       else await noticed()
-      await statements.insert(2)
-      await statements.insert(3)
+      await statements.addNote(2)
+      await statements.addNote(3)
     })
     await failureOf(run)
     await waiting
@@ -114,10 +114,10 @@ export const TRANSACTION_SCENARIOS = {
     transaction,
   }) => {
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       await rig.kill()
       await noticed()
-      await failureOf(statements.insert(2))
+      await failureOf(statements.addNote(2))
     })
   },
   'killed between the statements, and its function returns': async ({
@@ -126,7 +126,7 @@ export const TRANSACTION_SCENARIOS = {
     transaction,
   }) => {
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       await rig.kill()
       await noticed()
     })
@@ -143,7 +143,7 @@ export const TRANSACTION_SCENARIOS = {
     transaction,
   }) => {
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       rig.relay.reset()
       await noticed()
     })
@@ -152,7 +152,7 @@ export const TRANSACTION_SCENARIOS = {
     const unlock = await rig.lock()
     const { promise: blocked, resolve } = createDeferred<number>()
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       statements.run(BLOCKED).catch(() => {})
       // Some clients send a statement a moment later. COMMIT waits for it.
       resolve(await rig.blocked())
@@ -168,7 +168,7 @@ export const TRANSACTION_SCENARIOS = {
     transaction,
   }) => {
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       await rig.kill()
       await noticed()
       throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
@@ -176,20 +176,20 @@ export const TRANSACTION_SCENARIOS = {
   },
   'killed in a savepoint': async ({ rig, noticed, transaction }) => {
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       const nested = statements.nested ?? flat(statements)
       await nested(async (inner) => {
-        await inner.insert(2)
+        await inner.addNote(2)
         await rig.kill()
         await noticed()
-        await inner.insert(3)
+        await inner.addNote(3)
       })
     })
   },
   'killed in a statement of a savepoint': async ({ rig, transaction }) => {
     const unlock = await rig.lock()
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       const nested = statements.nested ?? flat(statements)
       await nested((inner) => inner.run(BLOCKED))
     })
@@ -202,7 +202,7 @@ export const TRANSACTION_SCENARIOS = {
     await rig.admin(DEFERRED_BLOCK)
     const unlock = await rig.lock()
     try {
-      const run = transaction((statements) => statements.insert(1))
+      const run = transaction((statements) => statements.addNote(1))
       run.catch(() => {})
       await rig.kill(await rig.blocked())
       await unlock()
@@ -213,22 +213,22 @@ export const TRANSACTION_SCENARIOS = {
   },
   'cut in COMMIT, before it took effect': async ({ rig, transaction }) => {
     rig.gateway.faults.cut({ at: 'before-commit' })
-    await transaction((statements) => statements.insert(1))
+    await transaction((statements) => statements.addNote(1))
   },
   'cut in COMMIT, after it took effect': async ({ rig, transaction }) => {
     rig.gateway.faults.cut({ at: 'after-commit' })
-    await transaction((statements) => statements.insert(1))
+    await transaction((statements) => statements.addNote(1))
   },
   'cut in a COMMIT that its function sends': async ({ rig, transaction }) => {
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       rig.gateway.faults.cut({ at: 'after-commit' })
       await statements.run('COMMIT')
     })
   },
   'killed in ROLLBACK': async ({ rig, transaction }) => {
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       rig.relay.hold()
       throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
     })
@@ -241,12 +241,12 @@ export const TRANSACTION_SCENARIOS = {
   'a statement sent during COMMIT': async ({ rig, transaction }) => {
     let late: TransactionStatements | undefined
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       late = statements
       rig.relay.hold()
     })
     await eventually('the end of the transaction to start', rig.relay.isHolding)
-    const refused = failureOf(late!.insert(2))
+    const refused = failureOf(late!.addNote(2))
     rig.relay.release()
     await run
     await refused
@@ -254,14 +254,14 @@ export const TRANSACTION_SCENARIOS = {
   'a statement sent during ROLLBACK': async ({ rig, transaction }) => {
     let late: TransactionStatements | undefined
     const run = transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       late = statements
       rig.relay.hold()
       throw Object.assign(new Error('no more of this'), { code: 'OUT_OF_STOCK' })
     })
     run.catch(() => {})
     await eventually('the end of the transaction to start', rig.relay.isHolding)
-    const refused = failureOf(late!.insert(2))
+    const refused = failureOf(late!.addNote(2))
     rig.relay.release()
     await refused
     await run
@@ -269,17 +269,17 @@ export const TRANSACTION_SCENARIOS = {
   'statements sent after the end': async ({ client, transaction }) => {
     let late: TransactionStatements | undefined
     await transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       late = statements
     })
-    await failureOf(late!.insert(2))
+    await failureOf(late!.addNote(2))
     // Another transaction may have the connection by now.
     await transaction(async (statements) => {
-      await failureOf(late!.insert(3))
-      await statements.insert(4)
+      await failureOf(late!.addNote(3))
+      await statements.addNote(4)
     })
     await client.run('SELECT 1')
-    await failureOf(late!.insert(5))
+    await failureOf(late!.addNote(5))
   },
 } as const satisfies Record<string, Scenario>
 

@@ -1,7 +1,7 @@
 /** Conflicts at COMMIT and in statements: the outermost transaction is retried as a whole, within limits. */
 import { isOccConflict, isPgIamError, type Retry } from '../../../core/index.js'
 import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
-import type { TransactionStatements } from '../clients/resilient-client.js'
+import type { TransactionStatements } from '../../clients/client.js'
 import { RDS_HOST } from '../rig.js'
 import type { SectionContext } from '../section-context.js'
 
@@ -20,7 +20,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     const result = await client.transaction(
       async (statements) => {
         runs++
-        await statements.insert(1)
+        await statements.addNote(1)
         return `run ${runs}`
       },
       { baseDelayMs: 4, maxDelayMs: 5, onRetry: (retry) => retries.push(retry) },
@@ -40,7 +40,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
   it('counts the conflicts of the first transaction, too', async () => {
     const { login, client } = connect()
     rig().gateway.faults.raiseConflicts()
-    await client.transaction((statements) => statements.insert(1), { baseDelayMs: 0 })
+    await client.transaction((statements) => statements.addNote(1), { baseDelayMs: 0 })
     expect(login.stats().conflictsRetried).toBe(1)
   })
 
@@ -50,7 +50,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     const failure = new Error('out of stock')
     const error = await rejectionOf(
       client.transaction(async (statements) => {
-        await statements.insert(1)
+        await statements.addNote(1)
         throw failure
       }),
     )
@@ -71,10 +71,10 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     await client.transaction(
       async (statements) => {
         runs++
-        await statements.insert(1)
+        await statements.addNote(1)
         if (runs === 1) rig().gateway.faults.raiseConflicts({ at: 'statement' })
-        if (statements.nested === undefined) await statements.insert(2)
-        else await statements.nested((inner) => inner.insert(2))
+        if (statements.nested === undefined) await statements.addNote(2)
+        else await statements.nested((inner) => inner.addNote(2))
       },
       { baseDelayMs: 0 },
     )
@@ -90,7 +90,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
       client.transaction(
         async (statements) => {
           runs++
-          await statements.insert(1)
+          await statements.addNote(1)
         },
         { maxAttempts: 3, baseDelayMs: 0 },
       ),
@@ -111,7 +111,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     const error = await rejectionOf(
       client.transaction(async (statements) => {
         runs++
-        await statements.insert(1)
+        await statements.addNote(1)
       }),
     )
     expect(isPgIamError(error, 'ERR_OCC_EXHAUSTED')).toBe(true)
@@ -128,7 +128,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
       client.transaction(
         async (statements) => {
           runs++
-          await statements.insert(1)
+          await statements.addNote(1)
         },
         {
           baseDelayMs: 60_000,
@@ -152,7 +152,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     let runs = 0
     const run = client.transaction(async (statements) => {
       runs++
-      await statements.insert(1)
+      await statements.addNote(1)
       throw failure
     })
     expect(await rejectionOf(run)).toBe(failure)
@@ -164,8 +164,8 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     const { client } = connect({}, 2)
     let inner: unknown
     await client.transaction(async (statements) => {
-      await statements.insert(1)
-      inner = await rejectionOf(client.transaction((nested) => nested.insert(2)))
+      await statements.addNote(1)
+      inner = await rejectionOf(client.transaction((nested) => nested.addNote(2)))
     })
     expect(isPgIamError(inner, 'ERR_TRANSACTION_NESTED')).toBe(true)
     expect(await rig().notes()).toEqual([1])
@@ -176,9 +176,9 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
     let begin = (): void => {}
     let outlived: Promise<void> = Promise.resolve()
     await client.transaction(async (statements) => {
-      await statements.insert(1)
+      await statements.addNote(1)
       const started = new Promise<void>((resolve) => (begin = resolve))
-      outlived = started.then(() => client.transaction((later) => later.insert(2)))
+      outlived = started.then(() => client.transaction((later) => later.addNote(2)))
     })
     begin()
     await outlived
@@ -195,7 +195,7 @@ export function describeConflicts({ connect, rig }: SectionContext): void {
         : rejectionOf(transactionWithin(own, async () => {}))
     const error = await client.transaction(callWithin)
     expect(isPgIamError(error, 'ERR_TRANSACTION_NESTED')).toBe(true)
-    if (transactionWithin === undefined || client.ownTransaction === undefined) return
+    if (transactionWithin === undefined) return
     const inOwn = await client.ownTransaction(callWithin)
     expect(isPgIamError(inOwn, 'ERR_TRANSACTION_NESTED')).toBe(true)
   })

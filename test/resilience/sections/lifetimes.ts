@@ -1,7 +1,7 @@
 /** Connections are replaced in the pool, each at its own maximum age, and never while the application holds them. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { collectEvents, type CollectedEvents } from '../../core/support/collect-events.js'
-import type { Statements } from '../clients/resilient-client.js'
+import type { Statements } from '../../clients/client.js'
 import { occupy } from '../occupy.js'
 import type { SectionContext } from '../section-context.js'
 import { eventually } from '../../support/eventually.js'
@@ -53,7 +53,7 @@ export function describeLifetimes({ connect, entry, rig }: SectionContext): void
         return Date.now() - openedAt > LIFETIME_MS + BEYOND_MS
       })
       expect(await backendOf(statements)).toBe(backend)
-      await statements.insert(1)
+      await statements.addNote(1)
     })
     expect(await rig().notes()).toEqual([1])
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])

@@ -1,5 +1,5 @@
 /** Conflicts raised by PostgreSQL, between transactions that run concurrently. */
-import type { Statements } from '../clients/resilient-client.js'
+import type { Statements } from '../../clients/client.js'
 import { RDS_HOST } from '../rig.js'
 import type { SectionContext } from '../section-context.js'
 

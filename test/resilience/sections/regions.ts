@@ -79,7 +79,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     outage(near)
     expect(await client.run('SELECT 1 AS one')).toEqual([{ one: 1 }])
     expect(new Set(hosts())).toEqual(new Set([FAR]))
-    await client.transaction((statements) => statements.insert(1))
+    await client.transaction((statements) => statements.addNote(1))
     expect(await rig().notes()).toEqual([1])
   })
 

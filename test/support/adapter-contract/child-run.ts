@@ -12,7 +12,7 @@ import { contractProvider } from './providers/contract-providers.js'
 export interface ChildOrder {
   readonly task: 'lifecycle' | 'failing-provider' | 'hostile-server'
   readonly client: string
-  readonly variant: string
+  readonly entry: string
   readonly login: ChildLogin
   /** Additional servers to log in to, for tasks with several servers. */
   readonly targets?: readonly ChildTarget[]

@@ -1,18 +1,18 @@
 /** The context of the contract's sections. */
 import type { Login } from '../../../core/index.js'
-import type { AdapterVariant, Database } from './adapter-driver.js'
+import type { ClientEntry, OpenClient } from '../../clients/client.js'
 import type { ContractProvider, Request } from './contract-provider.js'
 import type { ContractServer } from './contract-server.js'
 import { eventually } from '../eventually.js'
 
 export interface ContractContext {
   readonly client: string
-  readonly variant: AdapterVariant
+  readonly entry: ClientEntry
   readonly provider: ContractProvider
   /** The gateway, which is available while tests run. */
   server(): ContractServer
   /** Opens the client, which is closed at the end of the test. */
-  open(login: Login, settings?: OpenSettings): Database
+  open(login: Login, settings?: OpenSettings): OpenClient
   /** A number that no other test uses. */
   nextId(): number
 }
@@ -21,18 +21,18 @@ export interface OpenSettings {
   /** Default 5. */
   readonly poolSize?: number
   readonly log?: (line: string) => void
-  /** Options to use instead of those of the variant. */
+  /** Options to use instead of those of the entry. */
   readonly options?: object
 }
 
 /** Creates a context within a `describe`, with hooks that close what its tests open. */
 export function createContext(
   client: string,
-  variant: AdapterVariant,
+  entry: ClientEntry,
   provider: ContractProvider,
   server: () => ContractServer,
 ): ContractContext {
-  const open = new Set<Database>()
+  const open = new Set<OpenClient>()
   afterEach(async () => {
     jest.useRealTimers()
     const databases = [...open]
@@ -41,11 +41,11 @@ export function createContext(
   })
   return {
     client,
-    variant,
+    entry,
     provider,
     server,
     open(login, { poolSize = 5, log = () => {}, options } = {}) {
-      const opened = variant.open(login, options ?? variant.options({ poolSize, log }))
+      const opened = entry.open(login, options ?? entry.options({ poolSize, log }))
       let closing: Promise<void> | undefined
       const database = { ...opened, close: () => (closing ??= opened.close()) }
       open.add(database)
@@ -66,7 +66,7 @@ export function atOnce<T>(times: number, work: (index: number) => Promise<T>): P
  * Waits until this number of connections is open. A pool may open a connection for a query that has already run on another one, and
  * may detect lost connections with a delay.
  */
-export function connectionsOpen(login: Login, database: Database, count: number): Promise<void> {
+export function connectionsOpen(login: Login, database: OpenClient, count: number): Promise<void> {
   const { connections = () => login.stats().connectionsOpen } = database
   return eventually(`${count} open connections`, () => connections() === count)
 }

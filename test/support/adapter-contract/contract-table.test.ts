@@ -6,7 +6,7 @@ const assertion = (
   status: string,
   { engine = 'on PGlite', provider = 'with rds' } = {},
 ) => ({
-  ancestorTitles: [`contract of ${client}`, provider, engine, 'variant', section],
+  ancestorTitles: [`contract of ${client}`, provider, engine, 'entry', section],
   status,
 })
 

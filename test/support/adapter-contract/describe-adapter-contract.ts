@@ -5,7 +5,7 @@
  * engine, but not on the client, is tested with pg; the other clients only log in to each provider. `npm run test:contract` tests all
  * promises with every client, provider and engine.
  */
-import type { AdapterDriver, AdapterVariant } from './adapter-driver.js'
+import type { Client, ClientEntry } from '../../clients/client.js'
 import { createContext, type ContractContext } from './contract-context.js'
 import { ENGINES, type EngineName } from './contract-server.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
@@ -68,11 +68,11 @@ const BEYOND_LOGIN: readonly Section[] = [
 
 /** @param scope `whole` also tests behaviour that depends on the provider and the engine */
 export function describeAdapterContract(
-  driver: AdapterDriver,
+  client: Client,
   { scope = 'client' }: { scope?: 'client' | 'whole' } = {},
 ): void {
   const isWhole = scope === 'whole' || process.env['PG_IAM_TIER'] === 'contract'
-  describe(`contract of ${driver.client}`, () => {
+  describe(`contract of ${client.name}`, () => {
     const sharedServer = isWhole ? undefined : useContractServers(OTHER_PROVIDERS)
     describe.each(CONTRACT_PROVIDERS)('with $name', (provider) => {
       const isMainProvider = provider === auroraDsqlContract
@@ -84,14 +84,14 @@ export function describeAdapterContract(
             isMain || sharedServer === undefined
               ? useContractServer(engine, provider)
               : () => sharedServer(provider)
-          const variants = isMain ? driver.variants : driver.variants.slice(0, 1)
+          const entries = isMain ? client.entries : client.entries.slice(0, 1)
 
-          describe.each(variants)('$name', (variant) => {
+          describe.each(entries)('$name', (entry) => {
             const sections = isMain
-              ? sectionsOfEntry(variant, variant === variants[0])
+              ? sectionsOfEntry(entry, entry === entries[0])
               : sectionsOfPlace(engine, isWhole)
             describe.each(sections)('%s', (_title, describeSection) => {
-              describeSection(createContext(driver.client, variant, provider, server))
+              describeSection(createContext(client.name, entry, provider, server))
             })
           })
         },
@@ -103,7 +103,7 @@ export function describeAdapterContract(
 const OTHER_PROVIDERS = CONTRACT_PROVIDERS.filter((provider) => provider !== auroraDsqlContract)
 
 /** A second entry that gives the same options as the first connects in the same way, but a hook does not. */
-function sectionsOfEntry({ refusesAt }: AdapterVariant, isFirst: boolean): readonly Section[] {
+function sectionsOfEntry({ refusesAt }: ClientEntry, isFirst: boolean): readonly Section[] {
   if (isFirst || refusesAt === 'connection') return [...SECTIONS, VERIFIED_TLS, ...OPTIONS]
   return [LOGIN, ONE_TOKEN, ...OPTIONS]
 }

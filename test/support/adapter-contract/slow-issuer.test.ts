@@ -13,7 +13,7 @@ describe('promise 4 of the contract', () => {
     const { end, report } = await runChild<FailingProviderReport>({
       task: 'failing-provider',
       client: 'postgres-js',
-      variant: 'createSql',
+      entry: 'createSql',
       login: await childLogin(server()),
     })
     expect(end).toBe(0)

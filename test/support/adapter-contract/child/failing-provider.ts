@@ -1,5 +1,5 @@
 /** Credentials that fail in all possible ways, in a process where unhandled rejections are not caught. */
-import type { AdapterVariant } from '../adapter-driver.js'
+import type { ClientEntry } from '../../../clients/client.js'
 import { loginOfChild, type ChildOrder } from '../child-run.js'
 import { codesOf, errorChain } from '../error-chain.js'
 import { eventually } from '../../eventually.js'
@@ -28,18 +28,18 @@ const QUERIES = 40
 const TOKEN_TIMEOUT_MS = 30_011
 
 export async function runFailingProvider(
-  variant: AdapterVariant,
+  entry: ClientEntry,
   order: ChildOrder,
 ): Promise<FailingProviderReport> {
   const report: FailingProviderReport = {}
   const { failures } = contractProvider(order.login.provider)
-  for (const failure of failures) report[failure.name] = await runFailure(failure, variant, order)
+  for (const failure of failures) report[failure.name] = await runFailure(failure, entry, order)
   return report
 }
 
 async function runFailure(
   failure: Failure,
-  variant: AdapterVariant,
+  entry: ClientEntry,
   order: ChildOrder,
 ): Promise<FailureReport> {
   const original = Object.assign(new Error('the metadata endpoint is gone'), { code: 'EHOSTDOWN' })
@@ -48,7 +48,7 @@ async function runFailure(
     failing ? failure.fail(original) : order.login.given,
   )
   const timers = hastenTimers(TOKEN_TIMEOUT_MS)
-  const database = variant.open(login, variant.options({ poolSize: 5, log: () => {} }))
+  const database = entry.open(login, entry.options({ poolSize: 5, log: () => {} }))
   const query = (): Promise<unknown> => database.run('SELECT 1 AS one')
 
   const failed = await settleAll(query)

@@ -1,5 +1,5 @@
 /** Logins to untrusted servers, with all environment variables that weaken TLS for some client. */
-import type { AdapterVariant } from '../adapter-driver.js'
+import type { ClientEntry } from '../../../clients/client.js'
 import { loginOfChild, type ChildOrder, type ChildTarget } from '../child-run.js'
 import { codesOf } from '../error-chain.js'
 
@@ -26,17 +26,14 @@ const ENVIRONMENTS: readonly Readonly<Record<string, string>>[] = [
   },
 ]
 
-export async function runHostileServer(
-  variant: AdapterVariant,
-  order: ChildOrder,
-): Promise<Attempt[]> {
+export async function runHostileServer(entry: ClientEntry, order: ChildOrder): Promise<Attempt[]> {
   const attempts: Attempt[] = []
   for (const target of order.targets ?? []) {
     for (const environment of ENVIRONMENTS) {
       attempts.push({
         target: target.name,
         environment: JSON.stringify(environment),
-        outcome: await attempt(variant, order, target, environment),
+        outcome: await attempt(entry, order, target, environment),
       })
     }
   }
@@ -44,7 +41,7 @@ export async function runHostileServer(
 }
 
 async function attempt(
-  variant: AdapterVariant,
+  entry: ClientEntry,
   order: ChildOrder,
   { port, ca }: ChildTarget,
   environment: Readonly<Record<string, string>>,
@@ -52,7 +49,7 @@ async function attempt(
   // The login rejects some of these variables, so it is created before. The client may read them at any time.
   const login = loginOfChild(order.login, { connectTo: { host: '127.0.0.1', port }, tls: { ca } })
   Object.assign(process.env, environment)
-  const database = variant.open(login, variant.options({ poolSize: 1, log: () => {} }))
+  const database = entry.open(login, entry.options({ poolSize: 1, log: () => {} }))
   try {
     await database.run('SELECT 1')
     return 'connected'

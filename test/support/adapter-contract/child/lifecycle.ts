@@ -1,5 +1,5 @@
 /** A short run: some work, then `close`. Anything that keeps the process running after that was not released. */
-import type { AdapterVariant } from '../adapter-driver.js'
+import type { ClientEntry } from '../../../clients/client.js'
 import { loginOfChild, type ChildOrder } from '../child-run.js'
 
 export interface LifecycleReport {
@@ -7,15 +7,12 @@ export interface LifecycleReport {
 }
 
 export async function runLifecycle(
-  variant: AdapterVariant,
+  entry: ClientEntry,
   { login }: ChildOrder,
 ): Promise<LifecycleReport> {
-  const database = variant.open(
-    loginOfChild(login),
-    variant.options({ poolSize: 3, log: () => {} }),
-  )
+  const database = entry.open(loginOfChild(login), entry.options({ poolSize: 3, log: () => {} }))
   const rows = await Promise.all(Array.from({ length: 9 }, () => database.run('SELECT 1 AS one')))
-  await database.transaction(async (transaction) => {
+  await database.ownTransaction(async (transaction) => {
     await transaction.run('SELECT 1')
   })
   await database.close()

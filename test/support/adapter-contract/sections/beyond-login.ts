@@ -24,7 +24,7 @@ export function describeDyingBackends(context: ContractContext): void {
     const db = context.open(login, { poolSize: 1 })
     const [before, after] = [context.nextId(), context.nextId()]
     const error = await rejectionOf(
-      db.transaction(async (transaction) => {
+      db.ownTransaction(async (transaction) => {
         await transaction.addNote(before, 'before')
         await endSessions()
         await eventually('the client to notice', () => login.stats().connectionsOpen === 0)
@@ -42,7 +42,7 @@ export function describeConflicts(context: ContractContext): void {
     const db = context.open(providerLogin())
     const id = context.nextId()
     const write = (): Promise<void> =>
-      db.transaction((transaction) => transaction.addNote(id, 'once'))
+      db.ownTransaction((transaction) => transaction.addNote(id, 'once'))
     // Sequelize logs each failed COMMIT to the console.
     jest.spyOn(console, 'warn').mockImplementation(() => {})
 

@@ -10,7 +10,7 @@ export function describeClosing(context: ContractContext): void {
     const result = await runChild<LifecycleReport>({
       task: 'lifecycle',
       client: context.client,
-      variant: context.variant.name,
+      entry: context.entry.name,
       login: await childLogin(context.server()),
     })
     expect(result).toEqual({ end: 0, report: { rows: 9 }, output: '' })

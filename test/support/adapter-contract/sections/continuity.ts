@@ -1,6 +1,6 @@
 /** No query fails because a token expired, credentials rotated, or the server ended sessions. */
 import type { Login } from '../../../../core/index.js'
-import type { Database } from '../adapter-driver.js'
+import type { OpenClient } from '../../../clients/client.js'
 import {
   atOnce,
   connectionsOpen,
@@ -17,7 +17,7 @@ const PAST_ANY_TOKEN_MS = 120 * MINUTE_MS
 
 export function describeContinuity(context: ContractContext): void {
   /** When all connections are open, ends them: a running query may fail, but not a later one. */
-  const endSessions = async (login: Login, db: Database): Promise<void> => {
+  const endSessions = async (login: Login, db: OpenClient): Promise<void> => {
     await connectionsOpen(login, db, POOL_SIZE)
     await context.server().endSessions()
     await connectionsOpen(login, db, 0)
@@ -94,7 +94,7 @@ export function describeContinuity(context: ContractContext): void {
   })
 }
 
-async function succeeds(db: Database): Promise<void> {
+async function succeeds(db: OpenClient): Promise<void> {
   const rows = await atOnce(20, () => db.run('SELECT 1 AS one'))
   expect(rows.flat()).toEqual(Array.from({ length: 20 }, () => ({ one: 1 })))
 }

@@ -18,7 +18,7 @@ export function describeFailingProvider(context: ContractContext): void {
       result = await runChild({
         task: 'failing-provider',
         client: context.client,
-        variant: context.variant.name,
+        entry: context.entry.name,
         login: await childLogin(context.server()),
       })
     })

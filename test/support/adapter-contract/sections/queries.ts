@@ -25,7 +25,7 @@ export function describeQueries(context: ContractContext): void {
   it('keeps the changes of a committed transaction', async () => {
     const db = database()
     const [first, second] = [context.nextId(), context.nextId()]
-    await db.transaction(async (transaction) => {
+    await db.ownTransaction(async (transaction) => {
       await transaction.addNote(first, 'one')
       await transaction.addNote(second, 'two')
       expect(await transaction.findNote(first)).toBe('one')
@@ -38,7 +38,7 @@ export function describeQueries(context: ContractContext): void {
     const id = context.nextId()
     const failure = new Error('changed my mind')
     const error = await rejectionOf(
-      db.transaction(async (transaction) => {
+      db.ownTransaction(async (transaction) => {
         await transaction.addNote(id, 'gone')
         throw failure
       }),
@@ -59,7 +59,9 @@ export function describeQueries(context: ContractContext): void {
     const db = database()
     const ids = Array.from({ length: 20 }, () => context.nextId())
     await Promise.all(
-      ids.map((id) => db.transaction(async (transaction) => transaction.addNote(id, `note ${id}`))),
+      ids.map((id) =>
+        db.ownTransaction(async (transaction) => transaction.addNote(id, `note ${id}`)),
+      ),
     )
     const bodies = await Promise.all(ids.map((id) => db.findNote(id)))
     expect(bodies).toEqual(ids.map((id) => `note ${id}`))

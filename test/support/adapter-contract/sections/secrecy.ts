@@ -18,7 +18,7 @@ export function describeSecrecy(context: ContractContext): void {
     const login = context.server().providerLogin()
     const db = context.open(login, { poolSize: 3 })
     await atOnce(9, () => db.run('SELECT 1'))
-    const whole = await db.transaction(async (transaction) => {
+    const whole = await db.ownTransaction(async (transaction) => {
       await transaction.run('SELECT 1')
       // During a transaction the connection is referenced elsewhere than when it is idle.
       expectHidden(db.objects.map(exposedText).join('\n'), secrets)

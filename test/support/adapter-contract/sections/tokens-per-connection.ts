@@ -29,7 +29,7 @@ export function describeOneTokenPerConnection(context: ContractContext): void {
     const db = context.open(login, { poolSize: 1 })
     expect(login.stats().tokensMade).toBe(0)
     await db.run('SELECT 1')
-    await db.transaction(async (transaction) => {
+    await db.ownTransaction(async (transaction) => {
       await transaction.run('SELECT 1')
     })
     await db.run('SELECT 1')

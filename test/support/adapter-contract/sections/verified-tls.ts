@@ -26,12 +26,12 @@ export function describeVerifiedTls(context: ContractContext): void {
         return { name, ca, port: server.port }
       }),
     )
-    const { client, variant } = context
+    const { client, entry } = context
     const login = await childLogin(context.server())
     const { report } = await runChild<Attempt[]>({
       task: 'hostile-server',
       client,
-      variant: variant.name,
+      entry: entry.name,
       login,
       targets,
     })

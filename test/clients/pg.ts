@@ -1,14 +1,15 @@
-/** Runs pg in the contract tests. */
+/** pg for the tests. */
 import { Pool, type ClientBase, type PoolConfig } from 'pg'
-import { createPool, pgConfig } from '../../../adapters/pg.js'
+import { createPool, pgConfig, pgTransaction } from '../../adapters/pg.js'
 import type {
-  AdapterDriver,
-  AdapterVariant,
-  Database,
-  DriverSettings,
+  Client,
+  ClientEntry,
+  HeldConnection,
+  OpenClient,
+  OpenSettings,
   Refusal,
   Statements,
-} from '../../support/adapter-contract/adapter-driver.js'
+} from './client.js'
 
 export const pgRefusals: Refusal[] = [
   { what: 'a password', options: { password: 'secret' }, code: 'ERR_OPTION_CONFLICT' },
@@ -49,30 +50,38 @@ export const pgRefusals: Refusal[] = [
   },
 ]
 
-const poolVariant: AdapterVariant<PoolConfig> = {
-  name: 'createPool',
+const entry = {
   options: poolOptions,
-  open: (login, options) => poolDatabase(createPool(login, options)),
   refusesAt: 'construction',
   refusals: pgRefusals,
+  own: 'none',
+  retiresIdle: true,
+  takesAgedBack: true,
+  reopensEarly: false,
+} as const satisfies Partial<ClientEntry<PoolConfig>>
+
+export const client: Client = {
+  name: 'pg',
+  entries: [
+    {
+      ...entry,
+      name: 'createPool',
+      open: (login, options) => openPool(createPool(login, options)),
+    },
+    {
+      ...entry,
+      name: 'pgConfig',
+      open: (login, options) => {
+        const pool = new Pool(pgConfig(login, options))
+        // As pg's documentation recommends for every pool.
+        pool.on('error', () => {})
+        return openPool(pool)
+      },
+    },
+  ],
 }
 
-const configVariant: AdapterVariant<PoolConfig> = {
-  name: 'pgConfig',
-  options: poolOptions,
-  open: (login, options) => {
-    const pool = new Pool(pgConfig(login, options))
-    // As pg's documentation recommends for every pool.
-    pool.on('error', () => {})
-    return poolDatabase(pool)
-  },
-  refusesAt: 'construction',
-  refusals: pgRefusals,
-}
-
-export const pgDriver: AdapterDriver = { client: 'pg', variants: [poolVariant, configVariant] }
-
-export function poolOptions({ poolSize, log }: DriverSettings): PoolConfig {
+export function poolOptions({ poolSize, log }: OpenSettings): PoolConfig {
   return {
     max: poolSize,
     application_name: 'contract',
@@ -80,25 +89,37 @@ export function poolOptions({ poolSize, log }: DriverSettings): PoolConfig {
   }
 }
 
-function poolDatabase(pool: Pool): Database {
+export function openPool(pool: Pool): OpenClient {
   return {
     ...statementsOn(pool),
-    async transaction(work) {
-      const client = await pool.connect()
+    transaction: (work, { isolation, ...retry } = {}) =>
+      pgTransaction(pool, (lent) => work({ ...statementsOn(lent), own: lent }), {
+        ...(isolation === undefined ? {} : { isolationLevel: isolation }),
+        ...retry,
+      }),
+    async ownTransaction(work) {
+      const lent = await pool.connect()
       try {
-        await client.query('BEGIN')
-        await work(statementsOn(client))
-        await client.query('COMMIT')
+        await lent.query('BEGIN')
+        const result = await work({ ...statementsOn(lent), own: lent })
+        await lent.query('COMMIT')
+        return result
       } catch (error) {
-        await client.query('ROLLBACK')
+        await lent.query('ROLLBACK')
         throw error
       } finally {
-        client.release()
+        lent.release()
       }
     },
+    hold: () => holdClient(pool),
     close: () => pool.end(),
     objects: [pool, pool.options],
   }
+}
+
+export async function holdClient(pool: Pool): Promise<HeldConnection> {
+  const lent = await pool.connect()
+  return { run: statementsOn(lent).run, release: async () => lent.release() }
 }
 
 function statementsOn(target: Pool | ClientBase): Statements {

@@ -1,14 +1,16 @@
-/** Runs Postgres.js in the contract tests. */
-import postgres, { type ISql, type Options, type Sql } from 'postgres'
-import { createSql, postgresOptions } from '../../../adapters/postgres-js.js'
+/** Postgres.js for the tests. */
+import postgres, { type ISql, type Options, type Sql, type TransactionSql } from 'postgres'
+import { createSql, postgresOptions, sqlTransaction } from '../../adapters/postgres-js.js'
 import type {
-  AdapterDriver,
-  AdapterVariant,
-  Database,
-  DriverSettings,
+  Client,
+  ClientEntry,
+  HeldConnection,
+  OpenClient,
+  OpenSettings,
   Refusal,
   Statements,
-} from '../../support/adapter-contract/adapter-driver.js'
+  TransactionStatements,
+} from './client.js'
 
 export const postgresJsRefusals: Refusal[] = [
   { what: 'a password', options: { password: 'secret' }, code: 'ERR_OPTION_CONFLICT' },
@@ -50,28 +52,35 @@ export const postgresJsRefusals: Refusal[] = [
   },
 ]
 
-const sqlVariant: AdapterVariant<Options<{}>> = {
-  name: 'createSql',
+const entry = {
   options: postgresJsOptions,
-  open: (login, options) => sqlDatabase(createSql(login, options)),
   refusesAt: 'construction',
   refusals: postgresJsRefusals,
+  retiresIdle: true,
+  reopensEarly: true,
+} as const satisfies Partial<ClientEntry<Options<{}>>>
+
+export const client: Client = {
+  name: 'postgres-js',
+  entries: [
+    {
+      ...entry,
+      name: 'createSql',
+      open: (login, options) => openSql(createSql(login, options)),
+      own: 'protected',
+      takesAgedBack: true,
+    },
+    {
+      ...entry,
+      name: 'postgresOptions',
+      open: (login, options) => openSql(postgres(postgresOptions(login, options))),
+      own: 'none',
+      takesAgedBack: false,
+    },
+  ],
 }
 
-const optionsVariant: AdapterVariant<Options<{}>> = {
-  name: 'postgresOptions',
-  options: postgresJsOptions,
-  open: (login, options) => sqlDatabase(postgres(postgresOptions(login, options))),
-  refusesAt: 'construction',
-  refusals: postgresJsRefusals,
-}
-
-export const postgresJsDriver: AdapterDriver = {
-  client: 'postgres-js',
-  variants: [sqlVariant, optionsVariant],
-}
-
-export function postgresJsOptions({ poolSize, log }: DriverSettings): Options<{}> {
+export function postgresJsOptions({ poolSize, log }: OpenSettings): Options<{}> {
   return {
     max: poolSize,
     connection: { application_name: 'contract' },
@@ -81,15 +90,34 @@ export function postgresJsOptions({ poolSize, log }: DriverSettings): Options<{}
   }
 }
 
-function sqlDatabase(sql: Sql): Database {
+export function openSql(sql: Sql): OpenClient {
   return {
     ...statementsOn(sql),
-    transaction: async (work) => {
-      await sql.begin((transaction) => work(statementsOn(transaction)))
-    },
+    transaction: (work, { isolation, ...retry } = {}) =>
+      sqlTransaction(sql, (transaction) => work(inTransaction(transaction)), {
+        ...(isolation === undefined ? {} : { begin: `isolation level ${isolation}` }),
+        ...retry,
+      }),
+    ownTransaction: async <T>(work: (statements: TransactionStatements) => Promise<T>) =>
+      (await sql.begin((transaction) => work(inTransaction(transaction)))) as T,
+    hold: () => reserve(sql),
     // Without a limit Postgres.js 3.4.9 waits forever for a slot whose connection was lost during a query.
     close: () => sql.end({ timeout: 1 }),
     objects: [sql, sql.options],
+  }
+}
+
+export async function reserve(sql: Sql): Promise<HeldConnection> {
+  const reserved = await sql.reserve()
+  return { run: statementsOn(reserved).run, release: async () => reserved.release() }
+}
+
+function inTransaction(transaction: TransactionSql): TransactionStatements {
+  return {
+    ...statementsOn(transaction),
+    own: transaction,
+    nested: async <T>(work: (statements: Statements) => Promise<T>) =>
+      (await transaction.savepoint((inner) => work(statementsOn(inner)))) as T,
   }
 }
 
@@ -97,7 +125,7 @@ function statementsOn(sql: ISql): Statements {
   return {
     run: async (text) => [...(await sql.unsafe<Record<string, unknown>[]>(text))],
     addNote: async (id, body) => {
-      await sql`INSERT INTO note ${sql({ id, body })}`
+      await sql`INSERT INTO note ${sql({ id, body: body ?? null })}`
     },
     findNote: async (id) => {
       const [note] = await sql<{ body: string }[]>`SELECT body FROM note WHERE id = ${id}`

@@ -1,20 +1,23 @@
-/** Runs TypeORM in the contract tests. */
-import { DataSource, type EntityManager, EntitySchema, type Logger, type LogLevel } from 'typeorm'
+/** TypeORM for the tests. */
 import type { Pool } from 'pg'
+import { DataSource, type EntityManager, EntitySchema, type Logger, type LogLevel } from 'typeorm'
 import {
   typeormOptions,
   typeormPassword,
   type TypeormPostgresOptions,
-} from '../../../adapters/typeorm.js'
-import type { Login } from '../../../core/index.js'
+  typeormTransaction,
+} from '../../adapters/typeorm.js'
+import type { Login } from '../../core/index.js'
 import type {
-  AdapterDriver,
-  AdapterVariant,
-  Database,
-  DriverSettings,
+  Client,
+  ClientEntry,
+  Isolation,
+  OpenClient,
+  OpenSettings,
   Refusal,
   Statements,
-} from '../../support/adapter-contract/adapter-driver.js'
+  TransactionStatements,
+} from './client.js'
 
 type Options = Partial<TypeormPostgresOptions>
 
@@ -58,17 +61,27 @@ const optionRefusals: Refusal[] = [
   },
 ]
 
-const optionsVariant: AdapterVariant<Options> = {
+const behaviour = {
+  own: 'survives, but for late statements',
+  retiresIdle: true,
+  takesAgedBack: true,
+  reopensEarly: false,
+} as const
+
+const optionsEntry: ClientEntry<Options> = {
+  ...behaviour,
   name: 'typeormOptions',
   options: typeormSettings,
   open: (login, options) =>
-    typeormDatabase(new DataSource(typeormOptions(login, { ...options, entities: [noteSchema] }))),
+    openDataSource(new DataSource(typeormOptions(login, { ...options, entities: [noteSchema] }))),
   refusesAt: 'construction',
   refusals: optionRefusals,
 }
 
-const passwordVariant: AdapterVariant<Options> = {
+const passwordEntry: ClientEntry<Options> = {
+  ...behaviour,
   name: 'typeormPassword',
+  connectsItself: true,
   options: typeormSettings,
   open: (login, options) => {
     const dataSource = new DataSource({
@@ -77,7 +90,7 @@ const passwordVariant: AdapterVariant<Options> = {
       entities: [noteSchema],
     })
     const pool = (): Pool | undefined => (dataSource.driver as unknown as { master?: Pool }).master
-    return { ...typeormDatabase(dataSource), connections: () => pool()?.idleCount ?? 0 }
+    return { ...openDataSource(dataSource), connections: () => pool()?.idleCount ?? 0 }
   },
   refusesAt: 'connection',
   refusals: [
@@ -90,10 +103,7 @@ const passwordVariant: AdapterVariant<Options> = {
   ],
 }
 
-export const typeormDriver: AdapterDriver = {
-  client: 'typeorm',
-  variants: [optionsVariant, passwordVariant],
-}
+export const client: Client = { name: 'typeorm', entries: [optionsEntry, passwordEntry] }
 
 /** The options of a user who only takes the password from the adapter. */
 function ownConnection(login: Login): TypeormPostgresOptions {
@@ -109,7 +119,7 @@ function ownConnection(login: Login): TypeormPostgresOptions {
   }
 }
 
-function typeormSettings({ poolSize, log }: DriverSettings): Options {
+function typeormSettings({ poolSize, log }: OpenSettings): Options {
   return {
     poolSize,
     applicationName: 'contract',
@@ -134,30 +144,45 @@ function lineLogger(log: (line: string) => void): Logger {
 
 interface Note {
   id: number
-  body: string
+  body?: string
 }
 
 const noteSchema = new EntitySchema<Note>({
   name: 'note',
   tableName: 'note',
-  columns: { id: { type: 'int', primary: true }, body: { type: 'text' } },
+  columns: { id: { type: 'int', primary: true }, body: { type: 'text', nullable: true } },
 })
 
-function typeormDatabase(dataSource: DataSource): Database {
+const LEVELS = {
+  'repeatable read': 'REPEATABLE READ',
+  serializable: 'SERIALIZABLE',
+} as const satisfies Record<Isolation, string>
+
+export function openDataSource(dataSource: DataSource): OpenClient {
   let starting: Promise<DataSource> | undefined
   // TypeORM must be initialized once, before the first query. A failure is not remembered.
-  const ready = async (): Promise<EntityManager> => {
+  const ready = async (): Promise<DataSource> => {
     if (!dataSource.isInitialized) {
       starting ??= dataSource.initialize().finally(() => (starting = undefined))
       await starting
     }
-    return dataSource.manager
+    return dataSource
   }
   return {
-    ...statementsOn(ready),
-    transaction: async (work) => {
-      const manager = await ready()
-      await manager.transaction((inTransaction) => work(statementsOn(async () => inTransaction)))
+    ...statementsOn(async () => (await ready()).manager),
+    transaction: async (work, { isolation, ...retry } = {}) =>
+      typeormTransaction(await ready(), (manager) => work(inTransaction(manager)), {
+        ...(isolation === undefined ? {} : { isolationLevel: LEVELS[isolation] }),
+        ...retry,
+      }),
+    ownTransaction: async (work) =>
+      (await ready()).transaction((manager) => work(inTransaction(manager))),
+    hold: async () => {
+      const runner = (await ready()).createQueryRunner()
+      return {
+        run: (text) => runner.query(text) as Promise<Record<string, unknown>[]>,
+        release: () => runner.release(),
+      }
     },
     close: async () => {
       if (dataSource.isInitialized) await dataSource.destroy()
@@ -166,11 +191,19 @@ function typeormDatabase(dataSource: DataSource): Database {
   }
 }
 
+function inTransaction(manager: EntityManager): TransactionStatements {
+  return {
+    ...statementsOn(async () => manager),
+    own: manager,
+    nested: (work) => manager.transaction((inner) => work(statementsOn(async () => inner))),
+  }
+}
+
 function statementsOn(manager: () => Promise<EntityManager>): Statements {
   return {
-    run: async (text) => (await manager()).query(text),
+    run: async (text) => (await manager()).query<Record<string, unknown>[]>(text),
     addNote: async (id, body) => {
-      await (await manager()).insert(noteSchema, { id, body })
+      await (await manager()).insert(noteSchema, { id, ...(body === undefined ? {} : { body }) })
     },
     findNote: async (id) => (await (await manager()).findOneBy(noteSchema, { id }))?.body,
   }

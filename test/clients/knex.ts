@@ -1,14 +1,16 @@
-/** Runs Knex in the contract tests. */
+/** Knex for the tests. */
 import knex, { type Knex } from 'knex'
-import { knexConfig, knexConnection } from '../../../adapters/knex.js'
+import type { ClientBase } from 'pg'
+import { knexConfig, knexConnection, knexTransaction } from '../../adapters/knex.js'
 import type {
-  AdapterDriver,
-  AdapterVariant,
-  Database,
-  DriverSettings,
+  Client,
+  ClientEntry,
+  OpenClient,
+  OpenSettings,
   Refusal,
   Statements,
-} from '../../support/adapter-contract/adapter-driver.js'
+  TransactionStatements,
+} from './client.js'
 
 const connectionRefusals: Refusal[] = [
   { what: 'a password', options: { password: 'secret' }, code: 'ERR_OPTION_CONFLICT' },
@@ -38,13 +40,21 @@ const connectionRefusals: Refusal[] = [
   },
 ]
 
-const configVariant: AdapterVariant<Knex.Config> = {
+const behaviour = {
+  own: 'survives',
+  retiresIdle: false,
+  takesAgedBack: true,
+  reopensEarly: false,
+} as const
+
+const configEntry: ClientEntry<Knex.Config> = {
+  ...behaviour,
   name: 'knexConfig',
   options: (settings) => ({
     ...knexOptions(settings),
     connection: { application_name: 'contract' },
   }),
-  open: (login, options) => knexDatabase(knex(knexConfig(login, options))),
+  open: (login, options) => openKnex(knex(knexConfig(login, options))),
   refusesAt: 'construction',
   refusals: [
     ...connectionRefusals.map((refusal) => ({
@@ -66,15 +76,17 @@ const configVariant: AdapterVariant<Knex.Config> = {
   ],
 }
 
-/** This variant has Knex's own options, with those of `knexConnection` under `connection`. */
-const connectionVariant: AdapterVariant<Knex.Config & { connection?: Knex.PgConnectionConfig }> = {
+/** This entry has Knex's own options, with those of `knexConnection` under `connection`. */
+const connectionEntry: ClientEntry<Knex.Config & { connection?: Knex.PgConnectionConfig }> = {
+  ...behaviour,
   name: 'knexConnection',
   options: (settings) => ({
     ...knexOptions(settings),
+    version: '16.0',
     connection: { application_name: 'contract' },
   }),
   open: (login, { connection, ...options }) =>
-    knexDatabase(knex({ ...options, client: 'pg', connection: knexConnection(login, connection) })),
+    openKnex(knex({ ...options, client: 'pg', connection: knexConnection(login, connection) })),
   refusesAt: 'construction',
   refusals: connectionRefusals.map((refusal) => ({
     ...refusal,
@@ -82,12 +94,9 @@ const connectionVariant: AdapterVariant<Knex.Config & { connection?: Knex.PgConn
   })),
 }
 
-export const knexDriver: AdapterDriver = {
-  client: 'knex',
-  variants: [configVariant, connectionVariant],
-}
+export const client: Client = { name: 'knex', entries: [configEntry, connectionEntry] }
 
-function knexOptions({ poolSize, log }: DriverSettings): Omit<Knex.Config, 'connection'> {
+function knexOptions({ poolSize, log }: OpenSettings): Omit<Knex.Config, 'connection'> {
   const logged = (message: unknown): void =>
     log(typeof message === 'string' ? message : JSON.stringify(message))
   return {
@@ -99,12 +108,34 @@ function knexOptions({ poolSize, log }: DriverSettings): Omit<Knex.Config, 'conn
   }
 }
 
-function knexDatabase(db: Knex): Database {
+export function openKnex(db: Knex): OpenClient {
   return {
     ...statementsOn(db),
-    transaction: (work) => db.transaction((transaction) => work(statementsOn(transaction))),
+    transaction: (work, { isolation, ...retry } = {}) =>
+      knexTransaction(db, (transaction) => work(inTransaction(transaction)), {
+        ...(isolation === undefined ? {} : { isolationLevel: isolation }),
+        ...retry,
+      }),
+    ownTransaction: (work) => db.transaction((transaction) => work(inTransaction(transaction))),
+    transactionWithin: (own, work) => knexTransaction(own as Knex.Transaction, work),
+    hold: async () => {
+      const { client: pooled } = db as { client: Knex.Client }
+      const connection = (await pooled.acquireConnection()) as ClientBase
+      return {
+        run: async (text) => (await connection.query<Record<string, unknown>>(text)).rows,
+        release: async () => void pooled.releaseConnection(connection),
+      }
+    },
     close: () => db.destroy(),
     objects: [db, db.client, (db.client as { config: unknown }).config],
+  }
+}
+
+function inTransaction(transaction: Knex.Transaction): TransactionStatements {
+  return {
+    ...statementsOn(transaction),
+    own: transaction,
+    nested: (work) => transaction.transaction((inner) => work(statementsOn(inner))),
   }
 }
 
