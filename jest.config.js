@@ -1,9 +1,13 @@
+import { TIERS } from './test/tiers.mjs'
+
 /** Packages that are ESM only, or load one with `import()`: Jest runs CommonJS, so it has to transform them. */
 const ESM_PACKAGES = '(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill)'
 const COMMONJS = { type: 'commonjs' }
 
 /** Folders whose tests are tiers of their own: `test/tier.mjs` runs one of them, `npm test` none. */
-const TIERS = ['hostile', 'tools'].filter((tier) => tier !== process.env.PG_IAM_TIER)
+const LEFT_OUT = Object.entries(TIERS).flatMap(([tier, folders]) =>
+  tier === process.env.PG_IAM_TIER ? [] : folders,
+)
 
 /** @type {import('jest').Config} */
 export default {
@@ -11,7 +15,7 @@ export default {
   // Coverage counts only files below `roots`, so the sources are among them.
   roots: ['wire', 'core', 'adapters', 'gateway', 'test'].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],
-  testPathIgnorePatterns: ['/node_modules/', ...TIERS.map((tier) => `<rootDir>/test/${tier}/`)],
+  testPathIgnorePatterns: ['/node_modules/', ...LEFT_OUT.map((folder) => `<rootDir>/${folder}/`)],
   setupFiles: ['<rootDir>/test/support/exit-with-parent.ts'],
   moduleFileExtensions: ['ts', 'js', 'cts', 'cjs', 'json', 'node'],
   moduleNameMapper: {

@@ -42,8 +42,8 @@ const WAYS: readonly {
     how: 'at once',
     openAll: (pool, connections) =>
       Promise.all(Array.from({ length: connections }, () => pool.open())),
-    connections: 200,
-    effort: { rounds: 21, warmUpRounds: 2 },
+    connections: 100,
+    effort: { rounds: 11, warmUpRounds: 1 },
   },
   {
     how: 'one by one',
@@ -51,7 +51,7 @@ const WAYS: readonly {
       for (let opened = 0; opened < connections; opened++) await pool.open()
     },
     connections: 20,
-    effort: { rounds: 15, warmUpRounds: 1, turns: 10 },
+    effort: { rounds: 11, warmUpRounds: 1, turns: 5 },
   },
 ]
 

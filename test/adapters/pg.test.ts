@@ -15,7 +15,7 @@ import { useContractServer } from '../support/adapter-contract/use-contract-serv
 import { withEnvironment } from '../support/environment.js'
 import { client } from '../clients/pg.js'
 
-describeAdapterContract(client, { scope: 'whole' })
+describeAdapterContract(client, { scope: 'provider' })
 
 describe('createClient', () => {
   const server = useContractServer()

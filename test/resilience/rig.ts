@@ -8,7 +8,7 @@ import {
   type UpstreamOptions,
 } from '../../gateway/index.js'
 import type { PostgresServer } from '../support/launch-postgres.js'
-import { startHeldRelay, type HeldRelay } from './held-relay.js'
+import { startRelay, type Relay } from '../support/relay.js'
 import { eventually } from '../support/eventually.js'
 
 /** The address of the PostgreSQL, for processes that did not start it. */
@@ -22,7 +22,7 @@ export interface Rig {
   /** The PostgreSQL, for further gateways. */
   readonly upstream: UpstreamOptions
   /** A relay for all connections of the logins. */
-  readonly relay: HeldRelay
+  readonly relay: Relay
   /** A login as the role `app`, to a database with the table `note (id int primary key, body text)`. */
   login(options?: AuroraDsqlOptions): Login
   /** Runs a statement as the administrator. */
@@ -58,7 +58,7 @@ export async function startRig(
     endpoints: [{ provider: 'rds', hosts: [RDS_HOST] }],
     ...options,
   })
-  const relay = await startHeldRelay(gateway)
+  const relay = await startRelay(gateway)
   const administrator = new Client({
     host: socketDirectory,
     port,

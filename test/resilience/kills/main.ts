@@ -6,7 +6,7 @@ import { type ClientEntry, openClient } from '../../clients/client.js'
 import { loadClient } from '../../clients/index.js'
 import { startRig, type Rig } from '../rig.js'
 import { endOf, eventually } from '../../support/eventually.js'
-import type { KillOrder } from './run-kills.js'
+import type { Api, KillOrder } from './run-kills.js'
 import type { Scenario, ScenarioReport } from './scenario.js'
 import { STATEMENT_SCENARIOS, TRANSACTION_SCENARIOS } from './scenarios.js'
 
@@ -17,13 +17,15 @@ process.on('unhandledRejection', (error) => crashes.push(inspect(error)))
 async function main(): Promise<void> {
   const order = (await json(process.stdin)) as KillOrder
   const entry = await findEntry(order)
-  const scenarios: Record<string, Scenario> =
-    order.api === 'statements' ? STATEMENT_SCENARIOS : TRANSACTION_SCENARIOS
   const rig = await startRig(order.postgres)
-  const reports: Record<string, ScenarioReport> = {}
-  for (const [name, scenario] of Object.entries(scenarios))
-    if (order.only === undefined || order.only === name)
-      reports[name] = await play(rig, entry, order.api, scenario)
+  const reports: Partial<Record<Api, Record<string, ScenarioReport>>> = {}
+  for (const api of order.apis) {
+    const scenarios = api === 'statements' ? STATEMENT_SCENARIOS : TRANSACTION_SCENARIOS
+    const ofApi: Record<string, ScenarioReport> = (reports[api] = {})
+    for (const [name, scenario] of Object.entries<Scenario>(scenarios))
+      if (order.only === undefined || order.only === name)
+        ofApi[name] = await play(rig, entry, api, scenario)
+  }
   await eventually(
     'the gateway to see no connection',
     () => rig.gateway.stats().connectionsOpen === 0,
@@ -40,7 +42,7 @@ async function findEntry({ client, entry }: KillOrder): Promise<ClientEntry> {
 async function play(
   rig: Rig,
   entry: ClientEntry,
-  api: KillOrder['api'],
+  api: Api,
   scenario: Scenario,
 ): Promise<ScenarioReport> {
   await rig.admin('TRUNCATE note')

@@ -6,12 +6,15 @@ import { text } from 'node:stream/consumers'
 import type { PostgresPlace } from '../rig.js'
 import type { ScenarioReport } from './scenario.js'
 
+/** Statements only, transactions with our function, or with the client's own. */
+export type Api = 'statements' | 'ours' | 'own'
+
 /** The input of the process, as JSON. */
 export interface KillOrder {
   readonly client: string
   readonly entry: string
-  /** Statements only, transactions with our function, or with the client's own. */
-  readonly api: 'statements' | 'ours' | 'own'
+  /** Each is played with all of its scenarios. */
+  readonly apis: readonly Api[]
   readonly postgres: PostgresPlace
   /** A single scenario instead of all. */
   readonly only?: string
@@ -20,7 +23,7 @@ export interface KillOrder {
 export interface KillResult {
   /** The exit code, or the signal that ended it: SIGTERM if it did not exit on its own. */
   readonly end: number | NodeJS.Signals | null
-  readonly reports: Readonly<Record<string, ScenarioReport>>
+  readonly reports: Readonly<Partial<Record<Api, Readonly<Record<string, ScenarioReport>>>>>
   /** All of its output, except its report. */
   readonly output: string
 }

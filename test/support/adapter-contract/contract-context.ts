@@ -1,6 +1,7 @@
 /** The context of the contract's sections. */
 import type { Login } from '../../../core/index.js'
 import type { ClientEntry, OpenClient } from '../../clients/client.js'
+import type { ContractProcess } from './contract-process.js'
 import type { ContractProvider, Request } from './contract-provider.js'
 import type { ContractServer } from './contract-server.js'
 import { eventually } from '../eventually.js'
@@ -9,6 +10,8 @@ export interface ContractContext {
   readonly client: string
   readonly entry: ClientEntry
   readonly provider: ContractProvider
+  /** The process that has run the tasks of this entry, for the sections that need one. */
+  process(): ContractProcess
   /** The gateway, which is available while tests run. */
   server(): ContractServer
   /** Opens the client, which is closed at the end of the test. */
@@ -31,6 +34,7 @@ export function createContext(
   entry: ClientEntry,
   provider: ContractProvider,
   server: () => ContractServer,
+  process: () => ContractProcess,
 ): ContractContext {
   const open = new Set<OpenClient>()
   afterEach(async () => {
@@ -44,6 +48,7 @@ export function createContext(
     entry,
     provider,
     server,
+    process,
     open(login, { poolSize = 5, log = () => {}, options } = {}) {
       const opened = entry.open(login, options ?? entry.options({ poolSize, log }))
       let closing: Promise<void> | undefined
@@ -55,7 +60,8 @@ export function createContext(
   }
 }
 
-let nextId = 1
+/** The tests of a single client use smaller ones. */
+let nextId = 1_000
 
 /** Calls `work` this number of times concurrently. */
 export function atOnce<T>(times: number, work: (index: number) => Promise<T>): Promise<T[]> {

@@ -11,7 +11,7 @@ import { type Gateway, type GatewayOptions, startGateway } from '../../../gatewa
 import { TEST_SETTINGS } from '../launch-postgres.js'
 import type { ContractProvider, ProviderStand, Request } from './contract-provider.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
-import { type Relay, startRelay } from './relay.js'
+import { type Relay, startRelay } from '../../support/relay.js'
 
 export const ENGINES = ['PostgreSQL', 'PGlite'] as const
 export type EngineName = (typeof ENGINES)[number]

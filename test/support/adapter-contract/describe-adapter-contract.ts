@@ -1,13 +1,14 @@
 /**
  * The contract: the promises of every adapter, tested with the real client and a real server.
  *
- * `npm test` tests each promise once for each client, with Aurora DSQL on PostgreSQL. Behaviour that depends on the provider or the
- * engine, but not on the client, is tested with pg; the other clients only log in to each provider. `npm run test:contract` tests all
- * promises with every client, provider and engine.
+ * `npm test` tests each promise once for each client, with Aurora DSQL on PostgreSQL. What depends on the provider or the engine, but not
+ * on the client, is tested with pg: tokens, credentials and their expiry with each provider, queries on PGlite. The other clients only log
+ * in to each provider. `npm run test:contract` tests all promises with every client, provider and engine.
  */
 import type { Client, ClientEntry } from '../../clients/client.js'
 import { createContext, type ContractContext } from './contract-context.js'
 import { ENGINES, type EngineName } from './contract-server.js'
+import { useContractProcess } from './contract-process.js'
 import { auroraDsqlContract } from './providers/aurora-dsql.js'
 import { CONTRACT_PROVIDERS } from './providers/contract-providers.js'
 import {
@@ -23,7 +24,7 @@ import { describeCallerObjects, describeRefusals } from './sections/refusals.js'
 import { describeSecrecy } from './sections/secrecy.js'
 import { describeBurst, describeOneTokenPerConnection } from './sections/tokens-per-connection.js'
 import { describeVerifiedTls } from './sections/verified-tls.js'
-import { useContractServer, useContractServers } from './use-contract-server.js'
+import { useContractServer } from './use-contract-server.js'
 
 type Section = readonly [title: string, describe: (context: ContractContext) => void]
 
@@ -36,13 +37,18 @@ const ONE_TOKEN: Section = [
   describeOneTokenPerConnection,
 ]
 
-const SECTIONS: readonly Section[] = [
+/** Behaviour that depends on the provider. */
+const OF_PROVIDER: readonly Section[] = [
   LOGIN,
-  SQL,
   ONE_TOKEN,
   ['promise 2: one credentials call for 50 connections', describeBurst],
   ['promise 3: expiry, rotation and ended sessions fail no query', describeContinuity],
   ['promise 4: queries recover from a failing provider', describeFailingProvider],
+]
+
+const SECTIONS: readonly Section[] = [
+  ...OF_PROVIDER,
+  SQL,
   ['promise 6: no token in logs, errors and objects', describeSecrecy],
   ['promise 10: closing releases every handle', describeClosing],
 ]
@@ -66,32 +72,39 @@ const BEYOND_LOGIN: readonly Section[] = [
   ['promise 9: connections are replaced at a random age', describeLifetimes],
 ]
 
-/** @param scope `whole` also tests behaviour that depends on the provider and the engine */
+/**
+ * How much is tested with the other providers, and on PGlite: whether the client can log in, what depends on the provider or the engine, or
+ * everything.
+ */
+type Scope = 'login' | 'provider' | 'everything'
+
 export function describeAdapterContract(
   client: Client,
-  { scope = 'client' }: { scope?: 'client' | 'whole' } = {},
+  { scope: given = 'login' }: { scope?: Scope } = {},
 ): void {
-  const isWhole = scope === 'whole' || process.env['PG_IAM_TIER'] === 'contract'
+  const scope = process.env['PG_IAM_TIER'] === 'contract' ? 'everything' : given
   describe(`contract of ${client.name}`, () => {
-    const sharedServer = isWhole ? undefined : useContractServers(OTHER_PROVIDERS)
     describe.each(CONTRACT_PROVIDERS)('with $name', (provider) => {
       const isMainProvider = provider === auroraDsqlContract
-      describe.each(isMainProvider && isWhole ? ENGINES : ['PostgreSQL' as const])(
+      describe.each(isMainProvider && scope !== 'login' ? ENGINES : ['PostgreSQL' as const])(
         'on %s',
         (engine) => {
           const isMain = isMainProvider && engine === 'PostgreSQL'
-          const server =
-            isMain || sharedServer === undefined
-              ? useContractServer(engine, provider)
-              : () => sharedServer(provider)
+          const server = useContractServer(engine, provider)
           const entries = isMain ? client.entries : client.entries.slice(0, 1)
 
           describe.each(entries)('$name', (entry) => {
             const sections = isMain
               ? sectionsOfEntry(entry, entry === entries[0])
-              : sectionsOfPlace(engine, isWhole)
+              : sectionsOfPlace(engine, scope)
+            const needsProcess = sections.some(([, describeSection]) =>
+              NEED_PROCESS.has(describeSection),
+            )
+            const contractProcess = needsProcess
+              ? useContractProcess(client.name, entry.name, server)
+              : noProcess
             describe.each(sections)('%s', (_title, describeSection) => {
-              describeSection(createContext(client.name, entry, provider, server))
+              describeSection(createContext(client.name, entry, provider, server, contractProcess))
             })
           })
         },
@@ -100,7 +113,11 @@ export function describeAdapterContract(
   })
 }
 
-const OTHER_PROVIDERS = CONTRACT_PROVIDERS.filter((provider) => provider !== auroraDsqlContract)
+const NEED_PROCESS = new Set([describeFailingProvider, describeVerifiedTls, describeClosing])
+
+function noProcess(): never {
+  throw new Error('none of the sections needs a process')
+}
 
 /** A second entry that gives the same options as the first connects in the same way, but a hook does not. */
 function sectionsOfEntry({ refusesAt }: ClientEntry, isFirst: boolean): readonly Section[] {
@@ -108,7 +125,9 @@ function sectionsOfEntry({ refusesAt }: ClientEntry, isFirst: boolean): readonly
   return [LOGIN, ONE_TOKEN, ...OPTIONS]
 }
 
-function sectionsOfPlace(engine: EngineName, isWhole: boolean): readonly Section[] {
-  if (engine === 'PGlite') return SECTIONS
-  return isWhole ? [...SECTIONS, VERIFIED_TLS, ...BEYOND_LOGIN] : [LOGIN]
+function sectionsOfPlace(engine: EngineName, scope: Scope): readonly Section[] {
+  if (scope === 'everything')
+    return engine === 'PGlite' ? SECTIONS : [...SECTIONS, VERIFIED_TLS, ...BEYOND_LOGIN]
+  if (scope === 'login') return [LOGIN]
+  return engine === 'PGlite' ? [LOGIN, SQL, ONE_TOKEN] : OF_PROVIDER
 }

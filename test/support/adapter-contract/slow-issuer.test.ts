@@ -1,5 +1,4 @@
-import { childLogin, runChild } from './child-run.js'
-import type { FailingProviderReport } from './child/failing-provider.js'
+import { useContractProcess } from './contract-process.js'
 import { startStand, redshiftContract } from './providers/redshift.js'
 import { useContractServer } from './use-contract-server.js'
 
@@ -9,14 +8,15 @@ describe('promise 4 of the contract', () => {
     start: () => startStand(100),
   })
 
-  it('holds for a slow issuer: the time limit for a token that never comes differs from that for a late one', async () => {
-    const { end, report } = await runChild<FailingProviderReport>({
-      task: 'failing-provider',
-      client: 'postgres-js',
-      entry: 'createSql',
-      login: await childLogin(server()),
-    })
+  const contractProcess = useContractProcess('postgres-js', 'createSql', server)
+
+  it('holds for a slow issuer: the time limit for a token that never comes differs from that for a late one', () => {
+    const { end, report } = contractProcess().result
     expect(end).toBe(0)
-    expect(report?.['never answers']).toMatchObject({ failed: 40, withCode: 40, recovered: 40 })
+    expect(report?.failures['never answers']).toMatchObject({
+      failed: 40,
+      withCode: 40,
+      recovered: 40,
+    })
   })
 })

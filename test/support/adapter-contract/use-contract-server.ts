@@ -1,4 +1,4 @@
-/** Gateways for the tests of one `describe`. */
+/** The gateways of a test file. Each engine is started once for the file, with an endpoint for each provider. */
 import type { ContractProvider } from './contract-provider.js'
 import {
   startContractServer,
@@ -6,35 +6,47 @@ import {
   type ContractServer,
   type EngineName,
 } from './contract-server.js'
+import { auroraDsqlContract } from './providers/aurora-dsql.js'
+import { CONTRACT_PROVIDERS } from './providers/contract-providers.js'
 
-/** Starts the gateway before the tests and closes it after them. The returned function returns it. */
+/** A running gateway, by engine and provider. The providers of an engine share one. */
+const running = new Map<EngineName | ContractProvider, Promise<readonly ContractServer[]>>()
+
+// Jest loads this module once for each test file, outside of its `describe` blocks.
+afterAll(async () => {
+  for (const servers of running.values()) {
+    const [server] = await servers.catch(() => [])
+    await server?.close()
+  }
+})
+
+/**
+ * Starts the gateway before the tests, unless it is running. The returned function returns it. On PGlite the contract has only Aurora DSQL:
+ * each start of the others' issuers redirects the SDKs to them.
+ */
 export function useContractServer(
   engine: EngineName = 'PostgreSQL',
-  provider?: ContractProvider,
+  provider: ContractProvider = auroraDsqlContract,
 ): () => ContractServer {
-  const servers = useStarted(async () => [await startContractServer(engine, provider)])
-  return () => servers()[0]!
-}
-
-/** The same for several providers, which share one gateway. */
-export function useContractServers(
-  providers: readonly ContractProvider[],
-): (provider: ContractProvider) => ContractServer {
-  const servers = useStarted(() => startContractServers('PostgreSQL', providers))
-  return (provider) => servers()[providers.indexOf(provider)]!
-}
-
-function useStarted(start: () => Promise<ContractServer[]>): () => readonly ContractServer[] {
-  let servers: readonly ContractServer[] | undefined
+  let server: ContractServer | undefined
 
   beforeAll(async () => {
-    servers = await start()
+    const isShared = CONTRACT_PROVIDERS.includes(provider)
+    const key = isShared ? engine : provider
+    const servers =
+      running.get(key) ??
+      (isShared
+        ? startContractServers(
+            engine,
+            engine === 'PGlite' ? [auroraDsqlContract] : CONTRACT_PROVIDERS,
+          )
+        : startContractServer(engine, provider).then((one) => [one]))
+    running.set(key, servers)
+    server = (await servers).find((one) => one.provider === provider)
   })
 
-  afterAll(() => servers?.[0]?.close())
-
   return () => {
-    if (servers === undefined) throw new Error('the gateway is available only while tests run')
-    return servers
+    if (server === undefined) throw new Error('the gateway is available only while tests run')
+    return server
   }
 }

@@ -1,13 +1,10 @@
 /** Credentials that fail in all possible ways, in a process where unhandled rejections are not caught. */
 import type { ClientEntry } from '../../../clients/client.js'
-import { loginOfChild, type ChildOrder } from '../child-run.js'
+import { loginOfChild, type ChildOrder } from '../contract-process.js'
 import { codesOf, errorChain } from '../error-chain.js'
 import { eventually } from '../../eventually.js'
 import type { Failure } from '../failures.js'
 import { contractProvider } from '../providers/contract-providers.js'
-
-/** By the name of the failure. */
-export type FailingProviderReport = Record<string, FailureReport>
 
 export interface FailureReport {
   /** Queries that failed while the credentials failed. */
@@ -30,8 +27,8 @@ const TOKEN_TIMEOUT_MS = 30_011
 export async function runFailingProvider(
   entry: ClientEntry,
   order: ChildOrder,
-): Promise<FailingProviderReport> {
-  const report: FailingProviderReport = {}
+): Promise<Record<string, FailureReport>> {
+  const report: Record<string, FailureReport> = {}
   const { failures } = contractProvider(order.login.provider)
   for (const failure of failures) report[failure.name] = await runFailure(failure, entry, order)
   return report

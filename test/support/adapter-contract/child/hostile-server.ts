@@ -1,6 +1,6 @@
 /** Logins to untrusted servers, with all environment variables that weaken TLS for some client. */
 import type { ClientEntry } from '../../../clients/client.js'
-import { loginOfChild, type ChildOrder, type ChildTarget } from '../child-run.js'
+import { loginOfChild, type ChildOrder, type ChildTarget } from '../contract-process.js'
 import { codesOf } from '../error-chain.js'
 
 export interface Attempt {
@@ -28,7 +28,7 @@ const ENVIRONMENTS: readonly Readonly<Record<string, string>>[] = [
 
 export async function runHostileServer(entry: ClientEntry, order: ChildOrder): Promise<Attempt[]> {
   const attempts: Attempt[] = []
-  for (const target of order.targets ?? []) {
+  for (const target of order.targets) {
     for (const environment of ENVIRONMENTS) {
       attempts.push({
         target: target.name,

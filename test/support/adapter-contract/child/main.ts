@@ -1,21 +1,19 @@
-/** The process that runs one task of the contract: it reads its order from standard input and reports on standard output. */
+/** The process of the contract: it reads its order from standard input and reports on standard output. */
 import { json } from 'node:stream/consumers'
 import type { ClientEntry } from '../../../clients/client.js'
 import { loadClient } from '../../../clients/index.js'
-import type { ChildOrder } from '../child-run.js'
+import { type ChildOrder, type ChildReport, loginOfChild } from '../contract-process.js'
 import { runFailingProvider } from './failing-provider.js'
 import { runHostileServer } from './hostile-server.js'
-import { runLifecycle } from './lifecycle.js'
-
-const TASKS = {
-  lifecycle: runLifecycle,
-  'failing-provider': runFailingProvider,
-  'hostile-server': runHostileServer,
-} as const
 
 async function main(): Promise<void> {
   const order = (await json(process.stdin)) as ChildOrder
-  const report = await TASKS[order.task](await findEntry(order), order)
+  const entry = await findEntry(order)
+  const report: ChildReport = {
+    failures: await runFailingProvider(entry, order),
+    rows: await runLifecycle(entry, order),
+    attempts: await runHostileServer(entry, order),
+  }
   process.stdout.write(`REPORT ${JSON.stringify(report)}\n`)
 }
 
@@ -24,6 +22,17 @@ async function findEntry({ client, entry }: ChildOrder): Promise<ClientEntry> {
   const found = entries.find(({ name }) => name === entry)
   if (found === undefined) throw new Error(`no ${entry} for ${client}`)
   return found
+}
+
+/** A short run: some work, then `close`. Anything that keeps the process running after that was not released. */
+async function runLifecycle(entry: ClientEntry, { login }: ChildOrder): Promise<number> {
+  const client = entry.open(loginOfChild(login), entry.options({ poolSize: 3, log: () => {} }))
+  const rows = await Promise.all(Array.from({ length: 9 }, () => client.run('SELECT 1 AS one')))
+  await client.ownTransaction(async (transaction) => {
+    await transaction.run('SELECT 1')
+  })
+  await client.close()
+  return rows.flat().length
 }
 
 // A failed task ends the process with an unhandled rejection, as in an application.

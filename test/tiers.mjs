@@ -1,0 +1,9 @@
+/** The folders of each tier, which `npm test` leaves out; `contract` is a part of it, run in more places. */
+export const TIERS = {
+  bench: ['test/bench', 'test/soak'],
+  engines: ['test/gateway/engines'],
+  hostile: ['test/hostile'],
+  tools: ['test/tools'],
+}
+
+export const FOLDERS = { ...TIERS, contract: ['test/adapters'] }
