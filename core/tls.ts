@@ -37,7 +37,7 @@ export interface TlsOptions {
   ca?: string
   /** The name that the server's certificate must match. Default: `host`. */
   servername?: string
-  /** Default `'postgres'`. */
+  /** Default: `'direct'` for Aurora DSQL, `'postgres'` for the others. PostgreSQL supports `'direct'` since version 17. */
   negotiation?: TlsNegotiation
   /** The minimum version. Default `'TLSv1.2'`, which is also the lowest allowed value. */
   minVersion?: TlsVersion

@@ -1,5 +1,4 @@
 /** SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802 and 7677) as implemented by PostgreSQL: client and server. */
-import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
 
 export const SCRAM = 'SCRAM-SHA-256'
 /** SCRAM with channel binding: an intermediary with another certificate is detected. */
@@ -23,7 +22,7 @@ export async function scramKeys(
   const text = password.normalize('NFKC')
   // `promisify` is not used: in an ES module, importing `node:util` loads everything that it exports.
   const salted = await new Promise<Buffer>((resolve, reject) => {
-    pbkdf2(text, salt, iterations, 32, 'sha256', (error, key) =>
+    crypto().pbkdf2(text, salt, iterations, 32, 'sha256', (error, key) =>
       error === null ? resolve(key) : reject(error),
     )
   })
@@ -42,11 +41,11 @@ function exclusiveOr(a: Buffer, b: Buffer): Buffer {
 }
 
 export function scramHmac(key: Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest()
+  return crypto().createHmac('sha256', key).update(text).digest()
 }
 
 export function sha256(bytes: Buffer): Buffer {
-  return createHash('sha256').update(bytes).digest()
+  return crypto().createHash('sha256').update(bytes).digest()
 }
 
 /** The client side of one exchange. */
@@ -61,7 +60,7 @@ export interface ScramClient {
 /** @param nonce random text without commas, unique for each exchange */
 export function createScramClient(
   password: string,
-  nonce: string = randomBytes(18).toString('base64'),
+  nonce: string = crypto().randomBytes(18).toString('base64'),
 ): ScramClient {
   // The user name is empty: PostgreSQL uses the one from the startup packet.
   const clientFirstBare = `n=,r=${nonce}`
@@ -87,7 +86,7 @@ export function createScramClient(
     verify(serverFinal) {
       const given = Buffer.from(scramAttributes(serverFinal)['v'] ?? '', 'base64')
       const proven =
-        serverSignature?.length === given.length && timingSafeEqual(serverSignature, given)
+        serverSignature?.length === given.length && crypto().timingSafeEqual(serverSignature, given)
       if (!proven) throw new Error('the server did not prove that it knows the password')
     },
   }
@@ -123,7 +122,7 @@ export function startScram(
   mechanism: typeof SCRAM | typeof SCRAM_PLUS,
   clientFirst: string,
   { keys, salt, iterations, channelBinding }: ScramServerSettings,
-  nonce: string = randomBytes(18).toString('base64'),
+  nonce: string = crypto().randomBytes(18).toString('base64'),
 ): ScramServer | ScramFault {
   // An authorization identity (a=) is rejected, as in PostgreSQL. The user name is ignored: the startup packet has it.
   const [, header, flag, bare, clientNonce] =
@@ -147,9 +146,15 @@ export function startScram(
       const proof = Buffer.from(p, 'base64')
       if (proof.length !== 32) return 'malformed'
       const clientKey = exclusiveOr(proof, scramHmac(keys.storedKey, authMessage))
-      if (!timingSafeEqual(sha256(clientKey), keys.storedKey)) return { serverFinal: undefined }
+      if (!crypto().timingSafeEqual(sha256(clientKey), keys.storedKey))
+        return { serverFinal: undefined }
       const signature = scramHmac(keys.serverKey, authMessage).toString('base64')
       return { serverFinal: `v=${signature}` }
     },
   }
+}
+
+/** Loaded on use, so that an import of the package does not load it. */
+function crypto(): typeof import('node:crypto') {
+  return process.getBuiltinModule('node:crypto')
 }

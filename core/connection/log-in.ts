@@ -1,15 +1,6 @@
 /** One login attempt at one address: token, TCP, TLS, authentication, in this order. */
-import { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
-import {
-  checkServerIdentity,
-  connect as connectTls,
-  type ConnectionOptions,
-  createSecureContext,
-  type PeerCertificate,
-  type SecureContext,
-  type TLSSocket,
-} from 'node:tls'
+import type { ConnectionOptions, PeerCertificate, SecureContext, TLSSocket } from 'node:tls'
 import { isNativeError } from 'node:util/types'
 import { sslRequestPacket, startupPacket } from '../../wire/startup.js'
 import { abortable } from '../async.js'
@@ -209,7 +200,6 @@ export async function dial({
   signal,
 }: DialSettings): Promise<TLSSocket> {
   signal.throwIfAborted()
-  // Loaded on use: in an ES module, importing `node:net` loads everything that it exports.
   const tcp = process.getBuiltinModule('node:net').connect({
     host: address.host,
     port: address.port,
@@ -222,9 +212,11 @@ export async function dial({
   try {
     await eventOf(tcp, 'connect')
     if (negotiation === 'postgres') await requestTls(tcp, address)
-    const secured = connectTls(tlsSettings(tcp, tls, negotiation))
+    const secured = nodeTls().connect(tlsSettings(tcp, tls, negotiation))
     try {
-      await eventOf(secured, 'secureConnect')
+      await eventOf(secured, 'secureConnect').catch((error: unknown) => {
+        throw negotiation === 'direct' ? explainDirectTls(error, address) : error
+      })
       assertVerified(secured, tls)
       if (negotiation === 'direct') assertProtocol(secured, address)
     } catch (error) {
@@ -259,6 +251,11 @@ function tlsSettings(
   }
 }
 
+/** Loaded on use: importing `node:tls` takes milliseconds, also for a program that only signs tokens. */
+function nodeTls(): typeof import('node:tls') {
+  return process.getBuiltinModule('node:tls')
+}
+
 function isDnsName(name: string): boolean {
   return !isIpAddress(name) && !name.includes(':')
 }
@@ -278,6 +275,32 @@ async function requestTls(socket: Socket, { host, port }: Address): Promise<void
 
 const ACCEPTED = 'S'.charCodeAt(0)
 const REFUSED = 'N'.charCodeAt(0)
+
+/**
+ * A server without direct TLS takes the handshake for a startup packet that is too long: PostgreSQL before 17 then closes the connection
+ * without a message, others reply with an unencrypted one. The code of the error is kept, since a server that goes away looks the same.
+ */
+function explainDirectTls(error: unknown, { host, port }: Address): unknown {
+  const { code } = (error ?? {}) as { code?: unknown }
+  const isClosed = code === 'ECONNRESET' || code === 'EPIPE'
+  if (!isClosed && !NOT_TLS.has(String(code))) return error
+  const what = isClosed ? 'closed the connection' : 'did not reply with TLS'
+  return Object.assign(
+    new Error(`the server at ${host}:${port} ${what} when the client started TLS directly`, {
+      cause: error,
+    }),
+    {
+      code,
+      hint: "If the server only supports TLS after an SSLRequest, as PostgreSQL before version 17, set tls: { negotiation: 'postgres' }.",
+    },
+  )
+}
+
+/** OpenSSL's errors for bytes that are no TLS record. */
+const NOT_TLS: ReadonlySet<string> = new Set([
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+])
 
 /** Node has checked this already. The second check guards the token against a regression. */
 function assertVerified(socket: TLSSocket, { servername }: VerifiedTls): void {
@@ -338,13 +361,13 @@ const contexts = new Map<string, SecureContext>()
 export function secureContext({ ca, minVersion, maxVersion }: VerifiedTls): SecureContext {
   const versions = { minVersion, ...(maxVersion === undefined ? {} : { maxVersion }) }
   // Node caches its own CAs.
-  if (ca === undefined) return createSecureContext(versions)
+  if (ca === undefined) return nodeTls().createSecureContext(versions)
   const key = `${minVersion} ${maxVersion} ${ca}`
   const known = contexts.get(key)
   if (known !== undefined) return known
   const [oldest] = contexts.keys()
   if (contexts.size === MAX_CONTEXTS && oldest !== undefined) contexts.delete(oldest)
-  const made = createSecureContext({ ca, ...versions })
+  const made = nodeTls().createSecureContext({ ca, ...versions })
   contexts.set(key, made)
   return made
 }
@@ -363,12 +386,13 @@ export function secureContext({ ca, minVersion, maxVersion }: VerifiedTls): Secu
  */
 function identityError(name: string, certificate: PeerCertificate): Error | undefined {
   if (isIpAddress(name)) {
+    const { X509Certificate } = process.getBuiltinModule('node:crypto')
     const isFor = new X509Certificate(certificate.raw).checkIP(name) !== undefined
     return isFor
       ? undefined
       : mismatch(`IP: ${name} is not in the certificate's list: ${certificate.subjectaltname}`)
   }
-  if (!name.includes(':')) return checkServerIdentity(name, certificate)
+  if (!name.includes(':')) return nodeTls().checkServerIdentity(name, certificate)
   // For a certificate with several common names this is an array, which matches no instance.
   const commonName: unknown = certificate.subject?.CN
   return commonName === name

@@ -179,6 +179,8 @@ export function createAuroraDsql(given: AuroraDsqlOptions, env: Environment, clo
   return createLogin(
     {
       ...common,
+      // One round trip fewer. AWS's connectors for Go, Java, .NET, PHP and Ruby start TLS directly too.
+      tls: { negotiation: 'direct', ...common.tls },
       provider: 'aurora-dsql',
       hosts,
       user,

@@ -29,7 +29,7 @@ export function openClient(
       connectTo: { host: '127.0.0.1', port },
       user: USER,
       database: DATABASE,
-      tls: { ca, ...(isDirect ? { negotiation: 'direct' } : {}) },
+      tls: { ca, negotiation: isDirect ? 'direct' : 'postgres' },
       connectTimeoutMs,
       getToken: () => PASSWORD,
     }),

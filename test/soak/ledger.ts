@@ -19,7 +19,7 @@ export function accountId(pool: number, index: number): number {
  */
 export function schemaOf(pools: number, roles: readonly string[]): string[] {
   return [
-    'CREATE TABLE note (id int NOT NULL, xact xid8 NOT NULL DEFAULT pg_current_xact_id())',
+    'CREATE TABLE note (id int NOT NULL, body text, xact xid8 NOT NULL DEFAULT pg_current_xact_id())',
     `CREATE TABLE leg (id int NOT NULL, account int NOT NULL, amount int NOT NULL, lingers boolean NOT NULL,
        xact xid8 NOT NULL DEFAULT pg_current_xact_id())`,
     'CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL) WITH (fillfactor = 20)',

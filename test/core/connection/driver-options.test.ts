@@ -29,7 +29,7 @@ describe('checkDriverOptions', () => {
     { ssl: 'verify-full' },
     { ssl: { require: true, rejectUnauthorized: true } },
     { ssl: { sslmode: 'require', requestCert: true, agent: false } },
-    { sslmode: 'require', target_session_attrs: 'any', sslnegotiation: 'postgres' },
+    { sslmode: 'require', target_session_attrs: 'any', sslnegotiation: 'direct' },
     { ssl: { rejectUnauthorized: true, servername: HOST, key: undefined } },
   ])('accepts %j, and returns the TLS settings of the login', (given) => {
     expect(check(given)).toBe(login.tls)
@@ -123,9 +123,9 @@ describe('checkDriverOptions', () => {
       '"connection.ssl.minVersion" must not be newer than "connection.ssl.maxVersion"',
     ],
     [
-      { sslnegotiation: 'direct' },
+      { sslnegotiation: 'postgres' },
       'ERR_OPTION_CONFLICT',
-      '"connection.sslnegotiation" must be "postgres", as in the login, got "direct"',
+      '"connection.sslnegotiation" must be "direct", as in the login, got "postgres"',
     ],
     [
       { target_session_attrs: 'read-write' },

@@ -152,11 +152,14 @@ describe.each(drivers)('%s on a stream of a login', (_name, connect) => {
 
   it('reports a server without TLS, and does not send it a token', async () => {
     const seen: Buffer[] = []
-    const error = await refusal(async (socket) => {
-      seen.push(Buffer.from(await createByteReader(socket).packet()))
-      socket.on('data', (chunk) => seen.push(chunk))
-      socket.write('N')
-    })
+    const error = await refusal(
+      async (socket) => {
+        seen.push(Buffer.from(await createByteReader(socket).packet()))
+        socket.on('data', (chunk) => seen.push(chunk))
+        socket.write('N')
+      },
+      { tls: { negotiation: 'postgres' } },
+    )
     expect(error).toMatchObject({ code: 'ERR_TLS_UNVERIFIED' })
     expect(Buffer.concat(seen)).toHaveLength(8)
   })

@@ -148,6 +148,29 @@ describe('dial', () => {
     await standIn?.idle()
   })
 
+  it.each([
+    ['closes the connection', '', 'ECONNRESET', 'closed the connection'],
+    ['replies without TLS', 'E unsupported frontend protocol', undefined, 'did not reply with TLS'],
+  ])(
+    'names the setting to change if a server %s when TLS is started directly',
+    async (_what, reply, code, message) => {
+      const error = await refusal({
+        negotiation: 'direct',
+        behaviour: async (tcp) => {
+          await once(tcp, 'data')
+          if (reply === '') tcp.resetAndDestroy()
+          else tcp.end(reply)
+        },
+      })
+      expect(error).toMatchObject({
+        ...(code === undefined ? {} : { code }),
+        message: expect.stringContaining(message) as string,
+        hint: expect.stringContaining("tls: { negotiation: 'postgres' }") as string,
+      })
+      await standIn?.idle()
+    },
+  )
+
   it('starts TLS immediately, with the ALPN protocol of PostgreSQL, for direct negotiation', async () => {
     let protocol: unknown
     const socket = await attempt({

@@ -86,7 +86,7 @@ describe('a stream that is destroyed', () => {
   it.each(stages)('after %s closes its socket', async (_label, stage) => {
     let destroy = (): void => {}
     standIn = await startStandIn(stage(() => destroy()))
-    const login = standIn.login()
+    const login = standIn.login({ tls: { negotiation: 'postgres' } })
     const client = startRawClient(login)
     destroy = () => client.stream.destroy()
     expect(await client.closed).toBeUndefined()
@@ -136,7 +136,7 @@ describe('a server that closes the connection', () => {
     'after %s causes a connection error, and leaves no socket open',
     async (_label, stage) => {
       standIn = await startStandIn(stage((cut) => cut()))
-      const login = standIn.login()
+      const login = standIn.login({ tls: { negotiation: 'postgres' } })
       const client = startRawClient(login)
       expect(await client.closed).toMatchObject({
         code: expect.stringMatching(/^(ECONNRESET|EPIPE)$/),

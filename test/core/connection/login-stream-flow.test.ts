@@ -194,6 +194,9 @@ describe('a stream of a login', () => {
   })
 })
 
+/** TLS after an SSLRequest. */
+const WITH_REQUEST = { tls: { negotiation: 'postgres' } } as const
+
 describe('a cancel request', () => {
   it('uses verified TLS, without a token, and ends when the server has closed', async () => {
     const request = Buffer.from([
@@ -222,7 +225,7 @@ describe('a cancel request', () => {
       socket.end('N')
     })
     const request = Buffer.from([0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e, 0, 0, 0, 1, 0, 0, 0, 2])
-    expect(await startRawClient(standIn.login(), request).closed).toMatchObject({
+    expect(await startRawClient(standIn.login(WITH_REQUEST), request).closed).toMatchObject({
       code: 'ERR_TLS_UNVERIFIED',
     })
     await standIn.idle()

@@ -31,7 +31,7 @@ describe('auroraDsql', () => {
       user: 'app',
       region: REGION,
       tls: { rejectUnauthorized: true, servername: HOST, minVersion: 'TLSv1.2' },
-      tlsNegotiation: 'postgres',
+      tlsNegotiation: 'direct',
       maxLifetimeSecs: 3_300,
     })
   })
@@ -50,7 +50,7 @@ describe('auroraDsql', () => {
         tls: {
           ca,
           servername: 'other.example.com',
-          negotiation: 'direct',
+          negotiation: 'postgres',
           rejectUnauthorized: true,
         } as object,
         maxLifetimeSecs: 60,
@@ -68,9 +68,19 @@ describe('auroraDsql', () => {
       region: 'eu-west-1',
       connectTo: { host: '127.0.0.1', port: 6000 },
       tls: { rejectUnauthorized: true, servername: 'other.example.com', ca },
-      tlsNegotiation: 'direct',
+      tlsNegotiation: 'postgres',
       maxLifetimeSecs: 60,
     })
+  })
+
+  it('starts TLS directly, unless options or environment say otherwise', () => {
+    const options = { host: HOST, user: 'app' }
+    const variables = { PGSSLNEGOTIATION: 'postgres' }
+    expect(createAuroraDsql(options, {}).tlsNegotiation).toBe('direct')
+    expect(createAuroraDsql(options, variables).tlsNegotiation).toBe('postgres')
+    expect(
+      createAuroraDsql({ ...options, tls: { negotiation: 'direct' } }, variables).tlsNegotiation,
+    ).toBe('direct')
   })
 
   it('takes defaults from the environment of the process', () => {

@@ -67,14 +67,23 @@ export async function startStandIn(behaviour: Behaviour, keys?: KeyPair): Promis
   }
 }
 
-/** Answers the SSLRequest and does the TLS handshake. */
+/** Does the TLS handshake, after an SSLRequest or directly. */
 export async function acceptTls(socket: Socket, keys: KeyPair): Promise<TLSSocket> {
   const reader = createByteReader(socket)
-  await reader.packet()
+  const first = await reader.read(4)
+  if (first[0] === TLS_RECORD) {
+    reader.release()
+    socket.unshift(first)
+    return handshake(socket, keys)
+  }
+  await reader.read(first.readInt32BE(0) - first.length)
   reader.release()
   socket.write('S')
   return handshake(socket, keys)
 }
+
+/** The first byte of a TLS handshake record. */
+const TLS_RECORD = 0x16
 
 /** Does the handshake immediately, as for direct TLS. */
 export async function handshake(socket: Socket, keys: KeyPair): Promise<TLSSocket> {

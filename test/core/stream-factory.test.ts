@@ -1,0 +1,86 @@
+import { Client, Pool } from 'pg'
+import postgres from 'postgres'
+import { pgTransaction } from '../../adapters/pg.js'
+import { type Login, streamFactory } from '../../core/index.js'
+import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
+import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
+
+const server = useContractServer()
+
+/** A configuration in which pg does nothing about TLS and passwords. */
+const own = { user: 'nobody', database: 'nothing', ssl: false, application_name: 'own' } as const
+
+async function sessionOf(login: Login, options?: Parameters<typeof streamFactory>[1]) {
+  const client = new Client({ ...own, stream: streamFactory(login, options) })
+  await client.connect()
+  const { rows } = await client.query(
+    `SELECT current_user::text AS role, current_database()::text AS database, current_setting('application_name') AS name`,
+  )
+  await client.end()
+  return rows[0] as unknown
+}
+
+describe('streamFactory', () => {
+  it('logs a pg client of your own in, as the user of the login and to its database, with its own parameters', async () => {
+    expect(await sessionOf(server().login())).toEqual({
+      role: 'app',
+      database: 'postgres',
+      name: 'own',
+    })
+  })
+
+  it("gives the login's startup parameters precedence over those that driverParameters does not name", async () => {
+    const login = server().login({ startupParameters: { application_name: 'of the login' } })
+    const role = { role: 'app', database: 'postgres' }
+    expect(await sessionOf(login)).toEqual({ ...role, name: 'own' })
+    expect(await sessionOf(login, { driverParameters: [] })).toEqual({
+      ...role,
+      name: 'of the login',
+    })
+    expect(await sessionOf(login, { driverParameters: ['Application_Name'] })).toEqual({
+      ...role,
+      name: 'own',
+    })
+  })
+
+  it('is the socket function of Postgres.js, too, and gets one token for each physical connection', async () => {
+    const login = server().login()
+    const socket = streamFactory(login) as unknown as () => Promise<never>
+    const sql = postgres({ max: 3, ssl: false, user: 'nobody', socket } as object)
+    await Promise.all(Array.from({ length: 30 }, () => sql`SELECT pg_sleep(0.01)`))
+    await sql.end()
+    const { connectionsOpened, tokensMade } = login.stats()
+    expect(tokensMade).toBe(connectionsOpened)
+    expect(connectionsOpened).toBeGreaterThan(0)
+  })
+
+  it('lets the transaction function find the login', async () => {
+    const login = server().login({ retry: { maxAttempts: 2, baseDelayMs: 0 } })
+    const pool = new Pool({ ...own, stream: streamFactory(login) })
+    server().gateway.faults.raiseConflicts()
+    await pgTransaction(pool, (client) => client.query('SELECT 1'))
+    expect(login.stats().conflictsRetried).toBe(1)
+    await pool.end()
+  })
+
+  it('fails the connection of a driver that starts TLS itself', async () => {
+    const client = new Client({ ...own, ssl: true, stream: streamFactory(server().login()) })
+    client.on('error', () => {})
+    expect(errorChain(await rejectionOf(client.connect()))).toContainEqual(
+      expect.objectContaining({ code: 'ERR_OPTION_CONFLICT' }),
+    )
+  })
+
+  it.each([
+    [{ driverParameters: 'application_name' }, '"driverParameters" must be an array of names'],
+    [{ driverParameters: [7] }, '"driverParameters" must be an array of names'],
+    [{ parameters: [] }, '"parameters" is not a known option'],
+  ])('rejects the options %j', (options, named) => {
+    expect(() => streamFactory(server().login(), options as object)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OPTION_INVALID',
+        message: expect.stringContaining(named) as string,
+      }),
+    )
+  })
+})
