@@ -4,6 +4,7 @@ import { Client } from 'pg'
 import { drizzleTransaction } from '../../adapters/drizzle.js'
 import { drizzleTransaction as drizzleTransactionOfPostgresJs } from '../../adapters/drizzle-postgres-js.js'
 import { knexTransaction } from '../../adapters/knex.js'
+import { kyselyTransaction } from '../../adapters/kysely.js'
 import { pgTransaction } from '../../adapters/pg.js'
 import { createSql, sqlTransaction } from '../../adapters/postgres-js.js'
 import { sequelizeTransaction } from '../../adapters/sequelize.js'
@@ -17,6 +18,7 @@ const FUNCTIONS = Object.entries({
   pgTransaction,
   sqlTransaction,
   knexTransaction,
+  kyselyTransaction,
   sequelizeTransaction,
   typeormTransaction,
   drizzleTransaction,

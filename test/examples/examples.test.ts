@@ -6,6 +6,7 @@ const EXAMPLES = [
   'sequelize',
   'typeorm',
   'knex',
+  'kysely',
   'drizzle',
   'drizzle-postgres-js',
   'pg',

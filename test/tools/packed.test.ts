@@ -105,6 +105,16 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     use: `return typeof knexConfig(login).connection.stream`,
     gives: 'function',
   },
+  './kysely': {
+    installed: ['kysely', 'pg'],
+    names: 'kyselyDialect',
+    use: `
+      const driver = kyselyDialect(login).createDriver()
+      const code = await driver.acquireConnection().catch(${CODE})
+      await driver.destroy()
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
   './gateway': {
     installed: [],
     names: 'startGateway',
