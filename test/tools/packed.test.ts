@@ -115,6 +115,12 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
       return code`,
     gives: 'ECONNREFUSED',
   },
+  './mikro-orm': {
+    installed: [],
+    names: 'mikroOrmOptions',
+    use: `return typeof mikroOrmOptions(login).driverOptions.stream`,
+    gives: 'function',
+  },
   './gateway': {
     installed: [],
     names: 'startGateway',
