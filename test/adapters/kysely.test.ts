@@ -286,17 +286,17 @@ describe('kyselyTransaction', () => {
 
   it('runs with the plugins of the database', async () => {
     await withKysely(server().login(), {}, async (db) => {
-      const schema = db.withSchema('pg_catalog') as unknown as Kysely<{
-        pg_class: { relname: string }
+      const schema = db.withSchema('information_schema') as unknown as Kysely<{
+        tables: { table_name: string }
       }>
       const found = await kyselyTransaction(schema, (transaction) =>
         transaction
-          .selectFrom('pg_class')
-          .select('relname')
-          .where('relname', '=', 'note')
+          .selectFrom('tables')
+          .select('table_name')
+          .where('table_name', '=', 'note')
           .executeTakeFirst(),
       )
-      expect(found).toEqual({ relname: 'note' })
+      expect(found).toEqual({ table_name: 'note' })
     })
   })
 
