@@ -1,7 +1,9 @@
 import { TIERS } from './test/tiers.mjs'
 
 /** Packages that are ESM only, or load one with `import()`: Jest runs CommonJS, so it has to transform them. */
-const ESM_PACKAGES = '(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill)'
+const ESM_PACKAGES = `(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill${
+  process.env.PG_IAM_TIER === 'mikro-orm' ? '|@mikro-orm/[^/]+|kysely' : ''
+})`
 const COMMONJS = { type: 'commonjs' }
 
 /** Folders whose tests are tiers of their own: `test/tier.mjs` runs one of them, `npm test` none. */

@@ -35,6 +35,7 @@ const workerFile = { name: 'worker-file', generateBundle: emitWorkerFile }
  * is what bundlers know best.
  */
 const CLIENTS = {
+  kysely: ['kysely'],
   pg: ['pg'],
   postgres: ['postgres'],
   'drizzle-orm/node-postgres': ['drizzle-orm', 'pg'],

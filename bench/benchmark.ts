@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url'
 import type * as Drizzle from '../adapters/drizzle.js'
 import type * as DrizzlePostgresJs from '../adapters/drizzle-postgres-js.js'
 import type * as Knex from '../adapters/knex.js'
+import type * as Kysely from '../adapters/kysely.js'
 import type * as Pg from '../adapters/pg.js'
 import type * as PostgresJs from '../adapters/postgres-js.js'
 import type * as Sequelize from '../adapters/sequelize.js'
@@ -36,6 +37,7 @@ interface Entries {
   readonly sequelize: typeof Sequelize
   readonly typeorm: typeof TypeOrm
   readonly knex: typeof Knex
+  readonly kysely: typeof Kysely
   readonly drizzle: typeof Drizzle
   readonly 'drizzle-postgres-js': typeof DrizzlePostgresJs
   readonly pg: typeof Pg

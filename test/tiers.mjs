@@ -3,6 +3,7 @@ export const TIERS = {
   bench: ['test/bench', 'test/soak'],
   engines: ['test/gateway/engines'],
   hostile: ['test/hostile'],
+  'mikro-orm': ['test/mikro-orm'],
   tools: ['test/tools'],
 }
 

@@ -8,7 +8,7 @@ import { clientTable } from './tables.js'
 /** The first lines, which remain on the screen. */
 export function titleLine(paint: Paint): string {
   return [
-    paint.bold('pg-iam: seven clients and a gateway that verifies every token'),
+    paint.bold('pg-iam: eight clients and a gateway that verifies every token'),
     `lifetimes: tokens ${TOKEN_SECS} s, connections ${CONNECTION_SECS} s, credentials ${CREDENTIALS_SECS} s`,
   ].join('\n')
 }

@@ -6,6 +6,7 @@ import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain
 import { client as drizzlePostgresJs } from '../clients/drizzle-postgres-js.js'
 import { client as drizzle } from '../clients/drizzle.js'
 import { client as knex } from '../clients/knex.js'
+import { client as kysely } from '../clients/kysely.js'
 import { client as pg } from '../clients/pg.js'
 import { client as postgresJs } from '../clients/postgres-js.js'
 import { client as sequelize } from '../clients/sequelize.js'
@@ -14,7 +15,7 @@ import { client as typeorm } from '../clients/typeorm.js'
 const CLUSTER = 'abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws'
 const OTHER_CLUSTER = 'zbcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws'
 
-const WAYS = [pg, postgresJs, sequelize, typeorm, knex, drizzle, drizzlePostgresJs].flatMap(
+const WAYS = [pg, postgresJs, sequelize, typeorm, knex, kysely, drizzle, drizzlePostgresJs].flatMap(
   ({ name: client, entries }) =>
     entries.map((entry): [string, ClientEntry] => [`${client}, ${entry.name}`, entry]),
 )

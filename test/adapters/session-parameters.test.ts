@@ -14,6 +14,7 @@ import { withEnvironment } from '../support/environment.js'
 import { client as drizzlePostgresJs } from '../clients/drizzle-postgres-js.js'
 import { client as drizzle } from '../clients/drizzle.js'
 import { client as knex } from '../clients/knex.js'
+import { client as kysely } from '../clients/kysely.js'
 import { client as pg } from '../clients/pg.js'
 import { client as postgresJs } from '../clients/postgres-js.js'
 import { client as sequelize } from '../clients/sequelize.js'
@@ -28,6 +29,7 @@ const WAYS: [string, ClientEntry, (given: Given) => object][] = [
   ...waysOf(sequelize.entries, (dialectOptions) => ({ dialectOptions, logging: false })),
   ...waysOf(typeorm.entries.slice(0, 1), (extra) => ({ extra })),
   ...waysOf(knex.entries, (connection) => ({ connection })),
+  ...waysOf(kysely.entries, (pool) => ({ pool })),
   ...waysOf(drizzle.entries, (connection) => ({ connection })),
   ...waysOf(drizzlePostgresJs.entries, (connection) => ({ connection: { connection } })),
 ]

@@ -4,6 +4,8 @@ import { Client } from 'pg'
 import { drizzleTransaction } from '../../adapters/drizzle.js'
 import { drizzleTransaction as drizzleTransactionOfPostgresJs } from '../../adapters/drizzle-postgres-js.js'
 import { knexTransaction } from '../../adapters/knex.js'
+import { kyselyTransaction } from '../../adapters/kysely.js'
+import { mikroOrmTransaction } from '../../adapters/mikro-orm.js'
 import { pgTransaction } from '../../adapters/pg.js'
 import { createSql, sqlTransaction } from '../../adapters/postgres-js.js'
 import { sequelizeTransaction } from '../../adapters/sequelize.js'
@@ -17,6 +19,8 @@ const FUNCTIONS = Object.entries({
   pgTransaction,
   sqlTransaction,
   knexTransaction,
+  kyselyTransaction,
+  mikroOrmTransaction,
   sequelizeTransaction,
   typeormTransaction,
   drizzleTransaction,
@@ -29,7 +33,7 @@ describe('a first argument that is not the expected client', () => {
       expect(await rejectionOf(transaction(client, async () => {}))).toMatchObject({
         code: 'ERR_OPTION_INVALID',
         message: expect.stringMatching(
-          /^"(pool|sql|knex|sequelize|dataSource|db)" must be .+, got /,
+          /^"(pool|sql|knex|sequelize|dataSource|db|em)" must be .+, got /,
         ),
       })
     }

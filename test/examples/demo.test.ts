@@ -5,6 +5,7 @@ const CLIENTS = [
   'sequelize',
   'typeorm',
   'knex',
+  'kysely',
   'drizzle',
   'drizzle-postgres-js',
   'pg',

@@ -27,7 +27,7 @@ const { status } = spawnSync(node, ['node_modules/jest/bin/jest.js', ...paramete
   cwd: join(here, '../..'),
   stdio: 'inherit',
   // For the programs that tests start by name.
-  env: { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` },
+  env: { ...process.env, ...tier(), PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` },
 })
 const seconds = Math.round((Date.now() - startedAt) / 1000)
 const outcome = status === 0 ? 'passed' : 'FAILED'
@@ -35,6 +35,14 @@ process.stdout.write(
   `test:node ${version}: ${outcome}, ${Math.floor(seconds / 60)} min ${seconds % 60} s\n`,
 )
 process.exit(status ?? 1)
+
+/** MikroORM needs a newer Node than the others, so its tests run only here. Its packages are beside them. */
+function tier() {
+  if (!parameters.some((parameter) => parameter.startsWith('test/mikro-orm'))) return {}
+  if (!existsSync(join(here, '../mikro-orm/node_modules')))
+    fail('MikroORM is not installed. Run: npm install --prefix test/mikro-orm')
+  return { PG_IAM_TIER: 'mikro-orm' }
+}
 
 function fail(message) {
   process.stderr.write(`${message}\n`)

@@ -54,6 +54,10 @@ const SUITES = {
     with: ['knex', 'pg'],
     files: ['test/adapters/knex.test.ts', 'test/resilience/knex.test.ts'],
   },
+  kysely: {
+    with: ['kysely', 'pg'],
+    files: ['test/adapters/kysely.test.ts', 'test/resilience/kysely.test.ts'],
+  },
   'drizzle-orm': {
     with: ['drizzle-orm', 'pg', 'postgres'],
     files: [

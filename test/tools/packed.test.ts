@@ -105,6 +105,22 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     use: `return typeof knexConfig(login).connection.stream`,
     gives: 'function',
   },
+  './kysely': {
+    installed: ['kysely', 'pg'],
+    names: 'kyselyDialect',
+    use: `
+      const driver = kyselyDialect(login).createDriver()
+      const code = await driver.acquireConnection().catch(${CODE})
+      await driver.destroy()
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
+  './mikro-orm': {
+    installed: [],
+    names: 'mikroOrmOptions',
+    use: `return typeof mikroOrmOptions(login).driverOptions.stream`,
+    gives: 'function',
+  },
   './gateway': {
     installed: [],
     names: 'startGateway',

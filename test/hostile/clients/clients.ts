@@ -7,6 +7,7 @@ const CLIENTS = {
   knex: async () => (await import('./knex.js')).client,
   sequelize: async () => (await import('./sequelize.js')).client,
   typeorm: async () => (await import('./typeorm.js')).client,
+  kysely: async () => (await import('./kysely.js')).client,
   drizzle: async () => (await import('./drizzle.js')).client,
   'postgres-js': async () => (await import('./postgres-js.js')).client,
   'drizzle-postgres-js': async () => (await import('./drizzle-postgres-js.js')).client,

@@ -6,8 +6,10 @@ import type { GatewayCertificates } from '../../../gateway/certificates.js'
 
 export interface RecordingServer {
   readonly port: number
-  /** All received bytes, decrypted if they came over TLS. */
+  /** All received bytes, decrypted if they came over TLS, without the ClientHello of direct TLS. */
   received: () => string
+  /** The number of connections that began with a ClientHello. */
+  direct: () => number
   /** The number of accepted connections. */
   accepted: () => number
   close: () => Promise<void>
@@ -20,11 +22,21 @@ export async function startRecordingServer(
   const chunks: Buffer[] = []
   const open = new Set<Socket>()
   let accepted = 0
+  let direct = 0
   const server = createServer({ noDelay: true }, (socket) => {
     accepted++
     open.add(socket)
     socket.on('error', () => {}).on('close', () => open.delete(socket))
     socket.once('data', (chunk: Buffer) => {
+      if (chunk[0] === TLS_RECORD) {
+        direct++
+        if (certificates === undefined) {
+          socket.write(CLEARTEXT_REQUEST)
+          return answer(socket, chunks)
+        }
+        socket.pause().unshift(chunk)
+        return answer(secure(socket, certificates), chunks)
+      }
       chunks.push(chunk)
       if (!chunk.equals(SSL_REQUEST)) {
         socket.write(CLEARTEXT_REQUEST)
@@ -41,6 +53,7 @@ export async function startRecordingServer(
     port: (server.address() as AddressInfo).port,
     received: () => Buffer.concat(chunks).toString('latin1'),
     accepted: () => accepted,
+    direct: () => direct,
     async close() {
       for (const socket of open) socket.destroy()
       server.close()
@@ -48,6 +61,9 @@ export async function startRecordingServer(
     },
   }
 }
+
+/** The first byte of a ClientHello. */
+const TLS_RECORD = 0x16
 
 /** The SSLRequest of a client. */
 export const SSL_REQUEST: Buffer = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
@@ -57,7 +73,12 @@ function secure(
   socket: Socket,
   { certificate, privateKey }: Pick<GatewayCertificates, 'certificate' | 'privateKey'>,
 ): Socket {
-  const secured = new TLSSocket(socket, { isServer: true, cert: certificate, key: privateKey })
+  const secured = new TLSSocket(socket, {
+    isServer: true,
+    cert: certificate,
+    key: privateKey,
+    ALPNProtocols: ['postgresql'],
+  })
   return secured.on('error', () => {})
 }
 

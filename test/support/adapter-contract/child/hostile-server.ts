@@ -1,4 +1,5 @@
 /** Logins to untrusted servers, with all environment variables that weaken TLS for some client. */
+import type { TlsNegotiation } from '../../../../core/index.js'
 import type { ClientEntry } from '../../../clients/client.js'
 import { loginOfChild, type ChildOrder, type ChildTarget } from '../contract-process.js'
 import { codesOf } from '../error-chain.js'
@@ -30,11 +31,13 @@ export async function runHostileServer(entry: ClientEntry, order: ChildOrder): P
   const attempts: Attempt[] = []
   for (const target of order.targets) {
     for (const environment of ENVIRONMENTS) {
-      attempts.push({
-        target: target.name,
-        environment: JSON.stringify(environment),
-        outcome: await attempt(entry, order, target, environment),
-      })
+      for (const negotiation of ['postgres', 'direct'] as const) {
+        attempts.push({
+          target: target.name,
+          environment: JSON.stringify(environment),
+          outcome: await attempt(entry, order, { ...target, negotiation }, environment),
+        })
+      }
     }
   }
   return attempts
@@ -43,11 +46,14 @@ export async function runHostileServer(entry: ClientEntry, order: ChildOrder): P
 async function attempt(
   entry: ClientEntry,
   order: ChildOrder,
-  { port, ca }: ChildTarget,
+  { port, ca, negotiation }: ChildTarget & { negotiation: TlsNegotiation },
   environment: Readonly<Record<string, string>>,
 ): Promise<Attempt['outcome']> {
   // The login rejects some of these variables, so it is created before. The client may read them at any time.
-  const login = loginOfChild(order.login, { connectTo: { host: '127.0.0.1', port }, tls: { ca } })
+  const login = loginOfChild(order.login, {
+    connectTo: { host: '127.0.0.1', port },
+    tls: { ca, negotiation },
+  })
   Object.assign(process.env, environment)
   const database = entry.open(login, entry.options({ poolSize: 1, log: () => {} }))
   try {

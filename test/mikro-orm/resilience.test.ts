@@ -1,0 +1,4 @@
+import { describeResilience } from '../resilience/describe-resilience.js'
+import { client } from './client.js'
+
+describeResilience(client)

@@ -1,0 +1,4 @@
+import { client } from '../clients/kysely.js'
+import { describeResilience } from './describe-resilience.js'
+
+describeResilience(client)
