@@ -3,10 +3,22 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { Pool } from 'pg'
 import type { Sql } from 'postgres'
+import type { TlsNegotiation } from '../core/index.js'
+import { openPool } from '../test/clients/pg.js'
+import { openSql } from '../test/clients/postgres-js.js'
+import { startRelay } from '../test/support/relay.js'
 import { average, type Benchmark, type Build } from './benchmark.js'
-import { pgSettings, staticSql } from './clients.js'
+import {
+  CLIENTS,
+  pgClient,
+  pgSettings,
+  QUERY,
+  staticSql,
+  type BenchClient,
+  type BenchPool,
+} from './clients.js'
 import type { TlsPostgres } from './postgres.js'
-import { competitor, type Competitor, type Effort } from './rounds.js'
+import { competitor, type Competitor, type Contest, type Effort } from './rounds.js'
 
 export const connects: Benchmark = async ({ isQuick, build, measure, postgres: started }) => {
   const postgres = await started()
@@ -29,7 +41,59 @@ export const connects: Benchmark = async ({ isQuick, build, measure, postgres: s
       await measure({ ...contest, baseline: baseline!, others }, isQuick ? { rounds: 1 } : effort)
     }
   }
+  await behindDelay(postgres, build, (contest) =>
+    measure(contest, isQuick ? { rounds: 1 } : { rounds: 15, warmUpRounds: 2 }),
+  )
 }
+
+/** The delay in each direction: a server in another Region. */
+const DELAY_MS = 10
+
+/** From a new pool to the result of its first query, with each way to start TLS, which costs a round trip or none. */
+async function behindDelay(
+  postgres: TlsPostgres,
+  build: Build,
+  measure: (contest: Contest) => Promise<unknown>,
+): Promise<void> {
+  const { passwordLogin } = postgres
+  const relay = await startRelay(passwordLogin, { delayMs: DELAY_MS })
+  const login = { ...passwordLogin, port: relay.port }
+  const first = (name: string, open: () => Promise<BenchPool>): Competitor =>
+    competitor(name, async () => {
+      const pool = await open()
+      const startedAt = performance.now()
+      await pool.run(QUERY)
+      const took = average(startedAt, 1)
+      await pool.close()
+      return took
+    })
+  const ours = async (client: BenchClient, negotiation: TlsNegotiation): Promise<BenchPool> => {
+    const own = await postgres.ourLogin(build, { port: relay.port, negotiation })
+    return client.openOurs(build, own, 1)
+  }
+  try {
+    for (const [name, client, direct] of [
+      ['pg', pgClient, () => openPool(new Pool({ ...login, ...DIRECT, ...pgSettings(1) }))],
+      ['postgres-js', CLIENTS['postgres-js']!, () => openSql(staticSql(login, 1, DIRECT))],
+    ] as const) {
+      await measure({
+        what: `${name}, first query, ${2 * DELAY_MS} ms a round trip`,
+        unit: 'ms',
+        baseline: first('static password', async () => client.openStatic(login, 1)),
+        others: [
+          first('static password, direct TLS', async () => direct()),
+          first('pg-iam', () => ours(client, 'postgres')),
+          first('pg-iam, direct TLS', () => ours(client, 'direct')),
+        ],
+      })
+    }
+  } finally {
+    await relay.close()
+  }
+}
+
+/** Both drivers have this option. pg's types lack it. */
+const DIRECT: object = { sslnegotiation: 'direct' }
 
 const WAYS: readonly {
   how: string

@@ -7,7 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
-import type { Login } from '../core/index.js'
+import type { Login, TlsNegotiation } from '../core/index.js'
 import { createCertificates } from '../gateway/certificates.js'
 import { launchPostgres } from '../test/support/launch-postgres.js'
 import { type Build, ourOptions, RDS_HOST } from './benchmark.js'
@@ -17,8 +17,8 @@ export interface TlsPostgres {
   readonly passwordLogin: StaticLogin
   /** Logs in without a password. */
   readonly openLogin: StaticLogin
-  /** A pg-iam login whose token is the password. */
-  ourLogin(build: Build): Promise<Login>
+  /** A pg-iam login whose token is the password. Default: the server's port, and TLS after an SSLRequest, as the driver's own. */
+  ourLogin(build: Build, settings?: { port?: number; negotiation?: TlsNegotiation }): Promise<Login>
   /** The directory of PostgreSQL's programs. */
   readonly binDirectory: string
   /** The directory of the Unix socket, where no role needs a password. It is removed with the server. */
@@ -80,9 +80,10 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
     openLogin: loginOf(OPEN_ROLE),
     socketDirectory,
     binDirectory,
-    async ourLogin(build) {
+    async ourLogin(build, { port: dialled = port, negotiation = 'postgres' } = {}) {
       const { customLogin } = await build('core')
-      return customLogin({ ...ourOptions(loginOf(PASSWORD_ROLE)), getToken: () => password })
+      const { tls, ...options } = ourOptions({ ...loginOf(PASSWORD_ROLE), port: dialled })
+      return customLogin({ ...options, tls: { ...tls, negotiation }, getToken: () => password })
     },
     async untilQuiet() {
       for (;;) {

@@ -23,15 +23,20 @@ export interface Relay {
   close(): Promise<void>
 }
 
-export async function startRelay(target: { host: string; port: number }): Promise<Relay> {
+/** @param delayMs how long data takes in each direction, in milliseconds */
+export async function startRelay(
+  target: { host: string; port: number },
+  { delayMs = 0 }: { delayMs?: number } = {},
+): Promise<Relay> {
   const sockets = new Set<Socket>()
   const clients = new Set<Socket>()
   let waiting: (() => void)[] | undefined
   let accepted = 0
   let roundTrips = 0
   const pass = (action: () => void): void => {
-    if (waiting === undefined) action()
-    else waiting.push(action)
+    if (waiting !== undefined) waiting.push(action)
+    else if (delayMs > 0) setTimeout(action, delayMs)
+    else action()
   }
   const forward = (from: Socket, to: Socket, seen: () => void): void => {
     from.on('data', (chunk: Buffer) => {
