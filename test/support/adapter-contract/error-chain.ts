@@ -8,6 +8,8 @@ export function errorChain(error: unknown): unknown[] {
     chain.push(link)
     if (typeof link !== 'object') return
     for (const name of ['cause', 'parent', 'original', 'driverError', 'errors']) {
+      // Sequelize 7 has getters named `parent` and `original`, which print a deprecation warning.
+      if (!Object.hasOwn(link, name)) continue
       const inner: unknown = (link as Record<string, unknown>)[name]
       for (const one of Array.isArray(inner) ? inner : [inner]) visit(one)
     }
