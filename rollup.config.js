@@ -37,6 +37,8 @@ const workerFile = { name: 'worker-file', generateBundle: emitWorkerFile }
 const CLIENTS = {
   pg: ['pg'],
   postgres: ['postgres'],
+  '@prisma/adapter-pg': ['@prisma/adapter-pg', 'pg'],
+  '@sequelize/postgres': ['@sequelize/core', '@sequelize/postgres'],
   'drizzle-orm/node-postgres': ['drizzle-orm', 'pg'],
   'drizzle-orm/postgres-js': ['drizzle-orm', 'postgres'],
 }

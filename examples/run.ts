@@ -14,8 +14,10 @@ interface Example {
 
 const EXAMPLES: Readonly<Record<string, () => Promise<Example>>> = {
   sequelize: () => import('./sequelize.js'),
+  'sequelize-7': () => import('./sequelize-7.js'),
   typeorm: () => import('./typeorm.js'),
   knex: () => import('./knex.js'),
+  prisma: () => import('./prisma.js'),
   drizzle: () => import('./drizzle.js'),
   'drizzle-postgres-js': () => import('./drizzle-postgres-js.js'),
   pg: () => import('./pg.js'),

@@ -18,6 +18,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 const BUILT_ON: Readonly<Record<string, string>> = {
   drizzle: 'pg',
   'drizzle-postgres-js': 'postgres-js',
+  prisma: 'pg',
   typeorm: 'pg',
 }
 

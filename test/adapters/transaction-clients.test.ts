@@ -6,6 +6,8 @@ import { drizzleTransaction as drizzleTransactionOfPostgresJs } from '../../adap
 import { knexTransaction } from '../../adapters/knex.js'
 import { pgTransaction } from '../../adapters/pg.js'
 import { createSql, sqlTransaction } from '../../adapters/postgres-js.js'
+import { prismaTransaction } from '../../adapters/prisma.js'
+import { sequelizeTransaction as sequelizeTransactionOf7 } from '../../adapters/sequelize-7.js'
 import { sequelizeTransaction } from '../../adapters/sequelize.js'
 import { typeormTransaction } from '../../adapters/typeorm.js'
 import { auroraDsql } from '../../core/index.js'
@@ -18,6 +20,8 @@ const FUNCTIONS = Object.entries({
   sqlTransaction,
   knexTransaction,
   sequelizeTransaction,
+  sequelizeTransactionOf7,
+  prismaTransaction,
   typeormTransaction,
   drizzleTransaction,
   drizzleTransactionOfPostgresJs,
@@ -29,7 +33,7 @@ describe('a first argument that is not the expected client', () => {
       expect(await rejectionOf(transaction(client, async () => {}))).toMatchObject({
         code: 'ERR_OPTION_INVALID',
         message: expect.stringMatching(
-          /^"(pool|sql|knex|sequelize|dataSource|db)" must be .+, got /,
+          /^"(pool|sql|knex|sequelize|prisma|dataSource|db)" must be .+, got /,
         ),
       })
     }

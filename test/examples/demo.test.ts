@@ -3,8 +3,10 @@ import { runProgram, type ProgramResult } from './run-program.js'
 
 const CLIENTS = [
   'sequelize',
+  'sequelize-7',
   'typeorm',
   'knex',
+  'prisma',
   'drizzle',
   'drizzle-postgres-js',
   'pg',

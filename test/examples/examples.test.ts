@@ -4,8 +4,10 @@ import { runProgram } from './run-program.js'
 
 const EXAMPLES = [
   'sequelize',
+  'sequelize-7',
   'typeorm',
   'knex',
+  'prisma',
   'drizzle',
   'drizzle-postgres-js',
   'pg',

@@ -34,7 +34,9 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   './knex': ['knexConfig', 'knexConnection', 'knexTransaction'],
   './pg': ['createClient', 'createPool', 'pgConfig', 'pgTransaction'],
   './postgres-js': ['createSql', 'postgresOptions', 'sqlTransaction'],
+  './prisma': ['prismaAdapter', 'prismaTransaction'],
   './sequelize': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
+  './sequelize-7': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
   './typeorm': ['typeormOptions', 'typeormPassword', 'typeormTransaction'],
 }
 
@@ -47,7 +49,9 @@ const CLIENTS_OF: Readonly<Record<string, readonly string[]>> = {
   '/knex': ['knex'],
   '/pg': ['pg'],
   '/postgres-js': ['postgres'],
+  '/prisma': ['@prisma/adapter-pg', 'pg'],
   '/sequelize': ['sequelize'],
+  '/sequelize-7': ['@sequelize/core', '@sequelize/postgres'],
   '/typeorm': ['typeorm', 'pg'],
 }
 

