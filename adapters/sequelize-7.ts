@@ -2,12 +2,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
-import type {
-  ManagedTransactionOptions,
-  Options,
-  PoolOptions,
-  Sequelize,
-  Transaction,
+import {
+  type ManagedTransactionOptions,
+  type Options,
+  type PoolOptions,
+  type Sequelize,
+  type Transaction,
+  TransactionNestMode,
 } from '@sequelize/core'
 import { PostgresDialect } from '@sequelize/postgres'
 import type { BootstrapQuery } from '../core/connection/backend-tracker.js'
@@ -145,11 +146,14 @@ export async function sequelizeTransaction<T>(
     attempt: (work, connected) =>
       withConnection(sequelize, connected, () =>
         // By default Sequelize (7.0.0-alpha.48) would join a transaction of the current context, also one that has ended.
-        sequelize.transaction({ ...own, nestMode: SEPARATE }, async (transaction) => {
-          committed = keepHooks(transaction)
-          keepConnection(transaction)
-          return work(transaction)
-        }),
+        sequelize.transaction(
+          { ...own, nestMode: TransactionNestMode.separate },
+          async (transaction) => {
+            committed = keepHooks(transaction)
+            keepConnection(transaction)
+            return work(transaction)
+          },
+        ),
       ),
   })
   await committed?.()
@@ -159,16 +163,14 @@ export async function sequelizeTransaction<T>(
 /** Sequelize 6 lacks the last one. */
 const CLIENT_METHODS = ['transaction', 'query', 'getCurrentClsTransaction']
 
-/** A member of Sequelize's enum, which is not imported: only its types are needed otherwise. */
-const SEPARATE = 'separate' as NonNullable<ManagedTransactionOptions['nestMode']>
-
 /** Whether Sequelize would not begin a transaction, but join the given one or that of the current context. */
 function isInsideOwnTransaction(
   sequelize: Sequelize,
   { transaction, nestMode }: ManagedTransactionOptions,
 ): boolean {
   if (transaction !== undefined && transaction !== null) return true
-  if ((nestMode ?? sequelize.options.defaultTransactionNestMode) === SEPARATE) return false
+  if ((nestMode ?? sequelize.options.defaultTransactionNestMode) === TransactionNestMode.separate)
+    return false
   const current = sequelize.getCurrentClsTransaction()
   return current !== undefined && current.finished === undefined
 }

@@ -26,6 +26,9 @@ describeAdapterContract(client)
 type PostgresSequelize = Sequelize<PostgresDialect>
 type Settings = Omit<SequelizePostgresOptions, 'dialect'>
 
+/** In the place of another dialect's class. */
+function MySqlDialect(): void {}
+
 const opened: PostgresSequelize[] = []
 
 function open(options: Options<PostgresDialect>): PostgresSequelize {
@@ -84,7 +87,7 @@ describe('sequelizeOptions', () => {
     ['a dialect that is no class', { dialect: null }, { code: 'ERR_OPTION_CONFLICT' }],
     [
       'the class of another dialect',
-      { dialect: class MySqlDialect {} },
+      { dialect: MySqlDialect },
       {
         code: 'ERR_OPTION_CONFLICT',
         message: '"dialect" must be PostgresDialect with a login, got MySqlDialect',

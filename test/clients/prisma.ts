@@ -52,7 +52,7 @@ function openPrisma(login: Login, config: PoolConfig): OpenClient {
 
 const LEVELS = ['query', 'info', 'warn', 'error'] as const
 
-export function openClient(prisma: PrismaClient<never>): Omit<OpenClient, 'hold' | 'objects'> {
+export function openClient(prisma: PrismaClient): Omit<OpenClient, 'hold' | 'objects'> {
   const inTransaction = (own: Prisma.TransactionClient) => ({
     ...statementsOn(own),
     own,

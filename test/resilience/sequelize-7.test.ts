@@ -126,13 +126,14 @@ describe('sequelizeTransaction', () => {
 
   it('logs nothing for a conflict, and Sequelize has its own instance in the transaction after it', async () => {
     rig.gateway.faults.raiseConflicts()
+    const warn = jest.spyOn(console, 'warn').mockImplementation(() => {})
     const transactions: Transaction[] = []
     await run(async (transaction) => {
       transactions.push(transaction)
       await sequelize.query('SELECT 1')
       return 'done'
     })
-    expect(console.warn).not.toHaveBeenCalled()
+    expect(warn).not.toHaveBeenCalled()
     expect(transactions.map(({ sequelize: own }) => own === sequelize)).toEqual([true, true])
   })
 
