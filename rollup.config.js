@@ -38,6 +38,9 @@ const CLIENTS = {
   kysely: ['kysely'],
   pg: ['pg'],
   postgres: ['postgres'],
+  '@prisma/adapter-pg': ['@prisma/adapter-pg', 'pg'],
+  '@sequelize/core': ['@sequelize/core', '@sequelize/postgres'],
+  '@sequelize/postgres': ['@sequelize/core', '@sequelize/postgres'],
   'drizzle-orm/node-postgres': ['drizzle-orm', 'pg'],
   'drizzle-orm/postgres-js': ['drizzle-orm', 'postgres'],
 }

@@ -9,6 +9,8 @@ import type * as Knex from '../adapters/knex.js'
 import type * as Kysely from '../adapters/kysely.js'
 import type * as Pg from '../adapters/pg.js'
 import type * as PostgresJs from '../adapters/postgres-js.js'
+import type * as Prisma from '../adapters/prisma.js'
+import type * as Sequelize7 from '../adapters/sequelize-7.js'
 import type * as Sequelize from '../adapters/sequelize.js'
 import type * as TypeOrm from '../adapters/typeorm.js'
 import type * as Core from '../core/index.js'
@@ -35,6 +37,8 @@ export interface BenchContext {
 interface Entries {
   readonly core: typeof Core
   readonly sequelize: typeof Sequelize
+  readonly 'sequelize-7': typeof Sequelize7
+  readonly prisma: typeof Prisma
   readonly typeorm: typeof TypeOrm
   readonly knex: typeof Knex
   readonly kysely: typeof Kysely

@@ -8,9 +8,13 @@ import knex from 'knex'
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool, type PoolConfig } from 'pg'
 import postgres, { type Sql } from 'postgres'
+import { PrismaPg } from '@prisma/adapter-pg'
+import { Sequelize as Sequelize7 } from '@sequelize/core'
+import { PostgresDialect as Sequelize7Postgres } from '@sequelize/postgres'
 import { Sequelize } from 'sequelize'
 import { DataSource } from 'typeorm'
 import type { Login } from '../core/index.js'
+import { PrismaClient } from '../examples/prisma/client/client.js'
 import type { OpenClient } from '../test/clients/client.js'
 import { openDrizzle as openDrizzleOnPostgresJs } from '../test/clients/drizzle-postgres-js.js'
 import { openDrizzle } from '../test/clients/drizzle.js'
@@ -18,6 +22,8 @@ import { openKnex } from '../test/clients/knex.js'
 import { openKysely } from '../test/clients/kysely.js'
 import { openPool } from '../test/clients/pg.js'
 import { openSql } from '../test/clients/postgres-js.js'
+import { openClient as openPrisma } from '../test/clients/prisma.js'
+import { openSequelize as openSequelize7 } from '../test/clients/sequelize-7.js'
 import { openSequelize } from '../test/clients/sequelize.js'
 import { openDataSource } from '../test/clients/typeorm.js'
 import type { Build } from './benchmark.js'
@@ -49,6 +55,25 @@ export const CLIENTS: Readonly<Record<string, BenchClient>> = {
     async openOurs(build, login, size) {
       const { sequelizeOptions } = await build('sequelize')
       return openSequelize(new Sequelize(sequelizeOptions(login, sequelizeSettings(size))))
+    },
+  },
+  'sequelize-7': {
+    openStatic: (login, size) =>
+      openSequelize7(
+        new Sequelize7({ dialect: Sequelize7Postgres, ...login, ...sequelizeSettings(size) }),
+      ),
+    async openOurs(build, login, size) {
+      const { sequelizeOptions } = await build('sequelize-7')
+      return openSequelize7(new Sequelize7(sequelizeOptions(login, sequelizeSettings(size))))
+    },
+  },
+  prisma: {
+    openStatic: (login, size) =>
+      openPrisma(new PrismaClient({ adapter: new PrismaPg({ ...login, ...pgSettings(size) }) })),
+    async openOurs(build, login, size) {
+      const { prismaAdapter } = await build('prisma')
+      const adapter = prismaAdapter(login, pgSettings(size))
+      return openPrisma(new PrismaClient({ adapter }))
     },
   },
   typeorm: {

@@ -14,9 +14,11 @@ interface Example {
 
 const EXAMPLES: Readonly<Record<string, () => Promise<Example>>> = {
   sequelize: () => import('./sequelize.js'),
+  'sequelize-7': () => import('./sequelize-7.js'),
   typeorm: () => import('./typeorm.js'),
   knex: () => import('./knex.js'),
   kysely: () => import('./kysely.js'),
+  prisma: () => import('./prisma.js'),
   drizzle: () => import('./drizzle.js'),
   'drizzle-postgres-js': () => import('./drizzle-postgres-js.js'),
   pg: () => import('./pg.js'),

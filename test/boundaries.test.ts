@@ -19,6 +19,7 @@ const BUILT_ON: Readonly<Record<string, string>> = {
   drizzle: 'pg',
   'drizzle-postgres-js': 'postgres-js',
   kysely: 'pg',
+  prisma: 'pg',
   typeorm: 'pg',
 }
 

@@ -43,9 +43,10 @@ export interface BackendTrackerOptions {
 /**
  * Classifies a request: whether it is a bootstrap query, which a client sends on its own for a new connection and whose failure it does not
  * handle. The reply to an `optional` one is held until it is complete, and replaced with an empty result if it is an error. If the reply to
- * a `required` one is an error, the connection is ended after it: a client that abandons the connection leaves it open.
+ * a `required` one is an error, the connection is ended after it: a client that abandons the connection leaves it open. A `tolerated` one is
+ * `optional`, and not the last bootstrap query.
  */
-export type BootstrapQuery = (request: Buffer) => 'optional' | 'required' | undefined
+export type BootstrapQuery = (request: Buffer) => 'optional' | 'tolerated' | 'required' | undefined
 
 /**
  * A class, because each query and each reply passes through it: V8 (Node 20) optimizes class instances. Objects with accessors that a
@@ -126,6 +127,11 @@ export class BackendTracker {
     return this.#lastType === BackendType.readyForQuery
   }
 
+  /** Whether a bootstrap query has failed or has not been answered. */
+  get isBootstrapping(): boolean {
+    return this.#hasBootstrapped && (this.hasFailedBootstrap || this.#requests.hasAsked)
+  }
+
   /** Takes the bytes that the driver writes, before they are sent. */
   sent(bytes: Buffer): void {
     this.#requests.push(bytes)
@@ -136,9 +142,9 @@ export class BackendTracker {
     const kind = this.#bootstrapQuery?.(bytes)
     this.#hasBootstrapped = kind !== undefined
     this.#isRequired = kind === 'required'
-    if (kind !== 'optional') return
+    if (kind !== 'optional' && kind !== 'tolerated') return
     this.#bootstrap = new BootstrapReply()
-    this.#requestsSeen = BOOTSTRAP_REQUESTS
+    if (kind === 'optional') this.#requestsSeen = BOOTSTRAP_REQUESTS
   }
 
   /**
@@ -534,7 +540,7 @@ const DURING_LOGIN: ReadonlySet<number> = new Set<number>([
   BackendType.readyForQuery,
 ])
 
-/** Sequelize (6) may set up the session before it queries types. */
+/** Sequelize (6 and 7) may set up the session before it queries types. */
 const BOOTSTRAP_REQUESTS = 3
 /** A type takes about 40 bytes of the reply, so this allows some 400,000 types. */
 const MAX_BOOTSTRAP_BYTES = 16 << 20

@@ -27,7 +27,7 @@ import { closedByServer, DriverSocket, type WriteCallback, writeThrough } from '
 import { type OpenConnection, parseFirstPacket } from './open-connection.js'
 
 /** How the stream behaves towards its driver. */
-interface LoginStreamOptions {
+export interface LoginStreamOptions {
   /** Default: the login's. */
   tls?: VerifiedTls
   /** The startup parameters that the driver's options give, in lower case. The login's override all others. Default: all that it sends. */
@@ -39,6 +39,11 @@ interface LoginStreamOptions {
   lossError?: (error: FatalError) => Error
   /** Classifies the first requests: the client does not handle a failure of its bootstrap queries. */
   bootstrapQuery?: BootstrapQuery
+  /**
+   * Makes the driver's current query fail. For a client that does not handle the end of a connection either until its bootstrap queries are
+   * answered: if the connection is lost before that, this is called, and the stream neither ends nor fails.
+   */
+  failQuery?: (error: Error) => void
 }
 
 /** The stream of one physical connection. It does nothing until the driver writes its first packet. */
@@ -219,7 +224,7 @@ export class LoginStream extends DriverSocket {
     const takesMore = bytes.length === 0 || this.deliver(bytes)
     if (tracker.violation !== undefined) this.#lose(tracker.violation)
     else if (tracker.fatalError !== undefined) this.#lose()
-    else if (tracker.hasFailedBootstrap && tracker.isReady) this.end()
+    else if (tracker.hasFailedBootstrap && tracker.isReady) this.#endBootstrap()
     return takesMore
   }
 
@@ -247,9 +252,23 @@ export class LoginStream extends DriverSocket {
     else this.#end(error)
   }
 
+  /** After a failed bootstrap query. */
+  #endBootstrap(): void {
+    if (this.#options.failQuery === undefined) this.end()
+    else this.#lose()
+  }
+
   #end(error: Error | undefined): void {
+    const { failQuery } = this.#options
+    const isAbandoned = failQuery !== undefined && this.#tracker.isBootstrapping
     const bytes = this.#tracker.lost()
     if (bytes.length > 0) this.push(bytes)
+    if (isAbandoned) {
+      const { fatalError, hasFailedBootstrap } = this.#tracker
+      if (fatalError === undefined && !hasFailedBootstrap) failQuery(error ?? closedByServer())
+      this.#socket?.destroy()
+      return
+    }
     if (error !== undefined) {
       this.destroy(error)
       return

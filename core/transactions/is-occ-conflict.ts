@@ -19,12 +19,15 @@ export function sqlStateOf(error: unknown): string | undefined {
   someWrapped(error, (candidate) => {
     for (const key of CODE_KEYS) {
       const code = ownValue(candidate, key)
-      if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) state = code
+      if (typeof code === 'string' && SQL_STATE.test(code)) state = code
     }
     return false
   })
   return state
 }
+
+/** Prisma's own codes, such as P1017 and P2028, look alike. The only class of SQLSTATEs with a P is P0. */
+const SQL_STATE = /^(?!P[1-9])(?=.*\d)[0-9A-Z]{5}$/
 
 const CONFLICT_CODES: ReadonlySet<unknown> = new Set(['40001', 'OC000', 'OC001', 'P2034'])
 

@@ -9,15 +9,27 @@ import { client as knex } from '../clients/knex.js'
 import { client as kysely } from '../clients/kysely.js'
 import { client as pg } from '../clients/pg.js'
 import { client as postgresJs } from '../clients/postgres-js.js'
+import { client as prisma } from '../clients/prisma.js'
+import { client as sequelize7 } from '../clients/sequelize-7.js'
 import { client as sequelize } from '../clients/sequelize.js'
 import { client as typeorm } from '../clients/typeorm.js'
 
 const CLUSTER = 'abcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws'
 const OTHER_CLUSTER = 'zbcdefghijklmnopqrstuvwx12.dsql.us-east-1.on.aws'
 
-const WAYS = [pg, postgresJs, sequelize, typeorm, knex, kysely, drizzle, drizzlePostgresJs].flatMap(
-  ({ name: client, entries }) =>
-    entries.map((entry): [string, ClientEntry] => [`${client}, ${entry.name}`, entry]),
+const WAYS = [
+  pg,
+  postgresJs,
+  sequelize,
+  sequelize7,
+  typeorm,
+  knex,
+  kysely,
+  prisma,
+  drizzle,
+  drizzlePostgresJs,
+].flatMap(({ name: client, entries }) =>
+  entries.map((entry): [string, ClientEntry] => [`${client}, ${entry.name}`, entry]),
 )
 
 let gateway: Gateway

@@ -17,6 +17,8 @@ import { client as knex } from '../clients/knex.js'
 import { client as kysely } from '../clients/kysely.js'
 import { client as pg } from '../clients/pg.js'
 import { client as postgresJs } from '../clients/postgres-js.js'
+import { client as prisma } from '../clients/prisma.js'
+import { client as sequelize7 } from '../clients/sequelize-7.js'
 import { client as sequelize } from '../clients/sequelize.js'
 import { client as typeorm } from '../clients/typeorm.js'
 
@@ -27,6 +29,8 @@ const WAYS: [string, ClientEntry, (given: Given) => object][] = [
   ...waysOf(pg.entries, (given) => given),
   ...waysOf(postgresJs.entries, (connection) => ({ connection })),
   ...waysOf(sequelize.entries, (dialectOptions) => ({ dialectOptions, logging: false })),
+  ...waysOf(sequelize7.entries, (given) => given),
+  ...waysOf(prisma.entries, (given) => given),
   ...waysOf(typeorm.entries.slice(0, 1), (extra) => ({ extra })),
   ...waysOf(knex.entries, (connection) => ({ connection })),
   ...waysOf(kysely.entries, (pool) => ({ pool })),

@@ -8,6 +8,8 @@ import { kyselyTransaction } from '../../adapters/kysely.js'
 import { mikroOrmTransaction } from '../../adapters/mikro-orm.js'
 import { pgTransaction } from '../../adapters/pg.js'
 import { createSql, sqlTransaction } from '../../adapters/postgres-js.js'
+import { prismaTransaction } from '../../adapters/prisma.js'
+import { sequelizeTransaction as sequelizeTransactionOf7 } from '../../adapters/sequelize-7.js'
 import { sequelizeTransaction } from '../../adapters/sequelize.js'
 import { typeormTransaction } from '../../adapters/typeorm.js'
 import { auroraDsql } from '../../core/index.js'
@@ -22,6 +24,8 @@ const FUNCTIONS = Object.entries({
   kyselyTransaction,
   mikroOrmTransaction,
   sequelizeTransaction,
+  sequelizeTransactionOf7,
+  prismaTransaction,
   typeormTransaction,
   drizzleTransaction,
   drizzleTransactionOfPostgresJs,
@@ -33,7 +37,7 @@ describe('a first argument that is not the expected client', () => {
       expect(await rejectionOf(transaction(client, async () => {}))).toMatchObject({
         code: 'ERR_OPTION_INVALID',
         message: expect.stringMatching(
-          /^"(pool|sql|knex|sequelize|dataSource|db|em)" must be .+, got /,
+          /^"(pool|sql|knex|sequelize|prisma|dataSource|db|em)" must be .+, got /,
         ),
       })
     }

@@ -3,9 +3,11 @@ import { runProgram, type ProgramResult } from './run-program.js'
 
 const CLIENTS = [
   'sequelize',
+  'sequelize-7',
   'typeorm',
   'knex',
   'kysely',
+  'prisma',
   'drizzle',
   'drizzle-postgres-js',
   'pg',

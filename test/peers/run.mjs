@@ -42,6 +42,14 @@ const SUITES = {
       'test/resilience/sequelize.test.ts',
     ],
   },
+  '@sequelize/core': {
+    with: ['@sequelize/core', '@sequelize/postgres', 'pg'],
+    files: ['test/adapters/sequelize-7.test.ts', 'test/resilience/sequelize-7.test.ts'],
+  },
+  '@prisma/adapter-pg': {
+    with: ['@prisma/adapter-pg', 'pg'],
+    files: ['test/adapters/prisma.test.ts', 'test/resilience/prisma.test.ts'],
+  },
   typeorm: {
     with: ['typeorm', 'pg', 'reflect-metadata'],
     files: [

@@ -33,7 +33,7 @@ describe('npm run soak', () => {
 
   it.each([
     [['--minutes', 'many'], '"--minutes" must be a number above 0 and up to 1440, got "many"'],
-    [['--clients', 'pg,mysql'], '"--clients" must be some of sequelize, typeorm, knex'],
+    [['--clients', 'pg,mysql'], '"--clients" must be some of sequelize, sequelize-7, typeorm'],
   ])('explains the problem with %j, and exits with 2', async (words, message) => {
     const { stdout, stderr, exitCode } = await runProgram(SOAK, words)
     expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 2 })

@@ -99,6 +99,22 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     use: `return typeof sequelizeOptions(login).dialectOptions.stream`,
     gives: 'function',
   },
+  './sequelize-7': {
+    installed: ['@sequelize/core', '@sequelize/postgres'],
+    names: 'sequelizeOptions',
+    use: `return typeof sequelizeOptions(login).stream`,
+    gives: 'function',
+  },
+  './prisma': {
+    installed: ['@prisma/adapter-pg', 'pg'],
+    names: 'prismaAdapter',
+    use: `
+      const adapter = await prismaAdapter(login).connect()
+      const code = await adapter.startTransaction().catch(${CODE})
+      await adapter.dispose()
+      return code`,
+    gives: 'ECONNREFUSED',
+  },
   './knex': {
     installed: [],
     names: 'knexConfig',

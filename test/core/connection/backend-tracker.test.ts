@@ -427,6 +427,23 @@ describe('a required bootstrap query', () => {
   })
 })
 
+describe('a tolerated bootstrap query', () => {
+  const SET = message('Q', cString('SET TIME ZONE'))
+  const TYPES = message('Q', cString('types'))
+  const bootstrapQuery = (request: Buffer): 'tolerated' | 'required' =>
+    request === SET ? 'tolerated' : 'required'
+
+  it('has an empty result if the server returns an error, and is followed by others', () => {
+    const followed = tracker({ bootstrapQuery }, [SET])
+    expect(followed.received(FAILED)).toEqual(READY)
+    expect([followed.hasFailedBootstrap, followed.isBootstrapping]).toEqual([false, false])
+    followed.sent(TYPES)
+    expect(followed.isBootstrapping).toBe(true)
+    expect(followed.received(FAILED)).toEqual(FAILED)
+    expect([followed.hasFailedBootstrap, followed.isBootstrapping]).toEqual([true, true])
+  })
+})
+
 describe('the reply to an optional bootstrap query', () => {
   const bootstrapQuery = (request: Buffer): 'optional' | undefined =>
     request.includes('types') ? 'optional' : undefined

@@ -63,6 +63,12 @@ describe('sqlStateOf', () => {
     [coded('ECONNRESET'), undefined],
     [coded('EPIPE'), undefined],
     [coded('XX000'), 'XX000'],
+    [coded('P0001'), 'P0001'],
+    [coded('P1017'), undefined],
+    [
+      { code: 'P2010', meta: { driverAdapterError: { cause: { originalCode: '57P01' } } } },
+      '57P01',
+    ],
     [new Error('x'), undefined],
     [undefined, undefined],
   ])('returns for %p: %s', (error, state) => {

@@ -6,6 +6,7 @@ const CLIENTS = {
   'pg-client': async () => (await import('./pg.js')).client,
   knex: async () => (await import('./knex.js')).client,
   sequelize: async () => (await import('./sequelize.js')).client,
+  'sequelize-7': async () => (await import('./sequelize-7.js')).client,
   typeorm: async () => (await import('./typeorm.js')).client,
   kysely: async () => (await import('./kysely.js')).client,
   drizzle: async () => (await import('./drizzle.js')).client,

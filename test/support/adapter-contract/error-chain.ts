@@ -1,5 +1,15 @@
 /** Inspects errors: every client wraps the errors of its driver differently. */
 
+const WRAPPERS = [
+  'cause',
+  'parent',
+  'original',
+  'driverError',
+  'meta',
+  'driverAdapterError',
+  'errors',
+]
+
 /** The error and its causes, outermost first. */
 export function errorChain(error: unknown): unknown[] {
   const chain: unknown[] = []
@@ -7,7 +17,12 @@ export function errorChain(error: unknown): unknown[] {
     if (link === undefined || link === null || chain.includes(link)) return
     chain.push(link)
     if (typeof link !== 'object') return
-    for (const name of ['cause', 'parent', 'original', 'driverError', 'errors']) {
+    // Prisma keeps the code of the server's error in an object of its own.
+    const { originalCode: code, originalMessage: message } = link as Record<string, unknown>
+    if (code !== undefined) chain.push({ ...link, code, message })
+    for (const name of WRAPPERS) {
+      // Sequelize 7 has getters named `parent` and `original`, which print a deprecation warning.
+      if (!Object.hasOwn(link, name)) continue
       const inner: unknown = (link as Record<string, unknown>)[name]
       for (const one of Array.isArray(inner) ? inner : [inner]) visit(one)
     }
