@@ -1,8 +1,12 @@
 import { TIERS } from './test/tiers.mjs'
 
+/** MikroORM and Kysely 0.29 have no version for Node 20, and are ESM only. */
+const NEEDS_NODE_22 =
+  process.env.PG_IAM_TIER === 'mikro-orm' || process.env.PG_IAM_PEERS?.endsWith('node-22')
+
 /** Packages that are ESM only, or load one with `import()`: Jest runs CommonJS, so it has to transform them. */
 const ESM_PACKAGES = `(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill${
-  process.env.PG_IAM_TIER === 'mikro-orm' ? '|@mikro-orm/[^/]+|kysely' : ''
+  NEEDS_NODE_22 ? '|@mikro-orm/[^/]+|kysely' : ''
 })`
 const COMMONJS = { type: 'commonjs' }
 

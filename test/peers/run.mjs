@@ -129,7 +129,7 @@ const startedAt = Date.now()
 const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'))
 const { peerDependencies } = readJson(join(root, 'package.json'))
 const given = process.argv.slice(2)
-const SETS = ['lower', 'pinned', 'newest', 'next']
+const SETS = ['lower', 'pinned', 'newest', 'node-22', 'next']
 const sets = SETS.filter((set) => given.includes(set))
 const words = given.filter((word) => !SETS.includes(word))
 const isWanted = (peer) => words.length === 0 || words.some((word) => peer.includes(word))
@@ -176,7 +176,7 @@ function runJest({ name, folder }, peers) {
   // A worker thread is a file of the build, and takes its peer from where that is.
   if (name !== 'pinned') cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
   spawnSync(
-    process.execPath,
+    name === 'node-22' ? node22() : process.execPath,
     [
       join(root, 'node_modules/jest/bin/jest.js'),
       '--reporters=default',
@@ -196,6 +196,15 @@ function runJest({ name, folder }, peers) {
     },
   )
   return readJson(output).testResults
+}
+
+/** The versions of `node-22` have no version for Node 20. */
+function node22() {
+  if (Number.parseInt(process.versions.node, 10) >= 22) return process.execPath
+  const node = join(root, 'test/node/node_modules/node-22/bin/node')
+  if (existsSync(node)) return node
+  process.stderr.write('Node 22 is not installed. Run: npm install --prefix test/node\n')
+  process.exit(1)
 }
 
 function summary(results, peer, set) {

@@ -89,4 +89,6 @@ export function toldBy(error: readonly string[] | 'hangs' | undefined): string {
   return error.join(' | ')
 }
 
-const LOSSES = /^(57P01|ECONNRESET|CONNECTION_CLOSED)$|Connection terminated unexpectedly$/
+/** In the words of PostgreSQL, Node, Postgres.js, Prisma and pg. */
+const LOSSES =
+  /^(57P01|ECONNRESET|CONNECTION_CLOSED|ConnectionClosed)$|Connection terminated unexpectedly$/
