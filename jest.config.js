@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { TIERS } from './test/tiers.mjs'
 
 /** MikroORM and Kysely 0.29 have no version for Node 20, and are ESM only. */
@@ -46,7 +47,8 @@ export default {
   reporters: ['default', '<rootDir>/test/support/reporter.cjs'],
   // Ends what hangs. It is no measure of speed: a loaded machine takes a minute for what else takes two seconds.
   testTimeout: 300_000,
-  maxWorkers: 2,
+  // Half of the time is spent waiting: for lifetimes, time limits and other processes.
+  maxWorkers: Math.min(2 * availableParallelism(), 8),
   collectCoverageFrom: ['{core,adapters,gateway}/**/*.ts', '!**/index.ts'],
   restoreMocks: true,
 }
