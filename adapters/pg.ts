@@ -89,7 +89,8 @@ export interface PgLoginSettings {
   stream: () => Duplex
   /** Absent if the login has no `maxLifetimeSecs`. */
   maxLifetimeSeconds?: number
-  onConnect: (client: ClientBase) => void
+  /** Its client is any object: a library may have another version of `@types/pg` (Payload 3 pins one). */
+  onConnect: (client: object) => void
 }
 
 /**

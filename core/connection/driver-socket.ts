@@ -37,12 +37,21 @@ export abstract class DriverSocket extends Duplex {
   }
 
   /**
-   * As on a `net.Socket`, but the arguments are ignored: the login has the address. pg only waits for the event before it writes. A stream
-   * that was already destroyed fails like a refused connection: pg (8.23) would otherwise wait for an event that never comes.
+   * The error for a driver that wants to connect to another server, or `undefined`. `host` is absent if the driver passes none, and for a
+   * Unix socket, whose path is the first argument.
    */
-  connect(): this {
+  protected abstract refuseHost(host: string | undefined): Error | undefined
+
+  /**
+   * As on a `net.Socket`, but it opens nothing: the login has the address. pg only waits for the event before it writes. A stream that was
+   * already destroyed fails like a refused connection: pg (8.23) would otherwise wait for an event that never comes.
+   */
+  connect(_port?: unknown, host?: unknown): this {
     if (!this.destroyed) {
-      process.nextTick(() => this.emit('connect'))
+      const refusal = this.refuseHost(typeof host === 'string' ? host : undefined)
+      if (refusal === undefined) process.nextTick(() => this.emit('connect'))
+      // The error is emitted after this call, when pg is listening.
+      else this.destroy(refusal)
       return this
     }
     process.nextTick(() => {

@@ -11,8 +11,10 @@
  */
 import type { TLSSocket } from 'node:tls'
 import { HEADER_BYTES } from '../../wire/messages.js'
+import { PgIamError } from '../errors.js'
 import { publish } from '../events.js'
 import { internalsOf, type Login } from '../login.js'
+import { describeValue } from '../options/check.js'
 import type { VerifiedTls } from '../tls.js'
 import {
   type BackendKey,
@@ -119,6 +121,12 @@ export class LoginStream extends DriverSocket {
   /** Whether the driver has written data that was not sent, because the connection was already lost. */
   get hasUnsent(): boolean {
     return this.#hasUnsent
+  }
+
+  protected override refuseHost(host: string | undefined): Error | undefined {
+    return host === undefined || isServerOf(this.#login, host)
+      ? undefined
+      : otherServer(this.#login, host)
   }
 
   protected override get openSocket(): TLSSocket | undefined {
@@ -294,6 +302,38 @@ export class LoginStream extends DriverSocket {
   #finish(): void {
     this.destroy(this.#options.lossError === undefined ? undefined : this.loss)
   }
+}
+
+// The server that the driver was configured for.
+
+/**
+ * Whether a driver that is configured with `host` may get a connection of the login. A library may pass one socket function to the pools of
+ * several servers, such as a writer and its replicas (Payload's `readReplicas`), and all of them would then silently use the login's.
+ *
+ * A driver without a host passes pg's default, `localhost`, or `PGHOST`: these mean no particular server.
+ */
+function isServerOf({ host, hosts = [host], connectTo }: Login, requested: string): boolean {
+  const own = [...hosts, connectTo?.host, process.env['PGHOST']]
+  const name = comparable(requested)
+  return NO_SERVER.test(name) || own.some((one) => one !== undefined && comparable(one) === name)
+}
+
+/** No name, `localhost`, a loopback address, or the directory of a Unix socket. */
+const NO_SERVER = /^$|^localhost$|^127\.|^::1$|^\//
+
+/** Host names are not case-sensitive, and may end with a dot. */
+function comparable(host: string): string {
+  return host.toLowerCase().replace(/\.$/, '')
+}
+
+function otherServer({ host }: Login, requested: string): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `the client is configured to connect to ${describeValue(requested)}, but its socket function belongs to a login for ${describeValue(host)}`,
+    {
+      hint: 'Use the options of a login for its server only. If a library adds the address of a replica to them, remove that replica.',
+    },
+  )
 }
 
 interface FirstPacketReader {

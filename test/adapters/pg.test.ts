@@ -203,6 +203,19 @@ describe('pgConfig', () => {
     await pool.end()
   })
 
+  // As the readReplicas of Payload (3.90) do.
+  it('fails the connections of a pool that a library directs to another server', async () => {
+    const login = server().login()
+    const connectionString = 'postgres://reader.example.com/postgres'
+    const pool = new Pool({ ...pgConfig(login), connectionString } as object)
+    expect(await rejectionOf(pool.query('SELECT 1'))).toMatchObject({
+      code: 'ERR_OPTION_CONFLICT',
+      message: expect.stringContaining('"reader.example.com"') as string,
+    })
+    expect(login.stats()).toMatchObject({ tokensMade: 0, connectionsOpened: 0 })
+    await pool.end()
+  })
+
   it('contains no password and no token', () => {
     expect(pgConfig(server().login())).not.toHaveProperty('password')
   })

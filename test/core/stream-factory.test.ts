@@ -3,6 +3,7 @@ import postgres from 'postgres'
 import { pgTransaction } from '../../adapters/pg.js'
 import { type Login, streamFactory } from '../../core/index.js'
 import { errorChain, rejectionOf } from '../support/adapter-contract/error-chain.js'
+import { withEnvironment } from '../support/environment.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 
 const server = useContractServer()
@@ -69,6 +70,41 @@ describe('streamFactory', () => {
     expect(errorChain(await rejectionOf(client.connect()))).toContainEqual(
       expect.objectContaining({ code: 'ERR_OPTION_CONFLICT' }),
     )
+  })
+
+  it.each([
+    ['absent, with which pg uses its default', () => ({})],
+    ["the login's", ({ host }: Login) => ({ host })],
+    ["the login's, in another spelling", ({ host }: Login) => ({ host: `${host.toUpperCase()}.` })],
+    ['the address that the login dials', ({ connectTo }: Login) => ({ ...connectTo })],
+    ['a loopback address', () => ({ host: '127.0.0.2', port: 1 })],
+    ['the directory of a Unix socket', () => ({ host: '/var/run/postgresql' })],
+  ])('connects a driver whose host is %s', async (_what, address) => {
+    const login = server().login()
+    const client = new Client({ ...own, ...address(login), stream: streamFactory(login) })
+    await client.connect()
+    expect(login.stats().tokensMade).toBe(1)
+    await client.end()
+  })
+
+  it('connects a driver that takes its host from PGHOST', () =>
+    withEnvironment({ PGHOST: 'db.example.com' }, async () => {
+      const client = new Client({ ...own, stream: streamFactory(server().login()) })
+      await client.connect()
+      await client.end()
+    }))
+
+  it('fails the connection of a driver that is configured for another host, without a token', async () => {
+    const login = server().login()
+    const client = new Client({ ...own, host: 'reader.example.com', stream: streamFactory(login) })
+    client.on('error', () => {})
+    expect(errorChain(await rejectionOf(client.connect()))).toContainEqual(
+      expect.objectContaining({
+        code: 'ERR_OPTION_CONFLICT',
+        message: `the client is configured to connect to "reader.example.com", but its socket function belongs to a login for "${login.host}"`,
+      }),
+    )
+    expect(login.stats()).toMatchObject({ tokensMade: 0, connectionsOpened: 0 })
   })
 
   it.each([
