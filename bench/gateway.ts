@@ -86,7 +86,7 @@ async function queriesThrough(ways: Ways, { isQuick, measure }: BenchContext): P
         ),
       ),
     }
-    const full: Effort = { rounds: 15, warmUpRounds: 2, turns: 5, warmUpTurns: 1 }
+    const full: Effort = { rounds: 11, warmUpRounds: 1, turns: 3, warmUpTurns: 1 }
     await measure(contest, isQuick ? { rounds: 1, warmUpTurns: 1 } : full)
   }
 }
@@ -115,7 +115,7 @@ async function connectsThrough(
         }),
       ),
     }
-    await measure(contest, isQuick ? { rounds: 1 } : { rounds: 21, warmUpRounds: 2 })
+    await measure(contest, isQuick ? { rounds: 1 } : { rounds: 11, warmUpRounds: 1 })
   }
 }
 

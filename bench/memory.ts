@@ -48,8 +48,8 @@ export const memory: Benchmark = async (context) => {
 }
 
 const FULL = {
-  tokens: { warmUp: 20_000, amount: 100_000, samples: 25 },
-  connections: { warmUp: 1_000, amount: 10_000, samples: 25 },
+  tokens: { warmUp: 20_000, amount: 60_000, samples: 25 },
+  connections: { warmUp: 1_000, amount: 4_000, samples: 25 },
   rounds: 3,
 }
 const QUICK: typeof FULL = {

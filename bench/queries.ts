@@ -60,7 +60,7 @@ const FULL = {
   /** The numbers of tasks. The pool has the same number of connections. */
   tasks: [1, 5, 20],
   perTurn: (tasks: number): number => (tasks === 1 ? 150 : 450),
-  effort: { rounds: 15, warmUpRounds: 2, turns: 5, warmUpTurns: 1 },
+  effort: { rounds: 11, warmUpRounds: 1, turns: 3, warmUpTurns: 1 },
 }
 const QUICK: typeof FULL = {
   tasks: [2],

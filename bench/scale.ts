@@ -39,7 +39,7 @@ async function connectionsAtOnce(context: BenchContext): Promise<void> {
       ),
       others: [opener('pg-iam', connections, () => createClient(login))],
     }
-    await measure(contest, isQuick ? { rounds: 1 } : { rounds: 9, warmUpRounds: 2 })
+    await measure(contest, isQuick ? { rounds: 1 } : { rounds: 5, warmUpRounds: 1 })
   }
 }
 

@@ -14,11 +14,11 @@ import type { ColdStart, ColdStartOrder } from './start-process.js'
 
 export const start: Benchmark = async (context) => {
   // The first process of each kind reads files that are not in the system's cache.
-  const effort = context.isQuick ? { rounds: 1 } : { rounds: 21, warmUpRounds: 2 }
+  const effort = context.isQuick ? { rounds: 1 } : { rounds: 11, warmUpRounds: 1 }
   await dsqlTokens(context, effort)
   await entraTokens(context, effort)
   await bundles(context, effort)
-  await gateways(context, context.isQuick ? { rounds: 1 } : { rounds: 7 })
+  await gateways(context, context.isQuick ? { rounds: 1 } : { rounds: 5 })
 }
 
 const CONNECTOR = '@aws/aurora-dsql-node-postgres-connector'

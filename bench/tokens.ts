@@ -20,7 +20,7 @@ export const tokens: Benchmark = async (context) => {
   await askedCredentials(context)
 }
 
-const FULL = { times: 500, effort: { rounds: 61, warmUpRounds: 8 } }
+const FULL = { times: 500, effort: { rounds: 31, warmUpRounds: 5 } }
 const QUICK = { times: 50, effort: { rounds: 9, warmUpRounds: 3 } }
 
 async function signedTokens({ isQuick, build, measure }: BenchContext): Promise<void> {
