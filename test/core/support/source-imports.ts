@@ -29,7 +29,10 @@ export function sourcesIn(folder: string): string[] {
 export function importsOf(from: string): Import[] {
   const source = readFileSync(join(ROOT, from), 'utf8')
   const isTypeScript = /\.[cm]?ts$/.test(from)
-  const tree = parseSync(source, isTypeScript ? { syntax: 'typescript' } : { syntax: 'ecmascript' })
+  const tree = parseSync(
+    source,
+    isTypeScript ? { syntax: 'typescript', decorators: true } : { syntax: 'ecmascript' },
+  )
   return specifiersIn(tree).map(({ specifier, isEager }) => ({
     from,
     specifier,
