@@ -9,6 +9,8 @@ import { report } from './report.js'
 const config = buildConfig({
   secret: 'secret',
   collections: [],
+  // Otherwise Payload (3.90) starts a process that generates types, which outlives this one.
+  typescript: { autoGenerate: false },
   db: postgresAdapter({
     pool: pgConfig(login),
     push: false,
