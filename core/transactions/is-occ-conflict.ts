@@ -17,6 +17,8 @@ export function isOccConflict(error: unknown): boolean {
 export function sqlStateOf(error: unknown): string | undefined {
   let state: string | undefined
   someWrapped(error, (candidate) => {
+    // The codes of Prisma (7.10), such as P1017 and P2028, look like SQLSTATEs. All of its errors have its version.
+    if (ownValue(candidate, 'clientVersion') !== undefined) return false
     for (const key of CODE_KEYS) {
       const code = ownValue(candidate, key)
       if (typeof code === 'string' && SQL_STATE.test(code)) state = code
@@ -26,8 +28,7 @@ export function sqlStateOf(error: unknown): string | undefined {
   return state
 }
 
-/** Prisma's own codes, such as P1017 and P2028, look alike. The only class of SQLSTATEs with a P is P0. */
-const SQL_STATE = /^(?!P[1-9])(?=.*\d)[0-9A-Z]{5}$/
+const SQL_STATE = /^(?=.*\d)[0-9A-Z]{5}$/
 
 const CONFLICT_CODES: ReadonlySet<unknown> = new Set(['40001', 'OC000', 'OC001', 'P2034'])
 

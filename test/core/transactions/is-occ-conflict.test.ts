@@ -64,7 +64,9 @@ describe('sqlStateOf', () => {
     [coded('EPIPE'), undefined],
     [coded('XX000'), 'XX000'],
     [coded('P0001'), 'P0001'],
-    [coded('P1017'), undefined],
+    [{ ...coded('P1017'), clientVersion: '7.10.0' }, undefined],
+    // A code that an application raises with RAISE USING ERRCODE.
+    [coded('P1234'), 'P1234'],
     [
       { code: 'P2010', meta: { driverAdapterError: { cause: { originalCode: '57P01' } } } },
       '57P01',
