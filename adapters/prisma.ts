@@ -37,11 +37,12 @@ export function prismaAdapter(
 ): PrismaPg {
   const login = loginOf(given)
   const adapter = new LoginAdapter(pgConfig(login, config) as PoolConfig, options)
-  logins.set(adapter, login)
-  return adapter
+  return Object.defineProperty(adapter, LOGIN, { value: login })
 }
 
-const logins = new WeakMap<object, Login>()
+/** Registered symbols are shared by the ESM and the CommonJS copy of the package. */
+const LOGIN: unique symbol = Symbol.for('pg-iam.prisma-login') as never
+const STARTS: unique symbol = Symbol.for('pg-iam.prisma-starts') as never
 
 type ConnectedAdapter = Awaited<ReturnType<PrismaPg['connect']>>
 
@@ -51,7 +52,7 @@ class LoginAdapter extends PrismaPg {
     const adapter = keepErrors(await super.connect())
     const begin = adapter.startTransaction.bind(adapter)
     adapter.startTransaction = async (level) => {
-      const start = starts.getStore()
+      const start = starts().getStore()
       const begun =
         start === undefined || start.isOver
           ? begin(level)
@@ -84,8 +85,8 @@ function keepErrors<T extends object>(queryable: T): T {
 }
 
 /**
- * Prisma (7.10) converts the errors of the server, and creates an error of its own with `code` and `meta` of any other, such as that of a
- * token that cannot be obtained. The original is then lost, unless it is in `meta`.
+ * Prisma (7.10) converts the errors of the server. It replaces any other error, such as that of a token that cannot be obtained, with a new
+ * one that has only its `code` and `meta`. The original is lost then, unless it is in `meta`.
  */
 function rethrow(error: unknown): never {
   if (!(error instanceof Error) || error.name === 'DriverAdapterError') throw error
@@ -151,14 +152,14 @@ export async function prismaTransaction<TClient extends PrismaTransactions, T>(
   return runTransaction<PrismaTransaction<TClient>, T>({
     // Clients derived from each other share an adapter.
     client: adapter ?? prisma,
-    login: adapter && logins.get(adapter),
+    login: (adapter as { [LOGIN]?: Login } | undefined)?.[LOGIN],
     isNested: isTransaction(prisma),
     retry,
     fn,
     attempt: async (work, connected) => {
       const start: Start = { connected, isOver: false }
       try {
-        return (await starts.run(start, () => prisma.$transaction(work, limits))) as T
+        return (await starts().run(start, () => prisma.$transaction(work, limits))) as T
       } finally {
         start.isOver = true
       }
@@ -194,7 +195,10 @@ interface Start {
   isOver: boolean
 }
 
-const starts = new AsyncLocalStorage<Start>()
+function starts(): AsyncLocalStorage<Start> {
+  const holder = globalThis as { [STARTS]?: AsyncLocalStorage<Start> }
+  return (holder[STARTS] ??= new AsyncLocalStorage<Start>())
+}
 
 /**
  * Calls `begin`, which gets a connection of `pool` and begins a transaction on it, and reports that connection. Prisma's adapter (7.10) calls

@@ -126,7 +126,7 @@ export function sequelizeHook(given: LoginOrUrl, ...readers: LoginOrUrl[]): Sequ
  * Rejects with the error of `fn` or of the database, with `ERR_OCC_EXHAUSTED`, `ERR_ABORTED`, `ERR_TRANSACTION_NESTED`, and with
  * `ERR_OUTCOME_UNKNOWN` if the connection was lost after COMMIT was written. It is not retried then.
  *
- * @param options those of `sequelize.transaction()`, and the retry options. Inside a `sequelize.transaction()` of your own, only
+ * @param options those of `sequelize.transaction()`, and the retry options. Inside a transaction that `sequelize.transaction()` began, only
  * `nestMode: 'separate'` is possible
  */
 export async function sequelizeTransaction<T>(

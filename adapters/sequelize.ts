@@ -152,7 +152,9 @@ export async function sequelizeTransaction<T>(
   fn: (transaction: Transaction) => PromiseLike<T>,
   options: TransactionOptions & RetryOptions = {},
 ): Promise<T> {
-  checkClient(sequelize, 'sequelize', ['transaction', 'query'], 'what new Sequelize() returns')
+  // Sequelize 7 lacks the last one.
+  const methods = ['transaction', 'query', 'databaseVersion']
+  checkClient(sequelize, 'sequelize', methods, 'what new Sequelize() of Sequelize 6 returns')
   const { retry, own } = splitRetryOptions(options)
   let committed: (() => Promise<void>) | undefined
   const result = await runTransaction({

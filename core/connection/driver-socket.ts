@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { PgIamError } from '../errors.js'
+import { isPlainObject } from '../options/check.js'
 
 export type WriteCallback = (error?: Error | null) => void
 
@@ -46,9 +47,10 @@ export abstract class DriverSocket extends Duplex {
    * As on a `net.Socket`, but it opens nothing: the login has the address. pg only waits for the event before it writes. A stream that was
    * already destroyed fails like a refused connection: pg (8.23) would otherwise wait for an event that never comes.
    */
-  connect(_port?: unknown, host?: unknown): this {
+  connect(port?: unknown, host?: unknown): this {
     if (!this.destroyed) {
-      const refusal = this.refuseHost(typeof host === 'string' ? host : undefined)
+      const requested = isPlainObject(port) ? port['host'] : host
+      const refusal = this.refuseHost(typeof requested === 'string' ? requested : undefined)
       if (refusal === undefined) process.nextTick(() => this.emit('connect'))
       // The error is emitted after this call, when pg is listening.
       else this.destroy(refusal)

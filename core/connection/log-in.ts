@@ -215,7 +215,7 @@ export async function dial({
     const secured = nodeTls().connect(tlsSettings(tcp, tls, negotiation))
     try {
       await eventOf(secured, 'secureConnect').catch((error: unknown) => {
-        throw negotiation === 'direct' ? explainDirectTls(error, address) : error
+        throw negotiation === 'direct' && !signal.aborted ? explainDirectTls(error, address) : error
       })
       assertVerified(secured, tls)
       if (negotiation === 'direct') assertProtocol(secured, address)
@@ -277,8 +277,8 @@ const ACCEPTED = 'S'.charCodeAt(0)
 const REFUSED = 'N'.charCodeAt(0)
 
 /**
- * A server without direct TLS takes the handshake for a startup packet that is too long: PostgreSQL before 17 then closes the connection
- * without a message, others reply with an unencrypted one. The code of the error is kept, since a server that goes away looks the same.
+ * A server that does not support direct TLS interprets the handshake as an oversized startup packet. PostgreSQL before 17 then closes the
+ * connection without a message. Others reply with an unencrypted one. The code of the error is kept, since a lost connection looks the same.
  */
 function explainDirectTls(error: unknown, { host, port }: Address): unknown {
   const { code } = (error ?? {}) as { code?: unknown }
@@ -296,7 +296,7 @@ function explainDirectTls(error: unknown, { host, port }: Address): unknown {
   )
 }
 
-/** OpenSSL's errors for bytes that are no TLS record. */
+/** OpenSSL's errors for data that is not a TLS record. */
 const NOT_TLS: ReadonlySet<string> = new Set([
   'ERR_SSL_WRONG_VERSION_NUMBER',
   'ERR_SSL_PACKET_LENGTH_TOO_LONG',

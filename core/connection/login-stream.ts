@@ -25,7 +25,13 @@ import {
   READY_IDLE,
 } from './backend-tracker.js'
 import type { OpenedConnection } from './connect-limiter.js'
-import { closedByServer, DriverSocket, type WriteCallback, writeThrough } from './driver-socket.js'
+import {
+  closedByServer,
+  DriverSocket,
+  tlsTwice,
+  type WriteCallback,
+  writeThrough,
+} from './driver-socket.js'
 import { type OpenConnection, parseFirstPacket } from './open-connection.js'
 
 /** How the stream behaves towards its driver. */
@@ -70,6 +76,8 @@ export class LoginStream extends DriverSocket {
   #isLost = false
   #lossCause: Error | undefined
   #isEndEmitted = false
+  /** Whether the connection was lost without the driver's knowledge, see `failQuery`. */
+  #isAbandoned = false
   #hasServed = false
   #hasUnsent = false
 
@@ -148,6 +156,10 @@ export class LoginStream extends DriverSocket {
       } else writeThrough(this.#socket, chunk, done)
       return
     }
+    if (!this.#isOpening && this.#firstPacket.isTls(chunk)) {
+      done(tlsTwice())
+      return
+    }
     const firstPacket = this.#isOpening ? undefined : this.#firstPacket.push(chunk)
     if (firstPacket === undefined) {
       done()
@@ -167,7 +179,7 @@ export class LoginStream extends DriverSocket {
   override _final(done: WriteCallback): void {
     if (!this.#isLost) this.#beginClosing()
     // Without a socket no event would ever end the readable side.
-    if (this.#socket === undefined) this.destroy()
+    if (this.#socket === undefined || this.#isAbandoned) this.destroy()
     else this.#socket.end()
     done()
   }
@@ -272,6 +284,7 @@ export class LoginStream extends DriverSocket {
     const bytes = this.#tracker.lost()
     if (bytes.length > 0) this.push(bytes)
     if (isAbandoned) {
+      this.#isAbandoned = true
       const { fatalError, hasFailedBootstrap } = this.#tracker
       if (fatalError === undefined && !hasFailedBootstrap) failQuery(error ?? closedByServer())
       this.#socket?.destroy()
@@ -337,6 +350,8 @@ function otherServer({ host }: Login, requested: string): PgIamError {
 }
 
 interface FirstPacketReader {
+  /** Whether the driver starts TLS directly with `chunk`. */
+  isTls(chunk: Buffer): boolean
   /** Takes what the driver wrote. Returns its first packet once that is complete. */
   push(chunk: Buffer): Buffer | undefined
 }
@@ -349,6 +364,7 @@ interface FirstPacketReader {
 export function createFirstPacketReader(): FirstPacketReader {
   let pending: Buffer = Buffer.alloc(0)
   return {
+    isTls: (chunk) => (pending.length > 0 ? pending : chunk)[0] === TLS_RECORD,
     push(chunk) {
       pending = Buffer.concat([pending, chunk])
       while (pending.length >= HEADER_BYTES && pending[0] !== 0) {
@@ -365,6 +381,9 @@ export function createFirstPacketReader(): FirstPacketReader {
 
 /** Length and code. */
 const SMALLEST_PACKET_BYTES = 8
+
+/** The first byte of a TLS handshake. No message has this type. */
+const TLS_RECORD = 0x16
 
 // Counts and reports a physical connection.
 

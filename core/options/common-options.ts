@@ -1,5 +1,5 @@
 /** The options common to all providers: checks, and defaults from the environment. */
-import { type HostedProvider, providerOfHost } from '../providers/host-names.js'
+import { type HostedProvider, providerOfDomain } from '../providers/host-names.js'
 import type { Address } from '../connection/log-in.js'
 import { PgIamError } from '../errors.js'
 import { logger, type Logger } from '../events.js'
@@ -372,7 +372,7 @@ function targetsOf(
 
 /** A database rejects the tokens of another provider, with an error that does not name the cause. */
 function rejectOtherProvider(host: string, provider: HostedProvider | 'custom'): void {
-  const other = providerOfHost(host)
+  const other = providerOfDomain(host)
   if (provider === 'custom' || other === undefined || other === provider) return
   throw new PgIamError(
     'ERR_OPTION_INVALID',

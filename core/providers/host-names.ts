@@ -17,6 +17,25 @@ const PROVIDERS: readonly [HostedProvider, (host: string) => boolean][] = [
 ]
 
 /**
+ * The provider in whose domain a name is, or `undefined` for any other name. Unlike `providerOfHost` it also knows names that are not those
+ * of a database with tokens, such as one that is incomplete, or that of a Cosmos DB cluster.
+ */
+export function providerOfDomain(host: string): HostedProvider | undefined {
+  return DOMAINS.find(([, domain]) => domain.test(host))?.[0] ?? providerOfHost(host)
+}
+
+const DOMAINS: readonly [HostedProvider, RegExp][] = [
+  ['aurora-dsql', /\.dsql(?:-[a-z0-9]+)?\.[a-z0-9-]+\.on\.aws$/],
+  ['rds', /\.rds(?:-fips)?(?:\.[a-z0-9-]+)?\.amazonaws\.(?:com(?:\.cn)?|eu)$/],
+  ['redshift', /\.redshift(?:-serverless)?\.amazonaws\.com(?:\.cn)?$/],
+  [
+    'entra',
+    /\.postgres\.(?:database\.(?:azure\.com|chinacloudapi\.cn|usgovcloudapi\.net)|cosmos\.azure\.com)$/,
+  ],
+  ['cloud-sql', /\.sql(?:-psa)?\.goog$/],
+]
+
+/**
  * The region in a cluster's endpoint name, or `undefined` for any other name.
  *
  * Public endpoints are `<cluster>.dsql.<region>.on.aws`. PrivateLink endpoints contain the suffix of their service, which AWS does not

@@ -17,11 +17,10 @@ export function isOccConflict(error: unknown): boolean {
 export function sqlStateOf(error: unknown): string | undefined {
   let state: string | undefined
   someWrapped(error, (candidate) => {
-    // The codes of Prisma (7.10), such as P1017 and P2028, look like SQLSTATEs. All of its errors have its version.
-    if (ownValue(candidate, 'clientVersion') !== undefined) return false
     for (const key of CODE_KEYS) {
       const code = ownValue(candidate, key)
-      if (typeof code === 'string' && SQL_STATE.test(code)) state = code
+      if (typeof code !== 'string' || !SQL_STATE.test(code)) continue
+      if (!isPrismaCode(code, candidate)) state = code
     }
     return false
   })
@@ -29,6 +28,11 @@ export function sqlStateOf(error: unknown): string | undefined {
 }
 
 const SQL_STATE = /^(?=.*\d)[0-9A-Z]{5}$/
+
+/** Prisma's own codes (7.10), such as P1017 and P2028, look like SQLSTATEs that an application may define. Its errors have `meta`. */
+function isPrismaCode(code: string, error: object): boolean {
+  return /^P\d{4}$/.test(code) && Object.hasOwn(error, 'meta')
+}
 
 const CONFLICT_CODES: ReadonlySet<unknown> = new Set(['40001', 'OC000', 'OC001', 'P2034'])
 

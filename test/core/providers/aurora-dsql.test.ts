@@ -698,6 +698,19 @@ describe('the host of a login', () => {
     })
   })
 
+  it.each<[keyof typeof LOGINS, string]>([
+    ['rds', 'shop.postgres.cosmos.azure.com'],
+    ['entra', 'shop.us-east-1.rds.amazonaws.com'],
+    ['entra', 'shop.rds.us-east-1.amazonaws.com'],
+    ['entra', 'shop.redshift.amazonaws.com'],
+    ['rds', 'a.b.c.dsql.us-east-1.on.aws'],
+  ])('is rejected by %s() if it is in the domain of another provider: %s', (name, host) => {
+    expect(thrownBy(() => LOGINS[name](host))).toMatchObject({
+      code: 'ERR_OPTION_INVALID',
+      message: `"host" must not be ${host}: ${name}() cannot log in there`,
+    })
+  })
+
   it.each(HOSTS)('is accepted by %s(), and by customLogin(): %s', (name, host) => {
     expect(LOGINS[name](host).host).toBe(host)
     expect(customLogin({ host, user: 'app', getToken: () => 'secret' }).host).toBe(host)
