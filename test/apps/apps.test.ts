@@ -121,7 +121,7 @@ function writePrograms(provider: Provider): void {
   for (const name of readdirSync(programs)) copyFileSync(join(programs, name), join(place, name))
 }
 
-/** Each has a database of its own: Payload asks before it deletes the tables of others. */
+/** Each has a separate database: Payload asks before it deletes the tables of others. */
 async function runProgram(provider: Provider, name: string): Promise<Report> {
   const hosts = [provider === 'rds' ? RDS_HOST : DSQL_HOST]
   const gateway = await startGateway({ engine: 'postgres', endpoints: [{ provider, hosts }] })

@@ -35,11 +35,12 @@ export const noteSchema = new EntitySchema<Note>({
 const refusals: Refusal[] = [
   ...pgRefusals.map((refusal): Refusal => ({
     ...refusal,
+    what: `${refusal.what} in driverOptions`,
     options: { driverOptions: refusal.options },
   })),
-  { what: 'a password of its own', options: { password: 'secret' }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'a password', options: { password: 'secret' }, code: 'ERR_OPTION_CONFLICT' },
   {
-    what: 'a password function of its own',
+    what: 'a password function',
     options: { password: () => 'secret' },
     code: 'ERR_OPTION_CONFLICT',
   },
@@ -49,12 +50,12 @@ const refusals: Refusal[] = [
     code: 'ERR_OPTION_CONFLICT',
   },
   {
-    what: 'another host of its own',
+    what: 'another host',
     options: { host: 'db.example.com' },
     code: 'ERR_OPTION_CONFLICT',
   },
-  { what: 'another port of its own', options: { port: 6543 }, code: 'ERR_OPTION_CONFLICT' },
-  { what: 'another user of its own', options: { user: 'admin' }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'another port', options: { port: 6543 }, code: 'ERR_OPTION_CONFLICT' },
+  { what: 'another user', options: { user: 'admin' }, code: 'ERR_OPTION_CONFLICT' },
   { what: 'another dbName', options: { dbName: 'shop' }, code: 'ERR_OPTION_CONFLICT' },
   {
     what: 'a replica by its address',

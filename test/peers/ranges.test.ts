@@ -21,7 +21,7 @@ const newest = versionsIn('test/peers/newest', 'dependencies')
 const newestOfAll = { ...newest, ...versionsIn('test/peers/node-22', 'dependencies') }
 const next = versionsIn('test/peers/next', 'dependencies')
 
-/** It needs a newer Node, so its tests have a package of their own. */
+/** It needs a newer Node, so its tests are a separate package. */
 const ofMikroOrm = versionsIn('test/mikro-orm', 'dependencies')
 
 /** A range of one version needs no other; types are compiled, not run. Behind `||` is a pre-release of the next major. */

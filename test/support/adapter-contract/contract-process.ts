@@ -1,4 +1,4 @@
-/** Runs the tasks of the contract that concern a whole process in a Node process of their own. */
+/** Runs the tasks of the contract that concern a whole process in a separate Node process. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

@@ -17,7 +17,7 @@ export function errorChain(error: unknown): unknown[] {
     if (link === undefined || link === null || chain.includes(link)) return
     chain.push(link)
     if (typeof link !== 'object') return
-    // Prisma keeps the code of the server's error in an object of its own.
+    // Prisma keeps the code of the server's error in a nested object.
     const { originalCode: code, originalMessage: message } = link as Record<string, unknown>
     if (code !== undefined) chain.push({ ...link, code, message })
     for (const name of WRAPPERS) {
