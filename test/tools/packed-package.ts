@@ -1,8 +1,8 @@
 /** The package as its users get it: packed, and unpacked in a folder that holds only what they have installed. */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -39,11 +39,11 @@ export async function packPackage(): Promise<PackedPackage> {
       applications.set(installed.join(), application)
       writeFileSync(join(application, 'package.json'), '{ "private": true }')
       cpSync(join(root, 'package'), join(application, 'node_modules/pg-iam'), { recursive: true })
-      for (const name of withDependencies(installed)) {
+      for (const path of withDependencies(installed)) {
         // Copied, because a link would lead back to where all packages are.
-        cpSync(join('node_modules', name), join(application, 'node_modules', name), {
+        cpSync(path, join(application, path), {
           recursive: true,
-          filter: (path) => !/\.(map|d\.[cm]?ts|md)$/.test(path),
+          filter: (file) => !/\.(map|d\.[cm]?ts|md)$/.test(file),
         })
       }
       return application
@@ -62,15 +62,27 @@ interface Dependencies {
   optionalDependencies?: object
 }
 
-function withDependencies(names: readonly string[], found = new Set<string>()): Set<string> {
+/** The paths of the packages and of all that they depend on. npm puts a dependency at the top, or below the package that needs it. */
+function withDependencies(
+  names: readonly string[],
+  from = '.',
+  found = new Set<string>(),
+): Set<string> {
   for (const name of names) {
-    if (found.has(name)) continue
-    found.add(name)
-    const manifest = readFileSync(join('node_modules', name, 'package.json'), 'utf8')
+    const path = pathOf(name, from)
+    if (found.has(path)) continue
+    found.add(path)
+    const manifest = readFileSync(join(path, 'package.json'), 'utf8')
     const { dependencies, optionalDependencies } = JSON.parse(manifest) as Dependencies
-    withDependencies(Object.keys({ ...dependencies, ...optionalDependencies }), found)
+    withDependencies(Object.keys({ ...dependencies, ...optionalDependencies }), path, found)
   }
   return found
+}
+
+/** Where Node finds a package for the one at `from`. */
+function pathOf(name: string, from: string): string {
+  const path = join(from, 'node_modules', name)
+  return from === '.' || existsSync(path) ? path : pathOf(name, dirname(from))
 }
 
 /** npm's own variables tell it what to work on, when a script of npm runs the tests. */
