@@ -12,8 +12,12 @@ import {
 } from '@sequelize/core'
 import { PostgresDialect } from '@sequelize/postgres'
 import type { BootstrapQuery } from '../core/connection/backend-tracker.js'
-import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
-import type { Address } from '../core/connection/log-in.js'
+import {
+  checkDriverOptions,
+  type OwnedByLogin,
+  refuseDirectNegotiation,
+} from '../core/connection/driver-options.js'
+import { loginForAddress, readLogins } from '../core/connection/replicas.js'
 import {
   isPastLifetime,
   loginOfFactory,
@@ -26,13 +30,10 @@ import { PgIamError } from '../core/errors.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import type { Login } from '../core/login.js'
 import {
-  type Check,
   checkClient,
-  checkOptions,
   describeValue,
   invalidOption,
   isPlainObject,
-  oneOrMore,
   withoutUndefined,
 } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
@@ -322,7 +323,7 @@ function connectionOf(
   options: object,
   server: 'writer' | 'replica' = 'writer',
 ): Pick<SequelizePostgresOptions, ConnectionPart> {
-  refuseDirectNegotiation()
+  refuseDirectNegotiation('sequelizeOptions', ' Or use sequelizeHook.')
   const owned = server === 'writer' ? OWNED : OWNED_OF_REPLICA
   // A copy, since an instance of a class would be rejected.
   const tls = checkDriverOptions(login, { ...options }, owned)
@@ -336,21 +337,6 @@ function connectionOf(
     ssl: false,
     stream: streamFactory(login, { tls, given, bootstrapQuery: requiredBootstrap }),
   }
-}
-
-/**
- * pg (8.23) reads this variable unless it gets the option `sslnegotiation`, which Sequelize (7.0.0-alpha.48) rejects. pg then rejects each
- * connection, because its own TLS is off.
- */
-function refuseDirectNegotiation(): void {
-  if (process.env['PGSSLNEGOTIATION'] !== 'direct') return
-  throw new PgIamError(
-    'ERR_OPTION_CONFLICT',
-    '"PGSSLNEGOTIATION" must not be "direct" with sequelizeOptions, whose connections cannot override it',
-    {
-      hint: "Unset it, and set tls: { negotiation: 'direct' } in the login. Or use sequelizeHook.",
-    },
-  )
 }
 
 function refuseOtherDrivers({ native, dialect }: { native?: unknown; dialect?: unknown }): void {
@@ -564,7 +550,8 @@ function limitAge(client: object): void {
 function prepare(logins: readonly Login[], config: object): void {
   const prepared = loginOfFactory((config as { stream?: unknown }).stream)
   if (prepared !== undefined && logins.includes(prepared)) return
-  const login = loginForHost(logins, config)
+  const [first, ...readers] = logins as readonly [Login, ...Login[]]
+  const login = readers.length === 0 ? first : loginForAddress(logins, config)
   const tls = checkDriverOptions(login, { ...config }, OWNED)
   const given = givenParameters(config, PG_STARTUP_OPTIONS)
   const isLimited = login.provider === 'aurora-dsql' || login.provider === 'redshift'
@@ -581,26 +568,6 @@ function prepare(logins: readonly Login[], config: object): void {
   })
 }
 
-/** The login for the host that Sequelize is about to connect to. Throws `ERR_OPTION_CONFLICT` if there is none. */
-function loginForHost(logins: readonly Login[], { host, port }: Partial<Address>): Login {
-  const [first, ...readers] = logins as readonly [Login, ...Login[]]
-  if (readers.length === 0) return first
-  const isNamed = (place: Address | undefined): boolean =>
-    place !== undefined &&
-    place.host === host &&
-    // Sequelize has no default port, but pg has.
-    String(place.port) === String(port ?? DEFAULT_PORT)
-  const found = logins.find((login) => isNamed(login) || isNamed(login.connectTo))
-  if (found !== undefined) return found
-  throw new PgIamError(
-    'ERR_OPTION_CONFLICT',
-    `"replication" contains ${host}:${port ?? DEFAULT_PORT}, which none of the logins is for`,
-    { hint: 'Pass a login for each host: sequelizeHook(writer, reader).' },
-  )
-}
-
-const DEFAULT_PORT = 5432
-
 // Sequelize's `replication` option, with logins in place of addresses.
 
 /** The replicas to read from. Writes go to the login that is the first argument. */
@@ -608,21 +575,3 @@ export interface SequelizeReplication {
   /** The logins or URLs of the replicas, or of a reader endpoint: at least one. Connections are opened to each in turn. */
   read: readonly LoginOrUrl[]
 }
-
-/** The logins of the replicas, or `undefined` without replication. Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`. */
-function readLogins(replication: unknown): readonly Login[] | undefined {
-  if (replication === undefined || replication === null || replication === false) return undefined
-  const { read } = checkOptions(replication, CHECKS, 'replication.')
-  return oneOrMore<Login>((value, name) => loginOf(value as LoginOrUrl, name))(
-    read,
-    'replication.read',
-  )
-}
-
-const write: Check<never> = (_value, name) => {
-  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given with a login`, {
-    hint: 'Pass the login of the writer as the first argument, and those of the replicas as replication: { read: [login] }.',
-  })
-}
-
-const CHECKS = { write, read: (value: unknown) => value } as const

@@ -1,8 +1,12 @@
 /** Logins for Sequelize 6. */
-import type { Address } from '../core/connection/log-in.js'
 import type { Options, PoolOptions, Sequelize, Transaction, TransactionOptions } from 'sequelize'
 import type { BootstrapQuery } from '../core/connection/backend-tracker.js'
-import { checkDriverOptions, type OwnedByLogin } from '../core/connection/driver-options.js'
+import {
+  checkDriverOptions,
+  type OwnedByLogin,
+  refuseDirectNegotiation,
+} from '../core/connection/driver-options.js'
+import { loginForAddress, readLogins } from '../core/connection/replicas.js'
 import {
   createStreamFactory,
   isPastLifetime,
@@ -13,15 +17,7 @@ import {
 import { PgIamError } from '../core/errors.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import type { Login } from '../core/login.js'
-import {
-  type Check,
-  checkClient,
-  checkOptions,
-  describeValue,
-  type Explicit,
-  invalidOption,
-  oneOrMore,
-} from '../core/options/check.js'
+import { checkClient, describeValue, type Explicit, invalidOption } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
@@ -124,7 +120,7 @@ export function sequelizeHook(
     const prepared = loginOfFactory(streamOf(config))
     if (prepared !== undefined && logins.includes(prepared)) return
     const { options, config: own }: SequelizeInternals = this ?? {}
-    const chosen = options?.replication ? loginForHost(logins, config) : login
+    const chosen = options?.replication ? loginForAddress(logins, config) : login
     refuseOtherDrivers({ ...config, dialect: options?.dialect })
     refuseMessageLevel(chosen, 'clientMinMessages', options?.clientMinMessages)
     connectWith(chosen, config)
@@ -383,7 +379,7 @@ const OWNED_OF_CONNECTION: Readonly<Record<string, OwnedByLogin>> = {
 }
 
 function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
-  refuseDirectNegotiation()
+  refuseDirectNegotiation('Sequelize')
   const tls = checkDriverOptions(login, dialectOptions, OWNED_OF_CONNECTION, prefix)
   const given = givenParameters(dialectOptions, PG_STARTUP_OPTIONS, prefix)
   const { clientMinMessages } = dialectOptions as { clientMinMessages?: unknown }
@@ -395,19 +391,6 @@ function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
     ssl: false,
     stream: createStreamFactory(login, { tls, given, bootstrapQuery }),
   }
-}
-
-/**
- * pg (8.23) reads this variable unless it gets the option `sslnegotiation`, which Sequelize (6.37) does not pass on. pg then rejects
- * each connection, because its own TLS is off.
- */
-function refuseDirectNegotiation(): void {
-  if (process.env['PGSSLNEGOTIATION'] !== 'direct') return
-  throw new PgIamError(
-    'ERR_OPTION_CONFLICT',
-    '"PGSSLNEGOTIATION" must not be "direct" with Sequelize, whose connections cannot override it',
-    { hint: "Unset it, and set tls: { negotiation: 'direct' } in the login." },
-  )
 }
 
 /**
@@ -495,34 +478,3 @@ export interface SequelizeReplication {
   /** The logins or URLs of the replicas, or of a reader endpoint: at least one. Connections are opened to each in turn. */
   read: readonly LoginOrUrl[]
 }
-
-/** The logins of the replicas, or `undefined` without replication. Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`. */
-function readLogins(replication: unknown): readonly Login[] | undefined {
-  if (replication === undefined || replication === null || replication === false) return undefined
-  const { read } = checkOptions(replication, CHECKS, 'replication.')
-  return oneOrMore<Login>((value, name) => loginOf(value as LoginOrUrl, name))(
-    read,
-    'replication.read',
-  )
-}
-
-/** The login for the host that Sequelize is about to connect to. Throws `ERR_OPTION_CONFLICT` if there is none. */
-function loginForHost(logins: readonly Login[], { host, port }: SequelizeConnectionConfig): Login {
-  const isNamed = (place: Address | undefined): boolean =>
-    place !== undefined && place.host === host && String(place.port) === String(port)
-  const found = logins.find((login) => isNamed(login) || isNamed(login.connectTo))
-  if (found !== undefined) return found
-  throw new PgIamError(
-    'ERR_OPTION_CONFLICT',
-    `"replication" contains ${host}:${port}, which none of the logins is for`,
-    { hint: 'Pass a login for each host: sequelizeHook(writer, reader).' },
-  )
-}
-
-const write: Check<never> = (_value, name) => {
-  throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given with a login`, {
-    hint: 'Pass the login of the writer as the first argument, and those of the replicas as replication: { read: [login] }.',
-  })
-}
-
-const CHECKS = { write, read: (value: unknown) => value } as const

@@ -89,6 +89,22 @@ function checkNegotiation({ tlsNegotiation }: Login, value: unknown, name: strin
   )
 }
 
+/**
+ * For a client that cannot pass `sslnegotiation` to pg. pg (8.23) then reads `PGSSLNEGOTIATION`, and with `direct` it rejects each
+ * connection, because its TLS is off.
+ *
+ * @param client what is used, for the message
+ * @param remedy appended to the hint
+ */
+export function refuseDirectNegotiation(client: string, remedy = ''): void {
+  if (process.env['PGSSLNEGOTIATION'] !== 'direct') return
+  throw new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    `"PGSSLNEGOTIATION" must not be "direct" with ${client}, whose connections cannot override it`,
+    { hint: `Unset it, and set tls: { negotiation: 'direct' } in the login.${remedy}` },
+  )
+}
+
 const HINTS = {
   password: 'Remove it: the login makes a token for each connection.',
   url: 'Create the login with loginFromUrl(url), and pass the other options as fields.',
