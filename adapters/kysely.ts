@@ -30,7 +30,7 @@ import {
   isPlainObject,
   oneOf,
 } from '../core/options/check.js'
-import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   attachLoss,
@@ -134,6 +134,7 @@ async function untilSettled<DB, T>(
 const DATABASE = 'a Kysely on the dialect that kyselyDialect() returns'
 
 const TRANSACTION_CHECKS = {
+  ...RETRY_CHECKS,
   isolationLevel: oneOf('read uncommitted', 'read committed', 'repeatable read', 'serializable'),
   accessMode: oneOf('read only', 'read write'),
 } as const

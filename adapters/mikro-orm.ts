@@ -23,7 +23,7 @@ import {
   withoutUndefined,
 } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
-import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   attachLoss,
@@ -137,7 +137,12 @@ export async function mikroOrmTransaction<EM extends MikroOrmEntityManager, T>(
 ): Promise<T> {
   checkClient(em, 'em', ['fork', 'getDriver', 'getTransactionContext', 'transactional'], MANAGER)
   const { retry, own } = splitRetryOptions<RetryOptions>(options)
-  const settings = checkOptions(own, TRANSACTION_CHECKS, '', TRANSACTION_HINTS)
+  const settings = checkOptions(
+    own,
+    { ...RETRY_CHECKS, ...TRANSACTION_CHECKS },
+    '',
+    TRANSACTION_HINTS,
+  )
   return runTransaction({
     // All forks of an EntityManager share it.
     client: em.getDriver(),

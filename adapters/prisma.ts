@@ -36,9 +36,27 @@ export function prismaAdapter(
   options?: PrismaAdapterOptions,
 ): PrismaPg {
   const login = loginOf(given)
+  refuseOptionsOfPrisma(config)
   const adapter = new LoginAdapter(pgConfig(login, config) as PoolConfig, options)
   return Object.defineProperty(adapter, LOGIN, { value: login })
 }
+
+/** pg would ignore the options of the third argument. */
+function refuseOptionsOfPrisma(config: object): void {
+  const name = OPTIONS_OF_PRISMA.find((option) => Object.hasOwn(config, option))
+  if (name === undefined) return
+  throw new PgIamError('ERR_OPTION_INVALID', `"${name}" is not an option of pg.Pool`, {
+    hint: `Pass it as the third argument: prismaAdapter(login, config, { ${name} }).`,
+  })
+}
+
+const OPTIONS_OF_PRISMA = [
+  'schema',
+  'onPoolError',
+  'onConnectionError',
+  'userDefinedTypeParser',
+  'statementNameGenerator',
+] as const satisfies readonly (keyof PrismaAdapterOptions)[]
 
 /** Registered symbols are shared by the ESM and the CommonJS copy of the package. */
 const LOGIN: unique symbol = Symbol.for('pg-iam.prisma-login') as never

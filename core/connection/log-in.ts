@@ -94,10 +94,15 @@ export async function logIn({
     return { socket, received, ...(refusedWith === undefined ? {} : { refusedWith }) }
   } catch (error) {
     socket.destroy()
-    throw error
+    throw causeOf(error, signal)
   } finally {
     signal.removeEventListener('abort', abandon)
   }
+}
+
+/** An attempt that is aborted destroys its socket, which looks as if the server had closed it. */
+function causeOf(error: unknown, signal: AbortSignal): unknown {
+  return signal.aborted ? signal.reason : error
 }
 
 function startupOf(parameters: ReadonlyMap<string, string>, protocolVersion: number): Buffer {
@@ -215,7 +220,7 @@ export async function dial({
     const secured = nodeTls().connect(tlsSettings(tcp, tls, negotiation))
     try {
       await eventOf(secured, 'secureConnect').catch((error: unknown) => {
-        throw negotiation === 'direct' && !signal.aborted ? explainDirectTls(error, address) : error
+        throw negotiation === 'direct' ? explainDirectTls(error, address) : error
       })
       assertVerified(secured, tls)
       if (negotiation === 'direct') assertProtocol(secured, address)
@@ -226,7 +231,7 @@ export async function dial({
     return secured
   } catch (error) {
     tcp.destroy()
-    throw error
+    throw causeOf(error, signal)
   } finally {
     signal.removeEventListener('abort', abandon)
   }

@@ -395,6 +395,8 @@ const LOGIN_FUNCTIONS: Readonly<Record<HostedProvider, string>> = {
 const FOREIGN_OPTIONS: Readonly<Record<string, string>> = {
   password: 'Remove it: the login gets a token instead.',
   ssl: 'TLS is always on and verified. Set a certificate authority as tls: { ca }.',
+  negotiation: 'Set it as tls: { negotiation }.',
+  sslnegotiation: 'Set it as tls: { negotiation }.',
   sslmode: 'TLS is always on and verified. Set a certificate authority as tls: { ca }.',
   application_name:
     "Set startupParameters: { application_name: '…' }, or set it in the client's options.",

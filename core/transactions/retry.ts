@@ -8,7 +8,9 @@ import {
   functionOf,
   integerWithin,
   invalidOption,
+  nearestName,
   numberWithin,
+  unknownOption,
 } from '../options/check.js'
 import { isOccConflict } from './is-occ-conflict.js'
 
@@ -115,7 +117,10 @@ export const RETRY_CHECKS: {
   onRetry: functionOf<(retry: Retry) => void>(),
 }
 
-/** Splits the retry options from an options object that also has those of an ORM. */
+/**
+ * Splits the retry options from an options object that also has those of an ORM. Throws `ERR_OPTION_INVALID` for a misspelt retry option,
+ * which some ORMs would ignore.
+ */
 export function splitRetryOptions<T extends object>(
   options: T & RetryOptions,
 ): { retry: RetryOptions; own: Omit<T, keyof RetryOptions> } {
@@ -124,6 +129,9 @@ export function splitRetryOptions<T extends object>(
     { maxAttempts, baseDelayMs, maxDelayMs, signal: abort, onRetry },
     RETRY_CHECKS,
   )
+  const names = Object.keys(RETRY_CHECKS)
+  for (const name of Object.keys(own))
+    if (nearestName(name, names) !== undefined) throw unknownOption(name, names)
   return { retry, own: own as Omit<T, keyof RetryOptions> }
 }
 

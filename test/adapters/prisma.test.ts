@@ -23,6 +23,15 @@ afterEach(() => Promise.all(opened.splice(0).map((prisma) => prisma.$disconnect(
 describe('prismaAdapter', () => {
   const server = useContractServer()
 
+  it('rejects an option of PrismaPg among those of the pool, where it would have no effect', () => {
+    expect(() => prismaAdapter(server().login(), { schema: 'shop' } as object)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_OPTION_INVALID',
+        hint: expect.stringContaining('third argument') as string,
+      }),
+    )
+  })
+
   it('passes on the options of PrismaPg', async () => {
     const adapter = await prismaAdapter(server().login(), {}, { schema: 'shop' }).connect()
     expect(adapter.getConnectionInfo()).toMatchObject({ schemaName: 'shop' })

@@ -31,6 +31,26 @@ const FUNCTIONS = Object.entries({
   drizzleTransactionOfPostgresJs,
 }) as unknown as [string, AnyTransaction][]
 
+/** What a promise has, and a transaction of Postgres.js. */
+const ABSENT = new Set<string | symbol>(['then', 'savepoint'])
+
+describe('a misspelt retry option', () => {
+  // What the function checks of its first argument, so that the options are reached.
+  const client = new Proxy(
+    {},
+    {
+      get: (_, name) => (ABSENT.has(name) ? undefined : () => undefined),
+      has: (_, name) => !ABSENT.has(name),
+    },
+  )
+
+  it.each(FUNCTIONS)('is rejected by %s', async (_name, transaction) => {
+    const call = transaction as (...args: unknown[]) => Promise<unknown>
+    const error = await rejectionOf(call(client, async () => {}, { maxAttempt: 5 }))
+    expect(error).toMatchObject({ code: 'ERR_OPTION_INVALID' })
+  })
+})
+
 describe('a first argument that is not the expected client', () => {
   it.each(FUNCTIONS)('is rejected with an error that names it: %s', async (_name, transaction) => {
     for (const client of [undefined, null, {}, 'postgres://app@db.example.com/app', () => {}]) {

@@ -87,7 +87,7 @@ describe('dial, when it ends early,', () => {
   it.each(stages)('closes its socket when it is aborted after %s', async (_label, stage) => {
     const controller = new AbortController()
     const behaviour = stage(() => controller.abort())
-    expect(await refusal(behaviour, controller.signal)).toBeInstanceOf(Error)
+    expect(await refusal(behaviour, controller.signal)).toMatchObject({ name: 'AbortError' })
     expect(standIn?.accepted()).toBe(1)
   })
 })

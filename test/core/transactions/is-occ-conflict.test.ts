@@ -64,7 +64,7 @@ describe('sqlStateOf', () => {
     [coded('EPIPE'), undefined],
     [coded('XX000'), 'XX000'],
     [coded('P0001'), 'P0001'],
-    [{ ...coded('P1017'), meta: undefined }, undefined],
+    [Object.assign(coded('P1017'), { meta: undefined }), undefined],
     // A code that an application raises with RAISE USING ERRCODE.
     [coded('P1234'), 'P1234'],
     [
