@@ -9,6 +9,7 @@ const CLIENTS = {
   'sequelize-7': async () => (await import('./sequelize-7.js')).client,
   typeorm: async () => (await import('./typeorm.js')).client,
   kysely: async () => (await import('./kysely.js')).client,
+  prisma: async () => (await import('./prisma.js')).client,
   drizzle: async () => (await import('./drizzle.js')).client,
   'postgres-js': async () => (await import('./postgres-js.js')).client,
   'drizzle-postgres-js': async () => (await import('./drizzle-postgres-js.js')).client,

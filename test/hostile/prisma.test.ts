@@ -1,0 +1,3 @@
+import { describeHostile } from './describe-hostile.js'
+
+describeHostile('prisma')
