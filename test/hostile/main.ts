@@ -9,6 +9,7 @@ import Table from 'cli-table3'
 import {
   HOSTILE_CLIENT_NAMES,
   loadHostileClient,
+  OTHER_HOSTILE_CLIENT_NAMES,
   type HostileClientName,
 } from './clients/clients.js'
 import { measureLargeRow } from './large-row.js'
@@ -35,9 +36,12 @@ const PHASE_GROUPS: Readonly<Record<string, readonly Phase[]>> = {
 
 const OPENERS: readonly Opener[] = ['pg-iam', 'bare']
 
+const ALL_CLIENTS = [...HOSTILE_CLIENT_NAMES, ...OTHER_HOSTILE_CLIENT_NAMES]
+
 const USAGE = `usage: npm run hostile -- [options]
 
-  --clients A,B     some of ${HOSTILE_CLIENT_NAMES.join(', ')}; all by default
+  --clients A,B     some of ${ALL_CLIENTS.join(', ')};
+                    by default all but the last, which needs Node 22
   --openers A,B     some of ${OPENERS.join(', ')}; both by default
   --phase A,B       some of ${[...Object.keys(PHASE_GROUPS), ...PHASES].join(', ')}; all by default
   --kind A,B        some of ${KINDS.join(', ')}; all by default
@@ -98,7 +102,7 @@ function optionsOf(args: readonly string[]): Options {
   const groups = some('phase', [...Object.keys(PHASE_GROUPS), ...PHASES], values.phase)
   const phases = new Set(groups.flatMap((name) => PHASE_GROUPS[name] ?? [name as Phase]))
   return {
-    clients: some('clients', HOSTILE_CLIENT_NAMES, values.clients),
+    clients: some('clients', ALL_CLIENTS, values.clients),
     openers: some('openers', OPENERS, values.openers),
     phases: PHASES.filter((phase) => phases.has(phase)),
     kinds: some('kind', KINDS, values.kind),

@@ -441,6 +441,7 @@ const LARGE_WORD = /'large (\d+)'/
 function columnsOf(text: string): string[] {
   if (text.includes('pg_range')) return ['typname', 'typtype', 'oid', 'typarray']
   if (text.includes('typelem')) return ['oid', 'typarray']
+  if (text.includes('pg_database')) return ['?column?']
   if (/version\(\)|server_version/i.test(text)) return ['version']
   if (text.includes('current_schema')) return ['current_schema']
   return / AS v\b/.test(text) ? ['v'] : []
@@ -449,6 +450,7 @@ function columnsOf(text: string): string[] {
 function rowOf(text: string, values: readonly string[]): string[] {
   if (text.includes('pg_range')) return ['int4', 'b', '23', '1007']
   if (text.includes('typelem')) return ['16', '1000']
+  if (text.includes('pg_database')) return ['1']
   if (/version\(\)|server_version/i.test(text)) return ['PostgreSQL 16.4 on x86_64']
   if (text.includes('current_schema')) return ['public']
   const large = LARGE_WORD.exec(text)?.[1]

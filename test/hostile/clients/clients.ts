@@ -15,10 +15,18 @@ const CLIENTS = {
   'drizzle-postgres-js': async () => (await import('./drizzle-postgres-js.js')).client,
 } as const satisfies Record<string, () => Promise<HostileClient>>
 
-export type HostileClientName = keyof typeof CLIENTS
+/** Clients that not every supported version of Node can run. They run by name only: their packages may be missing. */
+const OTHERS = { 'mikro-orm': '../../mikro-orm/hostile-client.js' } as const
+
+export type HostileClientName = keyof typeof CLIENTS | keyof typeof OTHERS
 
 export const HOSTILE_CLIENT_NAMES = Object.keys(CLIENTS) as HostileClientName[]
 
-export function loadHostileClient(name: HostileClientName): Promise<HostileClient> {
-  return CLIENTS[name]()
+export const OTHER_HOSTILE_CLIENT_NAMES = Object.keys(OTHERS) as HostileClientName[]
+
+export async function loadHostileClient(name: HostileClientName): Promise<HostileClient> {
+  if (name in CLIENTS) return CLIENTS[name as keyof typeof CLIENTS]()
+  // The compiler must not look for it.
+  const file: string = OTHERS[name as keyof typeof OTHERS]
+  return ((await import(file)) as { client: HostileClient }).client
 }

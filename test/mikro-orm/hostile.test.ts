@@ -1,0 +1,3 @@
+import { describeHostile } from '../hostile/describe-hostile.js'
+
+describeHostile('mikro-orm', { bareKeepsSlots: true })
