@@ -67,7 +67,8 @@ type OwnedName = keyof MikroOrmServer | 'replicas' | 'password' | 'clientUrl'
  * Exported from `'pg-iam/mikro-orm'`.
  *
  * On its pool, MikroORM's own transactions, which include those of `em.flush()`, free the slot of a lost connection, and reject statements
- * that are sent during COMMIT. Without pg-iam, MikroORM 7.2 does not release a connection whose BEGIN or ROLLBACK failed.
+ * that are sent during COMMIT, or later by a nested EntityManager. Without pg-iam, MikroORM 7.2 does not release a connection whose BEGIN or
+ * ROLLBACK failed, or one of whose `onCreateConnection` and `onReserveConnection` failed.
  *
  * @param given the server to write to, and to read from without replicas: a login, or a URL for {@link loginFromUrl}
  * @param options MikroORM's options, except address, user, password and TLS, which the login determines. Read replicas are given as
@@ -89,6 +90,7 @@ export function mikroOrmOptions(
   const replicas = givenReplicas === undefined ? undefined : loginsOf(givenReplicas)
   return {
     ...withoutUndefined(rest),
+    ...hooksOf(options),
     ...serverOf(login, driverOptions),
     ...(replicas === undefined
       ? {}
@@ -308,6 +310,46 @@ interface GuardedPool {
   connect(...args: unknown[]): unknown
 }
 
+/** The options of MikroORM for a connection of Kysely. */
+type ConnectionHook = (connection: KyselyConnection, ...rest: unknown[]) => Promise<void>
+
+interface KyselyConnection {
+  executeQuery(query: object): Promise<{ rows: unknown[] }>
+}
+
+/**
+ * Kysely (0.28, 0.29) calls `onCreateConnection` for each client that it has not seen before, which is each checkout here, and does not
+ * release the client if one of the functions fails.
+ */
+function hooksOf(options: object): Record<string, ConnectionHook> {
+  const { onCreateConnection, onReserveConnection, sessionContext } = options as Readonly<
+    Record<string, unknown>
+  >
+  const onCreate = optionalFunction(onCreateConnection, 'onCreateConnection')
+  const onReserve = optionalFunction(onReserveConnection, 'onReserveConnection')
+  const hooks: Record<string, ConnectionHook> = {}
+  if (onCreate !== undefined)
+    hooks['onCreateConnection'] = async (connection, ...rest) => {
+      const checkout = await checkoutOf(connection)
+      if (checkout.isFirst) await checkout.setUp(() => onCreate(connection, ...rest))
+    }
+  // MikroORM sets the context of the session before it calls the function.
+  if (onReserve !== undefined || sessionContext === 'connection')
+    hooks['onReserveConnection'] = async (connection, ...rest) => {
+      const checkout = await checkoutOf(connection)
+      await checkout.setUp(() => onReserve?.(connection, ...rest))
+    }
+  return hooks
+}
+
+/** In place of a statement, it asks a client for its checkout: Kysely's connections have no property for their client. */
+const CHECKOUT = Symbol('checkout')
+
+async function checkoutOf(connection: KyselyConnection): Promise<Checkout> {
+  const { rows } = await connection.executeQuery({ sql: CHECKOUT, parameters: [] })
+  return rows[0] as Checkout
+}
+
 /** The members of a client of pg that are used. */
 interface PooledClient {
   query(...args: unknown[]): unknown
@@ -315,20 +357,14 @@ interface PooledClient {
 }
 
 /**
- * Patches `connect` of a pool, so that Kysely, on which MikroORM is built, gets clients that reject statements outside of their transaction.
- * Each has one guard for its whole life, because Kysely calls `onCreateConnection` for each object that it has not seen before.
+ * Patches `connect` of a pool, so that Kysely, on which MikroORM is built, gets a client that rejects statements outside of its transaction.
+ * It is another one for each checkout: what is left of a transaction, such as a nested EntityManager, cannot reach the connection again.
  */
 function guardCheckouts(pool: GuardedPool): void {
-  const guards = new WeakMap<object, Guard>()
   const connect = pool.connect.bind(pool) as (callback?: unknown) => Promise<PooledClient>
-  const guardOf = (client: PooledClient): Guard => {
-    const known = guards.get(client) ?? new Guard(client)
-    guards.set(client, known)
-    return known
-  }
   const guardedConnect = (callback?: unknown): Promise<PooledClient> =>
     callback === undefined
-      ? connect().then((client) => guardOf(client).checkOut(), rejectKept)
+      ? connect().then((client) => new Checkout(client).client, rejectKept)
       : connect(callback)
   Object.defineProperty(pool, 'connect', {
     value: guardedConnect,
@@ -337,19 +373,33 @@ function guardCheckouts(pool: GuardedPool): void {
   })
 }
 
-class Guard {
+/** The clients that were checked out before. */
+const KNOWN = new WeakSet<PooledClient>()
+
+/** A client from its checkout to its release. */
+class Checkout {
+  /** The client to use until then. */
+  readonly client: PooledClient
+  /** Whether it is the first one of the physical connection. */
+  readonly isFirst: boolean
   readonly #target: PooledClient
-  readonly #client: PooledClient
-  #checkout: Checkout
+  #transaction: TransactionConnection | undefined
+  /** Between BEGIN and a successful COMMIT or ROLLBACK, the state of the connection is unknown. */
+  #isClean = true
+  #isClosed = false
+  #isReleased = false
+  /** Whether MikroORM is setting the context of the session. */
+  #isBeingSet = false
 
   constructor(target: PooledClient) {
     this.#target = target
-    this.#checkout = new Checkout(target)
+    this.isFirst = !KNOWN.has(target)
+    KNOWN.add(target)
     const members = {
-      query: (...args: unknown[]): unknown => this.#checkout.query(args),
-      release: (destroy?: unknown): void => this.#checkout.release(destroy),
+      query: (...args: unknown[]): unknown => this.query(args),
+      release: (destroy?: unknown): void => this.release(destroy),
     }
-    this.#client = new Proxy(target, {
+    this.client = new Proxy(target, {
       get(_, name) {
         if (name === 'query' || name === 'release') return members[name]
         const value: unknown = Reflect.get(target, name, target)
@@ -358,30 +408,13 @@ class Guard {
     })
   }
 
-  checkOut(): PooledClient {
-    this.#checkout = new Checkout(this.#target)
-    return this.#client
-  }
-}
-
-/** A client from its checkout to its release. */
-class Checkout {
-  readonly #target: PooledClient
-  #transaction: TransactionConnection | undefined
-  /** Between BEGIN and a successful COMMIT or ROLLBACK, the state of the connection is unknown. */
-  #isClean = true
-  #isClosed = false
-  #isReleased = false
-
-  constructor(target: PooledClient) {
-    this.#target = target
-  }
-
   query(args: readonly unknown[]): unknown {
     const [query] = args
+    if (query === CHECKOUT) return Promise.resolve({ rows: [this] })
     if (this.#isReleased || (this.#isClosed && !endsTransaction(query))) return refuse(query)
     const command = commandOf(args)
     if (command === 'begin') this.#begin()
+    if (command === 'reset all') this.#isBeingSet = true
     // Kysely (0.29) does not wait for COMMIT before it sends a late statement.
     if (command === 'commit' || command === 'rollback') this.#isClosed = true
     const result = this.#target.query(...args)
@@ -392,11 +425,22 @@ class Checkout {
         return value
       },
       (error: unknown) => {
-        // Kysely (0.29) does not release the client if BEGIN or ROLLBACK fails.
-        if (command === 'begin' || command === 'rollback') this.abandon()
+        // Kysely (0.29) does not release the client if BEGIN, ROLLBACK or the context of the session fails.
+        if (command === 'begin' || command === 'rollback' || this.#isBeingSet) this.abandon()
         return rejectKept(attachLoss(this.#transaction?.loss, error))
       },
     )
+  }
+
+  /** Calls a function of the application that sets the connection up, and closes the connection if that fails. */
+  async setUp(hook: () => unknown): Promise<void> {
+    this.#isBeingSet = false
+    try {
+      await hook()
+    } catch (error) {
+      this.abandon()
+      throw error
+    }
   }
 
   release(destroy?: unknown): void {
@@ -423,11 +467,14 @@ class Checkout {
   }
 }
 
-/** Which statement for a transaction Kysely (0.28, 0.29) sends: it is in lower case, and has an empty list of parameters. */
+/**
+ * Which statement for a transaction Kysely (0.28, 0.29) sends, or with which one MikroORM (7.2) begins to set the context of a session: it is
+ * in lower case, and has an empty list of parameters.
+ */
 function commandOf([query, values]: readonly unknown[]):
-  'begin' | 'commit' | 'rollback' | undefined {
+  'begin' | 'commit' | 'rollback' | 'reset all' | undefined {
   if (typeof query !== 'string' || !Array.isArray(values) || values.length > 0) return undefined
-  if (query === 'commit' || query === 'rollback') return query
+  if (query === 'commit' || query === 'rollback' || query === 'reset all') return query
   return query === 'begin' || query.startsWith('start transaction') ? 'begin' : undefined
 }
 

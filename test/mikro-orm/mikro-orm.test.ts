@@ -1,6 +1,13 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { type EventSubscriber, type Kysely, MikroORM, type Options } from '@mikro-orm/postgresql'
+import {
+  type EventSubscriber,
+  type Kysely,
+  MikroORM,
+  type Options,
+  RequestContext,
+} from '@mikro-orm/postgresql'
+import { CompiledQuery } from 'kysely'
 import { mikroOrmOptions, mikroOrmTransaction } from '../../adapters/mikro-orm.js'
 import { isOccConflict, type Login } from '../../core/index.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
@@ -74,6 +81,35 @@ describe('mikroOrmOptions', () => {
         await em.fork().transactional(async (fork) => fork.count(Note, { id: -1 }))
       }
       expect(calls).toBe(1)
+    })
+  })
+
+  it.each(['onCreateConnection', 'onReserveConnection'] as const)(
+    'frees the slot of a connection if %s fails',
+    async (hook) => {
+      const failure = new Error('no such setting')
+      let failures = 2
+      const fail = async (): Promise<void> => {
+        if (failures-- > 0) throw failure
+      }
+      await withOrm(server().login(), { ensureDatabase: false, [hook]: fail }, async (_, em) => {
+        const wanted = expect.objectContaining({ message: failure.message }) as unknown
+        expect(await rejectionOf(em.fork().count(Note, { id: -1 }))).toEqual(wanted)
+        expect(await rejectionOf(em.fork().transactional(async () => 1))).toEqual(wanted)
+        expect(await em.fork().count(Note, { id: -1 })).toBe(0)
+      })
+    },
+  )
+
+  it('frees the slot of a connection if the context of its session cannot be set', async () => {
+    await withOrm(server().login(), { sessionContext: 'connection' }, async (_, em) => {
+      const count = (role: string): Promise<number> =>
+        RequestContext.create(em, () => {
+          em.setSessionContext({ role })
+          return em.count(Note, { id: -1 })
+        })
+      expect(await rejectionOf(count('no such role'))).toMatchObject({ code: '22023' })
+      expect(await count('none')).toBe(0)
     })
   })
 
@@ -245,6 +281,36 @@ describe('mikroOrmTransaction', () => {
       })
       expect(await rejectionOf(failed)).toBe(failure)
       expect(await idsOf(em, [251])).toEqual([])
+    })
+  })
+
+  it('never runs a statement of a transaction that has ended in the next one on its connection', async () => {
+    await withOrm(server().login(), {}, async (_, em) => {
+      const late: ((id: number) => Promise<unknown>)[] = []
+      const insert = (id: number): string => `INSERT INTO note VALUES (${id}, 'late')`
+      // Kysely (0.29) knows that a transaction has ended, but not of what it derives from it, and not of connections.
+      await mikroOrmTransaction(em, async (own) => {
+        late.push((id) => own.execute(insert(id)))
+        await own.transactional(async (nested) => {
+          late.push((id) => nested.execute(insert(id)))
+        })
+        const derived = own.getKysely({ convertValues: true })
+        late.push((id) => derived.executeQuery(CompiledQuery.raw(insert(id))))
+      })
+      await em
+        .getConnection()
+        .getClient()
+        .connection()
+        .execute(async (lent) => {
+          late.push((id) => lent.executeQuery(CompiledQuery.raw(insert(id))))
+        })
+      const ids = late.map((_send, index) => 271 + index)
+      await mikroOrmTransaction(em, async (own) => {
+        await own.insert(Note, { id: 270, body: 'next' })
+        for (const [index, send] of late.entries())
+          expect(await rejectionOf(send(271 + index))).toBeInstanceOf(Error)
+      })
+      expect(await idsOf(em, [270, ...ids])).toEqual([270])
     })
   })
 
