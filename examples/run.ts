@@ -12,6 +12,9 @@ interface Example {
   main(login: Login): Promise<void>
 }
 
+/** The compiler must not look for it: its package is not installed with the others. */
+const MIKRO_ORM: string = './mikro-orm.js'
+
 const EXAMPLES: Readonly<Record<string, () => Promise<Example>>> = {
   sequelize: () => import('./sequelize.js'),
   'sequelize-7': () => import('./sequelize-7.js'),
@@ -23,6 +26,7 @@ const EXAMPLES: Readonly<Record<string, () => Promise<Example>>> = {
   'drizzle-postgres-js': () => import('./drizzle-postgres-js.js'),
   pg: () => import('./pg.js'),
   'postgres-js': () => import('./postgres-js.js'),
+  'mikro-orm': () => import(MIKRO_ORM) as Promise<Example>,
 }
 
 async function run([name = '', ...rest]: readonly string[]): Promise<number> {

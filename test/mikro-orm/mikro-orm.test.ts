@@ -10,6 +10,7 @@ import {
 import { CompiledQuery } from 'kysely'
 import { mikroOrmOptions, mikroOrmTransaction } from '../../adapters/mikro-orm.js'
 import { isOccConflict, type Login } from '../../core/index.js'
+import { itRunsExample } from '../examples/it-runs-example.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { type Manager, Note, noteSchema } from './client.js'
@@ -335,6 +336,10 @@ describe('the built package', () => {
       conflictsRetried: 1,
     })
   })
+})
+
+describe('npm run example', () => {
+  itRunsExample('mikro-orm', { NODE_OPTIONS: '--import ./test/mikro-orm/resolve.mjs' })
 })
 
 describe('the types', () => {
