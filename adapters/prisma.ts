@@ -9,6 +9,7 @@ import { checkClient, checkOptions, numberWithin, oneOf } from '../core/options/
 import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
+  attachLoss,
   type TransactionConnection,
   watchPgClient,
 } from '../core/transactions/transaction-connection.js'
@@ -75,7 +76,7 @@ class LoginAdapter extends PrismaPg {
         start === undefined || start.isOver
           ? begin(level)
           : withConnection(adapter.underlyingDriver(), start, () => begin(level))
-      return keepErrors(await begun.catch(rethrow))
+      return watchTransaction(await begun.catch((error: unknown) => rethrow(error)))
     }
     return adapter
   }
@@ -93,25 +94,44 @@ interface Queryable {
   executeRaw(query: unknown): Promise<unknown>
 }
 
-function keepErrors<T extends object>(queryable: T): T {
+function keepErrors<T extends object>(queryable: T, connection?: TransactionConnection): T {
   const target = queryable as unknown as Queryable
   for (const name of ['queryRaw', 'executeRaw'] as const) {
     const run = target[name].bind(target)
-    target[name] = (query) => run(query).catch(rethrow)
+    target[name] = (query) => run(query).catch((error: unknown) => rethrow(error, connection?.loss))
   }
   return queryable
+}
+
+type AdapterTransaction = Awaited<ReturnType<ConnectedAdapter['startTransaction']>>
+
+/** If a backend is killed between two statements, pg has the server's error, but the next statement fails with another one. */
+function watchTransaction(transaction: AdapterTransaction): AdapterTransaction {
+  // Protected in the types.
+  const connection = watchPgClient((transaction as unknown as { client?: unknown }).client)
+  for (const name of ['commit', 'rollback'] as const) {
+    const end = transaction[name].bind(transaction)
+    // Prisma (7.10) sends the statement before. This releases the connection.
+    transaction[name] = () => {
+      connection?.release()
+      return end()
+    }
+  }
+  return keepErrors(transaction, connection)
 }
 
 /**
  * Prisma (7.10) converts the errors of the server. It replaces any other error, such as that of a token that cannot be obtained, with a new
  * one that has only its `code` and `meta`. The original is lost then, unless it is in `meta`.
+ *
+ * @param loss why the connection was lost, if it was. Code and message remain those of a lost connection
  */
-function rethrow(error: unknown): never {
+function rethrow(error: unknown, loss?: Error): never {
   if (!(error instanceof Error) || error.name === 'DriverAdapterError') throw error
   const { code } = error as { code?: unknown }
   throw Object.assign(new Error(error.message, { cause: error }), {
     code: typeof code === 'string' ? code : CONNECTION_CLOSED,
-    meta: { cause: error },
+    meta: { cause: attachLoss(loss, error) },
   })
 }
 

@@ -68,6 +68,39 @@ describe('prismaAdapter', () => {
   })
 })
 
+describe('a backend that is killed between two statements', () => {
+  const server = useContractServer()
+
+  it.each(['$transaction', 'prismaTransaction'])(
+    "has the server's error in the meta of the errors in %s",
+    async (name) => {
+      const login = server().login()
+      const prisma = open(login)
+      const errors: unknown[] = []
+      const work = async (own: Prisma.TransactionClient): Promise<void> => {
+        await own.note.count()
+        server().gateway.faults.killSession(server().gateway.faults.sessions()[0]!.processId)
+        await eventually('the connection to be lost', () => login.stats().connectionsOpen === 0)
+        errors.push(await rejectionOf(own.$queryRaw`SELECT 1`))
+        errors.push(await rejectionOf(own.note.findMany()))
+        throw errors[0]
+      }
+      const run =
+        name === '$transaction' ? prisma.$transaction(work) : prismaTransaction(prisma, work)
+      const end = await rejectionOf(run)
+      for (const error of errors)
+        expect(error).toMatchObject({
+          name: 'PrismaClientKnownRequestError',
+          code: 'P1017',
+          meta: { cause: expect.objectContaining({ severity: 'FATAL', code: '57P01' }) },
+        })
+      // The transaction function rejects with that error itself.
+      expect(end).toMatchObject({ code: name === '$transaction' ? 'P1017' : '57P01' })
+      expect(await prisma.$queryRaw`SELECT 1 AS one`).toEqual([{ one: 1 }])
+    },
+  )
+})
+
 describe('prismaTransaction', () => {
   const server = useContractServer()
 
