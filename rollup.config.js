@@ -39,8 +39,8 @@ const CLIENTS = {
   pg: ['pg'],
   postgres: ['postgres'],
   '@prisma/adapter-pg': ['@prisma/adapter-pg', 'pg'],
-  '@sequelize/core': ['@sequelize/core', '@sequelize/postgres'],
-  '@sequelize/postgres': ['@sequelize/core', '@sequelize/postgres'],
+  '@sequelize/core': ['@sequelize/core', '@sequelize/postgres', 'pg'],
+  '@sequelize/postgres': ['@sequelize/core', '@sequelize/postgres', 'pg'],
   'drizzle-orm/node-postgres': ['drizzle-orm', 'pg'],
   'drizzle-orm/postgres-js': ['drizzle-orm', 'postgres'],
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { writeFileSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { HOST } from '../core/support/dsql-options.js'
 import { packPackage, type PackedPackage } from './packed-package.js'
@@ -281,9 +281,7 @@ describe('an application that has pg-iam and not the client', () => {
       ]),
   )
 
-  it.each(CLIENTS)('requires "%s" without %s, and is told to install that', async (...given) => {
-    const [entry, missing, installed] = given
-    const folder = packed.application(...installed)
+  const requires = async (folder: string, entry: string): Promise<unknown> => {
     const file = join(folder, fileName(`${entry}-missing`, 'cjs'))
     writeFileSync(
       file,
@@ -292,11 +290,24 @@ describe('an application that has pg-iam and not the client', () => {
         console.log(JSON.stringify([isPgIamError(error, 'ERR_PEER_MISSING'), error.hint, error.cause.code]))
       }`,
     )
-    expect(await runProgram(file)).toEqual([
-      true,
-      `Run: npm install ${missing}`,
-      'MODULE_NOT_FOUND',
-    ])
+    return runProgram(file)
+  }
+  const toldToInstall = (missing: string): unknown[] => [
+    true,
+    `Run: npm install ${missing}`,
+    'MODULE_NOT_FOUND',
+  ]
+
+  it.each(CLIENTS)('requires "%s" without %s, and is told to install that', async (...given) => {
+    const [entry, missing, installed] = given
+    expect(await requires(packed.application(...installed), entry)).toEqual(toldToInstall(missing))
+  })
+
+  it('requires "./sequelize-7" without the pg of Sequelize, as in a pruned image, and is told to install that', async () => {
+    // In this order: a folder of its own.
+    const folder = packed.application('@sequelize/postgres', '@sequelize/core')
+    rmSync(join(folder, 'node_modules', 'pg'), { recursive: true })
+    expect(await requires(folder, './sequelize-7')).toEqual(toldToInstall('pg'))
   })
 
   it.each(CLIENTS)(
