@@ -1,5 +1,6 @@
 /** A PostgreSQL endpoint that verifies tokens the way the cloud providers do. */
 import type { Login } from '../core/login.js'
+import { checkOptions, integerWithin } from '../core/options/check.js'
 import {
   createPrincipals,
   type GatewayCredentials,
@@ -16,9 +17,8 @@ import { startEngine } from './engines/start-engine.js'
 import { createFaults, type GatewayFaults } from './faults/faults.js'
 import { gatewayLogin, type GatewayLoginOptions } from './login.js'
 import { createStats, type GatewayStats } from './stats.js'
-import { createBufferBudget, createRoom } from './listener/limits.js'
-import { createCancelKeys } from './listener/relay.js'
-import { startListeners } from './listener/listener.js'
+import { createLimits } from './connection/limits.js'
+import { startListeners } from './listener.js'
 import { type GatewayOptions, gatewaySettings, type GatewaySettings } from './options.js'
 
 /** A running gateway. Printing it with `util.inspect` or JSON shows no secret. */
@@ -55,8 +55,19 @@ export interface Gateway {
   /** Injects faults, to test how applications handle them. */
   readonly faults: GatewayFaults
   stats(): GatewayStats
-  /** Ends every session, releases the ports and stops the engine that it started. Resolves when done; may be called repeatedly. */
-  close(): Promise<void>
+  /**
+   * Accepts no more connections, ends every session, releases the ports and stops the engine that it started. Resolves when done; may be
+   * called repeatedly, with the effect of the first call.
+   */
+  close(options?: GatewayCloseOptions): Promise<void>
+}
+
+export interface GatewayCloseOptions {
+  /**
+   * How long sessions may complete their running statements and open transactions, in milliseconds, from 0 to 3,600,000. Each ends as soon
+   * as it has none. Default 0.
+   */
+  drainMs?: number
 }
 
 /** One endpoint that a gateway emulates. */
@@ -99,16 +110,15 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const services = {
     existing: settings,
     engine,
-    room: createRoom(settings),
-    buffers: createBufferBudget(settings.maxBufferedBytes),
-    cancelKeys: createCancelKeys(),
+    limits: createLimits(settings.limits),
     faults: hooks,
     stats,
     loginTimeoutMs: settings.loginTimeoutMs,
     logger,
   }
+  const tls = { key: certificates.privateKey, cert: certificates.certificate }
   const listeners = await startListeners(
-    { host, port: settings.port, endpoints, certificates },
+    { host, port: settings.port, endpoints, tls: () => tls },
     services,
   ).catch(async (error: unknown) => {
     await engine.close()
@@ -129,9 +139,9 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   }
   const principals = createPrincipalStores(endpoints, shared, clock)
   let closing: Promise<void> | undefined
-  const close = async (): Promise<void> => {
+  const close = async (drainMs: number): Promise<void> => {
     faults.clear()
-    await listeners.close()
+    await listeners.close(drainMs)
     await engine.close()
     logger.info('gateway: closed', { host, port })
   }
@@ -150,8 +160,15 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     revokeCredentials: (accessKeyId) => principals.revoke(accessKeyId),
     faults,
     stats: () => stats.read(),
-    close: () => (closing ??= close()),
+    close: (own = {}) => (closing ??= close(drainMsOf(own))),
   } satisfies Gateway)
+}
+
+function drainMsOf(options: GatewayCloseOptions): number {
+  const { drainMs = 0 } = checkOptions(options, {
+    drainMs: integerWithin(0, 3_600_000, 'milliseconds'),
+  })
+  return drainMs
 }
 
 /** May log in as every role. Its access key is valid at this gateway only. */

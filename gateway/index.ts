@@ -1,6 +1,30 @@
 /** The public surface of `pg-iam/gateway`. */
 export { startGateway } from './gateway.js'
-export type { Gateway, GatewayEndpoint } from './gateway.js'
+export type { Gateway, GatewayCloseOptions, GatewayEndpoint } from './gateway.js'
+export { handleConnection } from './connection/handle-connection.js'
+export type { ErrorToSend, ServerConnection } from './connection/handle-connection.js'
+export type {
+  AuthMethod,
+  ClientCredentials,
+  ConnectionAuth,
+  ConnectionStartup,
+  ConnectionState,
+  ConnectionTls,
+  HandleConnectionOptions,
+  HookReply,
+  RefusedLogin,
+  SessionRewriter,
+} from './connection/connection-options.js'
+export { createLimits } from './connection/limits.js'
+export type { LimitOptions, Limits } from './connection/limits.js'
+export type { TlsCredentials, TlsLookup } from './connection/tls.js'
+export { iamAuth } from './auth/iam-auth.js'
+export type { IamAuthOptions } from './auth/iam-auth.js'
+export * from '../wire/replies.js'
+export { parameterStatus, readyForQuery } from '../wire/messages.js'
+export { readFrontendMessage } from '../wire/frontend.js'
+export type { FrontendMessage } from '../wire/frontend.js'
+export { startupPacket } from '../wire/startup.js'
 export { pgliteEngine } from './engines/pglite/pglite-engine.js'
 export type { PgliteEngineOptions } from './engines/pglite/pglite-engine.js'
 export type { PgliteLike } from './engines/pglite/backend.js'

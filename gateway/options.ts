@@ -21,10 +21,11 @@ import {
   refuseAmbiguousEndpoints,
   rolesNamedIn,
 } from './auth/endpoints.js'
+import { LIMIT_CHECKS, type LimitOptions } from './connection/limits.js'
 import type { Engine } from './engines/engine.js'
 import { upstreamAddress, type UpstreamOptions } from './engines/upstream.js'
 
-export interface GatewayOptions {
+export interface GatewayOptions extends LimitOptions {
   /** The loopback address to listen on. Other addresses are rejected. Default `127.0.0.1`. */
   host?: string
   /** The port to listen on. Default 0, which selects a free port. */
@@ -72,19 +73,6 @@ export interface GatewayOptions {
   idleInTransactionTimeoutMs?: number
   /** The time limit of a login, from the accepted connection to the session, in milliseconds, from 1 to 600,000. Default 10,000. */
   loginTimeoutMs?: number
-  /** The maximum number of open sessions, from 1 to 65,535. Default 10,000, as on Aurora DSQL. */
-  maxConnections?: number
-  /**
-   * The maximum number of connections that have not logged in yet, from 1 to 65,535. Another one closes the oldest of them. Default
-   * 1,000, the burst of new connections that Aurora DSQL accepts.
-   */
-  maxPendingLogins?: number
-  /**
-   * The memory for buffered client messages, in bytes and for all clients together, from 65,536 to 4,294,967,296. It holds incomplete
-   * messages and messages that the engine has not read yet. A longer message ends its session with SQLSTATE 54000. If the total exceeds
-   * the limit, the session that buffers most ends with 53200. Default 268,435,456, which is 256 MiB.
-   */
-  maxBufferedBytes?: number
   /** Receives log messages, such as why a login was refused. Default: no logging. */
   logger?: Logger
   /** Returns the current time for token verification, in epoch milliseconds. Default `Date.now`. */
@@ -122,9 +110,7 @@ export interface GatewaySettings {
   database: string
   engine: EngineSettings
   loginTimeoutMs: number
-  maxConnections: number
-  maxPendingLogins: number
-  maxBufferedBytes: number
+  limits: LimitOptions
   logger: Logger
   clock: () => number
 }
@@ -143,9 +129,12 @@ export function gatewaySettings(given: GatewayOptions): GatewaySettings {
     database: options.database ?? 'postgres',
     engine: engineSettings(options),
     loginTimeoutMs: options.loginTimeoutMs ?? 10_000,
-    maxConnections: options.maxConnections ?? 10_000,
-    maxPendingLogins: options.maxPendingLogins ?? 1_000,
-    maxBufferedBytes: options.maxBufferedBytes ?? 268_435_456,
+    limits: withoutUndefined({
+      maxConnections: options.maxConnections,
+      queueTimeoutMs: options.queueTimeoutMs,
+      maxPendingLogins: options.maxPendingLogins,
+      maxBufferedBytes: options.maxBufferedBytes,
+    }),
     logger: options.logger ?? SILENT,
     clock: options.clock ?? Date.now,
   }
@@ -201,9 +190,7 @@ const CHECKS = {
   lockTimeoutMs: timeout,
   idleInTransactionTimeoutMs: timeout,
   loginTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
-  maxConnections: integerWithin(1, 65_535, 'connections'),
-  maxPendingLogins: integerWithin(1, 65_535, 'connections'),
-  maxBufferedBytes: integerWithin(65_536, 4_294_967_296, 'bytes'),
+  ...LIMIT_CHECKS,
   logger,
   clock: functionOf<() => number>(),
 } as const

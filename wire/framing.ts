@@ -1,5 +1,5 @@
 /** Splits byte streams of the PostgreSQL protocol 3 into packets and messages. */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { BackendType, HEADER_BYTES } from './messages.js'
 
 /** The peer violated the PostgreSQL protocol. The rest of the stream cannot be parsed. */
@@ -17,6 +17,8 @@ export interface Message {
 interface MessageReader {
   /** Takes the next chunk of the stream. Returns the messages that it completes, in order. */
   push(chunk: Buffer): Message[]
+  /** Whether no incomplete message is held. */
+  readonly isEmpty: boolean
 }
 
 /**
@@ -53,6 +55,9 @@ export function createMessageReader(maxMessageBytes: number): MessageReader {
       pendingBytes = rest.length
       return messages
     },
+    get isEmpty() {
+      return pendingBytes === 0
+    },
   }
 }
 
@@ -62,6 +67,14 @@ function messageLength(bytes: Buffer, offset: number, maxMessageBytes: number): 
     throw new ProtocolViolation(`invalid message length ${length - 1}`)
   }
   return length
+}
+
+/** Calls `take` for each message of a buffer that contains whole messages. */
+export function eachMessage(messages: Buffer, take: (message: Buffer) => void): void {
+  for (let start = 0, end = 0; start < messages.length; start = end) {
+    end = start + 1 + messages.readInt32BE(start + 1)
+    take(messages.subarray(start, end))
+  }
 }
 
 // Reads an exact number of bytes from a socket, for the part of a connection where the two sides take turns.
@@ -77,7 +90,7 @@ export interface PacketReader {
 }
 
 /** Creates a reader. Between two calls it has no listener on the socket, so the socket can be handed over. */
-export function createPacketReader(socket: Socket): PacketReader {
+export function createPacketReader(socket: Duplex): PacketReader {
   return {
     read: (length) => readExactly(socket, length),
     get buffered() {
@@ -86,7 +99,7 @@ export function createPacketReader(socket: Socket): PacketReader {
   }
 }
 
-function readExactly(socket: Socket, length: number): Promise<Buffer> {
+function readExactly(socket: Duplex, length: number): Promise<Buffer> {
   if (length === 0) return Promise.resolve(Buffer.alloc(0))
   return new Promise((resolve, reject) => {
     const settle = (): void => {
@@ -131,19 +144,27 @@ export interface ReplyTracker {
   readonly lastType: number
   /** The number of ReadyForQuery messages so far. */
   readonly readyCount: number
+  /** The transaction status of the last ReadyForQuery message, see `TransactionStatus`. 0 before the first one. */
+  readonly transactionStatus: number
 }
 
-/** Creates a tracker. It allocates no object per message, since a result can have a million of them. */
-export function createReplyTracker(): ReplyTracker {
+/**
+ * Creates a tracker. It allocates no object per message, since a result can have a million of them.
+ *
+ * @param begun called with the type of each message that starts
+ */
+export function createReplyTracker(begun?: (type: number) => void): ReplyTracker {
   const header = Buffer.alloc(HEADER_BYTES)
   let headerBytes = 0
   let bodyLeft = 0
   let lastType = 0
   let readyCount = 0
+  let transactionStatus = 0
 
   const begin = (type: number): void => {
     lastType = type
     if (type === BackendType.readyForQuery) readyCount++
+    begun?.(type)
   }
 
   return {
@@ -151,6 +172,7 @@ export function createReplyTracker(): ReplyTracker {
       let offset = 0
       while (offset < chunk.length) {
         if (bodyLeft > 0) {
+          if (lastType === BackendType.readyForQuery) transactionStatus = chunk[offset]!
           const skipped = Math.min(bodyLeft, chunk.length - offset)
           bodyLeft -= skipped
           offset += skipped
@@ -178,6 +200,9 @@ export function createReplyTracker(): ReplyTracker {
     },
     get readyCount() {
       return readyCount
+    },
+    get transactionStatus() {
+      return transactionStatus
     },
   }
 }

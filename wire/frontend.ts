@@ -12,10 +12,12 @@ interface FrontendReader {
    * is unusable after that.
    */
   push(chunk: Buffer): Buffer | undefined
-  /** Drops the incomplete message and ignores all further chunks. */
-  discard(): void
+  /** Ignores all further chunks. Returns the bytes of the incomplete message. */
+  discard(): Buffer
   /** The bytes of memory allocated for an incomplete message. */
   readonly heldBytes: number
+  /** The number of requests so far: messages that a ReadyForQuery answers. */
+  readonly requests: number
   /** Whether the client has sent a Terminate, or `discard` was called. */
   readonly terminated: boolean
 }
@@ -36,6 +38,7 @@ export function createFrontendReader(
   let stored = 0
   /** The minimum number of bytes to store before parsing again. */
   let needed = HEADER_BYTES
+  let requests = 0
   let terminated = false
 
   // Chunks are copied: a one-byte Buffer costs about a hundred bytes, and a view would keep a whole large chunk in memory. The capacity is
@@ -60,12 +63,17 @@ export function createFrontendReader(
     get heldBytes() {
       return store.length
     },
+    get requests() {
+      return requests
+    },
     get terminated() {
       return terminated
     },
     discard() {
       terminated = true
+      const rest = store.subarray(0, stored)
       forget()
+      return rest
     },
     push(chunk) {
       if (terminated) return undefined
@@ -91,6 +99,7 @@ export function createFrontendReader(
           terminated = true
           break
         }
+        if (ENDS_REQUEST.has(bytes[offset]!)) requests++
         offset += length
       }
       if (!terminated && offset < bytes.length) keep(bytes.subarray(offset))
@@ -99,6 +108,13 @@ export function createFrontendReader(
     },
   }
 }
+
+/** The messages that a ReadyForQuery answers. */
+export const ENDS_REQUEST: ReadonlySet<number> = new Set<number>([
+  FrontendType.query,
+  FrontendType.sync,
+  FrontendType.functionCall,
+])
 
 const NOTHING: Buffer = Buffer.alloc(0)
 /** The size of two socket reads. */
@@ -243,4 +259,133 @@ const PORTAL = 'P'.charCodeAt(0)
 function afterFunctionCall(bytes: Buffer, offset: number, end: number): number {
   const formats = afterItems(2, bytes, after(4, offset, end), end)
   return after(2, afterValues(bytes, formats, end), end)
+}
+
+// The content of a message.
+
+/** A message that a client sends after its login. Texts are decoded as UTF-8. */
+export type FrontendMessage =
+  | { readonly type: 'query'; readonly sql: string }
+  | {
+      readonly type: 'parse'
+      /** Empty for the unnamed statement. */
+      readonly statement: string
+      readonly sql: string
+      /** The OIDs of the parameters that the client specifies, 0 for those that it does not. */
+      readonly parameterTypes: readonly number[]
+    }
+  | {
+      readonly type: 'bind'
+      /** Empty for the unnamed portal. */
+      readonly portal: string
+      readonly statement: string
+      /** The parameters in the formats below. */
+      readonly values: readonly (Buffer | null)[]
+      /** 0 for text, 1 for binary: one for each value, or one for all, or none if all are text. */
+      readonly formats: readonly number[]
+      /** The formats that the client wants its results in, likewise. */
+      readonly resultFormats: readonly number[]
+    }
+  | {
+      readonly type: 'describe' | 'close'
+      readonly of: 'statement' | 'portal'
+      readonly name: string
+    }
+  | {
+      readonly type: 'execute'
+      readonly portal: string
+      /** 0 for no limit. */ readonly maxRows: number
+    }
+  | { readonly type: 'copyData'; readonly data: Buffer }
+  | { readonly type: 'copyFail'; readonly message: string }
+  | { readonly type: 'functionCall'; readonly functionOid: number }
+  | { readonly type: 'sync' | 'flush' | 'copyDone' | 'terminate' }
+
+/**
+ * Reads a whole message of a client, header included.
+ *
+ * @throws ProtocolViolation for bytes that are not one whole message of valid structure
+ */
+export function readFrontendMessage(message: Uint8Array): FrontendMessage {
+  const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength)
+  const isWhole = bytes.length >= HEADER_BYTES && bytes.readInt32BE(1) === bytes.length - 1
+  const fault = isWhole ? structuralFault(bytes, 0, bytes.length) : 'not one whole message'
+  if (fault !== undefined) throw new ProtocolViolation(fault)
+  const body = createBodyReader(bytes)
+  const type: number = bytes[0]!
+  switch (type) {
+    case FrontendType.query:
+      return { type: 'query', sql: body.text() }
+    case FrontendType.parse:
+      return {
+        type: 'parse',
+        statement: body.text(),
+        sql: body.text(),
+        parameterTypes: body.list(() => body.int32() >>> 0),
+      }
+    case FrontendType.bind:
+      return {
+        type: 'bind',
+        portal: body.text(),
+        statement: body.text(),
+        formats: body.list(() => body.int16()),
+        values: body.list(() => body.value()),
+        resultFormats: body.list(() => body.int16()),
+      }
+    case FrontendType.describe:
+    case FrontendType.close:
+      return {
+        type: type === FrontendType.describe ? 'describe' : 'close',
+        of: body.byte() === STATEMENT ? 'statement' : 'portal',
+        name: body.text(),
+      }
+    case FrontendType.execute:
+      return { type: 'execute', portal: body.text(), maxRows: body.int32() }
+    case FrontendType.copyData:
+      return { type: 'copyData', data: bytes.subarray(HEADER_BYTES) }
+    case FrontendType.copyFail:
+      return { type: 'copyFail', message: body.text() }
+    case FrontendType.functionCall:
+      return { type: 'functionCall', functionOid: body.int32() >>> 0 }
+    case FrontendType.sync:
+      return { type: 'sync' }
+    case FrontendType.flush:
+      return { type: 'flush' }
+    case FrontendType.copyDone:
+      return { type: 'copyDone' }
+    default:
+      return { type: 'terminate' }
+  }
+}
+
+interface BodyReader {
+  byte(): number
+  int16(): number
+  int32(): number
+  text(): string
+  value(): Buffer | null
+  list<T>(read: () => T): T[]
+}
+
+/** Reads the body of a message whose structure was checked. */
+function createBodyReader(bytes: Buffer): BodyReader {
+  let offset = HEADER_BYTES
+  const reader: BodyReader = {
+    byte: () => bytes[offset++]!,
+    int16: () => bytes.readUInt16BE((offset += 2) - 2),
+    int32: () => bytes.readInt32BE((offset += 4) - 4),
+    text() {
+      const end = bytes.indexOf(0, offset)
+      const text = bytes.toString('utf8', offset, end)
+      offset = end + 1
+      return text
+    },
+    value() {
+      const length = reader.int32()
+      if (length < 0) return null
+      return bytes.subarray(offset, (offset += length))
+    },
+    list: (read) => Array.from({ length: reader.int16() }, read),
+  }
+  return reader
 }

@@ -23,6 +23,8 @@ export const FrontendType = {
 export const BackendType = {
   authentication: 0x52, // R
   backendKeyData: 0x4b, // K
+  bindComplete: 0x32, // 2
+  closeComplete: 0x33, // 3
   commandComplete: 0x43, // C
   copyBothResponse: 0x57, // W
   copyData: 0x64, // d
@@ -30,12 +32,18 @@ export const BackendType = {
   copyInResponse: 0x47, // G
   copyOutResponse: 0x48, // H
   dataRow: 0x44, // D
+  emptyQueryResponse: 0x49, // I
   errorResponse: 0x45, // E
   negotiateProtocolVersion: 0x76, // v
+  noData: 0x6e, // n
   noticeResponse: 0x4e, // N
   notificationResponse: 0x41, // A
+  parameterDescription: 0x74, // t
   parameterStatus: 0x53, // S
+  parseComplete: 0x31, // 1
+  portalSuspended: 0x73, // s
   readyForQuery: 0x5a, // Z
+  rowDescription: 0x54, // T
 } as const
 
 /** The kinds of authentication request. */

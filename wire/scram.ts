@@ -103,8 +103,8 @@ interface ScramServerSettings {
   readonly keys: Pick<ScramKeys, 'storedKey' | 'serverKey'>
   readonly salt: Buffer
   readonly iterations: number
-  /** `tls-server-end-point` (RFC 5929): the hash of the server's certificate. */
-  readonly channelBinding: Buffer
+  /** `tls-server-end-point` (RFC 5929): the hash of the server's certificate. `undefined` if channel binding is not offered. */
+  readonly channelBinding: Buffer | undefined
 }
 
 /** Errors of an exchange that are detected before the password is checked. */
@@ -131,8 +131,8 @@ export function startScram(
   const isBound = mechanism === SCRAM_PLUS
   if (isBound !== flag?.startsWith('p')) return 'malformed'
   // The client supports channel binding and believes that the server does not. An attacker may have removed the offer.
-  if (flag === 'y') return 'binding-unused'
-  const binding = isBound ? channelBinding : Buffer.alloc(0)
+  if (flag === 'y' && channelBinding !== undefined) return 'binding-unused'
+  const binding = isBound && channelBinding ? channelBinding : Buffer.alloc(0)
   const bound = Buffer.concat([Buffer.from(header), binding]).toString('base64')
   const serverFirst = `r=${clientNonce}${nonce},s=${salt.toString('base64')},i=${iterations}`
   return {

@@ -48,7 +48,7 @@ const CHECKS = {
  * The role must be the certificate's common name, as with PostgreSQL's method `cert`. The error texts are PostgreSQL's. For an
  * untrusted certificate PostgreSQL aborts the TLS handshake; the gateway sends an error instead.
  */
-const clientCertificate: LoginMethod = {
+export const clientCertificate: LoginMethod = {
   authenticate({ role }, client) {
     const certificate = client.certificate()
     const invalid = fatal('28000', 'connection requires a valid client certificate')

@@ -1,6 +1,7 @@
 /** An emulated endpoint: one database of a provider, or several with the same login method. */
 import { type Check, hostName, integerWithin, invalidOption } from '../../core/options/check.js'
 import type { ServerError } from '../../wire/error-response.js'
+import type { Limits } from '../connection/limits.js'
 import type { Principals } from './aws.js'
 import type { ProviderErrors } from './refusal.js'
 import type { LoginMethod } from './verifier.js'
@@ -67,6 +68,8 @@ export interface Endpoint extends EndpointLogins {
   readonly hosts: readonly string[]
   /** The port of a separate listener; 0 selects a free port. */
   readonly listen: number | undefined
+  /** The limits of its own sessions, in addition to those of the gateway. */
+  readonly limits?: Limits
 }
 
 // Validation of the options that every entry of `endpoints` has.

@@ -19,6 +19,7 @@ import { entraEndpoint, type EntraEndpoint } from './entra/endpoint.js'
 import { noneEndpoint, type NoneEndpoint } from './none.js'
 import { passwordEndpoint, type PasswordEndpoint } from './password.js'
 import { rdsEndpoint, type RdsEndpoint } from './rds.js'
+import { fatal, refusal, type Refusal } from './refusal.js'
 
 /** The options of an endpoint, discriminated by `provider`. */
 export type EndpointOptions =
@@ -157,4 +158,50 @@ export function createPrincipalStores(
       ),
     revoke: (accessKeyId) => [...stores].map((store) => store.revoke(accessKeyId)).includes(true),
   }
+}
+
+// Which endpoint a client connects to.
+
+export interface EndpointChoice {
+  readonly all: readonly Endpoint[]
+  /** The endpoint for clients that cannot select one, such as those without TLS. */
+  readonly first: Endpoint
+  /** Selects the endpoint by the server name of the TLS handshake, or else by the cluster ID. Returns a refusal if none matches. */
+  choose(servername: string | undefined, clusterId?: string): Endpoint | Refusal
+}
+
+/** A single endpoint is always selected, whatever the server name is. */
+export function createEndpointChoice(first: Endpoint, others: readonly Endpoint[]): EndpointChoice {
+  const all = [first, ...others]
+  const byHost = new Map(all.flatMap((endpoint) => endpoint.hosts.map((host) => [host, endpoint])))
+  return {
+    all,
+    first,
+    choose(servername, clusterId) {
+      if (others.length === 0) return first
+      const name = servername?.toLowerCase() ?? ''
+      const isOfCluster = ({ provider, hosts }: Endpoint): boolean =>
+        provider === 'aurora-dsql' && hosts.some((host) => host.startsWith(`${clusterId}.`))
+      return (
+        byHost.get(name) ??
+        byHost.get(name.replace(/^[^.]*/, '*')) ??
+        all.find(isOfCluster) ??
+        unnamed(servername)
+      )
+    },
+  }
+}
+
+function unnamed(servername: string | undefined): Refusal {
+  const problem =
+    servername === undefined ? 'has no server name' : 'has a server name that matches no endpoint'
+  return refusal(
+    'endpoint-unnamed',
+    `there are several endpoints, and the client's TLS handshake ${problem}`,
+    fatal(
+      '08004',
+      `the TLS handshake ${problem}`,
+      'Connect with the host name of an endpoint, or set the option "listen" of the endpoint for a separate listener.',
+    ),
+  )
 }

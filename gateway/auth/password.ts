@@ -40,11 +40,15 @@ import {
   type LoginMethod,
   malformedAnswer,
   passwordIn,
+  type Verdict,
 } from './verifier.js'
 
 export interface PasswordEndpoint extends CommonEndpointOptions {
   provider: 'password'
-  /** The passwords by role, or a function that returns a role's password (`undefined` for none) and is called for each login. */
+  /**
+   * The passwords by role, or a function that returns a role's password (`undefined` for none) and is called for each login. A password may
+   * also be in PostgreSQL's stored form, `SCRAM-SHA-256$...` or `md5...`.
+   */
   users: Readonly<Record<string, string>> | PasswordLookup
   /** The authentication method. Default `scram-sha-256`, as in PostgreSQL. */
   method?: 'cleartext' | 'md5' | 'scram-sha-256'
@@ -64,7 +68,7 @@ export const passwordEndpoint: EndpointDefinition<PasswordEndpoint> = {
   create({ users, method = 'scram-sha-256' }) {
     const lookUp: PasswordLookup = typeof users === 'function' ? users : (role) => users[role]
     return {
-      method: METHODS[method](lookUp),
+      method: PASSWORD_METHODS[method](lookUp),
       errors: POSTGRES_ERRORS,
       roles: rolesIn(users),
       loginOptions: { getToken: ({ user }: TokenContext) => lookUp(user ?? '') },
@@ -72,11 +76,21 @@ export const passwordEndpoint: EndpointDefinition<PasswordEndpoint> = {
   },
 }
 
-const METHODS = {
-  cleartext: cleartextPassword,
-  md5: md5Password,
-  'scram-sha-256': scramPassword,
-} as const
+/** The login methods that compare with a known password. Only a password in clear text is passed to `seen`. */
+export const PASSWORD_METHODS: Readonly<
+  Record<
+    'cleartext' | 'md5' | 'scram-sha-256',
+    (lookUp: PasswordLookup, seen?: (password: string) => void) => LoginMethod
+  >
+> = {
+  cleartext: (lookUp, seen) =>
+    cleartextPassword(async (role, given) => {
+      seen?.(given)
+      return comparedWith(lookUp)(role, given)
+    }),
+  md5: (lookUp) => md5Password(lookUp),
+  'scram-sha-256': (lookUp) => scramPassword(lookUp),
+}
 
 function rolesIn(users: PasswordEndpoint['users']): string[] {
   return typeof users === 'function' ? [] : Object.keys(users)
@@ -109,7 +123,10 @@ const CHECKS = {
 
 // Password look-up and the errors for wrong passwords.
 
-/** Returns the password of a role, or `undefined` for a role without a password. */
+/**
+ * Returns the password of a role, or `undefined` for a role without a password. It may also be the stored form of PostgreSQL's `pg_authid`,
+ * `SCRAM-SHA-256$...` or `md5...`.
+ */
 export type PasswordLookup = (role: string) => string | undefined | PromiseLike<string | undefined>
 
 /** The password of one role. */
@@ -145,25 +162,64 @@ function isSameText(expected: string, given: string): boolean {
   return timingSafeEqual(sha256(Buffer.from(expected)), sha256(Buffer.from(given)))
 }
 
+/** PostgreSQL's stored forms: see https://www.postgresql.org/docs/current/catalog-pg-authid.html */
+const STORED_SCRAM = /^SCRAM-SHA-256\$(\d{1,9}):([\w+/]+=*)\$([\w+/]{43}=):([\w+/]{43}=)$/
+const STORED_MD5 = /^md5[0-9a-f]{32}$/
+
+interface ScramSecret {
+  readonly keys: { readonly storedKey: Buffer; readonly serverKey: Buffer }
+  readonly salt: Buffer
+  readonly iterations: number
+}
+
+/** The parts of a stored SCRAM password, or `undefined` for any other text. */
+function storedScram(text: string): ScramSecret | undefined {
+  const [, iterations = '', salt = '', storedKey = '', serverKey = ''] =
+    STORED_SCRAM.exec(text) ?? []
+  if (serverKey === '') return undefined
+  const bytes = (part: string): Buffer => Buffer.from(part, 'base64')
+  return {
+    keys: { storedKey: bytes(storedKey), serverKey: bytes(serverKey) },
+    salt: bytes(salt),
+    iterations: Number(iterations),
+  }
+}
+
 // Clear-text passwords, protected by TLS.
 
-function cleartextPassword(lookUp: PasswordLookup): LoginMethod {
+/** Requests a clear-text password and passes it to `decide`. */
+export function cleartextPassword(
+  decide: (role: string, password: string) => Verdict | Promise<Verdict>,
+): LoginMethod {
   return {
     async authenticate({ role }, client) {
       const given = passwordIn(await client.ask(authenticationCleartextPassword()))
       if (typeof given !== 'string') return given
-      if (given === '')
-        return denied(
-          'password-missing',
-          'the password is empty',
-          fatal('28P01', 'empty password returned by client'),
-        )
-      const expected = await expectedPassword(lookUp, role)
-      if ('refused' in expected) return expected
-      const isRight = isSameText(expected.password, given) && expected.isKnown
-      return isRight ? accepted(role) : wrongPassword(role, expected)
+      if (given !== '') return decide(role, given)
+      return denied(
+        'password-missing',
+        'the password is empty',
+        fatal('28P01', 'empty password returned by client'),
+      )
     },
   }
+}
+
+function comparedWith(lookUp: PasswordLookup): (role: string, given: string) => Promise<Verdict> {
+  return async (role: string, given: string): Promise<Verdict> => {
+    const expected = await expectedPassword(lookUp, role)
+    if ('refused' in expected) return expected
+    const isRight = (await isPassword(expected.password, role, given)) && expected.isKnown
+    return isRight ? accepted(role) : wrongPassword(role, expected)
+  }
+}
+
+async function isPassword(expected: string, role: string, given: string): Promise<boolean> {
+  if (STORED_MD5.test(expected)) return isSameText(expected, md5Hash(given, role))
+  const stored = storedScram(expected)
+  if (stored === undefined) return isSameText(expected, given)
+  const { storedKey } = await scramKeys(given, stored.salt, stored.iterations)
+  return timingSafeEqual(storedKey, stored.keys.storedKey)
 }
 
 // Passwords as a salted MD5 hash: PostgreSQL's default before SCRAM, and the method of Redshift clients.
@@ -184,7 +240,13 @@ function md5Password(lookUp: PasswordLookup): LoginMethod {
 
 /** See "MD5 password" in https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP */
 function md5Answer(password: string, role: string, salt: Buffer): string {
-  return `md5${md5(Buffer.concat([Buffer.from(md5(Buffer.from(password + role))), salt]))}`
+  const hash = STORED_MD5.test(password) ? password : md5Hash(password, role)
+  return `md5${md5(Buffer.concat([Buffer.from(hash.slice(3)), salt]))}`
+}
+
+/** The stored form of a password. */
+function md5Hash(password: string, role: string): string {
+  return `md5${md5(Buffer.from(password + role))}`
 }
 
 function md5(bytes: Buffer): string {
@@ -194,24 +256,20 @@ function md5(bytes: Buffer): string {
 // SCRAM-SHA-256, PostgreSQL's default, with or without channel binding. The client never sends its password.
 
 function scramPassword(lookUp: PasswordLookup): LoginMethod {
-  // The salt of a role is constant, whether it exists or not. A random salt would reveal that the role does not exist.
-  const secret = randomBytes(32)
   return {
     async authenticate({ role }, client) {
-      const offered = authenticationSasl([SCRAM_PLUS, SCRAM])
-      const chosen = initialResponse(await client.ask(offered))
+      const channelBinding = client.channelBinding()
+      const mechanisms = channelBinding === undefined ? [SCRAM] : [SCRAM_PLUS, SCRAM]
+      const chosen = initialResponse(await client.ask(authenticationSasl(mechanisms)))
       if (chosen === undefined) return malformedAnswer('malformed SASL response')
       const { mechanism, clientFirst } = chosen
-      if (mechanism !== SCRAM && mechanism !== SCRAM_PLUS)
+      if (!mechanisms.includes(mechanism))
         return malformedAnswer('client selected an invalid SASL authentication mechanism')
       const expected = await expectedPassword(lookUp, role)
       if ('refused' in expected) return expected
-      const salt = scramHmac(secret, role).subarray(0, 16)
-      const exchange = startScram(mechanism, clientFirst, {
-        keys: await scramKeys(expected.password, salt, ITERATIONS),
-        salt,
-        iterations: ITERATIONS,
-        channelBinding: client.channelBinding(),
+      const exchange = startScram(mechanism as typeof SCRAM, clientFirst, {
+        ...(await scramSecret(expected, role)),
+        channelBinding,
       })
       if (typeof exchange === 'string') return faulty(exchange)
       const clientFinal = await client.ask(authenticationSaslContinue(exchange.serverFirst))
@@ -223,6 +281,18 @@ function scramPassword(lookUp: PasswordLookup): LoginMethod {
       return accepted(role)
     },
   }
+}
+
+/** The salt of a role is constant, whether it exists or not. A random salt would reveal that the role does not exist. */
+const SALT_KEY = randomBytes(32)
+
+/** A password that is stored as an MD5 hash is of no use for SCRAM: no client password matches it. */
+async function scramSecret({ password }: Expected, role: string): Promise<ScramSecret> {
+  const stored = storedScram(password)
+  if (stored !== undefined) return stored
+  const salt = scramHmac(SALT_KEY, role).subarray(0, 16)
+  const usable = STORED_MD5.test(password) ? randomBytes(32).toString('base64') : password
+  return { keys: await scramKeys(usable, salt, ITERATIONS), salt, iterations: ITERATIONS }
 }
 
 /** PostgreSQL's default. */

@@ -60,6 +60,7 @@ import { ServerError } from '../../wire/error-response.js'
  * | `endpoint-unnamed` | there are several endpoints, and the server name of the TLS handshake matches none |
  * | `verifier-failed` | the verification failed, for example because the issuer's keys could not be fetched |
  * | `engine-refused` | the engine of the gateway refused the session |
+ * | `hook-refused` | a hook of `handleConnection` refused the login |
  * | `fault` | a fault of `gateway.faults` refused the login |
  */
 export type RefusalReason =
@@ -116,6 +117,7 @@ export type RefusalReason =
   | 'endpoint-unnamed'
   | 'verifier-failed'
   | 'engine-refused'
+  | 'hook-refused'
   | 'fault'
 
 /** The refusal of a login. */
@@ -129,6 +131,16 @@ export interface Refusal {
 
 export function refusal(reason: RefusalReason, explanation: string, told?: ServerError): Refusal {
   return { reason, explanation, told }
+}
+
+/** An error that carries a refusal. */
+export function refused(reason: Refusal): Error {
+  return Object.assign(new Error(reason.explanation), { refusal: reason })
+}
+
+/** The refusal that an error carries, if any. */
+export function refusalOf(error: unknown): Refusal | undefined {
+  return (error as { refusal?: Refusal } | undefined)?.refusal
 }
 
 export function fatal(sqlState: string, message: string, hint?: string): ServerError {

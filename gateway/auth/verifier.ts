@@ -1,14 +1,17 @@
 /** The interfaces of login methods and token verifiers, and their results. */
+import type { PeerCertificate } from 'node:tls'
 import type { ServerError } from '../../wire/error-response.js'
 import { authenticationCleartextPassword } from '../../wire/messages.js'
 import { fatal, refusal, type Refusal, type RefusalReason } from './refusal.js'
 
 /** What a client requests before it is authenticated. */
-interface LoginRequest {
+export interface LoginRequest {
   readonly role: string
   readonly database: string
   /** The server name (SNI) of the TLS handshake. */
   readonly servername: string | undefined
+  /** The other parameters of the startup packet. */
+  readonly parameters?: ReadonlyMap<string, string>
   /** The Aurora DSQL cluster ID of the startup packet. */
   readonly clusterId?: string | undefined
 }
@@ -87,13 +90,14 @@ export interface LoginClient {
   ask(request: Buffer): Promise<Buffer>
   /** Sends a message without a response. */
   tell(message: Buffer): void
-  /** The channel binding data for SCRAM: `tls-server-end-point` of RFC 5929, the hash of the server's certificate. */
-  channelBinding(): Buffer
+  /** The channel binding data for SCRAM, `tls-server-end-point` of RFC 5929. `undefined` without TLS. */
+  channelBinding(): Buffer | undefined
   /** The client certificate, if the client sent one. */
   certificate(): ClientCertificate | undefined
 }
 
 export interface ClientCertificate {
+  readonly certificate: PeerCertificate
   /** The first common name of its subject. */
   readonly commonName: string | undefined
   /** OpenSSL's verification error, such as `CERT_HAS_EXPIRED`, or `undefined` if the certificate is trusted. */

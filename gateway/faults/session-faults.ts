@@ -1,6 +1,6 @@
 /** The faults of one session: statements and commits that fail with a conflict, or cut the connection. */
 import { errorResponse, ServerError } from '../../wire/error-response.js'
-import type { ReplyTracker } from '../../wire/framing.js'
+import { createReplyTracker } from '../../wire/framing.js'
 import {
   HEADER_BYTES,
   BackendType,
@@ -8,8 +8,10 @@ import {
   FrontendType,
   encodeMessage,
 } from '../../wire/messages.js'
+import { ENDS_REQUEST } from '../../wire/frontend.js'
 import { raising } from '../sql.js'
 import type { ConflictCode, CutStage } from './fault-options.js'
+import type { SessionRewriter } from '../connection/connection-options.js'
 import { createStatementWatch, type StatementKind } from './statement-kind.js'
 
 /** Decides on each occasion whether a fault occurs. */
@@ -20,31 +22,15 @@ export interface FaultDecisions {
   conflict(at: 'commit' | 'statement'): ConflictCode | undefined
 }
 
-interface SessionFaults {
-  /**
-   * @param messages whole messages
-   * @returns the messages for the engine, or `undefined` to cut the connection immediately
-   */
-  fromClient(messages: Buffer): Buffer | undefined
-  /** @returns the bytes for the client, and whether to cut the connection after them */
-  fromEngine(chunk: Buffer): { bytes: Buffer; isCut: boolean }
-  /** Whether the engine has requests without a complete reply. */
-  readonly isAsked: boolean
-}
-
 /**
  * Creates the faults of one session, before its first message. While no fault is armed, messages pass unchanged. Only the SQL of prepared
  * statements is analysed, because a fault that is armed later may apply to them.
  *
  * A COMMIT with a conflict is replaced by a ROLLBACK, whose reply is replaced by the error. So the session is outside of a transaction, as
  * after a failed COMMIT. A statement with a conflict is replaced by a statement that raises the error in the engine.
- *
- * @param tracker gets every chunk of replies before `fromEngine`
  */
-export function createSessionFaults(
-  decisions: FaultDecisions,
-  tracker: ReplyTracker,
-): SessionFaults {
+export function createSessionFaults(decisions: FaultDecisions): SessionRewriter {
+  const tracker = createReplyTracker()
   const watch = createStatementWatch()
   // The number of expected ReadyForQuery messages. The first one follows the startup packet.
   let requests = 1
@@ -92,10 +78,7 @@ export function createSessionFaults(
   }
 
   return {
-    get isAsked() {
-      return requests > tracker.readyCount - surplus
-    },
-    fromClient(messages) {
+    toEngine(messages) {
       /** The messages so far, once one of them differs from the input. */
       let changed: Buffer[] | undefined
       const passesAll = !decisions.isArmed && atSync === undefined
@@ -115,7 +98,8 @@ export function createSessionFaults(
       }
       return changed === undefined ? messages : Buffer.concat(changed)
     },
-    fromEngine(chunk) {
+    toClient(chunk) {
+      tracker.push(chunk)
       if (rewriter === undefined) return { bytes: chunk, isCut: false }
       const rewritten = rewriter.push(chunk)
       if (!decisions.isArmed && rewriter.isIdle && tracker.atBoundary) rewriter = undefined
@@ -156,11 +140,6 @@ function conflictJudge(
 const cutAtCompletion: Rewrite['judge'] = (type) =>
   type === BackendType.commandComplete ? 'cut' : 'keep'
 
-const ENDS_REQUEST: ReadonlySet<number> = new Set([
-  FrontendType.query,
-  FrontendType.sync,
-  FrontendType.functionCall,
-])
 const PREPARES: ReadonlySet<number> = new Set([FrontendType.parse, FrontendType.bind])
 const NOTHING = Buffer.alloc(0)
 

@@ -26,7 +26,7 @@ describe('gatewaySettings', () => {
       database: 'postgres',
       engine: { kind: 'any', options: {} },
       loginTimeoutMs: 10_000,
-      maxConnections: 10_000,
+      limits: {},
       clock: Date.now,
     })
   })
@@ -75,7 +75,7 @@ describe('gatewaySettings', () => {
         },
       },
       loginTimeoutMs: 3,
-      maxConnections: 4,
+      limits: { maxConnections: 4 },
       logger: console,
     })
   })

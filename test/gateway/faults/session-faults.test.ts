@@ -4,7 +4,6 @@ import { createPool } from '../../../adapters/pg.js'
 import { isOccConflict } from '../../../core/index.js'
 import { createSessionFaults } from '../../../gateway/faults/session-faults.js'
 import type { Gateway } from '../../../gateway/index.js'
-import { createReplyTracker } from '../../../wire/framing.js'
 import { readyForQuery } from '../../../wire/messages.js'
 import { BLOCKED, startRig } from '../../resilience/rig.js'
 import { eventually } from '../../support/eventually.js'
@@ -302,7 +301,6 @@ function setting(): {
   arm: () => void
 } {
   let isArmed = false
-  const tracker = createReplyTracker()
   const decisions = {
     get isArmed() {
       return isArmed
@@ -310,11 +308,8 @@ function setting(): {
     cut: () => false,
     conflict: (at: string) => (isArmed && at === 'commit' ? ('OC000' as const) : undefined),
   }
-  const faults = createSessionFaults(decisions, tracker)
-  const reply = (chunk: Buffer): { bytes: Buffer; isCut: boolean } => {
-    tracker.push(chunk)
-    return faults.fromEngine(chunk)
-  }
+  const faults = createSessionFaults(decisions)
+  const reply = (chunk: Buffer): { bytes: Buffer; isCut: boolean } => faults.toClient(chunk)
   reply(readyForQuery('I'))
   return { faults, reply, arm: () => (isArmed = true) }
 }
@@ -325,28 +320,18 @@ describe('a session without armed faults', () => {
     const messages = Buffer.concat([frontend('Q', text('COMMIT')), frontend('Q', text('SELECT 1'))])
     const answer = readyForQuery('I')
     const decoded = jest.spyOn(Buffer.prototype, 'toString')
-    expect(faults.fromClient(messages)).toBe(messages)
+    expect(faults.toEngine(messages)).toBe(messages)
     expect(reply(answer).bytes).toBe(answer)
     expect(decoded).not.toHaveBeenCalled()
-  })
-
-  it('counts the unanswered requests', () => {
-    const { faults, reply } = setting()
-    expect(faults.isAsked).toBe(false)
-    faults.fromClient(Buffer.concat([frontend('Q', text('SELECT 1')), bind(''), execute, sync]))
-    reply(readyForQuery('I'))
-    expect(faults.isAsked).toBe(true)
-    reply(readyForQuery('I'))
-    expect(faults.isAsked).toBe(false)
   })
 
   it('remembers prepared statements for faults that are armed later', () => {
     const { faults, reply, arm } = setting()
     const parse = frontend('P', text('c'), text('/* of a pool */ COMMIT'), int16(0))
-    faults.fromClient(Buffer.concat([parse, bind('c'), sync]))
+    faults.toEngine(Buffer.concat([parse, bind('c'), sync]))
     reply(readyForQuery('T'))
     arm()
     const messages = Buffer.concat([bind('c'), execute, sync])
-    expect(faults.fromClient(messages)?.toString('latin1')).toMatch(/ROLLBACK/)
+    expect(faults.toEngine(messages)?.toString('latin1')).toMatch(/ROLLBACK/)
   })
 })

@@ -1,16 +1,21 @@
 /** The listeners of a gateway: a shared one, and separate ones of endpoints with the option `listen`. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import type { Endpoint } from '../auth/endpoint.js'
-import type { GatewayCertificates } from '../certificates.js'
-import { type Connection, type ConnectionServices, serveConnection } from './connection.js'
-import { createEndpointChoice, createTlsUpgrader } from './startup.js'
+import { fatal } from './auth/refusal.js'
+import type { Endpoint } from './auth/endpoint.js'
+import { createEndpointChoice } from './auth/endpoints.js'
+import type { ServerConnection } from './connection/handle-connection.js'
+import type { TlsCredentials, TlsLookup } from './connection/tls.js'
+import { type ClientServices, serveClient } from './serve-client.js'
 
 interface Listeners {
   /** The port of the shared listener, or of the first endpoint if there is no shared listener. */
   readonly port: number
   portOf(endpoint: Endpoint): number
-  /** Sends an error to the clients, ends all connections, and resolves when all ports are released. */
-  close(): Promise<void>
+  /**
+   * Sends an error to the clients, ends all connections, and resolves when all ports are released. Sessions may first complete their
+   * transactions, for `drainMs`.
+   */
+  close(drainMs: number): Promise<void>
 }
 
 interface ListenersSettings {
@@ -18,26 +23,35 @@ interface ListenersSettings {
   /** The port of the shared listener. */
   port: number
   endpoints: readonly Endpoint[]
-  certificates: GatewayCertificates
+  tls: TlsLookup
 }
 
 /** Rejects with Node's error if listening on a port fails. The other listeners are then closed. */
 export async function startListeners(
-  { host, port, endpoints, certificates }: ListenersSettings,
-  services: Omit<ConnectionServices, 'tls' | 'endpoints'>,
+  { host, port, endpoints, tls }: ListenersSettings,
+  services: Omit<ClientServices, 'tls' | 'endpoints'>,
 ): Promise<Listeners> {
   const ports = new Map<Endpoint, number>()
   const listeners: Listener[] = []
   const start = async (wanted: number, [first, ...others]: readonly Endpoint[]): Promise<void> => {
     if (first === undefined) return
     const choice = createEndpointChoice(first, others)
-    const tls = createTlsUpgrader(certificates, choice)
-    const listener = await listen(host, wanted, { ...services, tls, endpoints: choice })
+    const withAuthority: TlsLookup = async (serverName) => {
+      const found = await tls(serverName)
+      const endpoint = serverName === undefined ? first : choice.choose(serverName)
+      const ca = 'reason' in endpoint ? undefined : endpoint.clientAuthority
+      return found && ({ ...found, ...(ca === undefined ? {} : { ca }) } satisfies TlsCredentials)
+    }
+    const listener = await listen(host, wanted, {
+      ...services,
+      tls: withAuthority,
+      endpoints: choice,
+    })
     listeners.push(listener)
     for (const endpoint of choice.all) ports.set(endpoint, listener.port)
   }
-  const close = async (): Promise<void> => {
-    await Promise.all(listeners.map((listener) => listener.close()))
+  const close = async (drainMs: number): Promise<void> => {
+    await Promise.all(listeners.map((listener) => listener.close(drainMs)))
   }
   try {
     await start(
@@ -47,7 +61,7 @@ export async function startListeners(
     for (const endpoint of endpoints)
       if (endpoint.listen !== undefined) await start(endpoint.listen, [endpoint])
   } catch (error) {
-    await close()
+    await close(0)
     throw error
   }
   return {
@@ -63,27 +77,27 @@ export async function startListeners(
 interface Listener {
   readonly port: number
   /** Sends an error to the clients, ends all connections, and resolves when the port is released. */
-  close(): Promise<void>
+  close(drainMs: number): Promise<void>
 }
 
 /** Rejects with Node's error if listening fails. */
-async function listen(host: string, port: number, services: ConnectionServices): Promise<Listener> {
+async function listen(host: string, port: number, services: ClientServices): Promise<Listener> {
   const { stats, logger } = services
-  const connections = new Map<Socket, Connection>()
+  const connections = new Map<Socket, ServerConnection | undefined>()
   // The protocol exchanges small messages in turn. Nagle's algorithm would delay each by 40 ms.
   const server = createServer({ noDelay: true }, (socket) => {
     stats.connectionOpened()
-    connections.set(socket, serveConnection(socket, services))
     socket.once('close', () => {
       connections.delete(socket)
       stats.connectionClosed()
     })
+    connections.set(socket, serveClient(socket, services))
   })
   await listening(server, host, port)
   server.on('error', (error) => logger.error('gateway: the listener failed', { error }))
   return {
     port: (server.address() as AddressInfo).port,
-    close: () => closeServer(server, connections),
+    close: (drainMs) => closeServer(server, connections, drainMs),
   }
 }
 
@@ -99,19 +113,42 @@ function listening(server: Server, host: string, port: number): Promise<void> {
 
 async function closeServer(
   server: Server,
-  connections: ReadonlyMap<Socket, Connection>,
+  connections: ReadonlyMap<Socket, ServerConnection | undefined>,
+  drainMs: number,
 ): Promise<void> {
   const stopped = new Promise<void>((resolve) => void server.close(() => resolve()))
-  const ended = [...connections.keys()].map(
-    (socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve())),
+  const ended = Promise.all(
+    [...connections.keys()].map(
+      (socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve())),
+    ),
   )
-  for (const connection of connections.values()) connection.shutDown()
+  if (drainMs > 0) {
+    forSessions(connections, (connection) => connection.drain(SHUTDOWN))
+    let timer: NodeJS.Timeout | undefined
+    const expired = new Promise<void>((resolve) => (timer = setTimeout(resolve, drainMs)))
+    await Promise.race([ended, expired])
+    clearTimeout(timer)
+  }
+  forSessions(connections, (connection) => connection.end(SHUTDOWN))
   const graceTimer = setTimeout(() => {
     for (const socket of connections.keys()) socket.destroy()
   }, GRACE_MS)
-  await Promise.all([stopped, ...ended])
+  await Promise.all([stopped, ended])
   clearTimeout(graceTimer)
 }
 
+/** Ends the clients that have not logged in, and does something with the others. */
+function forSessions(
+  connections: ReadonlyMap<Socket, ServerConnection | undefined>,
+  act: (connection: ServerConnection) => void,
+): void {
+  for (const [socket, connection] of connections) {
+    if (connection?.state.phase === 'session') act(connection)
+    else if (connection === undefined) socket.destroy()
+    else connection.end()
+  }
+}
+
+const SHUTDOWN = fatal('57P01', 'terminating connection due to administrator command')
 /** How long clients have to read the last error when the gateway closes. */
 const GRACE_MS = 1_000

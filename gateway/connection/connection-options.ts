@@ -1,0 +1,308 @@
+/** The options of `handleConnection`: types, validation and defaults. */
+import type { PeerCertificate } from 'node:tls'
+import { PgIamError } from '../../core/errors.js'
+import { logger, type Logger, SILENT } from '../../core/events.js'
+import {
+  boolean,
+  type Check,
+  checkOptions,
+  functionOf,
+  integerWithin,
+  invalidOption,
+  isPlainObject,
+  text,
+} from '../../core/options/check.js'
+import type { ProviderErrors, RefusalReason } from '../auth/refusal.js'
+import type { LoginMethod } from '../auth/verifier.js'
+import type { Engine } from '../engines/engine.js'
+import { createLimits, type Limits } from './limits.js'
+import {
+  type TlsCredentials,
+  type TlsLookup,
+  tlsOption,
+  type TlsUpgrader,
+  tlsUpgrader,
+} from './tls.js'
+
+/** What is known about a connection. It is kept up to date. */
+export interface ConnectionState {
+  /**
+   * `startup`: up to the startup packet; `authentication`: up to the session; `session`; then `closed`, or `detached` after `detach()`.
+   */
+  readonly phase: 'startup' | 'authentication' | 'session' | 'detached' | 'closed'
+  /** `undefined` without TLS, or before its handshake. */
+  readonly tls: ConnectionTls | undefined
+  /** `undefined` before the startup packet. */
+  readonly startup: ConnectionStartup | undefined
+  /** Whether the client has proved who it is. */
+  readonly authenticated: boolean
+  /** The authenticated identity, such as the user or an access key ID; `undefined` before. */
+  readonly identity: string | undefined
+  /** `undefined` before the session. */
+  readonly session: { readonly processId: number } | undefined
+  /** The client's IP address. `undefined` for streams that have none. */
+  readonly remoteAddress: string | undefined
+}
+
+export interface ConnectionTls {
+  /** The server name (SNI) that the client sent. */
+  readonly serverName: string | undefined
+  /** The protocol that was agreed on (ALPN): `postgresql`, or `undefined` if the client offered none. */
+  readonly alpn: string | undefined
+  /** Whether the client has a certificate of an authority in `tls.ca`. */
+  readonly authorized: boolean
+  /** The client's certificate. */
+  readonly peerCertificate: PeerCertificate | undefined
+}
+
+export interface ConnectionStartup {
+  readonly user: string
+  /** PostgreSQL's default is the name of the user. */
+  readonly database: string
+  /** All other parameters, such as `application_name`. */
+  readonly parameters: ReadonlyMap<string, string>
+  /** The version that the client requests, such as `3.0`. */
+  readonly protocolVersion: string
+}
+
+/** How clients authenticate. */
+export type AuthMethod = 'none' | 'cleartext' | 'md5' | 'scram-sha-256' | 'certificate'
+
+/** An authentication of the gateway's, for the option `auth`: see `iamAuth`. */
+export interface ConnectionAuth extends LoginMethod {
+  /** The provider that it emulates, for the log. */
+  readonly provider?: string
+  /** The errors for clients that are refused for other reasons than their credentials. Default: PostgreSQL's. */
+  readonly errors?: ProviderErrors
+  /** Further limits of the sessions that log in with it. */
+  readonly limits?: Limits
+}
+
+/** The credentials of a client, by the method of authentication. */
+export type ClientCredentials =
+  | { readonly method: 'cleartext'; readonly user: string; readonly password: string }
+  | { readonly method: 'md5' | 'scram-sha-256'; readonly user: string }
+  | {
+      readonly method: 'certificate'
+      readonly user: string
+      readonly certificate: PeerCertificate
+      /** The first common name of its subject. */
+      readonly commonName: string | undefined
+      /** Whether it is signed by an authority in `tls.ca`, and valid today. */
+      readonly authorized: boolean
+    }
+
+/** Why a login is refused. */
+export interface RefusedLogin {
+  readonly reason: RefusalReason
+  /** One sentence for a log. It contains no token and no password. */
+  readonly explanation: string
+  /** The error that the client gets. `undefined` if the connection is closed without one. */
+  readonly error: { readonly sqlState: string; readonly message: string } | undefined
+}
+
+/** Changes what client and engine send each other, in a session of its own. Used for the gateway's faults. */
+export interface SessionRewriter {
+  /**
+   * Gets whole messages of the client, one or more, and returns those for the engine. `undefined` cuts the connection. What it throws ends
+   * the session; a `ServerError` is told to the client.
+   */
+  toEngine(messages: Buffer): Buffer | undefined
+  /** Gets the engine's bytes, not split at messages. Returns those for the client, and whether the connection is cut after them. */
+  toClient(chunk: Buffer): { readonly bytes: Buffer; readonly isCut: boolean }
+}
+
+type Awaitable<T> = T | PromiseLike<T>
+
+/** The bytes that are sent to the client in place of an engine's answer: whole messages. */
+export type HookReply = Uint8Array | AsyncIterable<Uint8Array> | undefined
+
+export interface HandleConnectionOptions {
+  /**
+   * The database that serves the session, or a function that returns it. Default: none; every statement that `onMessage` does not answer
+   * fails with SQLSTATE 0A000. Engines are not closed with the connection.
+   */
+  engine?: Engine | ((state: ConnectionState) => Awaitable<Engine>)
+  /** The server's certificate, or a function of the server name (SNI). Default: none, so connections are not encrypted. */
+  tls?: TlsCredentials | TlsLookup
+  /** Whether logins without TLS are refused. Default: `true` with the option `tls`. */
+  requireTls?: boolean
+  /** Whether TLS clients are asked for a certificate. Default: `true` with `tls.ca` or `auth: 'certificate'`. */
+  requestCertificate?: boolean
+  /**
+   * How clients authenticate, or a function that returns it. Default `none`. With `certificate`, TLS is required; without
+   * `validateCredentials`, the certificate must be of an authority in `tls.ca`, and its common name the user.
+   */
+  auth?:
+    | AuthMethod
+    | ConnectionAuth
+    | ((state: ConnectionState) => Awaitable<AuthMethod | ConnectionAuth>)
+  /**
+   * Returns the password of the user, also in PostgreSQL's stored form (`SCRAM-SHA-256$...`, `md5...`), or `undefined` for none. Required for
+   * `md5` and `scram-sha-256`.
+   */
+  password?(state: ConnectionState): Awaitable<string | undefined>
+  /** Decides whether credentials are accepted. Called after those of `password` were compared, if that is given. */
+  validateCredentials?(credentials: ClientCredentials, state: ConnectionState): Awaitable<boolean>
+  /** Returns the engine's role for the user. Default: the user. */
+  role?(state: ConnectionState): Awaitable<string>
+  /** The `server_version` that clients are told. Default: the engine's. */
+  serverVersion?: string
+  /** Further parameters that clients are told at the start of the session (ParameterStatus). They take precedence over the engine's. */
+  parameters?: Readonly<Record<string, string>>
+  /** Called after the TLS handshake. */
+  onTlsUpgrade?(state: ConnectionState): unknown
+  /** Called after the startup packet. */
+  onStartup?(state: ConnectionState): unknown
+  /** Called after the client has authenticated, and before its session is opened. */
+  onAuthenticated?(state: ConnectionState): unknown
+  /** Called when the session was opened, before the client is told. It must not throw. */
+  onSession?(state: ConnectionState): void
+  /**
+   * Called for each whole message of the client's, header included, also before the session. Returns the client's reply, or `undefined` to
+   * let the message go on. Before the session only an error that it throws has an effect.
+   */
+  onMessage?(message: Uint8Array, state: ConnectionState): Awaitable<HookReply>
+  /** Called for each whole message of the engine's. Returns the bytes to send in place of it, or `undefined` to send it. */
+  onReply?(message: Uint8Array, state: ConnectionState): Awaitable<Uint8Array | undefined>
+  /** Called before a login is refused. It must not throw. */
+  onRefused?(refused: RefusedLogin, state: ConnectionState): void
+  /** Called for a cancel request, with whether a session has its key. It must not throw. */
+  onCancelRequest?(isDelivered: boolean): void
+  /** Returns what rewrites the messages of the session. Called once for each session. */
+  rewrite?(state: ConnectionState): SessionRewriter
+  /** The time limit of the login, up to the session, in milliseconds, from 1 to 600,000. Default 10,000. */
+  loginTimeoutMs?: number
+  /** Limits that several connections share, from `createLimits()`. Default: one set of them for all connections of the process. */
+  limits?: Limits
+  /** Receives log messages. Default: no logging. */
+  logger?: Logger
+}
+
+type Hooks = Pick<
+  HandleConnectionOptions,
+  | 'password'
+  | 'validateCredentials'
+  | 'role'
+  | 'onTlsUpgrade'
+  | 'onStartup'
+  | 'onAuthenticated'
+  | 'onSession'
+  | 'onMessage'
+  | 'onReply'
+  | 'onRefused'
+  | 'onCancelRequest'
+  | 'rewrite'
+>
+
+/** The options as they are used. */
+export interface ConnectionSettings extends Hooks {
+  readonly engine: HandleConnectionOptions['engine']
+  readonly auth: NonNullable<HandleConnectionOptions['auth']>
+  readonly tls: TlsUpgrader | undefined
+  readonly requireTls: boolean
+  /** The parameters that take precedence over the engine's. */
+  readonly parameters: ReadonlyMap<string, string>
+  readonly loginTimeoutMs: number
+  readonly limits: Limits
+  readonly logger: Logger
+}
+
+const METHODS: readonly unknown[] = ['none', 'cleartext', 'md5', 'scram-sha-256', 'certificate']
+
+const authOption: Check<NonNullable<HandleConnectionOptions['auth']>> = (value, name) => {
+  const isOwn = typeof (value as Partial<ConnectionAuth> | null)?.authenticate === 'function'
+  if (METHODS.includes(value) || isOwn || typeof value === 'function')
+    return value as NonNullable<HandleConnectionOptions['auth']>
+  const names = METHODS.map((method) => `"${String(method)}"`).join(', ')
+  throw invalidOption(name, `${names}, iamAuth(...) or a function that returns one of them`, value)
+}
+
+const engineOption: Check<NonNullable<HandleConnectionOptions['engine']>> = (value, name) => {
+  if (typeof value === 'function' || isEngine(value))
+    return value as NonNullable<HandleConnectionOptions['engine']>
+  throw invalidOption(name, 'an engine with openSession(), or a function that returns one', value)
+}
+
+export function isEngine(value: unknown): value is Engine {
+  return typeof (value as Partial<Engine> | null | undefined)?.openSession === 'function'
+}
+
+const parametersOption: Check<Readonly<Record<string, string>>> = (value, name) => {
+  if (!isPlainObject(value)) throw invalidOption(name, 'an object of strings', value)
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [key, text(each, `${name}.${key}`)]),
+  )
+}
+
+const limitsOption: Check<Limits> = (value, name) => {
+  if (isPlainObject(value) && 'seats' in value && 'logins' in value)
+    return value as unknown as Limits
+  throw invalidOption(name, 'the result of createLimits()', value)
+}
+
+const hook = functionOf<(...args: never[]) => never>()
+
+const CHECKS = {
+  engine: engineOption,
+  tls: tlsOption,
+  requireTls: boolean,
+  requestCertificate: boolean,
+  auth: authOption,
+  password: hook,
+  validateCredentials: hook,
+  role: hook,
+  serverVersion: text,
+  parameters: parametersOption,
+  onTlsUpgrade: hook,
+  onStartup: hook,
+  onAuthenticated: hook,
+  onSession: hook,
+  onMessage: hook,
+  onReply: hook,
+  onRefused: hook,
+  onCancelRequest: hook,
+  rewrite: hook,
+  loginTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
+  limits: limitsOption,
+  logger,
+} as const
+
+/** Throws `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT`, naming the option. */
+export function connectionSettings(given: HandleConnectionOptions): ConnectionSettings {
+  const options = checkOptions(given, CHECKS)
+  const { auth = 'none', tls, requestCertificate, requireTls, serverVersion, parameters } = options
+  if ((auth === 'md5' || auth === 'scram-sha-256') && options.password === undefined)
+    throw missing('password', auth)
+  if (auth === 'cleartext' && !options.password && !options.validateCredentials)
+    throw missing('validateCredentials', auth)
+  if (tls === undefined && (auth === 'certificate' || requireTls === true)) {
+    const reason = auth === 'certificate' ? 'auth: "certificate"' : '"requireTls"'
+    throw new PgIamError('ERR_OPTION_CONFLICT', `"tls" must be given with ${reason}`)
+  }
+  const asksForCertificate =
+    requestCertificate ?? (auth === 'certificate' || (typeof tls === 'object' && 'ca' in tls))
+  return {
+    ...(options as Hooks),
+    engine: options.engine,
+    auth,
+    tls: tls === undefined ? undefined : tlsUpgrader(tls, asksForCertificate),
+    requireTls: requireTls ?? tls !== undefined,
+    parameters: new Map(
+      Object.entries({
+        ...(serverVersion === undefined ? {} : { server_version: serverVersion }),
+        ...parameters,
+      }),
+    ),
+    loginTimeoutMs: options.loginTimeoutMs ?? 10_000,
+    limits: options.limits ?? (ownLimits ??= createLimits()),
+    logger: options.logger ?? SILENT,
+  }
+}
+
+function missing(option: string, auth: string): PgIamError {
+  return new PgIamError('ERR_OPTION_INVALID', `"${option}" must be given with auth: "${auth}"`)
+}
+
+/** The limits of all connections for which none are given. */
+let ownLimits: Limits | undefined

@@ -1,0 +1,167 @@
+/** How the gateway serves one client: `handleConnection` with the endpoints, their rules, the faults and the counters. */
+import type { Socket } from 'node:net'
+import type { Logger } from '../core/events.js'
+import { ServerError } from '../wire/error-response.js'
+import { takeClusterId } from './auth/aurora-dsql.js'
+import type { Endpoint, SessionRules } from './auth/endpoint.js'
+import type { EndpointChoice } from './auth/endpoints.js'
+import { refusal, refused } from './auth/refusal.js'
+import { type AcceptedLogin, denied, type LoginClient, missingTarget } from './auth/verifier.js'
+import type {
+  ConnectionAuth,
+  ConnectionState,
+  SessionRewriter,
+} from './connection/connection-options.js'
+import { handleConnection, type ServerConnection } from './connection/handle-connection.js'
+import type { Limits } from './connection/limits.js'
+import type { TlsLookup } from './connection/tls.js'
+import type { Engine } from './engines/engine.js'
+import type { FaultHooks, LoginPlace } from './faults/faults.js'
+import { createSessionFaults } from './faults/session-faults.js'
+import type { StatsRecorder } from './stats.js'
+
+export interface ClientServices {
+  readonly endpoints: EndpointChoice
+  /** The server's certificate, with the authority of the endpoint's client certificates. */
+  readonly tls: TlsLookup
+  /** The roles and the database that exist. */
+  readonly existing: { readonly roles: readonly string[]; readonly database: string }
+  readonly engine: Engine
+  readonly limits: Limits
+  readonly faults: FaultHooks
+  readonly stats: StatsRecorder
+  readonly loginTimeoutMs: number
+  readonly logger: Logger
+}
+
+/** What the gateway knows about a client, once it has chosen its endpoint. */
+interface Client {
+  readonly endpoint: Endpoint
+  readonly clusterId: string | undefined
+  /** The startup parameters for the engine. */
+  parameters: ReadonlyMap<string, string>
+  login?: AcceptedLogin
+}
+
+/** Serves a connection that was just accepted. Returns `undefined` if a fault has cut it. */
+export function serveClient(
+  socket: Socket,
+  services: ClientServices,
+): ServerConnection | undefined {
+  const { endpoints, tls, existing, limits, faults, stats, loginTimeoutMs, logger } = services
+  let client: Client | undefined
+  let place: LoginPlace | undefined
+  let unregister: (() => void) | undefined
+  if (faults.cutOnAccept()) {
+    socket.on('error', () => {}).destroy()
+    return undefined
+  }
+  const connection = handleConnection(socket, {
+    tls,
+    requestCertificate: endpoints.all.some((each) => each.clientAuthority !== undefined),
+    limits,
+    loginTimeoutMs,
+    logger,
+    auth(state) {
+      client = clientOf(state, endpoints)
+      const { endpoint, clusterId } = client
+      const own: ConnectionAuth = {
+        provider: endpoint.provider,
+        errors: endpoint.errors,
+        ...(endpoint.limits && { limits: endpoint.limits }),
+        async authenticate(request, from) {
+          const admitted = faults.admitLogin()
+          if (admitted instanceof ServerError)
+            return denied('fault', 'a fault refused the login', admitted)
+          place = admitted
+          const faulty = withFaults(from, faults)
+          const verdict = await endpoint.method.authenticate({ ...request, clusterId }, faulty)
+          await faulty.passFaults()
+          if ('refused' in verdict) return verdict
+          client!.login = verdict.accepted
+          return missingTarget(request, existing) ?? verdict
+        },
+      }
+      return own
+    },
+    onAuthenticated() {
+      const wanted = client!.endpoint.rules?.startup(client!.parameters) ?? client!.parameters
+      if (wanted instanceof ServerError) throw settingRefused(wanted)
+      client!.parameters = wanted
+    },
+    engine: () => ({
+      ...services.engine,
+      openSession: (request) =>
+        services.engine.openSession({ ...request, parameters: client!.parameters }),
+    }),
+    rewrite: () => inOrder(client?.endpoint.rules, createSessionFaults(faults)),
+    onSession({ startup, session }) {
+      stats.loginAccepted(client!.login!)
+      unregister = faults.registry.add(
+        {
+          processId: session!.processId,
+          role: startup!.user,
+          database: startup!.database,
+          applicationName: startup!.parameters.get('application_name'),
+        },
+        (error) => connection.end(error),
+      )
+      place?.leave()
+    },
+    onRefused: ({ reason }) => stats.loginRefused(reason),
+    onCancelRequest: (isDelivered) => stats.cancelRequested(isDelivered),
+  })
+  void connection.closed.then(() => {
+    place?.leave()
+    if (unregister === undefined) return
+    unregister()
+    stats.sessionEnded()
+  })
+  return connection
+}
+
+/** Chooses the endpoint. Throws the refusal of a client that names none. */
+function clientOf({ tls, startup }: ConnectionState, endpoints: EndpointChoice): Client {
+  // A client without TLS is refused with the errors of the first endpoint.
+  if (tls === undefined)
+    return { endpoint: endpoints.first, clusterId: undefined, parameters: new Map() }
+  const own = takeClusterId(startup!.parameters)
+  const endpoint = endpoints.choose(tls.serverName, own.clusterId)
+  if ('reason' in endpoint) throw refused(endpoint)
+  return endpoint.provider === 'aurora-dsql'
+    ? { endpoint, ...own }
+    : { endpoint, clusterId: undefined, parameters: startup!.parameters }
+}
+
+function settingRefused(told: ServerError): Error {
+  return refused(refusal('setting-refused', `the startup packet: ${told.message}`, told))
+}
+
+/** Applies the faults for the stage after the client's response. */
+function withFaults(
+  client: LoginClient,
+  faults: Pick<FaultHooks, 'afterToken'>,
+): LoginClient & { passFaults(): Promise<void> } {
+  let isPassed = false
+  const passFaults = async (): Promise<void> => {
+    if (isPassed) return
+    isPassed = true
+    const { isCut } = await faults.afterToken()
+    if (isCut) throw refused(refusal('fault', 'a fault cut the connection'))
+  }
+  return {
+    ...client,
+    passFaults,
+    async ask(request) {
+      const answer = await client.ask(request)
+      await passFaults()
+      return answer
+    },
+  }
+}
+
+/** The rules see the client's messages before the faults do. */
+function inOrder(rules: SessionRules | undefined, faults: SessionRewriter): SessionRewriter {
+  if (rules === undefined) return faults
+  return { ...faults, toEngine: (messages) => faults.toEngine(rules.statements(messages)) }
+}
