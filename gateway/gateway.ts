@@ -13,6 +13,7 @@ import { createEndpoint, createPrincipalStores } from './auth/endpoints.js'
 import type { Endpoint, EndpointProvider } from './auth/endpoint.js'
 import { createCertificates } from './certificates.js'
 import type { Engine } from './engines/engine.js'
+import { createUpstreamSessions } from './engines/upstream.js'
 import { startEngine } from './engines/start-engine.js'
 import { createFaults, type GatewayFaults } from './faults/faults.js'
 import { gatewayLogin, type GatewayLoginOptions } from './login.js'
@@ -23,7 +24,7 @@ import { type GatewayOptions, gatewaySettings, type GatewaySettings } from './op
 
 /** A running gateway. Printing it with `util.inspect` or JSON shows no secret. */
 export interface Gateway {
-  /** The loopback address that it listens on. */
+  /** The address that it listens on. */
   readonly host: string
   /** The port of the shared listener. If every endpoint has its own listener, the port of the first endpoint. */
   readonly port: number
@@ -31,7 +32,10 @@ export interface Gateway {
   readonly engine: string
   /** The emulated endpoints and their ports. */
   readonly endpoints: readonly GatewayEndpoint[]
-  /** PEM text of the certificate authority that clients must trust. A new one is created at each start. */
+  /**
+   * PEM text of the certificate authority that clients must trust. A new one is created at each start. Empty with the option `tls`, whose
+   * authority the gateway does not know.
+   */
   readonly ca: string
   /**
    * Credentials of the first principal of the first AWS endpoint, in the form that the AWS SDK accepts.
@@ -102,26 +106,34 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     ...['localhost', '127.0.0.1', '::1', host],
   ])
   const [engine, [certificates]] = await startTogether(
-    startEngine(settings),
-    Promise.all([createCertificates([...names]), ...endpoints.map(({ prepare }) => prepare?.())]),
+    endpoints.every(({ upstream }) => upstream !== undefined)
+      ? Promise.resolve(undefined)
+      : startEngine(settings),
+    Promise.all([
+      settings.tls === undefined ? createCertificates([...names]) : undefined,
+      ...endpoints.map(({ prepare }) => prepare?.()),
+    ]),
   )
+  const upstreams = createUpstreamSessions({ logger })
+  const engineName = engine?.name ?? 'upstream'
   const stats = createStats(clock)
   const { faults, hooks } = createFaults(clock)
   const services = {
     existing: settings,
     engine,
+    upstreams,
     limits: createLimits(settings.limits),
     faults: hooks,
     stats,
     loginTimeoutMs: settings.loginTimeoutMs,
     logger,
   }
-  const tls = { key: certificates.privateKey, cert: certificates.certificate }
+  const tls = settings.tls ?? { key: certificates!.privateKey, cert: certificates!.certificate }
   const listeners = await startListeners(
-    { host, port: settings.port, endpoints, tls: () => tls },
+    { host, port: settings.port, endpoints, tls: typeof tls === 'function' ? tls : () => tls },
     services,
   ).catch(async (error: unknown) => {
-    await engine.close()
+    await engine?.close()
     throw error
   })
   const { port } = listeners
@@ -129,12 +141,12 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     const { provider, hosts } = endpoint
     return Object.freeze({ provider, hosts, port: listeners.portOf(endpoint) })
   })
-  logger.info('gateway: listening', { host, port, engine: engine.name, endpoints: shown })
+  logger.info('gateway: listening', { host, port, engine: engineName, endpoints: shown })
 
   const loginSettings = {
     ...settings,
     endpoints,
-    ca: certificates.ca,
+    ca: certificates?.ca ?? '',
     addressOf: (endpoint: Endpoint) => ({ host, port: listeners.portOf(endpoint) }),
   }
   const principals = createPrincipalStores(endpoints, shared, clock)
@@ -142,15 +154,16 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const close = async (drainMs: number): Promise<void> => {
     faults.clear()
     await listeners.close(drainMs)
-    await engine.close()
+    await upstreams.close()
+    await engine?.close()
     logger.info('gateway: closed', { host, port })
   }
   return Object.freeze({
     host,
     port,
-    engine: engine.name,
+    engine: engineName,
     endpoints: Object.freeze(shown),
-    ca: certificates.ca,
+    ca: certificates?.ca ?? '',
     credentials: principals.credentials,
     clusters: Object.freeze(
       shown.filter(({ provider }) => provider === 'aurora-dsql').flatMap(({ hosts }) => hosts),
@@ -177,10 +190,13 @@ function generatedPrincipal({ roles }: GatewaySettings): PrincipalOptions {
 }
 
 /** Waits for both, which run concurrently to shorten the start. If the other one fails, the engine is closed. */
-async function startTogether<T>(engine: Promise<Engine>, other: Promise<T>): Promise<[Engine, T]> {
+async function startTogether<T>(
+  engine: Promise<Engine | undefined>,
+  other: Promise<T>,
+): Promise<[Engine | undefined, T]> {
   const [first, second] = await Promise.allSettled([engine, other])
   if (first.status === 'rejected') throw first.reason
   if (second.status === 'fulfilled') return [first.value, second.value]
-  await first.value.close()
+  await first.value?.close()
   throw second.reason
 }

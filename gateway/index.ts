@@ -47,7 +47,12 @@ export type { RefusalReason } from './auth/refusal.js'
 export type { Engine, EnginePlace, EngineSession, SessionRequest } from './engines/engine.js'
 export { postgresEngine } from './engines/postgres/postgres-engine.js'
 export type { PostgresEngineOptions } from './engines/postgres/postgres-engine.js'
-export type { UpstreamOptions } from './engines/upstream.js'
+export type {
+  EndpointUpstream,
+  UpstreamClient,
+  UpstreamOptions,
+  UpstreamTarget,
+} from './engines/upstream.js'
 export { upstreamEngine } from './engines/upstream.js'
 export type { UpstreamEngineOptions } from './engines/upstream.js'
 export type {

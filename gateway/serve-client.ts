@@ -16,6 +16,7 @@ import { handleConnection, type ServerConnection } from './connection/handle-con
 import type { Limits } from './connection/limits.js'
 import type { TlsLookup } from './connection/tls.js'
 import type { Engine } from './engines/engine.js'
+import { type UpstreamClient, type UpstreamSessions, upstreamTarget } from './engines/upstream.js'
 import type { FaultHooks, LoginPlace } from './faults/faults.js'
 import { createSessionFaults } from './faults/session-faults.js'
 import type { StatsRecorder } from './stats.js'
@@ -26,7 +27,9 @@ export interface ClientServices {
   readonly tls: TlsLookup
   /** The roles and the database that exist. */
   readonly existing: { readonly roles: readonly string[]; readonly database: string }
-  readonly engine: Engine
+  /** `undefined` if every endpoint has its own upstream server. */
+  readonly engine: Engine | undefined
+  readonly upstreams: UpstreamSessions
   readonly limits: Limits
   readonly faults: FaultHooks
   readonly stats: StatsRecorder
@@ -79,7 +82,8 @@ export function serveClient(
           await faulty.passFaults()
           if ('refused' in verdict) return verdict
           client!.login = verdict.accepted
-          return missingTarget(request, existing) ?? verdict
+          // The roles and databases of another server are not known here.
+          return (endpoint.upstream ? undefined : missingTarget(request, existing)) ?? verdict
         },
       }
       return own
@@ -89,11 +93,16 @@ export function serveClient(
       if (wanted instanceof ServerError) throw settingRefused(wanted)
       client!.parameters = wanted
     },
-    engine: () => ({
-      ...services.engine,
-      openSession: (request) =>
-        services.engine.openSession({ ...request, parameters: client!.parameters }),
-    }),
+    async engine({ tls: secured, startup }) {
+      const { endpoint, parameters } = client!
+      const open = await sessionOpener(endpoint, services, {
+        ...startup!,
+        serverName: secured?.serverName,
+        parameters,
+      })
+      const openSession: Engine['openSession'] = (request) => open({ ...request, parameters })
+      return { name: 'gateway', openSession, close: async () => {} }
+    },
     rewrite: () => inOrder(client?.endpoint.rules, createSessionFaults(faults)),
     onSession({ startup, session }) {
       stats.loginAccepted(client!.login!)
@@ -131,6 +140,18 @@ function clientOf({ tls, startup }: ConnectionState, endpoints: EndpointChoice):
   return endpoint.provider === 'aurora-dsql'
     ? { endpoint, ...own }
     : { endpoint, clusterId: undefined, parameters: startup!.parameters }
+}
+
+/** Returns how to open a session of the endpoint: on its own upstream server, or on the gateway's engine. */
+async function sessionOpener(
+  { upstream }: Endpoint,
+  { engine, upstreams }: ClientServices,
+  client: UpstreamClient,
+): Promise<Engine['openSession']> {
+  if (upstream === undefined) return (request) => engine!.openSession(request)
+  const chosen = typeof upstream === 'function' ? await upstream(client) : upstream
+  const target = upstreamTarget(chosen, 'upstream')
+  return (request) => upstreams.open(target, request)
 }
 
 function settingRefused(told: ServerError): Error {

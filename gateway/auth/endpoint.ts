@@ -1,7 +1,8 @@
 /** An emulated endpoint: one database of a provider, or several with the same login method. */
 import { type Check, hostName, integerWithin, invalidOption } from '../../core/options/check.js'
 import type { ServerError } from '../../wire/error-response.js'
-import type { Limits } from '../connection/limits.js'
+import { LIMIT_CHECKS, type Limits } from '../connection/limits.js'
+import { endpointUpstream, type EndpointUpstream } from '../engines/upstream.js'
 import type { Principals } from './aws.js'
 import type { ProviderErrors } from './refusal.js'
 import type { LoginMethod } from './verifier.js'
@@ -12,13 +13,28 @@ export type EndpointProvider =
 
 /** The options of every entry of `endpoints`. */
 export interface CommonEndpointOptions {
-  /** The host names of the database, at least one. The gateway's certificate is valid for them. */
+  /**
+   * The host names of the database, at least one. The gateway's certificate is valid for them. `*.example.com` stands for all names with one
+   * more label; a full name of another endpoint takes precedence.
+   */
   hosts: readonly string[]
   /**
    * The port of a separate listener; 0 selects a free port. Default: the gateway's shared listener, which selects the endpoint by the
    * server name (SNI) of the client's TLS handshake.
    */
   listen?: number
+  /**
+   * The server for the sessions of this endpoint: an address, a `postgres://` URL, a login, or a function of the client that returns one of
+   * them. Roles and databases are those of that server. Default: the gateway's engine.
+   */
+  upstream?: EndpointUpstream
+  /** The maximum number of open sessions of this endpoint, from 1 to 65,535. Default: that of the gateway. */
+  maxConnections?: number
+  /**
+   * How long a client of this endpoint waits for one of its `maxConnections`, in milliseconds, from 0 to 600,000. Default 0: it is refused
+   * immediately.
+   */
+  queueTimeoutMs?: number
 }
 
 /** Validates the entries of one provider and creates their endpoints. */
@@ -68,8 +84,9 @@ export interface Endpoint extends EndpointLogins {
   readonly hosts: readonly string[]
   /** The port of a separate listener; 0 selects a free port. */
   readonly listen: number | undefined
+  readonly upstream: EndpointUpstream | undefined
   /** The limits of its own sessions, in addition to those of the gateway. */
-  readonly limits?: Limits
+  readonly limits: Limits | undefined
 }
 
 // Validation of the options that every entry of `endpoints` has.
@@ -86,9 +103,21 @@ export function hostList(check: Check<string> = hostName): Check<readonly string
 export const COMMON_ENDPOINT_CHECKS: {
   hosts: Check<readonly string[]>
   listen: Check<number>
+  upstream: Check<EndpointUpstream>
+  maxConnections: Check<number>
+  queueTimeoutMs: Check<number>
 } = {
-  hosts: hostList(),
+  hosts: hostList(hostOrWildcard),
   listen: integerWithin(0, 65_535),
+  upstream: endpointUpstream,
+  maxConnections: LIMIT_CHECKS.maxConnections,
+  queueTimeoutMs: LIMIT_CHECKS.queueTimeoutMs,
+}
+
+/** A host name, also with `*` as its first label. */
+function hostOrWildcard(value: unknown, name: string): string {
+  const rest = typeof value === 'string' && value.startsWith('*.') ? value.slice(2) : undefined
+  return rest === undefined ? hostName(value, name) : `*.${hostName(rest, name)}`
 }
 
 /** Returns the value of a required option, or throws `ERR_OPTION_INVALID`. */

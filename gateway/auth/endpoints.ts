@@ -1,7 +1,14 @@
 /** The providers that the gateway can emulate, and the endpoints of a gateway. */
 import { isIP } from 'node:net'
 import { PgIamError } from '../../core/errors.js'
-import { type Check, invalidOption, isPlainObject, oneOf } from '../../core/options/check.js'
+import {
+  type Check,
+  invalidOption,
+  isPlainObject,
+  oneOf,
+  withoutUndefined,
+} from '../../core/options/check.js'
+import { createLimits } from '../connection/limits.js'
 import { auroraDsqlEndpoint, type AuroraDsqlEndpoint } from './aurora-dsql.js'
 import {
   type GatewayCredentials,
@@ -46,8 +53,18 @@ const DEFINITIONS: {
 
 /** Creates the endpoint of an entry of `endpoints`. */
 export function createEndpoint(options: EndpointOptions, deps: EndpointDeps): Endpoint {
-  const { provider, hosts, listen } = options
-  return { provider, hosts, listen, ...definitionOf(provider).create(options, deps) }
+  const { provider, hosts, listen, upstream, maxConnections, queueTimeoutMs } = options
+  const limits = withoutUndefined({ maxConnections, queueTimeoutMs })
+  if (queueTimeoutMs !== undefined && maxConnections === undefined)
+    throw new PgIamError(
+      'ERR_OPTION_CONFLICT',
+      `"queueTimeoutMs" of the endpoint ${hosts[0]} must be given with "maxConnections"`,
+    )
+  return {
+    ...{ provider, hosts, listen, upstream },
+    limits: maxConnections === undefined ? undefined : createLimits(limits),
+    ...definitionOf(provider).create(options, deps),
+  }
 }
 
 /** Validates an entry of `endpoints` by its provider. */
@@ -64,6 +81,27 @@ export function rolesNamedIn(
 ): string[] {
   const named = endpoints.flatMap((options) => definitionOf(options.provider).roles(options))
   return [...rolesOf(principals), ...named]
+}
+
+/** Whether clients could log in with identities that the gateway has made up, or with none. */
+export function acceptsMadeUpIdentity(
+  options: EndpointOptions,
+  principals: readonly PrincipalOptions[] = [],
+): boolean {
+  switch (options.provider) {
+    case 'none':
+      return true
+    case 'aurora-dsql':
+    case 'rds':
+      return (options.principals ?? principals).length === 0
+    case 'entra':
+      return [options.jwks, options.jwksUri, options.issuer].every((each) => each === undefined)
+    case 'cloud-sql':
+      return options.tokenInfo === undefined
+    case 'password':
+    case 'certificate':
+      return false
+  }
 }
 
 const providerName: Check<EndpointProvider> = oneOf(

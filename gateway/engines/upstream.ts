@@ -1,5 +1,8 @@
 /** The engine `upstream`: an existing PostgreSQL server, on which each client gets its own session. */
 import { connect, type Socket } from 'node:net'
+import { withConnectTimeout } from '../../core/async.js'
+import { dial } from '../../core/connection/log-in.js'
+import { type OpenConnection, parseFirstPacket } from '../../core/connection/open-connection.js'
 import { PgIamError } from '../../core/errors.js'
 import { type Logger, logger as loggerCheck, SILENT } from '../../core/events.js'
 import {
@@ -10,6 +13,8 @@ import {
   port as portNumber,
   text,
 } from '../../core/options/check.js'
+import { type Login, loginCheck } from '../../core/login.js'
+import { type TlsOptions, tlsOptions, verifiedTls } from '../../core/tls.js'
 import { parseErrorResponse, ServerError } from '../../wire/error-response.js'
 import { createPacketReader, type PacketReader, ProtocolViolation } from '../../wire/framing.js'
 import { AuthenticationRequest, BackendType, HEADER_BYTES } from '../../wire/messages.js'
@@ -22,29 +27,26 @@ import {
 import { CANCEL_REQUEST, sslRequestPacket, startupPacket } from '../../wire/startup.js'
 import type { Engine, EngineSession, SessionRequest } from './engine.js'
 
-interface UpstreamEngineSettings {
-  upstream: UpstreamOptions
-  /** The time limit for connecting, and the one for logging in, in milliseconds. */
-  connectTimeoutMs: number
-  logger: Logger
-}
+/** A PostgreSQL server to open sessions on: its address, or a login of pg-iam, which gets a token for each session. */
+export type UpstreamTarget = UpstreamOptions | Login
 
 /**
- * Creates an engine on an existing PostgreSQL server: each client gets its own session there, logged in as its role.
+ * Creates an engine on an existing PostgreSQL server: each client gets its own session there. With an address, it is logged in as the
+ * client's role. With a login, it is logged in as the login's user to the login's database, with a token.
  *
  * Exported from `'pg-iam/gateway'`.
  *
- * @param upstream an object or a `postgres://` URL, as the option `upstream` of `startGateway`
+ * @param upstream an object or a `postgres://` URL, as the option `upstream` of `startGateway`, or a login
  * @param options `logger`: receives messages about failed connections; default: no logging
  * @throws PgIamError Rejects with `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for an invalid address, and with `ERR_GATEWAY_ENGINE`
- * if no PostgreSQL server responds there.
+ * if no PostgreSQL server responds there. With a login, the server is not contacted before the first session.
  */
 export async function upstreamEngine(
-  upstream: UpstreamOptions | string,
+  upstream: UpstreamTarget | string,
   options: UpstreamEngineOptions = {},
 ): Promise<Engine> {
   const { logger = SILENT } = checkOptions(options, { logger: loggerCheck })
-  return startUpstreamEngine({ upstream: upstreamAddress(upstream, 'upstream'), logger })
+  return startUpstreamEngine({ upstream: upstreamTarget(upstream, 'upstream'), logger })
 }
 
 export interface UpstreamEngineOptions {
@@ -55,24 +57,45 @@ export interface UpstreamEngineOptions {
 const CONNECT_TIMEOUT_MS = 10_000
 
 /** Rejects with `ERR_GATEWAY_ENGINE` if no PostgreSQL server responds at the address. */
-export async function startUpstreamEngine(
-  settings: Omit<UpstreamEngineSettings, 'connectTimeoutMs'>,
-): Promise<Engine> {
-  const whole = { ...settings, connectTimeoutMs: CONNECT_TIMEOUT_MS }
-  await probe(whole)
-  return { name: 'upstream', ...upstreamSessions(whole) }
+export async function startUpstreamEngine({
+  upstream,
+  logger,
+}: {
+  upstream: UpstreamTarget
+  logger: Logger
+}): Promise<Engine> {
+  const settings = { connectTimeoutMs: CONNECT_TIMEOUT_MS, logger }
+  if (!isLogin(upstream)) await probe(upstream, CONNECT_TIMEOUT_MS)
+  const sessions = createUpstreamSessions(settings)
+  return {
+    name: 'upstream',
+    openSession: (request) => sessions.open(upstream, request),
+    close: () => sessions.close(),
+  }
 }
 
-/** Opens and ends sessions on the upstream server. */
-export function upstreamSessions(
-  settings: UpstreamEngineSettings,
-): Pick<Engine, 'openSession' | 'close'> {
-  const { upstream, connectTimeoutMs, logger } = settings
+export interface UpstreamSessions {
+  /** Opens a session on the server. Rejects with its error, or with 08006 if it can't be reached. */
+  open(upstream: UpstreamTarget, request: SessionRequest): Promise<EngineSession>
+  /** Closes all connections. */
+  close(): Promise<void>
+}
+
+interface SessionsSettings {
+  /** The time limit for connecting, and the one for logging in, in milliseconds. A login has its own. */
+  connectTimeoutMs?: number
+  logger: Logger
+}
+
+/** Opens and ends sessions on upstream servers. */
+export function createUpstreamSessions({
+  connectTimeoutMs = CONNECT_TIMEOUT_MS,
+  logger,
+}: SessionsSettings): UpstreamSessions {
   const sockets = new Set<Socket>()
   let closed = false
   let sessions = 0
-  const dial = async (): Promise<Socket> => {
-    const socket = await dialUpstream(upstream, connectTimeoutMs)
+  const adopt = (socket: Socket): Socket => {
     if (closed) {
       socket.destroy()
       throw new ServerError('57P01', 'the gateway is closing')
@@ -83,23 +106,32 @@ export function upstreamSessions(
     return socket
   }
   /** Resolves when the server closes the connection of the request. It has then signalled the backend. */
-  const cancel = async (key: BackendKey): Promise<void> => {
+  const cancel = async (server: UpstreamServer, key: BackendKey): Promise<void> => {
     try {
-      const socket = await dial()
+      const socket = adopt(await server.dialForCancel(cancelRequest(key)))
       const ended = new Promise((resolve) => socket.once('close', resolve))
       const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
-      socket.end(cancelRequest(key)).resume()
+      socket.resume()
       await ended
       clearTimeout(timer)
     } catch (error) {
       logger.warn('gateway: a cancel request to the upstream server failed', { error })
     }
   }
-
   return {
-    async openSession(request) {
-      const socket = await dial().catch(lost)
-      return openSession(socket, request, settings, cancel, ++sessions)
+    async open(upstream, request) {
+      const server = isLogin(upstream)
+        ? serverOfLogin(upstream)
+        : serverAt(upstream, connectTimeoutMs)
+      try {
+        const { socket, key } = await server.logIn(request, adopt)
+        return Object.assign(socket, {
+          processId: key?.processId ?? ++sessions,
+          cancel: key === undefined ? () => {} : coalesced(() => cancel(server, key)),
+        })
+      } catch (error) {
+        return lost(server.name, error)
+      }
     },
     async close() {
       closed = true
@@ -110,36 +142,84 @@ export function upstreamSessions(
   }
 }
 
-/** @param sessionNumber the process ID for a server that sends no BackendKeyData. Its sessions cannot be cancelled. */
-async function openSession(
-  socket: Socket,
-  { role, database, parameters }: SessionRequest,
-  { upstream, connectTimeoutMs }: UpstreamEngineSettings,
-  cancel: (key: BackendKey) => Promise<void>,
-  sessionNumber: number,
-): Promise<EngineSession> {
-  const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
-  try {
-    const { key, greeting } = await logInUpstream(socket, {
-      parameters: new Map([
-        ...parameters,
-        ['user', role],
-        ['database', upstream.database ?? database],
-      ]),
-      password: upstream.password,
-      allowsCleartext: isOnThisMachine(upstream),
-    })
-    socket.unshift(greeting)
-    return Object.assign(socket, {
-      processId: key?.processId ?? sessionNumber,
-      cancel: key === undefined ? () => {} : coalesced(() => cancel(key)),
-    })
-  } catch (error) {
-    socket.destroy()
-    return lost(error)
-  } finally {
-    clearTimeout(timer)
+/** A server, as the sessions use it. */
+interface UpstreamServer {
+  /** For messages. */
+  readonly name: string
+  /** Resolves with a socket that begins with the messages after the login. */
+  logIn(
+    request: SessionRequest,
+    adopt: (socket: Socket) => Socket,
+  ): Promise<{ readonly socket: Socket; readonly key: BackendKey | undefined }>
+  /** Resolves with a socket on which the cancel request was sent. */
+  dialForCancel(request: Buffer): Promise<Socket>
+}
+
+function serverAt(upstream: UpstreamOptions, connectTimeoutMs: number): UpstreamServer {
+  const dial = (): Promise<Socket> => dialUpstream(upstream, connectTimeoutMs)
+  return {
+    name: nameOf(upstream),
+    async logIn({ role, database, parameters }, adopt) {
+      const socket = adopt(await dial())
+      const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
+      try {
+        const { key, greeting } = await logInUpstream(socket, {
+          parameters: new Map([
+            ...parameters,
+            ['user', role],
+            ['database', upstream.database ?? database],
+          ]),
+          password: upstream.password,
+          allowsCleartext: isOnThisMachine(upstream) || isEncrypted(upstream),
+        })
+        socket.unshift(greeting)
+        return { socket, key }
+      } catch (error) {
+        socket.destroy()
+        throw error
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    async dialForCancel(request) {
+      const socket = await dial()
+      socket.end(request)
+      return socket
+    },
   }
+}
+
+/** Tokens, TLS, retries and time limits are those of the login. */
+function serverOfLogin(login: Login): UpstreamServer {
+  const open = async (firstPacket: Buffer): Promise<OpenConnection> => {
+    const { signal } = new AbortController()
+    return parseFirstPacket(firstPacket).open({ login, tls: login.tls, firstPacket, signal })
+  }
+  return {
+    name: `${login.host}:${login.port}`,
+    async logIn({ role, parameters }, adopt) {
+      const all = new Map([...parameters, ['user', role]])
+      const opened = await open(startupPacket(all))
+      const socket = adopt(opened.socket)
+      try {
+        socket.unshift(opened.received)
+        const { key, greeting } = await readGreeting(createPacketReader(socket))
+        socket.unshift(greeting)
+        return { socket, key }
+      } catch (error) {
+        socket.destroy()
+        throw error
+      }
+    },
+    async dialForCancel(request) {
+      const { socket } = await open(request)
+      return socket
+    },
+  }
+}
+
+function isLogin(upstream: UpstreamTarget): upstream is Login {
+  return typeof (upstream as Partial<Login>).token === 'function'
 }
 
 /**
@@ -164,15 +244,19 @@ function coalesced(cancel: () => Promise<void>): () => void {
   }
 }
 
-function lost(cause: unknown): Promise<never> {
+function lost(name: string, cause: unknown): Promise<never> {
   if (cause instanceof ServerError) return Promise.reject(cause)
   const { code } = cause as { code?: string }
   const reason = code === undefined ? '' : `: ${code}`
   return Promise.reject(
-    new ServerError('08006', `could not reach the PostgreSQL behind the gateway${reason}`, {
+    new ServerError('08006', `could not reach the PostgreSQL server at ${name}${reason}`, {
       cause,
     }),
   )
+}
+
+function nameOf({ host, port = 5432 }: UpstreamOptions): string {
+  return `${host}:${port}`
 }
 
 function cancelRequest({ processId, secretKey }: BackendKey): Buffer {
@@ -184,12 +268,16 @@ function cancelRequest({ processId, secretKey }: BackendKey): Buffer {
   return packet
 }
 
-/** Sends an SSLRequest, which every PostgreSQL server answers with one byte, and disconnects. This causes no login and no log entry. */
-async function probe({ upstream, connectTimeoutMs }: UpstreamEngineSettings): Promise<void> {
+/**
+ * Sends an SSLRequest, which every PostgreSQL server answers with one byte, and disconnects. This causes no login and no log entry. A
+ * server with TLS is connected to with it, so that an untrusted certificate is found at the start.
+ */
+async function probe(upstream: UpstreamOptions, connectTimeoutMs: number): Promise<void> {
   let socket: Socket | undefined
   let timer: NodeJS.Timeout | undefined
   try {
     socket = await dialUpstream(upstream, connectTimeoutMs)
+    if (isEncrypted(upstream)) return
     const dialled = socket
     timer = setTimeout(() => dialled.destroy(), connectTimeoutMs)
     socket.write(sslRequestPacket())
@@ -204,7 +292,9 @@ async function probe({ upstream, connectTimeoutMs }: UpstreamEngineSettings): Pr
       {
         cause,
         retryable: true,
-        hint: 'Check "upstream" and that the server is running.',
+        hint: isEncrypted(upstream)
+          ? 'Check "upstream", that the server is running, and its certificate: "upstream.tls.ca" is its authority.'
+          : 'Check "upstream" and that the server is running.',
       },
     )
   } finally {
@@ -215,11 +305,16 @@ async function probe({ upstream, connectTimeoutMs }: UpstreamEngineSettings): Pr
 
 // Connections to the upstream server.
 
-/** Resolves with a connected socket, or rejects with Node's error and closes the socket. */
-export function dialUpstream(
-  { host, port = 5432 }: UpstreamOptions,
-  timeoutMs: number,
-): Promise<Socket> {
+/** Resolves with a connected socket, with verified TLS unless it is off, or rejects with the original error and closes the socket. */
+export async function dialUpstream(upstream: UpstreamOptions, timeoutMs: number): Promise<Socket> {
+  const { host, port = 5432, tls } = upstream
+  if (isEncrypted(upstream)) {
+    const { negotiation = 'postgres', ...options } = typeof tls === 'object' ? tls : {}
+    const what = `could not connect to ${nameOf(upstream)}`
+    return withConnectTimeout({ what, timeoutMs, signal: new AbortController().signal }, (signal) =>
+      dial({ address: { host, port }, tls: verifiedTls(host, options), negotiation, signal }),
+    )
+  }
   return new Promise((resolve, reject) => {
     const socket = host.startsWith('/')
       ? connect({ path: `${host}/.s.PGSQL.${port}` })
@@ -242,6 +337,11 @@ export function dialUpstream(
     }, timeoutMs)
     socket.once('connect', succeed).once('error', fail)
   })
+}
+
+/** By default, connections that leave this machine are encrypted. */
+function isEncrypted(upstream: UpstreamOptions): boolean {
+  return upstream.tls === undefined ? !isOnThisMachine(upstream) : upstream.tls !== false
 }
 
 /** Whether the server is on this machine. */
@@ -279,6 +379,11 @@ export async function logInUpstream(
   const reader = createPacketReader(socket)
   socket.write(startupPacket(settings.parameters))
   await authenticate(socket, reader, settings)
+  return readGreeting(reader)
+}
+
+/** Reads the messages after the authentication. Throws an ErrorResponse as a `ServerError`. */
+async function readGreeting(reader: PacketReader): Promise<UpstreamLogin> {
   const greeting: Buffer[] = []
   let key: BackendKey | undefined
   for (;;) {
@@ -287,6 +392,8 @@ export async function logInUpstream(
       key = { processId: received.readInt32BE(5), secretKey: received.subarray(9) }
       continue
     }
+    // A login passes it on.
+    if (received[0] === BackendType.authentication) continue
     greeting.push(received)
     if (received[0] === BackendType.readyForQuery) return { key, greeting: Buffer.concat(greeting) }
   }
@@ -366,10 +473,45 @@ export interface UpstreamOptions {
   /** Default: the gateway's `database`. */
   database?: string
   /**
-   * The password of the roles, if the server requires one: with SCRAM-SHA-256, or in clear text over a Unix socket or on this
+   * The password of the roles, if the server requires one: with SCRAM-SHA-256, or in clear text over TLS, over a Unix socket or on this
    * machine. Without it, the server must trust the gateway.
    */
   password?: string
+  /**
+   * TLS to the server. Its certificate is always verified. `false` turns TLS off. Default: on, but off for a Unix socket and on this machine.
+   * Options: `ca`, `servername`, `negotiation`, `minVersion` and `maxVersion`, as those of a login.
+   */
+  tls?: TlsOptions | boolean
+}
+
+/**
+ * The server for one client of an endpoint: an address, a `postgres://` URL or a login; or a function of the client that returns it. A
+ * function is called for each client, after its login was accepted.
+ */
+export type EndpointUpstream =
+  UpstreamTarget | string | ((client: UpstreamClient) => Awaitable<UpstreamTarget | string>)
+
+type Awaitable<T> = T | PromiseLike<T>
+
+/** A client for which an upstream server is chosen. */
+export interface UpstreamClient {
+  /** The server name (SNI) of its TLS handshake. */
+  readonly serverName: string | undefined
+  readonly user: string
+  readonly database: string
+  /** The other parameters of its startup packet. */
+  readonly parameters: ReadonlyMap<string, string>
+}
+
+/** Validates the option `upstream` of an endpoint. */
+export const endpointUpstream: Check<EndpointUpstream> = (value, name) =>
+  typeof value === 'function' ? (value as () => string) : upstreamTarget(value, name)
+
+/** Validates an address, a URL or a login. */
+export function upstreamTarget(value: unknown, name: string): UpstreamTarget {
+  return typeof (value as Partial<Login> | null)?.token === 'function'
+    ? loginCheck(value, name)
+    : upstreamAddress(value, name)
 }
 
 /** Validates the option, which is an object or a `postgres://` URL. */
@@ -377,12 +519,15 @@ export const upstreamAddress: Check<UpstreamOptions> = (value, name) => {
   const given = typeof value === 'string' ? fromUrl(value, name) : value
   const { host, ...rest } = checkOptions(
     given,
-    { host: hostOrDirectory, port: portNumber, database: text, password: secret },
+    { host: hostOrDirectory, port: portNumber, database: text, password: secret, tls: tlsOrOff },
     `${name}.`,
   )
   if (host === undefined) throw invalidOption(`${name}.host`, HOST, undefined)
   return { host, ...rest }
 }
+
+const tlsOrOff: Check<TlsOptions | boolean> = (value, name) =>
+  typeof value === 'boolean' ? value : tlsOptions(value, name)
 
 const HOST = 'a host name or the absolute path of a directory'
 
@@ -409,13 +554,7 @@ function fromUrl(given: string, name: string): object {
     })
   }
   const parameters = new Map(url.searchParams)
-  const sslmode = parameters.get('sslmode') ?? 'disable'
-  if (!['disable', 'allow', 'prefer'].includes(sslmode)) {
-    throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not require TLS`, {
-      hint: 'The gateway connects to the server over a Unix socket or plain TCP, on this machine or a trusted network.',
-    })
-  }
-  parameters.delete('sslmode')
+  const tls = tlsFromUrl(parameters, name)
   const host = parameters.get('host') ?? decodeURIComponent(url.hostname).replaceAll(/[[\]]/g, '')
   const listeningPort = parameters.get('port') ?? url.port
   const database = decodeURIComponent(url.pathname.slice(1))
@@ -429,6 +568,35 @@ function fromUrl(given: string, name: string): object {
     ...(listeningPort === '' ? {} : { port: listeningPort }),
     ...(database === '' ? {} : { database }),
     ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
+    ...(tls === undefined ? {} : { tls }),
+  }
+}
+
+/** Takes the parameters of TLS out of those of the URL. All modes with TLS verify the certificate. */
+function tlsFromUrl(parameters: Map<string, string>, name: string): object | boolean | undefined {
+  const [mode, ca, negotiation] = ['sslmode', 'sslrootcert', 'sslnegotiation'].map((parameter) => {
+    const given = parameters.get(parameter)
+    parameters.delete(parameter)
+    return given
+  })
+  const options = {
+    ...(ca === undefined ? {} : { ca }),
+    ...(negotiation === undefined ? {} : { negotiation }),
+  }
+  const hasOptions = Object.keys(options).length > 0
+  switch (mode) {
+    case undefined:
+    case 'allow':
+    case 'prefer':
+      return hasOptions ? options : undefined
+    case 'disable':
+      return false
+    case 'require':
+    case 'verify-ca':
+    case 'verify-full':
+      return hasOptions ? options : true
+    default:
+      throw new PgIamError('ERR_OPTION_INVALID', `"${name}" has an unknown sslmode in its URL`)
   }
 }
 

@@ -7,7 +7,7 @@ import { roleNames } from '../../auth/aws.js'
 import { identifier, literal } from '../../sql.js'
 import { ServerError } from '../../../wire/error-response.js'
 import type { Engine, EnginePlace } from '../engine.js'
-import { upstreamSessions } from '../upstream.js'
+import { createUpstreamSessions } from '../upstream.js'
 import { SUPERUSER } from './data-directory.js'
 import { type LaunchedPostgres, type LaunchOptions, launchPostgres } from './launch-postgres.js'
 import { OLDEST_MAJOR } from './postgres-programs.js'
@@ -110,11 +110,8 @@ export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine 
   const { host, port } = server
   // Clients of the Unix socket are trusted, but any user of this machine can connect to a TCP port.
   const password = host === server.directory ? undefined : randomBytes(24).toString('base64url')
-  const sessions = upstreamSessions({
-    upstream: { host, port, ...(password === undefined ? {} : { password }) },
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    logger: log,
-  })
+  const upstream = { host, port, ...(password === undefined ? {} : { password }) }
+  const sessions = createUpstreamSessions({ logger: log })
   let preparing = Promise.resolve()
   return {
     name: 'postgres',
@@ -134,7 +131,7 @@ export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine 
           cause,
         })
       })
-      return sessions.openSession(request)
+      return sessions.open(upstream, request)
     },
     async close() {
       await sessions.close()
@@ -142,8 +139,6 @@ export function engineOn(server: LaunchedPostgres, log: Logger): PreparedEngine 
     },
   }
 }
-
-const CONNECT_TIMEOUT_MS = 10_000
 
 /**
  * `admin` owns the database and can create roles. The other roles may create objects in the database and in its schema `public`, for

@@ -446,7 +446,7 @@ describe('handleConnection', () => {
           if (read.type !== 'query' || !read.sql.includes('hooked')) return undefined
           const rows = async function* () {
             yield rowDescription([{ name: 'by', type: Oid.text }])
-            await null
+            await Promise.resolve()
             yield dataRow(['hook'])
             yield commandComplete('SELECT 1')
             yield readyForQuery('I')
