@@ -4,8 +4,10 @@
  * Without environment variables it starts a gateway and runs the example against it. With PGHOST it runs against that cluster, with the
  * login that PGHOST, PGUSER, AWS_PROFILE and related variables describe. The user must be allowed to create a table.
  */
+import { once } from 'node:events'
 import { isPgIamError, loginFromEnv, type Login } from 'pg-iam'
 import { startGateway } from 'pg-iam/gateway'
+import type { ExampleServer } from './gateway/server.js'
 import { print } from './print.js'
 
 interface Example {
@@ -29,10 +31,36 @@ const EXAMPLES: Readonly<Record<string, () => Promise<Example>>> = {
   'mikro-orm': () => import(MIKRO_ORM) as Promise<Example>,
 }
 
+interface ServerExample {
+  start(): Promise<ExampleServer>
+}
+
+/** Servers on `handleConnection`, which run until they are interrupted. */
+const SERVERS: Readonly<Record<string, () => Promise<ServerExample>>> = {
+  'gateway/pglite': () => import('./gateway/pglite.js'),
+  'gateway/reverse-proxy': () => import('./gateway/reverse-proxy.js'),
+  'gateway/memory': () => import('./gateway/memory.js'),
+  'gateway/hooks': () => import('./gateway/hooks.js'),
+  'gateway/pooler': () => import('./gateway/pooler.js'),
+}
+
+async function serve(load: () => Promise<ServerExample>): Promise<number> {
+  const { start } = await load()
+  const server = await start()
+  print(`listening on 127.0.0.1, port ${server.port}; press Ctrl-C to end`)
+  if (server.ca !== undefined) print(`clients must trust:\n${server.ca}`)
+  await once(process, 'SIGINT')
+  await server.close()
+  return 0
+}
+
 async function run([name = '', ...rest]: readonly string[]): Promise<number> {
   const load = Object.hasOwn(EXAMPLES, name) ? EXAMPLES[name] : undefined
+  const server = Object.hasOwn(SERVERS, name) ? SERVERS[name] : undefined
+  if (server !== undefined && rest.length === 0) return serve(server)
   if (load === undefined || rest.length > 0) {
-    process.stderr.write(`usage: npm run example ${Object.keys(EXAMPLES).join('|')}\n`)
+    const names = [...Object.keys(EXAMPLES), ...Object.keys(SERVERS)]
+    process.stderr.write(`usage: npm run example ${names.join('|')}\n`)
     return 2
   }
   const example = await load()

@@ -303,7 +303,7 @@ export function startRelay(
   }
 }
 
-type Listeners = Readonly<Record<string, (argument: any) => void>>
+type Listeners = Readonly<Record<string, (argument: Buffer & Error) => void>>
 
 /** How many bytes may wait for a hook before the sender has to wait. */
 const MAX_QUEUED_BYTES = 65_536

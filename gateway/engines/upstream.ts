@@ -156,11 +156,11 @@ interface UpstreamServer {
 }
 
 function serverAt(upstream: UpstreamOptions, connectTimeoutMs: number): UpstreamServer {
-  const dial = (): Promise<Socket> => dialUpstream(upstream, connectTimeoutMs)
+  const open = (): Promise<Socket> => dialUpstream(upstream, connectTimeoutMs)
   return {
     name: nameOf(upstream),
     async logIn({ role, database, parameters }, adopt) {
-      const socket = adopt(await dial())
+      const socket = adopt(await open())
       const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
       try {
         const { key, greeting } = await logInUpstream(socket, {
@@ -182,7 +182,7 @@ function serverAt(upstream: UpstreamOptions, connectTimeoutMs: number): Upstream
       }
     },
     async dialForCancel(request) {
-      const socket = await dial()
+      const socket = await open()
       socket.end(request)
       return socket
     },

@@ -18,6 +18,10 @@ const EXAMPLES = [
 /** With that of MikroORM, which needs a newer Node: test/mikro-orm runs it. */
 const ALL_EXAMPLES = [...EXAMPLES, 'mikro-orm']
 
+const SERVERS = ['pglite', 'reverse-proxy', 'memory', 'hooks', 'pooler'].map(
+  (name) => `gateway/${name}`,
+)
+
 describe('npm run example', () => {
   EXAMPLES.forEach((name) => itRunsExample(name))
 
@@ -34,7 +38,7 @@ describe('npm run example', () => {
     ['two names', ['pg', 'knex']],
   ])('says which examples there are for %s', async (_case, names) => {
     const { exitCode, stdout, stderr } = await runProgram('run.js', names)
-    expect(stderr).toBe(`usage: npm run example ${ALL_EXAMPLES.join('|')}\n`)
+    expect(stderr).toBe(`usage: npm run example ${[...ALL_EXAMPLES, ...SERVERS].join('|')}\n`)
     expect(stdout).toBe('')
     expect(exitCode).toBe(2)
   })
