@@ -1,7 +1,7 @@
 /** Server errors, and the writer and parser of ErrorResponse. */
 import { BackendType, cString, HEADER_BYTES, encodeMessage } from './messages.js'
 
-interface ServerErrorOptions {
+export interface ServerErrorOptions {
   severity?: 'ERROR' | 'FATAL' | 'PANIC'
   detail?: string
   hint?: string

@@ -431,11 +431,15 @@ export function errorOfHook(error: unknown, isFatal: boolean): ServerError {
     (each): each is string => typeof each === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(each),
   )
   const isGivenFatal = severity === 'FATAL' || severity === 'PANIC'
-  return new ServerError(state ?? 'XX000', typeof message === 'string' ? message : 'internal error', {
-    severity: isFatal || isGivenFatal ? 'FATAL' : 'ERROR',
-    ...(typeof detail === 'string' ? { detail } : {}),
-    ...(typeof hint === 'string' ? { hint } : {}),
-  })
+  return new ServerError(
+    state ?? 'XX000',
+    typeof message === 'string' ? message : 'internal error',
+    {
+      severity: isFatal || isGivenFatal ? 'FATAL' : 'ERROR',
+      ...(typeof detail === 'string' ? { detail } : {}),
+      ...(typeof hint === 'string' ? { hint } : {}),
+    },
+  )
 }
 
 interface ErrorParts {

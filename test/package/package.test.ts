@@ -31,7 +31,7 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   './drizzle': ['drizzleClient', 'drizzleTransaction'],
   './drizzle-postgres-js': ['drizzleClient', 'drizzleTransaction'],
-  './gateway': ['pgliteEngine', 'postgresEngine', 'startGateway', 'upstreamEngine'],
+  './gateway': ['Oid', 'ServerError', 'bindComplete', 'closeComplete', 'commandComplete', 'copyData', 'copyDone', 'copyInResponse', 'copyOutResponse', 'createLimits', 'createReplyTracker', 'dataRow', 'eachMessage', 'emptyQueryResponse', 'errorResponse', 'handleConnection', 'iamAuth', 'noData', 'notificationResponse', 'parameterDescription', 'parameterStatus', 'parseComplete', 'pgliteEngine', 'portalSuspended', 'postgresEngine', 'readFrontendMessage', 'readyForQuery', 'rowDescription', 'startGateway', 'startupPacket', 'upstreamEngine'],
   './knex': ['knexConfig', 'knexConnection', 'knexTransaction'],
   './kysely': ['kyselyDialect', 'kyselyTransaction'],
   './mikro-orm': ['mikroOrmOptions', 'mikroOrmTransaction'],
