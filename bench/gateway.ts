@@ -45,9 +45,9 @@ export const gateway: Benchmark = async (context) => {
       return { ...address, port: ownPort, ssl: { ...ssl, ca } }
     }
     const ways: Ways = {
-      PostgreSQL: { ...address, ssl, password: async () => password },
-      'the gateway': { ...(await startWay('gateway')), password: () => login.password() },
       'a relay': { ...(await startWay('relay')), password: async () => password },
+      'the gateway': { ...(await startWay('gateway')), password: () => login.password() },
+      PostgreSQL: { ...address, ssl, password: async () => password },
     }
     await queriesThrough(ways, context)
     await pgbenchThrough(ways, postgres, context)
@@ -64,9 +64,9 @@ type Way = Omit<StaticLogin, 'password' | 'ssl'> & {
   password(): Promise<string>
 }
 
-type Ways = Readonly<Record<'PostgreSQL' | 'the gateway' | 'a relay', Way>>
+type Ways = Readonly<Record<'a relay' | 'the gateway' | 'PostgreSQL', Way>>
 
-/** PostgreSQL is the baseline of the others. */
+/** The relay is the baseline of the others. */
 function contestOf(
   ways: Ways,
   competitorOf: (name: string, way: Way) => Competitor,

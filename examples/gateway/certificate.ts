@@ -1,7 +1,5 @@
 /** A certificate for the examples. A server of yours has one of its own. */
-import 'reflect-metadata'
 import { webcrypto } from 'node:crypto'
-import * as x509 from '@peculiar/x509'
 
 export interface Certificate {
   /** PEM text of the private key and the certificate, and the certificate again, which clients trust. */
@@ -12,6 +10,9 @@ export interface Certificate {
 
 /** Creates a self-signed certificate for the host names, valid for a day. */
 export async function createCertificate(...names: readonly string[]): Promise<Certificate> {
+  // @peculiar/x509 needs it when it is loaded.
+  await import('reflect-metadata')
+  const x509 = await import('@peculiar/x509')
   const signing = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
   const keys = await webcrypto.subtle.generateKey(signing, true, ['sign', 'verify'])
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
