@@ -118,6 +118,8 @@ async function createTable(login: Login): Promise<void> {
   const pool = createPool(login, { max: 1 })
   try {
     await pool.query('CREATE TABLE note (id int PRIMARY KEY, body text)')
+    // The logins of the other providers have roles of their own.
+    await pool.query('GRANT ALL ON note TO PUBLIC')
   } finally {
     await pool.end()
   }
