@@ -1,13 +1,14 @@
-import { eq, sql } from 'drizzle-orm'
-import { integer, pgTable, text, timestamp, withReplicas } from 'drizzle-orm/pg-core'
+import { sql } from 'drizzle-orm'
+import { integer, pgTable, timestamp, withReplicas } from 'drizzle-orm/pg-core'
 import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle-postgres-js.js'
 import { describeAdapterContract } from '../support/adapter-contract/describe-adapter-contract.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { client } from '../clients/drizzle-postgres-js.js'
+import { note } from './drizzle-tables.js'
+import { withId, withTable } from './relational-queries.js'
 
 describeAdapterContract(client)
 
-const note = pgTable('note', { id: integer().primaryKey(), body: text() })
 const event = pgTable('event', {
   id: integer().primaryKey(),
   at: timestamp({ withTimezone: true }),
@@ -17,9 +18,12 @@ describe('drizzleClient on Postgres.js', () => {
   const server = useContractServer()
 
   it('accepts a schema for relational queries', async () => {
-    const db = drizzleClient(server().login(), { schema: { note } })
+    const db = drizzleClient(server().login(), withTable(note))
     await db.insert(note).values({ id: 1, body: 'one' })
-    expect(await db.query.note.findFirst({ where: eq(note.id, 1) })).toEqual({ id: 1, body: 'one' })
+    expect(await db.query.note.findFirst({ where: withId(note, 1) })).toEqual({
+      id: 1,
+      body: 'one',
+    })
     await db.$client.end()
   })
 

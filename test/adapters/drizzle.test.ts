@@ -1,6 +1,6 @@
-import { eq, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
-import { integer, pgTable, text, withReplicas } from 'drizzle-orm/pg-core'
+import { withReplicas } from 'drizzle-orm/pg-core'
 import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle.js'
 import { createPool } from '../../adapters/pg.js'
 import { sqlStateOf } from '../../core/transactions/is-occ-conflict.js'
@@ -8,18 +8,21 @@ import { describeAdapterContract } from '../support/adapter-contract/describe-ad
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
 import { useContractServer } from '../support/adapter-contract/use-contract-server.js'
 import { client } from '../clients/drizzle.js'
+import { note } from './drizzle-tables.js'
+import { withId, withTable } from './relational-queries.js'
 
 describeAdapterContract(client)
-
-const note = pgTable('note', { id: integer().primaryKey(), body: text() })
 
 describe('drizzleClient on pg', () => {
   const server = useContractServer()
 
   it('accepts a schema for relational queries', async () => {
-    const db = drizzleClient(server().login(), { schema: { note } })
+    const db = drizzleClient(server().login(), withTable(note))
     await db.insert(note).values({ id: 1, body: 'one' })
-    expect(await db.query.note.findFirst({ where: eq(note.id, 1) })).toEqual({ id: 1, body: 'one' })
+    expect(await db.query.note.findFirst({ where: withId(note, 1) })).toEqual({
+      id: 1,
+      body: 'one',
+    })
     await db.$client.end()
   })
 
