@@ -181,10 +181,13 @@ describe('a server that rejects the login', () => {
     await standIn.idle()
     first.stream.destroy()
     expect(await first.closed).toBeUndefined()
+    // On a slow machine there were retries before.
+    await standIn.idle()
+    const before = standIn.accepted()
     isRefusing = false
     const second = startRawClient(login)
     await second.receive(GREETING.length)
-    expect(standIn.accepted()).toBe(2)
+    expect(standIn.accepted()).toBe(before + 1)
     second.stream.destroy()
   })
 })
