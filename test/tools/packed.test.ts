@@ -244,7 +244,7 @@ describe('an application that has pg-iam and the signers of AWS', () => {
 })
 
 const BELONGS =
-  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|docs\/[a-z-]+\.md|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|adapters|gateway|cli|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
+  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|docs\/[a-z-]+\.md|examples\/gateway\/[a-z-]+\.ts|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|adapters|gateway|cli|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
 
 describe('an application that has only pg-iam and its client', () => {
   describe.each(ENTRIES)('pg-iam, entry "%s"', (entry, program) => {
