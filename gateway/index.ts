@@ -11,6 +11,7 @@ export type {
   ConnectionState,
   ConnectionTls,
   HandleConnectionOptions,
+  CancelRequest,
   HookReply,
   RefusedLogin,
   SessionRewriter,
@@ -28,7 +29,8 @@ export { createReplyTracker, eachMessage } from '../wire/framing.js'
 export type { ReplyTracker } from '../wire/framing.js'
 export { readFrontendMessage } from '../wire/frontend.js'
 export type { FrontendMessage } from '../wire/frontend.js'
-export { startupPacket } from '../wire/startup.js'
+export { ProtocolViolation } from '../wire/framing.js'
+export { startupPacketOf as startupPacket } from './connection/startup.js'
 export { pgliteEngine } from './engines/pglite/pglite-engine.js'
 export type { PgliteEngineOptions } from './engines/pglite/pglite-engine.js'
 export type { PgliteLike } from './engines/pglite/backend.js'

@@ -3,15 +3,11 @@ import type { Socket } from 'node:net'
 import type { Logger } from '../core/events.js'
 import { ServerError } from '../wire/error-response.js'
 import { takeClusterId } from './auth/aurora-dsql.js'
-import type { Endpoint, SessionRules } from './auth/endpoint.js'
+import type { Endpoint } from './auth/endpoint.js'
 import type { EndpointChoice } from './auth/endpoints.js'
 import { refusal, refused } from './auth/refusal.js'
 import { type AcceptedLogin, denied, type LoginClient, missingTarget } from './auth/verifier.js'
-import type {
-  ConnectionAuth,
-  ConnectionState,
-  SessionRewriter,
-} from './connection/connection-options.js'
+import type { ConnectionAuth, ConnectionState } from './connection/connection-options.js'
 import { handleConnection, type ServerConnection } from './connection/handle-connection.js'
 import type { Limits } from './connection/limits.js'
 import type { TlsLookup } from './connection/tls.js'
@@ -41,8 +37,6 @@ export interface ClientServices {
 interface Client {
   readonly endpoint: Endpoint
   readonly clusterId: string | undefined
-  /** The startup parameters for the engine. */
-  parameters: ReadonlyMap<string, string>
   login?: AcceptedLogin
 }
 
@@ -72,6 +66,7 @@ export function serveClient(
         provider: endpoint.provider,
         errors: endpoint.errors,
         ...(endpoint.limits && { limits: endpoint.limits }),
+        ...(endpoint.rules && { rules: endpoint.rules }),
         async authenticate(request, from) {
           const admitted = faults.admitLogin()
           if (admitted instanceof ServerError)
@@ -88,22 +83,15 @@ export function serveClient(
       }
       return own
     },
-    onAuthenticated() {
-      const wanted = client!.endpoint.rules?.startup(client!.parameters) ?? client!.parameters
-      if (wanted instanceof ServerError) throw settingRefused(wanted)
-      client!.parameters = wanted
-    },
     async engine({ tls: secured, startup }) {
-      const { endpoint, parameters } = client!
+      const { endpoint } = client!
       const open = await sessionOpener(endpoint, services, {
         ...startup!,
         serverName: secured?.serverName,
-        parameters,
       })
-      const openSession: Engine['openSession'] = (request) => open({ ...request, parameters })
-      return { name: 'gateway', openSession, close: async () => {} }
+      return { name: 'gateway', openSession: open, close: async () => {} }
     },
-    rewrite: () => inOrder(client?.endpoint.rules, createSessionFaults(faults)),
+    rewrite: () => createSessionFaults(faults),
     onSession({ startup, session }) {
       stats.loginAccepted(client!.login!)
       unregister = faults.registry.add(
@@ -118,7 +106,7 @@ export function serveClient(
       place?.leave()
     },
     onRefused: ({ reason }) => stats.loginRefused(reason),
-    onCancelRequest: (isDelivered) => stats.cancelRequested(isDelivered),
+    onCancelRequest: ({ isDelivered }) => stats.cancelRequested(isDelivered),
   })
   void connection.closed.then(() => {
     place?.leave()
@@ -132,14 +120,11 @@ export function serveClient(
 /** Chooses the endpoint. Throws the refusal of a client that names none. */
 function clientOf({ tls, startup }: ConnectionState, endpoints: EndpointChoice): Client {
   // A client without TLS is refused with the errors of the first endpoint.
-  if (tls === undefined)
-    return { endpoint: endpoints.first, clusterId: undefined, parameters: new Map() }
-  const own = takeClusterId(startup!.parameters)
-  const endpoint = endpoints.choose(tls.serverName, own.clusterId)
+  if (tls === undefined) return { endpoint: endpoints.first, clusterId: undefined }
+  const { clusterId } = takeClusterId(startup!.parameters)
+  const endpoint = endpoints.choose(tls.serverName, clusterId)
   if ('reason' in endpoint) throw refused(endpoint)
-  return endpoint.provider === 'aurora-dsql'
-    ? { endpoint, ...own }
-    : { endpoint, clusterId: undefined, parameters: startup!.parameters }
+  return { endpoint, clusterId: endpoint.provider === 'aurora-dsql' ? clusterId : undefined }
 }
 
 /** Returns how to open a session of the endpoint: on its own upstream server, or on the gateway's engine. */
@@ -152,10 +137,6 @@ async function sessionOpener(
   const chosen = typeof upstream === 'function' ? await upstream(client) : upstream
   const target = upstreamTarget(chosen, 'upstream')
   return (request) => upstreams.open(target, request)
-}
-
-function settingRefused(told: ServerError): Error {
-  return refused(refusal('setting-refused', `the startup packet: ${told.message}`, told))
 }
 
 /** Applies the faults for the stage after the client's response. */
@@ -179,10 +160,4 @@ function withFaults(
       return answer
     },
   }
-}
-
-/** The rules see the client's messages before the faults do. */
-function inOrder(rules: SessionRules | undefined, faults: SessionRewriter): SessionRewriter {
-  if (rules === undefined) return faults
-  return { ...faults, toEngine: (messages) => faults.toEngine(rules.statements(messages)) }
 }

@@ -5,8 +5,30 @@ export interface ServerErrorOptions {
   severity?: 'ERROR' | 'FATAL' | 'PANIC'
   detail?: string
   hint?: string
+  /** The position of the error in the query, in characters from 1. */
+  position?: number | string
+  /** The context, such as a call stack. */
+  where?: string
+  /** The names of the objects that the error is about. */
+  schema?: string
+  table?: string
+  column?: string
+  dataType?: string
+  constraint?: string
   cause?: unknown
 }
+
+/** The fields of an ErrorResponse that only have a name, by their code in the protocol. */
+const NAMED_FIELDS = [
+  ['P', 'position'],
+  ['W', 'where'],
+  ['s', 'schema'],
+  ['t', 'table'],
+  ['c', 'column'],
+  ['d', 'dataType'],
+  ['n', 'constraint'],
+] as const
+type NamedField = (typeof NAMED_FIELDS)[number][1]
 
 /** An error that the gateway or an engine sends to a client as an ErrorResponse. Its texts must contain no secrets. */
 export class ServerError extends Error {
@@ -16,6 +38,8 @@ export class ServerError extends Error {
   readonly severity: 'ERROR' | 'FATAL' | 'PANIC'
   readonly detail: string | undefined
   readonly hint: string | undefined
+  /** The further fields that were given. */
+  readonly fields: Readonly<Partial<Record<NamedField, number | string>>>
 
   constructor(sqlState: string, message: string, options: ServerErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined)
@@ -23,6 +47,16 @@ export class ServerError extends Error {
     this.severity = options.severity ?? 'ERROR'
     this.detail = options.detail
     this.hint = options.hint
+    this.fields = Object.fromEntries(
+      NAMED_FIELDS.flatMap(([, name]) =>
+        options[name] === undefined ? [] : [[name, options[name]]],
+      ),
+    )
+  }
+
+  /** The SQLSTATE, under the name that drivers use. */
+  get code(): string {
+    return this.sqlState
   }
 }
 
@@ -36,6 +70,10 @@ export function errorResponse(error: ServerError): Buffer {
     ['M', error.message],
     ['D', error.detail],
     ['H', error.hint],
+    ...NAMED_FIELDS.map(([code, name]): [string, string | undefined] => {
+      const value = error.fields[name]
+      return [code, value === undefined ? undefined : String(value)]
+    }),
   ]
   const present = fields.flatMap(([code, value]) =>
     value === undefined ? [] : [cString(code + value)],

@@ -69,6 +69,14 @@ function messageLength(bytes: Buffer, offset: number, maxMessageBytes: number): 
   return length
 }
 
+/** Whether the bytes are one or more whole messages. */
+export function isWhole(bytes: Buffer): boolean {
+  let offset = 0
+  while (offset + HEADER_BYTES <= bytes.length && bytes.readInt32BE(offset + 1) >= 4)
+    offset += 1 + bytes.readInt32BE(offset + 1)
+  return offset > 0 && offset === bytes.length
+}
+
 /** Calls `take` for each message of a buffer that contains whole messages. */
 export function eachMessage(messages: Buffer, take: (message: Buffer) => void): void {
   for (let start = 0, end = 0; start < messages.length; start = end) {

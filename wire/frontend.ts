@@ -16,8 +16,6 @@ interface FrontendReader {
   discard(): Buffer
   /** The bytes of memory allocated for an incomplete message. */
   readonly heldBytes: number
-  /** The number of requests so far: messages that a ReadyForQuery answers. */
-  readonly requests: number
   /** Whether the client has sent a Terminate, or `discard` was called. */
   readonly terminated: boolean
 }
@@ -28,17 +26,18 @@ export const MAX_MESSAGE_BYTES = 0x3fff_ffff
 /**
  * @param maxMessageBytes the limit of the protocol for messages with a query or data; all others are limited to 10,000 bytes
  * @param maxBufferedBytes the option of this name: a limit for messages of all types
+ * @param seen called with the type of each complete message, but not of a Terminate
  */
 export function createFrontendReader(
   maxMessageBytes: number = MAX_MESSAGE_BYTES,
   maxBufferedBytes: number = Infinity,
+  seen?: (type: number) => void,
 ): FrontendReader {
   /** Starts with an incomplete message; may have spare capacity. */
   let store: Buffer = NOTHING
   let stored = 0
   /** The minimum number of bytes to store before parsing again. */
   let needed = HEADER_BYTES
-  let requests = 0
   let terminated = false
 
   // Chunks are copied: a one-byte Buffer costs about a hundred bytes, and a view would keep a whole large chunk in memory. The capacity is
@@ -62,9 +61,6 @@ export function createFrontendReader(
   return {
     get heldBytes() {
       return store.length
-    },
-    get requests() {
-      return requests
     },
     get terminated() {
       return terminated
@@ -99,7 +95,7 @@ export function createFrontendReader(
           terminated = true
           break
         }
-        if (ENDS_REQUEST.has(bytes[offset]!)) requests++
+        seen?.(bytes[offset]!)
         offset += length
       }
       if (!terminated && offset < bytes.length) keep(bytes.subarray(offset))
@@ -299,6 +295,8 @@ export type FrontendMessage =
   | { readonly type: 'copyData'; readonly data: Buffer }
   | { readonly type: 'copyFail'; readonly message: string }
   | { readonly type: 'functionCall'; readonly functionOid: number }
+  /** PasswordMessage, SASLInitialResponse or SASLResponse, before the session. */
+  | { readonly type: 'password'; readonly data: Buffer }
   | { readonly type: 'sync' | 'flush' | 'copyDone' | 'terminate' }
 
 /**
@@ -309,6 +307,8 @@ export type FrontendMessage =
 export function readFrontendMessage(message: Uint8Array): FrontendMessage {
   const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength)
   const isWhole = bytes.length >= HEADER_BYTES && bytes.readInt32BE(1) === bytes.length - 1
+  if (isWhole && bytes[0] === FrontendType.password)
+    return { type: 'password', data: bytes.subarray(HEADER_BYTES) }
   const fault = isWhole ? structuralFault(bytes, 0, bytes.length) : 'not one whole message'
   if (fault !== undefined) throw new ProtocolViolation(fault)
   const body = createBodyReader(bytes)

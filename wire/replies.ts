@@ -1,5 +1,5 @@
 /** Writers for the messages with which a server answers statements, for databases that are served without PostgreSQL. */
-import { BackendType, cString, encodeMessage, int32 } from './messages.js'
+import { BackendType, cString, encodeMessage, HEADER_BYTES, int32 } from './messages.js'
 
 /**
  * The OIDs of PostgreSQL's usual types. They are the same in every version:
@@ -64,10 +64,7 @@ export interface FieldDescription {
   typeModifier?: number
 }
 
-/**
- * A value of a row. Strings and bytes are sent as they are. The others get PostgreSQL's text format: `t` and `f` for booleans, ISO 8601
- * for a `Date`.
- */
+/** A value of a row. */
 export type FieldValue = string | number | bigint | boolean | Date | Uint8Array | null
 
 /** RowDescription: the columns of the rows that follow. */
@@ -87,22 +84,66 @@ export function rowDescription(fields: readonly FieldDescription[]): Buffer {
   )
 }
 
-/** DataRow: the values of one row. */
-export function dataRow(values: readonly FieldValue[]): Buffer {
+/**
+ * DataRow: the values of one row. Strings are sent as they are. The others get PostgreSQL's text format: `t` and `f` for booleans,
+ * `2026-11-30 13:59:24.445+00` for a `Date`. Bytes are sent as they are, which is the binary format of `bytea`, and the text of other types.
+ *
+ * @param fields the columns, as in `rowDescription`. With them, a `Date` is written as its column's type (`date`, `timestamp`, else
+ * `timestamptz`), and bytes as the text of a `bytea` (`\\x6869`), unless the column has the binary format.
+ * @throws TypeError for a value of another type, such as `undefined`
+ */
+export function dataRow(
+  values: readonly FieldValue[],
+  fields: readonly FieldDescription[] = [],
+): Buffer {
   return encodeMessage(
     BackendType.dataRow,
     int16(values.length),
-    ...values.flatMap((value) => {
+    ...values.flatMap((value, index) => {
       if (value === null) return [int32(-1)]
-      const bytes = value instanceof Uint8Array ? asBuffer(value) : Buffer.from(textOf(value))
+      const bytes = bytesOf(value, fields[index])
       return [int32(bytes.length), bytes]
     }),
   )
 }
 
-function textOf(value: Exclude<FieldValue, Uint8Array | null>): string {
-  if (typeof value === 'boolean') return value ? 't' : 'f'
-  return value instanceof Date ? value.toISOString() : String(value)
+function bytesOf(value: Exclude<FieldValue, null>, field: FieldDescription | undefined): Buffer {
+  if (value instanceof Uint8Array) {
+    const isText = field?.type === Oid.bytea && field.format !== 1
+    return isText ? Buffer.from(`\\x${asBuffer(value).toString('hex')}`) : asBuffer(value)
+  }
+  switch (typeof value) {
+    case 'string':
+    case 'number':
+    case 'bigint':
+      return Buffer.from(String(value))
+    case 'boolean':
+      return Buffer.from(value ? 't' : 'f')
+    default:
+      // Also a Date of another realm.
+      if (Object.prototype.toString.call(value) === '[object Date]')
+        return Buffer.from(dateText(value, field?.type))
+      throw new TypeError(`a value of a row must not be of type ${typeof value}`)
+  }
+}
+
+function dateText(value: Date, type: number | undefined): string {
+  const [day = '', time = ''] = value.toISOString().split('T')
+  if (type === Oid.date) return day
+  const moment = `${day} ${time.replace('Z', '')}`
+  return type === Oid.timestamp ? moment : `${moment}+00`
+}
+
+/** The values of a DataRow of an engine: text or binary, as its RowDescription says. */
+export function readDataRow(message: Uint8Array): (Buffer | null)[] {
+  const bytes = asBuffer(message)
+  let offset = HEADER_BYTES + 2
+  return Array.from({ length: bytes.readUInt16BE(HEADER_BYTES) }, () => {
+    const length = bytes.readInt32BE(offset)
+    offset += 4
+    if (length < 0) return null
+    return bytes.subarray(offset, (offset += length))
+  })
 }
 
 /** CommandComplete. @param tag such as `SELECT 3` or `INSERT 0 1` */
@@ -172,6 +213,12 @@ export function copyData(data: Uint8Array): Buffer {
 /** CopyDone: the end of the data of COPY. */
 export function copyDone(): Buffer {
   return encodeMessage(BackendType.copyDone)
+}
+
+/** NoticeResponse: a message that is no error. @param severity such as `NOTICE` or `WARNING` */
+export function noticeResponse(message: string, severity = 'NOTICE', sqlState = '00000'): Buffer {
+  const fields = [`S${severity}`, `V${severity}`, `C${sqlState}`, `M${message}`].map(cString)
+  return encodeMessage(BackendType.noticeResponse, ...fields, Buffer.alloc(1))
 }
 
 /** NotificationResponse: a notification of `LISTEN`. */

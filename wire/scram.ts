@@ -18,8 +18,9 @@ export async function scramKeys(
   salt: Buffer,
   iterations: number,
 ): Promise<ScramKeys> {
-  // SASLprep is NFKC and a list of prohibited characters. PostgreSQL skips SASLprep for a password with a prohibited character.
-  const text = password.normalize('NFKC')
+  // SASLprep (RFC 4013), but without its list of prohibited characters. PostgreSQL skips SASLprep for a password with one of them.
+  const mapped = password.replaceAll(SPACES, ' ').replaceAll(MAPPED_TO_NOTHING, '')
+  const text = mapped.normalize('NFKC') || password
   // `promisify` is not used: in an ES module, importing `node:util` loads everything that it exports.
   const salted = await new Promise<Buffer>((resolve, reject) => {
     crypto().pbkdf2(text, salt, iterations, 32, 'sha256', (error, key) =>
@@ -29,6 +30,11 @@ export async function scramKeys(
   const clientKey = scramHmac(salted, 'Client Key')
   return { clientKey, storedKey: sha256(clientKey), serverKey: scramHmac(salted, 'Server Key') }
 }
+
+/** RFC 3454, tables C.1.2 and B.1. The second one contains the variation selector of emoji. */
+const SPACES = /[\u00A0\u1680\u2000-\u200B\u202F\u205F\u3000]/g
+const MAPPED_TO_NOTHING =
+  /\u00AD|\u034F|\u1806|[\u180B-\u180D]|\u200C|\u200D|\u2060|[\uFE00-\uFE0F]|\uFEFF/g
 
 /** The attributes of a SCRAM message by name. */
 function scramAttributes(message: string): Record<string, string | undefined> {

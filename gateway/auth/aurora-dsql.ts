@@ -59,7 +59,10 @@ export const auroraDsqlEndpoint: EndpointDefinition<AuroraDsqlEndpoint> = {
     return {
       method: cleartextToken(createAuroraDsqlVerifier({ principals, clusters: hosts, clock })),
       errors: AURORA_DSQL_ERRORS,
-      rules: REPEATABLE_READ_ONLY,
+      rules: {
+        ...REPEATABLE_READ_ONLY,
+        startup: (parameters) => REPEATABLE_READ_ONLY.startup(takeClusterId(parameters).parameters),
+      },
       roles: principals.roles(),
       principals,
       // Development and tests then need no AWS package.

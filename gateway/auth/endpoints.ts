@@ -208,7 +208,7 @@ export interface EndpointChoice {
   choose(servername: string | undefined, clusterId?: string): Endpoint | Refusal
 }
 
-/** A single endpoint is always selected, whatever the server name is. */
+/** A single endpoint that only emulates is always selected, whatever the server name is. One with an upstream server is not. */
 export function createEndpointChoice(first: Endpoint, others: readonly Endpoint[]): EndpointChoice {
   const all = [first, ...others]
   const byHost = new Map(all.flatMap((endpoint) => endpoint.hosts.map((host) => [host, endpoint])))
@@ -216,7 +216,7 @@ export function createEndpointChoice(first: Endpoint, others: readonly Endpoint[
     all,
     first,
     choose(servername, clusterId) {
-      if (others.length === 0) return first
+      if (others.length === 0 && first.upstream === undefined) return first
       const name = servername?.toLowerCase() ?? ''
       const isOfCluster = ({ provider, hosts }: Endpoint): boolean =>
         provider === 'aurora-dsql' && hosts.some((host) => host.startsWith(`${clusterId}.`))
@@ -235,7 +235,7 @@ function unnamed(servername: string | undefined): Refusal {
     servername === undefined ? 'has no server name' : 'has a server name that matches no endpoint'
   return refusal(
     'endpoint-unnamed',
-    `there are several endpoints, and the client's TLS handshake ${problem}`,
+    `the client's TLS handshake ${problem}`,
     fatal(
       '08004',
       `the TLS handshake ${problem}`,

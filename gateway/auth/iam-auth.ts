@@ -33,7 +33,7 @@ export function iamAuth(endpoint: EndpointOptions, options: IamAuthOptions = {})
       throw new PgIamError('ERR_OPTION_CONFLICT', `"endpoint.${name}" must not be given`, {
         hint: 'It is an option of startGateway(), which listens and opens the sessions.',
       })
-  const { provider, method, errors, prepare } = createEndpoint(checked, {
+  const { provider, method, errors, prepare, rules } = createEndpoint(checked, {
     // Never used: the endpoint has its own.
     principals: createPrincipals([{ ...randomAccessKey('AKIA'), roles: [] }]),
     clock,
@@ -41,6 +41,7 @@ export function iamAuth(endpoint: EndpointOptions, options: IamAuthOptions = {})
   return {
     provider,
     errors,
+    ...(rules && { rules }),
     async authenticate(request, client) {
       await prepare?.()
       const { clusterId } = takeClusterId(request.parameters ?? new Map())

@@ -1,15 +1,16 @@
 /** The authentication methods of `handleConnection`, by the option `auth`. */
 import { PgIamError } from '../../core/errors.js'
-import type {
-  AuthMethod,
-  ClientCredentials,
-  ConnectionAuth,
-  ConnectionState,
-  HandleConnectionOptions,
+import {
+  type AuthMethod,
+  type ClientCredentials,
+  type ConnectionAuth,
+  type ConnectionState,
+  type HandleConnectionOptions,
+  isOwnAuth,
 } from '../connection/connection-options.js'
 import { clientCertificate } from './certificate.js'
 import { cleartextPassword, PASSWORD_METHODS } from './password.js'
-import { fatal } from './refusal.js'
+import { fatal, withoutText } from './refusal.js'
 import { accepted, denied, type LoginMethod, type Verdict } from './verifier.js'
 
 type Hooks = Pick<HandleConnectionOptions, 'password' | 'validateCredentials'>
@@ -20,7 +21,7 @@ export function methodOf(
   hooks: Hooks,
   state: ConnectionState,
 ): ConnectionAuth {
-  if (typeof auth === 'object') return auth
+  if (isOwnAuth(auth)) return auth
   switch (auth) {
     case 'none':
       return { authenticate: ({ role }) => accepted(role) }
@@ -73,7 +74,7 @@ function passwordMethod(
       )
       const verdict = await compared.authenticate(request, client)
       // The client gets the error of the hook, and not that of a failed look-up.
-      if (thrown !== undefined) throw thrown.error
+      if (thrown !== undefined) throw withoutText(thrown.error)
       if ('refused' in verdict || validateCredentials === undefined) return verdict
       const user = request.role
       return validated(

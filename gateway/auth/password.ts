@@ -163,7 +163,7 @@ function isSameText(expected: string, given: string): boolean {
 }
 
 /** PostgreSQL's stored forms: see https://www.postgresql.org/docs/current/catalog-pg-authid.html */
-const STORED_SCRAM = /^SCRAM-SHA-256\$(\d{1,9}):([\w+/]+=*)\$([\w+/]{43}=):([\w+/]{43}=)$/
+const STORED_SCRAM = /^SCRAM-SHA-256\$([1-9]\d{0,8}):([\w+/]+=*)\$([\w+/]{43}=):([\w+/]{43}=)$/
 const STORED_MD5 = /^md5[0-9a-f]{32}$/
 
 interface ScramSecret {
@@ -232,8 +232,10 @@ function md5Password(lookUp: PasswordLookup): LoginMethod {
       if (typeof given !== 'string') return given
       const expected = await expectedPassword(lookUp, role)
       if ('refused' in expected) return expected
+      // A password that is stored for SCRAM is of no use here. Its stored form must not become a password.
+      const isUsable = expected.isKnown && storedScram(expected.password) === undefined
       const isRight = isSameText(md5Answer(expected.password, role, salt), given)
-      return isRight && expected.isKnown ? accepted(role) : wrongPassword(role, expected)
+      return isRight && isUsable ? accepted(role) : wrongPassword(role, expected)
     },
   }
 }

@@ -143,6 +143,21 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return (error as { refusal?: Refusal } | undefined)?.refusal
 }
 
+/** Replaces an error without an SQLSTATE: its text is not for a client that has not authenticated. */
+export function withoutText(error: unknown): unknown {
+  const { code, sqlState } = Object(error) as { code?: unknown; sqlState?: unknown }
+  const hasState = [sqlState, code].some(
+    (each) => typeof each === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(each),
+  )
+  return hasState ? error : new HiddenError('internal error', { cause: error })
+}
+
+export function isHidden(error: unknown): boolean {
+  return error instanceof HiddenError
+}
+
+class HiddenError extends Error {}
+
 export function fatal(sqlState: string, message: string, hint?: string): ServerError {
   return new ServerError(sqlState, message, {
     severity: 'FATAL',

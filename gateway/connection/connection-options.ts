@@ -13,6 +13,7 @@ import {
   text,
 } from '../../core/options/check.js'
 import type { ProviderErrors, RefusalReason } from '../auth/refusal.js'
+import type { SessionRules } from '../auth/endpoint.js'
 import type { LoginMethod } from '../auth/verifier.js'
 import type { Engine } from '../engines/engine.js'
 import { createLimits, type Limits } from './limits.js'
@@ -76,12 +77,19 @@ export interface ConnectionAuth extends LoginMethod {
   readonly errors?: ProviderErrors
   /** Further limits of the sessions that log in with it. */
   readonly limits?: Limits
+  /** Restrictions and defaults of the sessions that log in with it. */
+  readonly rules?: SessionRules
 }
 
 /** The credentials of a client, by the method of authentication. */
 export type ClientCredentials =
   | { readonly method: 'cleartext'; readonly user: string; readonly password: string }
-  | { readonly method: 'md5' | 'scram-sha-256'; readonly user: string }
+  | {
+      readonly method: 'md5' | 'scram-sha-256'
+      readonly user: string
+      /** The client does not send it. */
+      readonly password?: undefined
+    }
   | {
       readonly method: 'certificate'
       readonly user: string
@@ -90,6 +98,7 @@ export type ClientCredentials =
       readonly commonName: string | undefined
       /** Whether it is signed by an authority in `tls.ca`, and valid today. */
       readonly authorized: boolean
+      readonly password?: undefined
     }
 
 /** Why a login is refused. */
@@ -110,6 +119,14 @@ export interface SessionRewriter {
   toEngine(messages: Buffer): Buffer | undefined
   /** Gets the engine's bytes, not split at messages. Returns those for the client, and whether the connection is cut after them. */
   toClient(chunk: Buffer): { readonly bytes: Buffer; readonly isCut: boolean }
+}
+
+/** The key of a cancel request. */
+export interface CancelRequest {
+  readonly processId: number
+  readonly secretKey: number
+  /** Whether a session of this process has the key, and is asked to cancel its statement. */
+  readonly isDelivered: boolean
 }
 
 type Awaitable<T> = T | PromiseLike<T>
@@ -156,7 +173,7 @@ export interface HandleConnectionOptions {
   onStartup?(state: ConnectionState): unknown
   /** Called after the client has authenticated, and before its session is opened. */
   onAuthenticated?(state: ConnectionState): unknown
-  /** Called when the session was opened, before the client is told. It must not throw. */
+  /** Called when the session was opened, before the client is told. What it throws refuses the login. */
   onSession?(state: ConnectionState): void
   /**
    * Called for each whole message of the client's, header included, also before the session. Returns the client's reply, or `undefined` to
@@ -165,10 +182,12 @@ export interface HandleConnectionOptions {
   onMessage?(message: Uint8Array, state: ConnectionState): Awaitable<HookReply>
   /** Called for each whole message of the engine's. Returns the bytes to send in place of it, or `undefined` to send it. */
   onReply?(message: Uint8Array, state: ConnectionState): Awaitable<Uint8Array | undefined>
-  /** Called before a login is refused. It must not throw. */
+  /** Called before a login is refused. What it throws is only logged. */
   onRefused?(refused: RefusedLogin, state: ConnectionState): void
-  /** Called for a cancel request, with whether a session has its key. It must not throw. */
-  onCancelRequest?(isDelivered: boolean): void
+  /** Called when the client asks to cancel the session's statement. The engine is asked, too. What it throws is only logged. */
+  onCancel?(state: ConnectionState): void
+  /** Called for a cancel request, which comes over a connection of its own. What it throws is only logged. */
+  onCancelRequest?(request: CancelRequest): void
   /** Returns what rewrites the messages of the session. Called once for each session. */
   rewrite?(state: ConnectionState): SessionRewriter
   /** The time limit of the login, up to the session, in milliseconds, from 1 to 600,000. Default 10,000. */
@@ -191,6 +210,7 @@ type Hooks = Pick<
   | 'onMessage'
   | 'onReply'
   | 'onRefused'
+  | 'onCancel'
   | 'onCancelRequest'
   | 'rewrite'
 >
@@ -211,8 +231,7 @@ export interface ConnectionSettings extends Hooks {
 const METHODS: readonly unknown[] = ['none', 'cleartext', 'md5', 'scram-sha-256', 'certificate']
 
 const authOption: Check<NonNullable<HandleConnectionOptions['auth']>> = (value, name) => {
-  const isOwn = typeof (value as Partial<ConnectionAuth> | null)?.authenticate === 'function'
-  if (METHODS.includes(value) || isOwn || typeof value === 'function')
+  if (METHODS.includes(value) || isOwnAuth(value) || typeof value === 'function')
     return value as NonNullable<HandleConnectionOptions['auth']>
   const names = METHODS.map((method) => `"${String(method)}"`).join(', ')
   throw invalidOption(name, `${names}, iamAuth(...) or a function that returns one of them`, value)
@@ -221,7 +240,16 @@ const authOption: Check<NonNullable<HandleConnectionOptions['auth']>> = (value, 
 const engineOption: Check<NonNullable<HandleConnectionOptions['engine']>> = (value, name) => {
   if (typeof value === 'function' || isEngine(value))
     return value as NonNullable<HandleConnectionOptions['engine']>
-  throw invalidOption(name, 'an engine with openSession(), or a function that returns one', value)
+  const isPromise = typeof (value as Partial<PromiseLike<unknown>> | null)?.then === 'function'
+  throw invalidOption(
+    name,
+    `an engine with openSession(), or a function that returns one${isPromise ? ', and not a promise' : ''}`,
+    value,
+  )
+}
+
+export function isOwnAuth(value: unknown): value is ConnectionAuth {
+  return typeof (value as Partial<ConnectionAuth> | null | undefined)?.authenticate === 'function'
 }
 
 export function isEngine(value: unknown): value is Engine {
@@ -261,6 +289,7 @@ const CHECKS = {
   onMessage: hook,
   onReply: hook,
   onRefused: hook,
+  onCancel: hook,
   onCancelRequest: hook,
   rewrite: hook,
   loginTimeoutMs: integerWithin(1, 600_000, 'milliseconds'),
@@ -275,7 +304,12 @@ export function connectionSettings(given: HandleConnectionOptions): ConnectionSe
   if ((auth === 'md5' || auth === 'scram-sha-256') && options.password === undefined)
     throw missing('password', auth)
   if (auth === 'cleartext' && !options.password && !options.validateCredentials)
-    throw missing('validateCredentials', auth)
+    throw missing('password" or "validateCredentials', auth)
+  for (const name of ['password', 'validateCredentials'] as const)
+    if (auth === 'none' && options[name] !== undefined)
+      throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given without "auth"`, {
+        hint: "It would not be called. Set auth: 'scram-sha-256', or another method.",
+      })
   if (tls === undefined && (auth === 'certificate' || requireTls === true)) {
     const reason = auth === 'certificate' ? 'auth: "certificate"' : '"requireTls"'
     throw new PgIamError('ERR_OPTION_CONFLICT', `"tls" must be given with ${reason}`)

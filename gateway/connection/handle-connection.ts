@@ -1,9 +1,11 @@
 /** Serves one client connection, from its first byte to its end. */
-import type { Duplex } from 'node:stream'
+import { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { PgIamError } from '../../core/errors.js'
 import { errorResponse, ServerError } from '../../wire/error-response.js'
-import { createPacketReader } from '../../wire/framing.js'
+import { invalidOption } from '../../core/options/check.js'
+import { createPacketReader, isWhole } from '../../wire/framing.js'
 import {
   authenticationOk,
   backendKeyData,
@@ -11,6 +13,7 @@ import {
   negotiateProtocolVersion,
 } from '../../wire/messages.js'
 import { PROTOCOL_3 } from '../../wire/startup.js'
+import type { SessionRules } from '../auth/endpoint.js'
 import { methodOf } from '../auth/methods.js'
 import {
   fatal,
@@ -22,6 +25,7 @@ import {
   refused,
 } from '../auth/refusal.js'
 import type { AcceptedLogin, ClientCertificate, LoginClient } from '../auth/verifier.js'
+import type { Engine, EngineSession, SessionRequest } from '../engines/engine.js'
 import { NO_ENGINE } from '../engines/no-engine.js'
 import {
   type ConnectionAuth,
@@ -31,9 +35,11 @@ import {
   type ConnectionTls,
   type HandleConnectionOptions,
   isEngine,
+  type SessionRewriter,
 } from './connection-options.js'
 import { createDeadline, type Deadline } from './deadline.js'
-import { errorOfHook } from './message-hooks.js'
+import { isHidden, withoutText } from '../auth/refusal.js'
+import { checkedReply, errorOfHook } from './message-hooks.js'
 import { cancelKeys, closeGently, leaveSession, type Relay, startRelay } from './relay.js'
 import {
   cancelKeyIn,
@@ -54,6 +60,13 @@ export interface ServerConnection {
    * client ended it. Never rejects.
    */
   readonly closed: Promise<Error | undefined>
+  /**
+   * Sends whole messages to a client in its session, such as a notification, after the message that is being sent. Does nothing before the
+   * session and after its end.
+   *
+   * @throws PgIamError `ERR_OPTION_INVALID` for bytes that are not whole messages
+   */
+  send(messages: Uint8Array): void
   /**
    * Sends an error that does not end the connection, after the message that is being sent. The client shows it as the error of its running
    * statement, if there is one.
@@ -92,13 +105,15 @@ export interface ErrorToSend {
  *
  * Exported from `'pg-iam/gateway'`.
  *
- * @param stream a `net.Socket`, a `tls.TLSSocket` or any other `Duplex` of bytes. For `net.createServer`, set `noDelay: true`.
+ * @param stream a `net.Socket`, a `tls.TLSSocket` or any other `Duplex` of bytes
  * @throws PgIamError `ERR_OPTION_INVALID` or `ERR_OPTION_CONFLICT` for invalid, unknown or missing options.
  */
 export function handleConnection(
   stream: Duplex,
   options: HandleConnectionOptions = {},
 ): ServerConnection {
+  if (!(stream instanceof Duplex))
+    throw invalidOption('stream', 'a net.Socket or another Duplex', stream)
   return new Connection(stream, connectionSettings(options))
 }
 
@@ -129,6 +144,10 @@ class Connection implements ServerConnection {
   /** How many hooks run that may call `detach`. */
   #hooks = 0
   #isOver = false
+  /** The error of `end()`, before the session. */
+  #reason: Error | undefined
+  /** Whether the TLS handshake runs, which bytes of the server's would disturb. */
+  #isSecuring = false
   #leave: (() => void) | undefined
   /** Resolves when the plain stream has closed, or was detached. */
   readonly #left: Promise<void>
@@ -149,6 +168,8 @@ class Connection implements ServerConnection {
     this.state = this.#state
     this.#left = new Promise((resolve) => (this.#leave = resolve))
     if (stream.destroyed) this.#closed()
+    // The protocol exchanges small messages in turn. Nagle's algorithm would delay each by 40 ms.
+    ;(stream as Partial<Socket>).setNoDelay?.(true)
     stream.on('error', this.#failed).once('close', this.#closed)
     this.closed = this.#serve()
   }
@@ -191,10 +212,11 @@ class Connection implements ServerConnection {
     const { limits, loginTimeoutMs, logger } = this.#settings
     const deadline = createDeadline(loginTimeoutMs)
     const loggedIn = limits.logins.begin(() => deadline.cut(() => this.#tooManyLogins()))
+    void this.#left.then(() => deadline.cut(() => new ClientLeft()))
     try {
       return await deadline.race(this.#logIn(deadline, loggedIn), () => this.#timedOut())
     } catch (error) {
-      if (this.#isOver) return undefined
+      if (this.#isOver) return this.#reason
       this.#isOver = true
       const refusedWith = refusalOf(error)
       if (refusedWith !== undefined) return this.#refuse(refusedWith)
@@ -213,7 +235,7 @@ class Connection implements ServerConnection {
     const key = cancelKeyIn(packet)
     if (key !== undefined) {
       const isDelivered = cancelKeys.cancel(key.processId, key.secretKey)
-      this.#settings.onCancelRequest?.(isDelivered)
+      this.#notify(() => this.#settings.onCancelRequest?.({ ...key, isDelivered }))
       this.#isOver = true
       this.#plain.destroy()
       return undefined
@@ -223,7 +245,11 @@ class Connection implements ServerConnection {
     this.#state.startup = { user, database, parameters, protocolVersion }
     const { requireTls } = this.#settings
     if (requireTls && this.#state.tls === undefined) throw await this.#tlsRequired()
-    await this.#call(this.#settings.onStartup)
+    const { onStartup } = this.#settings
+    const answer = await this.#hook(() => onStartup?.(this.state))
+    // As pg-gateway's hook may.
+    if (answer === true)
+      throw hookRefused(new TypeError('"onStartup" returned true: call detach() to take over'))
     const auth = (this.#auth = await this.#chooseAuth())
     // This error is sent before authentication, as PostgreSQL does.
     const seats = [auth.limits, this.#settings.limits].flatMap((each) => each?.seats ?? [])
@@ -255,7 +281,9 @@ class Connection implements ServerConnection {
     const { tls } = this.#settings
     const opening = await this.#going(readOpening(this.#plain, tls !== undefined))
     if (opening instanceof Buffer) return opening
+    this.#isSecuring = true
     const secured = await this.#going(tls!.upgrade(this.#plain))
+    this.#isSecuring = false
     // ALPN distinguishes PostgreSQL clients from other TLS clients, such as browsers. PostgreSQL requires it too.
     if (opening === 'direct-tls' && secured.alpnProtocol !== 'postgresql') {
       secured.destroy()
@@ -270,8 +298,10 @@ class Connection implements ServerConnection {
 
   async #chooseAuth(): Promise<ConnectionAuth> {
     const { auth } = this.#settings
-    const chosen = typeof auth === 'function' ? await this.#hook(() => auth(this.state)) : auth
-    return methodOf(chosen, this.#settings, this.state)
+    return this.#internalHook(async () => {
+      const chosen = typeof auth === 'function' ? await auth(this.state) : auth
+      return methodOf(chosen, this.#settings, this.state)
+    })
   }
 
   async #authenticate(
@@ -280,14 +310,13 @@ class Connection implements ServerConnection {
   ): Promise<AcceptedLogin> {
     if (needsNegotiation) this.#stream.write(negotiateProtocolVersion(PROTOCOL_3, unknownOptions))
     const asked = { role, database, servername: this.#state.tls?.serverName, parameters }
-    const left = this.#left.then(() => {
-      throw new ClientLeft()
-    })
-    const verdict = await this.#hook(() =>
-      Promise.race([left, auth.authenticate(asked, this.#loginClient())]),
-    )
-    if ('refused' in verdict) throw refused(verdict.refused)
-    return verdict.accepted
+    const decide = async (): Promise<AcceptedLogin> => {
+      const verdict = await auth.authenticate(asked, this.#loginClient())
+      if ('refused' in verdict) throw refused(verdict.refused)
+      const { identity, token } = verdict.accepted
+      return { identity, token }
+    }
+    return this.#asHook(decide())
   }
 
   #loginClient(): LoginClient {
@@ -295,7 +324,8 @@ class Connection implements ServerConnection {
     const secured = this.#state.tls && (stream as TLSSocket)
     return {
       ask: async (request) => {
-        this.#stream.write(request)
+        await this.#going(undefined)
+        stream.write(request)
         for (;;) {
           const answer = await readAnswer(stream).catch((error: unknown) => {
             throw refusalOf(error) === undefined ? new ClientLeft({ cause: error }) : error
@@ -303,7 +333,7 @@ class Connection implements ServerConnection {
           if (!(await this.#isAnsweredByHook(answer))) return answer.subarray(5)
         }
       },
-      tell: (message) => void stream.write(message),
+      tell: (message) => void (this.#isOver || stream.write(message)),
       channelBinding: () => secured && serverEndPoint(secured),
       certificate: () => secured && certificateOf(secured),
     }
@@ -314,8 +344,9 @@ class Connection implements ServerConnection {
     const { onMessage } = this.#settings
     const reply = await this.#hook(() => onMessage?.(message, this.state))
     if (reply === undefined) return false
+    checkedReply(reply)
     if (reply instanceof Uint8Array) this.#stream.write(reply)
-    else for await (const bytes of reply) this.#stream.write(bytes)
+    else for await (const bytes of reply) (await this.#going(this.#stream)).write(bytes)
     return true
   }
 
@@ -325,26 +356,37 @@ class Connection implements ServerConnection {
   ): Promise<Relay> {
     const { engine = NO_ENGINE, role, onMessage, onReply, limits, logger } = this.#settings
     const chosen =
-      typeof engine === 'function' ? await this.#hook(() => engine(this.state)) : engine
+      typeof engine === 'function' ? await this.#internalHook(() => engine(this.state)) : engine
     if (!isEngine(chosen))
       throw engineRefused(new TypeError('the option "engine" returned no engine'))
-    const own = await this.#hook(() => role?.(this.state) ?? user)
-    const opening = chosen.openSession({ role: own, database, parameters })
-    const session = await Promise.resolve(opening).catch((error: unknown) => {
-      throw engineRefused(error)
-    })
+    const own = await this.#internalHook(() => role?.(this.state) ?? user)
+    const rules = this.#auth?.rules
+    const wanted = rules?.startup(parameters) ?? parameters
+    if (wanted instanceof ServerError)
+      throw refused(refusal('setting-refused', `the startup packet: ${wanted.message}`, wanted))
+    const session = await openedSession(chosen, { role: own, database, parameters: wanted })
     if (this.#isOver || this.#stream.destroyed) {
       leaveSession(session)
       throw this.#isOver ? OVER : new ClientLeft()
     }
     const { processId } = session
-    const key = cancelKeys.issue(processId, () => session.cancel())
+    const key = cancelKeys.issue(processId, () => {
+      session.cancel()
+      this.#notify(() => this.#settings.onCancel?.(this.state))
+    })
     this.#releases.push(() => key.release(), leaveSeats)
     this.#state.session = { processId }
     this.#state.phase = 'session'
+    let rewriter: SessionRewriter | undefined
+    try {
+      rewriter = this.#settings.rewrite?.(this.state)
+      this.#logRejection(this.#settings.onSession?.(this.state))
+      if (this.#isOver) throw OVER
+    } catch (error) {
+      leaveSession(session)
+      throw error === OVER ? error : hookRefused(error)
+    }
     this.#isOver = true
-    const rewriter = this.#settings.rewrite?.(this.state)
-    this.#settings.onSession?.(this.state)
     logger.debug('gateway: accepted a login', {
       role: user,
       ...(this.#auth?.provider && { provider: this.#auth.provider }),
@@ -355,8 +397,8 @@ class Connection implements ServerConnection {
     this.#relay = startRelay(this.#stream, session, {
       greeting: Buffer.concat([authenticationOk(), backendKeyData(processId, key.secretKey)]),
       buffers: limits.buffers,
-      rewriter,
-      onMessage: onMessage && ((message) => this.#inHook(() => onMessage(message, this.state))),
+      rewriter: withRules(rules, rewriter),
+      onMessage: onMessage && ((message) => this.#watched(() => onMessage(message, this.state))),
       onReply: onReply && ((message) => onReply(message, this.state)),
       parameters: this.#settings.parameters,
     })
@@ -369,7 +411,7 @@ class Connection implements ServerConnection {
     const { onRefused, logger } = this.#settings
     const { startup, tls } = this.#state
     const error = told && { sqlState: told.sqlState, message: told.message }
-    onRefused?.({ reason, explanation, error }, this.state)
+    this.#notify(() => onRefused?.({ reason, explanation, error }, this.state))
     logger.warn(`gateway: refused a login: ${explanation}`, {
       reason,
       ...(startup && { role: startup.user, database: startup.database }),
@@ -421,15 +463,61 @@ class Connection implements ServerConnection {
     if (hook !== undefined) await this.#hook(() => hook(this.state))
   }
 
+  /** Runs a hook whose errors are not for the client, unless they have an SQLSTATE. */
+  async #internalHook<T>(call: () => T | PromiseLike<T>): Promise<T> {
+    return this.#hook(async () => {
+      try {
+        return await call()
+      } catch (error) {
+        throw refusalOf(error) === undefined ? withoutText(error) : error
+      }
+    })
+  }
+
+  /** Runs a hook whose errors are only logged. */
+  #notify(call: () => unknown): void {
+    try {
+      this.#logRejection(call())
+    } catch (error) {
+      this.#settings.logger.error('gateway: a hook failed', { error })
+    }
+  }
+
+  #logRejection(result: unknown): void {
+    Promise.resolve(result).catch((error: unknown) =>
+      this.#settings.logger.error('gateway: a hook failed', { error }),
+    )
+  }
+
+  /** Runs `onMessage` in the session. The client of a detached connection would wait for ever if an error was lost. */
+  #watched<T>(call: () => T | PromiseLike<T>): T | PromiseLike<T> {
+    const result = this.#inHook(call)
+    if (typeof (result as Partial<PromiseLike<T>> | undefined)?.then !== 'function') return result
+    return Promise.resolve(result).catch((error: unknown) => {
+      this.#failedAfterDetach(error)
+      throw error
+    })
+  }
+
+  #failedAfterDetach(error: unknown): void {
+    if (this.#state.phase !== 'detached') return
+    this.#settings.logger.error('gateway: a hook failed after detach()', { error })
+    this.#stream.destroy()
+  }
+
   /** Runs a hook before the session. What it throws refuses the login. Throws `OVER` if it has ended or detached the connection. */
   async #hook<T>(call: () => T | PromiseLike<T>): Promise<T> {
+    return this.#asHook((async () => this.#inHook(call))())
+  }
+
+  async #asHook<T>(work: Promise<T>): Promise<T> {
     try {
-      return await this.#going(this.#inHook(call))
+      return await this.#going(work)
     } catch (error) {
+      if (error !== OVER) this.#failedAfterDetach(error)
       if (error === OVER || error instanceof ClientLeft || refusalOf(error) !== undefined)
         throw error
-      const told = errorOfHook(error, true)
-      throw refused(refusal('hook-refused', `a hook failed: ${told.message}`, told))
+      throw hookRefused(error)
     }
   }
 
@@ -462,10 +550,17 @@ class Connection implements ServerConnection {
 
   // What the caller can do.
 
+  send(messages: Uint8Array): void {
+    const bytes = Buffer.from(messages)
+    if (!isWhole(bytes)) throw invalidOption('messages', 'whole messages', messages)
+    this.#relay?.send(bytes)
+  }
+
   sendError(error: ErrorToSend): void {
     const told = toServerError(error, false)
-    if (this.#relay !== undefined) this.#relay.sendError(told)
-    else if (!this.#isOver && this.#stream.writable) this.#stream.write(errorResponse(told))
+    if (this.#relay !== undefined) this.#relay.send(errorResponse(told))
+    else if (!this.#isOver && !this.#isSecuring && this.#stream.writable)
+      this.#stream.write(errorResponse(told))
   }
 
   end(error?: ErrorToSend): void {
@@ -479,11 +574,13 @@ class Connection implements ServerConnection {
     }
     if (this.#isOver) return
     this.#isOver = true
-    if (error === undefined) {
+    const told = error && toServerError(error, true)
+    this.#reason = told
+    if (told === undefined || this.#isSecuring) {
       this.#plain.destroy()
       return
     }
-    this.#stream.write(errorResponse(toServerError(error, true)))
+    this.#stream.write(errorResponse(told))
     closeGently(this.#stream)
   }
 
@@ -497,6 +594,9 @@ class Connection implements ServerConnection {
       throw new PgIamError('ERR_OPTION_CONFLICT', 'detach() must be called in a hook', {
         hint: 'Call it in onTlsUpgrade, onStartup, onAuthenticated or onMessage, and wait for its result there.',
       })
+    // The unread bytes could not be put back.
+    if (this.#stream.readableEnded)
+      throw new PgIamError('ERR_OPTION_CONFLICT', 'detach() was called after the client had left')
     this.#isOver = true
     this.#state.phase = 'detached'
     this.#relay?.detach()
@@ -554,8 +654,42 @@ function answerViolation(explanation: string): Error {
   return refused(refusal('protocol-violation', explanation, fatal('08P01', explanation)))
 }
 
+function hookRefused(error: unknown): Error {
+  const told = errorOfHook(error, true)
+  const { cause } = Object(error) as { cause?: unknown }
+  const reason = isHidden(error) && cause instanceof Error ? cause.message : told.message
+  return refused(refusal('hook-refused', `a hook failed: ${reason}`, told))
+}
+
+/** The rules see the client's messages before the caller's rewriter does. */
+function withRules(
+  rules: SessionRules | undefined,
+  rewriter: SessionRewriter | undefined,
+): SessionRewriter | undefined {
+  if (rules === undefined) return rewriter
+  const toEngine = (messages: Buffer): Buffer | undefined => {
+    const allowed = rules.statements(messages)
+    return rewriter === undefined ? allowed : rewriter.toEngine(allowed)
+  }
+  return {
+    toEngine,
+    toClient: (chunk) => rewriter?.toClient(chunk) ?? { bytes: chunk, isCut: false },
+  }
+}
+
+async function openedSession(engine: Engine, request: SessionRequest): Promise<EngineSession> {
+  try {
+    const session = (await engine.openSession(request)) as Partial<EngineSession> | undefined
+    if (Number.isInteger(session?.processId)) return session as EngineSession
+    throw new TypeError('it is no stream with a process ID')
+  } catch (error) {
+    throw engineRefused(error)
+  }
+}
+
 /** An engine may throw any error. Only errors with an SQLSTATE are passed to the client. */
 function engineRefused(error: unknown): Error {
+  if (refusalOf(error) !== undefined) return error as Error
   const told = errorOfHook(error, true)
   const explanation = `the engine opened no session: ${told.message}`
   const hidden = fatal('58000', 'the engine of the gateway could not open a session')

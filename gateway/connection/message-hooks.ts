@@ -1,5 +1,6 @@
 /** Calls `onMessage` and `onReply` for each message of a session, in order, and puts their replies where the protocol allows them. */
-import { ServerError } from '../../wire/error-response.js'
+import { describeKind } from '../../core/options/check.js'
+import { ServerError, type ServerErrorOptions } from '../../wire/error-response.js'
 import { createMessageReader, ProtocolViolation } from '../../wire/framing.js'
 import {
   BackendType,
@@ -8,8 +9,8 @@ import {
   FrontendType,
   parameterStatus,
 } from '../../wire/messages.js'
-import { ENDS_REQUEST } from '../../wire/frontend.js'
 import type { HookReply } from './connection-options.js'
+import { createExpectedReplies } from './expected-replies.js'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
@@ -28,7 +29,9 @@ interface RequestHookSettings {
   send(bytes: Uint8Array): Promise<void>
   /** Sends the error of a hook to the client. `isWhole`: a ReadyForQuery follows. */
   sendError(error: unknown, isWhole: boolean): void
-  /** Called for a Terminate, after the hook. */
+  /** Whether the client has received whole messages only, so that others may follow. */
+  isAtBoundary(): boolean
+  /** Called for a Terminate or the end of the client's messages, after the hooks. */
   terminated(): void
   /** Called when bytes were taken from the queue. */
   taken(): void
@@ -37,10 +40,12 @@ interface RequestHookSettings {
 export interface RequestHook {
   /** Adds whole messages of the client. */
   push(messages: Buffer): void
+  /** Notes that there are no more messages. */
+  end(): void
   /** Notes that the engine has begun to send a reply of this type. */
   replied(type: number): void
-  /** Notes that the client has received whole messages only, so that others may follow. */
-  atBoundary(): void
+  /** Notes that the client has received more bytes. */
+  delivered(): void
   /** The bytes that wait for a hook. */
   readonly queuedBytes: number
   /** Calls no more hooks. Returns the messages that were not passed to one. */
@@ -60,8 +65,9 @@ export function createRequestHook(settings: RequestHookSettings): RequestHook {
   let isStopped = false
   /** A hook has failed in the extended protocol: the messages up to the Sync are dropped, as a server does. */
   let isSkipping = false
+  let isEnded = false
   const expected = createExpectedReplies()
-  let becomeIdle: (() => void) | undefined
+  let wake: (() => void) | undefined
 
   const next = (): Buffer | undefined => {
     const [chunk] = chunks
@@ -76,11 +82,15 @@ export function createRequestHook(settings: RequestHookSettings): RequestHook {
     }
     return message
   }
-  const engineIdle = async (): Promise<void> => {
-    if (expected.isIdle) return
+  /** Resolves when the client may get a reply to the message, with `false` if it must get none. */
+  const isTurn = async (type: number): Promise<boolean> => {
+    const isReady = (): boolean => isInCopy(type) || expected.isIdle
     // Without a Flush the engine would keep its replies until the client's Sync.
-    if (!expected.endsRequest) settings.forward(encodeMessage(FrontendType.flush))
-    await new Promise<void>((resolve) => (becomeIdle = resolve))
+    if (!isReady() && !expected.endsRequest) settings.forward(encodeMessage(FrontendType.flush))
+    while (!isStopped && !(isReady() && settings.isAtBoundary()))
+      await new Promise<void>((resolve) => (wake = resolve))
+    // The engine ignores messages after an error, up to the Sync.
+    return !isStopped && (type === FrontendType.sync || !expected.hasFailed)
   }
   const pass = (message: Buffer): void => {
     if (message[0] === FrontendType.terminate) {
@@ -90,35 +100,32 @@ export function createRequestHook(settings: RequestHookSettings): RequestHook {
     expected.add(message[0]!)
     settings.forward(message)
   }
-  const reply = async (message: Buffer, given: NonNullable<HookReply>): Promise<void> => {
-    // The engine ignores messages after an error, up to the Sync.
-    if (expected.hasFailed && message[0] !== FrontendType.sync) return
-    await engineIdle()
+  const reply = async (type: number, given: NonNullable<HookReply>): Promise<void> => {
+    if (!(await isTurn(type))) return
     if (given instanceof Uint8Array) {
       await settings.send(given)
       return
     }
     for await (const bytes of given) {
-      if (isStopped) return
+      if (!(await isTurn(type))) return
       await settings.send(bytes)
     }
   }
   const fail = async (message: Buffer, error: unknown): Promise<void> => {
     const type = message[0]!
     if (type === FrontendType.terminate) {
-      settings.terminated()
+      pass(message)
       return
     }
-    if (type === FrontendType.copyData || type === FrontendType.copyDone) {
+    if (isInCopy(type)) {
       // In a COPY the client reads no error before it has sent its data. The engine ends the COPY.
-      settings.forward(encodeMessage(FrontendType.copyFail, cString(messageOf(error))))
+      pass(copyFail(error))
       return
     }
-    await engineIdle()
-    if (isStopped) return
+    if (!(await isTurn(type))) return
     const isSync = type === FrontendType.sync
     const isWhole = type === FrontendType.query || type === FrontendType.functionCall
-    settings.sendError(error, isWhole)
+    if (!expected.hasFailed) settings.sendError(error, isWhole)
     if (isSync) pass(message)
     else isSkipping = !isWhole
   }
@@ -149,8 +156,8 @@ export function createRequestHook(settings: RequestHookSettings): RequestHook {
     try {
       const answer = isPromise(given) ? await given : given
       if (isStopped) return
-      if (answer === undefined) pass(message)
-      else await reply(message, answer)
+      if (answer === undefined || message[0] === FrontendType.terminate) pass(message)
+      else await reply(message[0]!, checkedReply(answer))
     } catch (error) {
       if (!isStopped) await fail(message, error)
     }
@@ -172,6 +179,7 @@ export function createRequestHook(settings: RequestHookSettings): RequestHook {
     }
     isRunning = false
     settings.taken()
+    if (isEnded && !isStopped) settings.terminated()
   }
   return {
     push(messages) {
@@ -179,18 +187,18 @@ export function createRequestHook(settings: RequestHookSettings): RequestHook {
       queuedBytes += messages.length
       run()
     },
-    replied: (type) => expected.take(type),
-    atBoundary() {
-      if (becomeIdle === undefined || !expected.isIdle) return
-      becomeIdle()
-      becomeIdle = undefined
+    end() {
+      isEnded = true
+      run()
     },
+    replied: (type) => expected.take(type),
+    delivered: () => wake?.(),
     get queuedBytes() {
       return queuedBytes
     },
     stop() {
       isStopped = true
-      becomeIdle?.()
+      wake?.()
       const [first = NOTHING, ...others] = chunks.splice(0)
       return Buffer.concat([first.subarray(offset), ...others])
     },
@@ -201,89 +209,28 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : 'a hook failed'
 }
 
-/** The replies that the engine still owes, by the type of the message that causes each. */
-function createExpectedReplies(): {
-  add(type: number): void
-  take(type: number): void
-  readonly isIdle: boolean
-  /** Whether the last message ends its request, so that the engine sends its replies. */
-  readonly endsRequest: boolean
-  /** Whether a message since the last Sync has failed. */
-  readonly hasFailed: boolean
-} {
-  let owed: number[] = []
-  let hasFailed = false
-  /** The engine reads the data of a COPY, and sends nothing before its end. */
-  let isCopying = false
-  const dropFirst = (type: number): void => {
-    if (owed[0] === type) owed = owed.slice(1)
-  }
-  return {
-    add(type) {
-      if (ENDS_REQUEST.has(type)) owed.push(type)
-      else if (ANSWERED.has(type) && !hasFailed) owed.push(type)
-    },
-    take(type) {
-      switch (type) {
-        case BackendType.readyForQuery: {
-          isCopying = false
-          hasFailed = false
-          const end = owed.findIndex((each) => ENDS_REQUEST.has(each))
-          owed = owed.slice(end + 1)
-          break
-        }
-        case BackendType.errorResponse: {
-          isCopying = false
-          if (owed.length === 0 || ENDS_REQUEST.has(owed[0]!)) break
-          hasFailed = true
-          const end = owed.findIndex((each) => ENDS_REQUEST.has(each))
-          owed = end === -1 ? [] : owed.slice(end)
-          break
-        }
-        case BackendType.parseComplete:
-          dropFirst(FrontendType.parse)
-          break
-        case BackendType.bindComplete:
-          dropFirst(FrontendType.bind)
-          break
-        case BackendType.closeComplete:
-          dropFirst(FrontendType.close)
-          break
-        case BackendType.noData:
-        case BackendType.rowDescription:
-          dropFirst(FrontendType.describe)
-          break
-        case BackendType.commandComplete:
-        case BackendType.emptyQueryResponse:
-        case BackendType.portalSuspended:
-          isCopying = false
-          dropFirst(FrontendType.execute)
-          break
-        case BackendType.copyInResponse:
-        case BackendType.copyBothResponse:
-          isCopying = true
-          break
-      }
-    },
-    get isIdle() {
-      return owed.length === 0 || isCopying
-    },
-    get endsRequest() {
-      return ENDS_REQUEST.has(owed.at(-1)!)
-    },
-    get hasFailed() {
-      return hasFailed
-    },
-  }
+/** Whether the message belongs to the data of a COPY, to which the engine replies at its end only. */
+function isInCopy(type: number): boolean {
+  return (
+    type === FrontendType.copyData ||
+    type === FrontendType.copyDone ||
+    type === FrontendType.copyFail
+  )
 }
 
-const ANSWERED: ReadonlySet<number> = new Set([
-  FrontendType.parse,
-  FrontendType.bind,
-  FrontendType.close,
-  FrontendType.describe,
-  FrontendType.execute,
-])
+/** The message that ends a COPY with the error. */
+export function copyFail(error: unknown): Buffer {
+  return encodeMessage(FrontendType.copyFail, cString(messageOf(error)))
+}
+
+/** Throws for what a hook in JavaScript may return, such as `true`. */
+export function checkedReply(reply: unknown): NonNullable<HookReply> {
+  const isIterable = typeof reply === 'object' && reply !== null && Symbol.asyncIterator in reply
+  if (reply instanceof Uint8Array || isIterable) return reply as NonNullable<HookReply>
+  throw new TypeError(
+    `"onMessage" must return a Uint8Array, an AsyncIterable or undefined, got ${describeKind(reply)}`,
+  )
+}
 
 // The engine's messages.
 
@@ -298,6 +245,14 @@ interface ReplyHookSettings {
   deliver(bytes: Buffer): void
   /** Sends the error of a hook to the client, in place of the reply. */
   sendError(error: unknown): void
+  /** Whether the client waits for replies. */
+  isAsked(): boolean
+  /** Whether the client has to read before it is sent more. */
+  isFull(): boolean
+  /** Called when the client has got what it gets for a message of this type. */
+  handled(type: number): void
+  /** Ends a COPY from the client, which gets no reply that it may begin. */
+  endCopy(error: unknown): void
   /** Called when bytes were taken from the queue. */
   taken(): void
 }
@@ -305,6 +260,8 @@ interface ReplyHookSettings {
 export interface ReplyHook {
   /** Adds bytes of the engine. Throws a `ProtocolViolation` for a message that is malformed or too long. */
   push(chunk: Buffer): void
+  /** Notes that the client has read. */
+  resume(): void
   /** The bytes that wait for a hook. */
   readonly queuedBytes: number
   /** Whether bytes may be delivered without the hook from now on. */
@@ -338,21 +295,37 @@ export function createReplyHook(settings: ReplyHookSettings): ReplyHook {
     isGreeted = true
     return Buffer.concat([...ownParameters(), message])
   }
-  const fail = (error: unknown): void => {
-    isDropping = true
+  const fail = (message: Buffer, error: unknown): void => {
+    const type = message[0]!
+    if (type === BackendType.copyInResponse || type === BackendType.copyBothResponse)
+      settings.endCopy(error)
     settings.sendError(error)
+    isDropping = settings.isAsked()
+    settings.handled(BackendType.errorResponse)
+    // Without it, the client would wait for the end of its statement.
+    if (type === BackendType.readyForQuery) deliver(message, undefined)
   }
   const deliver = (message: Buffer, given: Uint8Array | undefined): void => {
+    if (given !== undefined && !(given instanceof Uint8Array))
+      throw new TypeError(
+        `"onReply" must return a Uint8Array or undefined, got ${describeKind(given)}`,
+      )
     const bytes = given ?? message
+    if (!(bytes instanceof Uint8Array)) throw new TypeError('"onReply" returned no bytes')
     if (bytes.length > 0)
       settings.deliver(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+    if (message[0] === BackendType.readyForQuery) isDropping = false
+    settings.handled(message[0]!)
   }
   const handle = (message: Buffer): Promise<void> | undefined => {
-    if (isDropping && message[0] !== BackendType.readyForQuery) return undefined
+    if (isDropping && message[0] !== BackendType.readyForQuery) {
+      settings.handled(message[0]!)
+      return undefined
+    }
     isDropping = false
     const greeted = isGreeted ? message : greet(message)
     if (settings.call === undefined || greeted !== message) {
-      deliver(greeted, undefined)
+      deliver(message, greeted)
       return undefined
     }
     try {
@@ -360,7 +333,7 @@ export function createReplyHook(settings: ReplyHookSettings): ReplyHook {
       if (isPromise(given)) return handleLater(message, given)
       deliver(message, given)
     } catch (error) {
-      fail(error)
+      fail(message, error)
     }
     return undefined
   }
@@ -372,14 +345,15 @@ export function createReplyHook(settings: ReplyHookSettings): ReplyHook {
       const bytes = await given
       if (!isStopped) deliver(message, bytes)
     } catch (error) {
-      if (!isStopped) fail(error)
+      if (!isStopped) fail(message, error)
     }
   }
   const run = (): void => {
     if (isRunning) return
     isRunning = true
-    for (let message = queue.shift(); message !== undefined; message = queue.shift()) {
-      if (isStopped) return
+    while (!isStopped && !settings.isFull()) {
+      const message = queue.shift()
+      if (message === undefined) break
       queuedBytes -= message.length
       const pending = handle(message)
       if (pending === undefined) continue
@@ -392,8 +366,9 @@ export function createReplyHook(settings: ReplyHookSettings): ReplyHook {
       return
     }
     isRunning = false
+    if (isStopped) return
     settings.taken()
-    empty?.()
+    if (queue.length === 0) empty?.()
   }
   return {
     push(chunk) {
@@ -404,15 +379,16 @@ export function createReplyHook(settings: ReplyHookSettings): ReplyHook {
       }
       run()
     },
+    resume: run,
     get queuedBytes() {
       return queuedBytes
     },
     get isDone() {
-      return settings.call === undefined && isGreeted && !isRunning && reader.isEmpty
+      return settings.call === undefined && isGreeted && queue.length === 0 && reader.isEmpty
     },
     whenEmpty(done) {
       empty = done
-      if (!isRunning) done()
+      if (!isRunning && queue.length === 0) done()
     },
     stop() {
       isStopped = true
@@ -421,32 +397,45 @@ export function createReplyHook(settings: ReplyHookSettings): ReplyHook {
   }
 }
 
-/** The error for the client, for what a hook has thrown: its SQLSTATE, detail and hint, if it has them. */
+/** The error for the client, for what a hook has thrown: its SQLSTATE and the fields of the protocol, if it has them. */
 export function errorOfHook(error: unknown, isFatal: boolean): ServerError {
   if (error instanceof ProtocolViolation)
     return new ServerError('08P01', error.message, { severity: 'FATAL' })
-  const { sqlState, code, message, detail, hint, severity } = Object(error) as ErrorParts
-  const state = [sqlState, code].find(
-    // Node also has error codes of five letters, such as EPIPE. No SQLSTATE begins with E.
-    (each): each is string => typeof each === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(each),
-  )
+  const given = Object(error) as Readonly<Record<string, unknown>>
+  const { message, severity } = given
   const isGivenFatal = severity === 'FATAL' || severity === 'PANIC'
+  // A ServerError has further fields of its own.
+  const further = Object(given['fields']) as Readonly<Record<string, unknown>>
+  const fields = Object.fromEntries(
+    FIELDS.flatMap((name) => {
+      const value = given[name] ?? further[name]
+      return typeof value === 'string' || typeof value === 'number' ? [[name, value]] : []
+    }),
+  ) as ServerErrorOptions
   return new ServerError(
-    state ?? 'XX000',
+    sqlStateOfHook(error) ?? 'XX000',
     typeof message === 'string' ? message : 'internal error',
-    {
-      severity: isFatal || isGivenFatal ? 'FATAL' : 'ERROR',
-      ...(typeof detail === 'string' ? { detail } : {}),
-      ...(typeof hint === 'string' ? { hint } : {}),
-    },
+    { ...fields, severity: isFatal || isGivenFatal ? 'FATAL' : 'ERROR' },
   )
 }
 
-interface ErrorParts {
-  readonly sqlState?: unknown
-  readonly code?: unknown
-  readonly message?: unknown
-  readonly detail?: unknown
-  readonly hint?: unknown
-  readonly severity?: unknown
+const FIELDS = [
+  'detail',
+  'hint',
+  'position',
+  'where',
+  'schema',
+  'table',
+  'column',
+  'dataType',
+  'constraint',
+] as const satisfies readonly (keyof ServerErrorOptions)[]
+
+/** The SQLSTATE of an error, as `sqlState` or `code`. */
+export function sqlStateOfHook(error: unknown): string | undefined {
+  const { sqlState, code } = Object(error) as { sqlState?: unknown; code?: unknown }
+  return [sqlState, code].find(
+    // Node also has error codes of five letters, such as EPIPE. No SQLSTATE begins with E.
+    (each): each is string => typeof each === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(each),
+  )
 }

@@ -2,8 +2,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { PgIamError } from '../../core/errors.js'
-import { errorResponse, ServerError } from '../../wire/error-response.js'
-import { createReplyTracker, ProtocolViolation } from '../../wire/framing.js'
+import { errorResponse, parseErrorResponse, ServerError } from '../../wire/error-response.js'
+import { createReplyTracker, eachMessage, ProtocolViolation } from '../../wire/framing.js'
 import { createFrontendReader, MAX_MESSAGE_BYTES } from '../../wire/frontend.js'
 import {
   BackendType,
@@ -15,16 +15,17 @@ import {
 import { fatal } from '../auth/refusal.js'
 import type { EngineSession } from '../engines/engine.js'
 import type { HookReply, SessionRewriter } from './connection-options.js'
+import { createExpectedReplies } from './expected-replies.js'
 import type { BufferBudget } from './limits.js'
-import { createReplyHook, createRequestHook, errorOfHook } from './message-hooks.js'
+import { copyFail, createReplyHook, createRequestHook, errorOfHook } from './message-hooks.js'
 
 export interface Relay {
   /** Sends the error to the client, if it is at a message boundary, and ends the session. Does nothing if it has already ended. */
   terminate(reason: ServerError): void
   /** Ends the session with the error as soon as no statement runs and no transaction is open. */
   drain(reason: ServerError): void
-  /** Sends an error that does not end the session, after the message that is being sent. */
-  sendError(error: ServerError): void
+  /** Sends whole messages, after the message that is being sent. */
+  send(messages: Buffer): void
   /** Stops the relay and ends the session. The client's stream is paused, and begins with the bytes that were not handled. */
   detach(): void
   /** Resolves when both sides have ended, with the error unless the client ended the session. Never rejects. */
@@ -49,10 +50,17 @@ export function startRelay(
   session: EngineSession,
   { greeting, buffers, rewriter, onMessage, onReply, parameters }: RelaySettings,
 ): Relay {
-  const reader = createFrontendReader(MAX_MESSAGE_BYTES, buffers.maxBytes)
+  /** The replies that the client waits for, of the session or of a hook. */
+  const expected = createExpectedReplies()
+  const reader = createFrontendReader(MAX_MESSAGE_BYTES, buffers.maxBytes, expected.add)
   const account = buffers.open(endForMemory)
   const requests = onMessage && createRequestHook({ call: onMessage, ...requestEffects() })
-  const tracker = createReplyTracker(requests && ((type) => requests.replied(type)))
+  /** Whether the bytes that are sent to the client are those of the session, and no hook has seen them. */
+  let isOfSession = false
+  const tracker = createReplyTracker((type) => {
+    expected.take(type)
+    if (isOfSession) requests?.replied(type)
+  })
   let replies =
     onReply === undefined && parameters.size === 0
       ? undefined
@@ -60,8 +68,15 @@ export function startRelay(
           call: onReply,
           parameters,
           maxMessageBytes: Math.min(buffers.maxBytes, MAX_MESSAGE_BYTES),
-          deliver,
+          deliver: (bytes) => deliverOwn(bytes, 'onReply'),
           sendError: (error) => sendHookError(error, false),
+          isAsked: () => !expected.isIdle,
+          isFull: () => client.writableNeedDrain,
+          handled(type) {
+            requests?.replied(type)
+            requests?.delivered()
+          },
+          endCopy: (error) => toSession(copyFail(error)),
           taken: resumeSession,
         })
   let reason: Error | undefined
@@ -70,14 +85,13 @@ export function startRelay(
   /** Whether the last error was sent to the client, which is being closed. */
   let isErrorSent = false
   let drainReason: ServerError | undefined
-  let pendingErrors: ServerError[] = []
+  /** Messages of the caller that wait for the end of another one. */
+  let pending: Buffer[] = []
+  let lastError: ServerError | undefined
   let clientDone = false
   let sessionDone = false
   let settle: ((reason: Error | undefined) => void) | undefined
   const ended = new Promise<Error | undefined>((resolve) => (settle = resolve))
-
-  /** Whether a request has no complete reply. The first ReadyForQuery follows the startup packet. */
-  const isAsked = (): boolean => reader.requests + 1 > tracker.readyCount
 
   const finishWhenDone = (): void => {
     if (!clientDone || !sessionDone) return
@@ -92,7 +106,7 @@ export function startRelay(
   const endWith = (error: ServerError, close: (client: Duplex) => void): void => {
     if (isErrorSent || client.destroyed || client.writableEnded) return
     // PostgreSQL reads the Terminate only after the running statement, so the statement is cancelled.
-    const mustCancel = isAsked()
+    const mustCancel = !expected.isIdle
     reason ??= error
     isErrorSent = true
     stopHooks()
@@ -127,6 +141,7 @@ export function startRelay(
 
   /** Returns whether the session takes more. */
   const toSession = (messages: Buffer): void => {
+    if (session.writableEnded) return
     const passed = rewriter === undefined ? messages : rewriter.toEngine(messages)
     if (passed === undefined) client.destroy()
     else if (passed.length > 0 && !session.write(passed)) client.pause()
@@ -134,13 +149,15 @@ export function startRelay(
   const holdMemory = (): void =>
     account.hold(reader.heldBytes + session.writableLength + (requests?.queuedBytes ?? 0))
   const fromClient = (chunk: Buffer): void => {
-    if (isOver) return
+    if (isOver || reader.terminated) return
     try {
-      const messages = reader.push(chunk)
-      if (messages !== undefined) (requests?.push ?? toSession)(messages)
-      if (reader.terminated && !isOver) {
-        if (requests === undefined) endSession(session)
-        else requests.push(TERMINATE)
+      const messages = reader.push(chunk) ?? NOTHING
+      if (requests === undefined) {
+        if (messages.length > 0) toSession(messages)
+        if (reader.terminated && !isOver) endSession(session)
+      } else {
+        const all = reader.terminated ? Buffer.concat([messages, TERMINATE]) : messages
+        if (all.length > 0) requests.push(all)
       }
     } catch (error) {
       failed(error)
@@ -166,10 +183,11 @@ export function startRelay(
         }
       },
       async send(bytes) {
-        deliver(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+        deliverOwn(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 'onMessage')
         if (client.writableNeedDrain) await drained(client)
       },
       sendError: (error, isWhole) => sendHookError(error, isWhole),
+      isAtBoundary: () => tracker.atBoundary,
       terminated: () => endSession(session),
       taken: () => resumeClient(),
     }
@@ -177,20 +195,33 @@ export function startRelay(
 
   // From the session to the client.
 
-  function deliver(bytes: Buffer): void {
+  function deliver(bytes: Buffer, isUnseen: boolean): void {
+    if (isOver) return
+    isOfSession = isUnseen
+    const isWholeStart = tracker.atBoundary
     tracker.push(bytes)
+    // The error with which the engine may end the session.
+    lastError =
+      isWholeStart && tracker.atBoundary && tracker.lastType === BackendType.errorResponse
+        ? lastErrorIn(bytes)
+        : undefined
     const isTaken = client.write(bytes)
     if (tracker.atBoundary) {
-      for (const error of pendingErrors.splice(0)) client.write(errorResponse(error))
-      requests?.atBoundary()
+      for (const messages of pending.splice(0)) client.write(messages)
+      requests?.delivered()
       endIfDrained()
     }
     if (!isTaken) session.pause()
   }
+  /** Delivers what a hook has returned. */
+  function deliverOwn(bytes: Buffer, hook: string): void {
+    deliver(bytes, false)
+    if (!tracker.atBoundary) terminate(fatal('XX000', `"${hook}" returned part of a message`))
+  }
   const toClient = (chunk: Buffer): void => {
     const { bytes, isCut } = rewriter === undefined ? UNCHANGED(chunk) : rewriter.toClient(chunk)
     if (bytes.length > 0) {
-      if (replies === undefined) deliver(bytes)
+      if (replies === undefined) deliver(bytes, true)
       else pushReplies(replies, bytes)
     }
     if (isCut) client.destroy()
@@ -217,21 +248,23 @@ export function startRelay(
     }
     const status = tracker.transactionStatus || TransactionStatus.idle
     const ready = isWhole ? readyForQuery(String.fromCharCode(status) as 'I') : NOTHING
-    deliver(Buffer.concat([errorResponse(error), ready]))
+    deliver(Buffer.concat([errorResponse(error), ready]), false)
   }
   function endIfDrained(): void {
-    if (drainReason === undefined || isAsked()) return
+    if (drainReason === undefined || !expected.isIdle) return
     if (tracker.transactionStatus === TransactionStatus.idle) terminate(drainReason)
   }
   const sessionEnded = (): void => {
     if (sessionDone) return
     sessionDone = true
     const finish = (): void => {
-      const isSilent = !reader.terminated && tracker.lastType !== BackendType.errorResponse
-      isOver = true
+      const hasLeft = reader.terminated || client.readableEnded
+      const isSilent = !hasLeft && tracker.lastType !== BackendType.errorResponse
+      stopHooks()
       if (!isErrorSent && !client.destroyed && !client.writableEnded) {
         // If the engine ended the session, its last message is an error. If the connection was lost, it is not.
         if (isSilent) reason ??= connectionLost()
+        else if (!hasLeft) reason ??= lastError ?? connectionLost()
         if (isSilent && tracker.atBoundary) client.write(errorResponse(connectionLost()))
         closeGently(client)
       }
@@ -259,8 +292,8 @@ export function startRelay(
   }
   const ofClient: Listeners = {
     data: fromClient,
-    drain: resumeSession,
-    end: () => endSession(session),
+    drain: () => (replies === undefined ? resumeSession() : replies.resume()),
+    end: () => (requests === undefined ? endSession(session) : requests.end()),
     close: clientEnded,
     error: (error: Error) => (reason ??= error),
   }
@@ -269,7 +302,8 @@ export function startRelay(
   // The greeting is sent together with the session's first messages, in one TLS record.
   client.cork()
   client.write(greeting)
-  session.once('data', () => client.uncork()).resume()
+  const uncork = (): void => client.uncork()
+  session.once('data', uncork).resume()
   client.resume()
   // Either side may have ended before the listeners were added.
   if (session.destroyed) sessionEnded()
@@ -280,27 +314,34 @@ export function startRelay(
       drainReason ??= error
       endIfDrained()
     },
-    sendError(error) {
+    send(messages) {
       if (isOver) return
-      if (tracker.atBoundary) client.write(errorResponse(error))
-      else pendingErrors.push(error)
+      if (tracker.atBoundary) client.write(messages)
+      else pending.push(messages)
     },
     detach() {
       client.pause()
       for (const [event, listener] of Object.entries(ofClient)) client.off(event, listener)
       isOver = true
       isErrorSent = true
-      pendingErrors = []
+      pending = []
       replies?.stop()
       const rest = Buffer.concat([requests?.stop() ?? NOTHING, reader.discard()])
       if (rest.length > 0) client.unshift(rest)
-      session.off('data', toClient)
+      session.off('data', toClient).off('data', uncork)
+      uncork()
       clientDone = true
       leaveSession(session)
       finishWhenDone()
     },
     ended,
   }
+}
+
+function lastErrorIn(messages: Buffer): ServerError {
+  let last = messages
+  eachMessage(messages, (message) => void (last = message))
+  return parseErrorResponse(last)
 }
 
 type Listeners = Readonly<Record<string, (argument: Buffer & Error) => void>>

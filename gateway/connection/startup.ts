@@ -7,6 +7,7 @@ import {
   GSSENC_REQUEST,
   PROTOCOL_3,
   SSL_REQUEST,
+  startupPacket,
   startupParameters,
 } from '../../wire/startup.js'
 import { fatal, refusal, refused } from '../auth/refusal.js'
@@ -86,6 +87,19 @@ export function cancelKeyIn(
 }
 
 // The startup packet.
+
+/** Writes the startup packet of a client again, for another server: `state.startup`. */
+export function startupPacketOf({
+  user,
+  database,
+  parameters,
+}: {
+  readonly user: string
+  readonly database: string
+  readonly parameters: ReadonlyMap<string, string>
+}): Buffer {
+  return startupPacket(new Map([['user', user], ['database', database], ...parameters]))
+}
 
 export interface StartupRequest {
   readonly role: string

@@ -1,5 +1,6 @@
 /** The server side of TLS on sockets that the caller accepted. */
 import { constants, createHash } from 'node:crypto'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import {
   createSecureContext,
@@ -8,8 +9,9 @@ import {
   type Server,
   type TLSSocket,
 } from 'node:tls'
-import { invalidOption, invalidSecret, isPlainObject } from '../../core/options/check.js'
-import { connectionClosed } from '../../wire/framing.js'
+import { PgIamError } from '../../core/errors.js'
+import { checkOptions, invalidSecret, isPlainObject } from '../../core/options/check.js'
+import { connectionClosed, createPacketReader } from '../../wire/framing.js'
 import { refusal, refused } from '../auth/refusal.js'
 
 /** A certificate of the server, as `tls.createSecureContext` accepts it. */
@@ -45,11 +47,16 @@ export function tlsOption(value: unknown, name: string): TlsCredentials | TlsLoo
     (typeof part === 'string' || part instanceof Uint8Array) && part.length > 0
   if (!isGiven(key) || !isGiven(cert))
     throw invalidSecret(name, '{ key, cert } or a function of the server name', value)
+  const any = (part: unknown): unknown => part
+  checkOptions(value, { key: any, cert: any, ca: any, passphrase: any }, `${name}.`)
   try {
     contextOf(value as unknown as TlsCredentials)
   } catch {
     // OpenSSL's error does not say which of them it is about.
-    throw invalidOption(name, 'a matching key and certificate as PEM text', undefined)
+    throw new PgIamError(
+      'ERR_OPTION_INVALID',
+      `"${name}" must be a matching key and certificate as PEM text`,
+    )
   }
   return value as unknown as TlsCredentials
 }
@@ -83,14 +90,17 @@ const upgradersByLookup = new WeakMap<
 >()
 
 function createTlsUpgrader(lookUp: TlsLookup, asksForCertificate: boolean): TlsUpgrader {
-  const shared = createTlsServer(lookUp, asksForCertificate)
+  const shared = createTlsServer(asksForCertificate)
   return {
     async upgrade(stream) {
+      const serverName = await peekServerName(stream)
+      const chosen = await choose(lookUp, serverName)
+      if (chosen === undefined) throw refuseName(stream, serverName)
       const peer = peerOf(stream)
       // A stream without an address could not be found again in the events of a server that it shares.
-      const server = peer === undefined ? createTlsServer(lookUp, asksForCertificate) : shared
+      const server = peer === undefined ? createTlsServer(asksForCertificate) : shared
       try {
-        return await server.upgrade(stream, peer ?? '')
+        return await server.upgrade(stream, peer ?? '', chosen)
       } catch (error) {
         stream.destroy()
         const { code, message } = error as { code?: string; message: string }
@@ -101,13 +111,41 @@ function createTlsUpgrader(lookUp: TlsLookup, asksForCertificate: boolean): TlsU
   }
 }
 
+/** Rejects with a refusal for what the function throws, or returns in place of a certificate. */
+async function choose(
+  lookUp: TlsLookup,
+  serverName: string | undefined,
+): Promise<Chosen | undefined> {
+  try {
+    const found = (await lookUp(serverName)) ?? undefined
+    return found && { serverName, found, context: contextOf(found) }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : 'it could not be found'
+    throw refused(refusal('tls-failed', `there is no certificate for the client: ${reason}`))
+  }
+}
+
+/** Sends the alert `unrecognized_name`: https://www.rfc-editor.org/rfc/rfc6066#section-3 */
+function refuseName(stream: Duplex, serverName: string | undefined): Error {
+  stream.end(Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]))
+  const name = serverName === undefined ? 'no server name' : `the server name ${serverName}`
+  return refused(refusal('tls-failed', `there is no certificate for ${name}`))
+}
+
+interface Chosen {
+  readonly serverName: string | undefined
+  readonly found: TlsCredentials
+  readonly context: SecureContext
+}
+
 interface TlsServer {
-  upgrade(stream: Duplex, peer: string): Promise<TLSSocket>
+  upgrade(stream: Duplex, peer: string, chosen: Chosen): Promise<TLSSocket>
 }
 
 /** This server does not listen. Emitting "connection" is the documented way to use a TLS server with an existing stream. */
-function createTlsServer(lookUp: TlsLookup, asksForCertificate: boolean): TlsServer {
+function createTlsServer(asksForCertificate: boolean): TlsServer {
   const waiting = new Map<string, Waiting>()
+  const byName = new Map<string, SecureContext>()
   let nameless: TlsCredentials | undefined
   const settings = {
     ...SETTINGS,
@@ -119,21 +157,10 @@ function createTlsServer(lookUp: TlsLookup, asksForCertificate: boolean): TlsSer
     ALPNProtocols: ['postgresql'],
     // Disabled, because the whole login has a time limit.
     handshakeTimeout: 0x7fff_ffff,
-    SNICallback(serverName, done) {
-      find(serverName).then(
-        (found) =>
-          found === undefined
-            ? done(Object.assign(new Error('no certificate'), { code: 'ERR_TLS_NO_CERTIFICATE' }))
-            : done(null, contextOf(found)),
-        (error: unknown) => done(error as Error),
-      )
-    },
+    SNICallback: (serverName, done) => done(null, byName.get(serverName)),
     requestCert: asksForCertificate,
     rejectUnauthorized: false,
   })
-  // What the function throws becomes a rejection.
-  const find = async (serverName: string | undefined): Promise<TlsCredentials | undefined> =>
-    lookUp(serverName)
   server.on('secureConnection', (secured) => {
     const waiter = waiting.get(peerOf(secured) ?? '')
     if (waiter === undefined) secured.destroy()
@@ -142,10 +169,11 @@ function createTlsServer(lookUp: TlsLookup, asksForCertificate: boolean): TlsSer
   server.on('tlsClientError', (error, secured) => waiting.get(peerOf(secured) ?? '')?.reject(error))
 
   return {
-    async upgrade(stream, peer) {
-      // Clients without a server name do not reach the SNICallback.
-      const found = await find(undefined)
-      if (found !== undefined && !isSame(found, nameless)) {
+    upgrade(stream, peer, { serverName, found, context }) {
+      if (serverName !== undefined) {
+        byName.delete(serverName)
+        keep(byName, serverName, () => context)
+      } else if (!isSame(found, nameless)) {
         server.setSecureContext({ ...settings, ...found })
         nameless = found
       }
@@ -184,11 +212,59 @@ interface Waiting {
   reject(error: Error): void
 }
 
-/** Identifies a stream in the events of its TLS server. */
+/** Identifies a TCP socket in the events of its TLS server: a client may use one port for connections to several servers. */
 function peerOf(stream: Duplex): string | undefined {
-  const { remoteAddress, remotePort } = stream as { remoteAddress?: string; remotePort?: number }
-  return remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`
+  if (!(stream instanceof Socket) || stream.remotePort === undefined) return undefined
+  const { localAddress, localPort, remoteAddress, remotePort } = stream
+  return [localAddress, localPort, remoteAddress, remotePort].join(' ')
 }
+
+// The server name of a ClientHello. Node has no function that is called for clients with and without one.
+
+/** Reads the first TLS record and puts it back. Resolves with the server name (SNI) in it, or with `undefined`. */
+async function peekServerName(stream: Duplex): Promise<string | undefined> {
+  const reader = createPacketReader(stream)
+  const header = await reader.read(RECORD_HEADER_BYTES)
+  const length = header.readUInt16BE(3)
+  const isHandshake = header[0] === HANDSHAKE_RECORD && length <= MAX_RECORD_BYTES
+  const record = isHandshake ? await reader.read(length) : Buffer.alloc(0)
+  stream.unshift(Buffer.concat([header, record]))
+  try {
+    return serverNameIn(record)
+  } catch {
+    // Cut short: OpenSSL reports what is wrong with it, and a name beyond the first record is not seen.
+    return undefined
+  }
+}
+
+const RECORD_HEADER_BYTES = 5
+const HANDSHAKE_RECORD = 0x16
+const MAX_RECORD_BYTES = 16_640
+
+/** Throws a `RangeError` for a message that is cut short: https://www.rfc-editor.org/rfc/rfc8446#section-4.1.2 */
+function serverNameIn(hello: Buffer): string | undefined {
+  if (hello[0] !== 1) return undefined
+  // The type and the length, the version, the random.
+  let offset = 4 + 2 + 32
+  offset += 1 + hello.readUInt8(offset) // The session ID.
+  offset += 2 + hello.readUInt16BE(offset) // The cipher suites.
+  offset += 1 + hello.readUInt8(offset) // The compression methods.
+  const end = offset + 2 + hello.readUInt16BE(offset)
+  offset += 2
+  while (offset < end) {
+    const type = hello.readUInt16BE(offset)
+    const length = hello.readUInt16BE(offset + 2)
+    offset += 4
+    if (type === SERVER_NAME) {
+      const nameLength = hello.readUInt16BE(offset + 3)
+      return hello.toString('latin1', offset + 5, offset + 5 + nameLength) || undefined
+    }
+    offset += length
+  }
+  return undefined
+}
+
+const SERVER_NAME = 0
 
 // Contexts, which take a millisecond to create, are kept by their content, whoever returns it.
 

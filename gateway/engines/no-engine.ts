@@ -24,7 +24,11 @@ function createSession(): EngineSession {
       case FrontendType.query:
       case FrontendType.functionCall:
         return isSkipping ? [] : [noEngine(), readyForQuery('I')]
+      // As a server, it ignores what is left of a COPY that has failed.
       case FrontendType.flush:
+      case FrontendType.copyData:
+      case FrontendType.copyDone:
+      case FrontendType.copyFail:
         return []
       default: {
         const isFirst = !isSkipping

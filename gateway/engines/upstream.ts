@@ -10,6 +10,7 @@ import {
   checkOptions,
   hostName,
   invalidOption,
+  isPlainObject,
   port as portNumber,
   text,
 } from '../../core/options/check.js'
@@ -517,6 +518,8 @@ export function upstreamTarget(value: unknown, name: string): UpstreamTarget {
 /** Validates the option, which is an object or a `postgres://` URL. */
 export const upstreamAddress: Check<UpstreamOptions> = (value, name) => {
   const given = typeof value === 'string' ? fromUrl(value, name) : value
+  if (!isPlainObject(given))
+    throw invalidOption(name, 'an object with a host, a postgres:// URL or a login', value)
   const { host, ...rest } = checkOptions(
     given,
     { host: hostOrDirectory, port: portNumber, database: text, password: secret, tls: tlsOrOff },

@@ -192,7 +192,6 @@ describe('startGateway', () => {
     ],
     ['one access key twice', { principals: [PRINCIPAL, PRINCIPAL] }, '"principals[1].accessKeyId"'],
     ['a user in the URL', { upstream: 'postgres://app@localhost/' }, '"upstream"'],
-    ['TLS in the URL', { upstream: 'postgres://localhost/?sslmode=require' }, '"upstream"'],
   ]
   it.each(conflicts)('rejects %s', async (_what, options, named) => {
     await expect(startGateway(options)).rejects.toMatchObject({

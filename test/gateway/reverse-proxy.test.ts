@@ -91,6 +91,28 @@ describe('an endpoint with an upstream server', () => {
     })
   })
 
+  it('serves its own hosts only, also as the only endpoint', async () => {
+    const names: unknown[] = []
+    const gateway = await gatewayWith({
+      endpoints: [
+        {
+          ...{ provider: 'password', hosts: ['*.db.example.com'], users: USERS },
+          upstream({ serverName }) {
+            names.push(serverName)
+            return trusting()
+          },
+        },
+      ] as GatewayOptions['endpoints'] & object,
+    })
+    const foreign = {
+      ssl: { ca: gateway.ca, servername: 'evil.org', checkServerIdentity: () => undefined },
+    }
+    expect(await rejectionOf(ask(gateway, '', 'SELECT 1', foreign))).toMatchObject({
+      code: '08004',
+    })
+    expect(names).toEqual([])
+  })
+
   it('may be chosen by a function of the client, which may fail', async () => {
     const seen: unknown[] = []
     const gateway = await gatewayWith({

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { Duplex } from 'node:stream'
+import { Duplex, PassThrough } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { Client, type ClientConfig } from 'pg'
 import postgres from 'postgres'
@@ -12,10 +12,14 @@ import {
   handleConnection,
   type HandleConnectionOptions,
   iamAuth,
+  notificationResponse,
   Oid,
+  parseComplete,
+  readDataRow,
   readFrontendMessage,
   readyForQuery,
   rowDescription,
+  startupPacket,
   upstreamEngine,
 } from '../../../gateway/index.js'
 import { auroraDsql } from '../../../core/index.js'
@@ -24,6 +28,7 @@ import { rejectionOf } from '../../core/support/caught.js'
 import { certificatesFor, serve, type Served } from './served.js'
 import { createClientAuthority } from '../auth/client-certificates.js'
 import { rawClient, startup } from '../raw-client.js'
+import { sslRequestPacket } from '../../../wire/startup.js'
 import { usePostgres } from '../upstream-gateway.js'
 import { frontend, int32, text } from '../../wire/frontend-messages.js'
 
@@ -155,8 +160,10 @@ describe('handleConnection', () => {
   it('takes the certificate for the server name from a function, and refuses the names it does not know', async () => {
     const other = await certificatesFor('other.example.com')
     const names: unknown[] = []
+    const reasons: string[] = []
     const served = await serving({
       engine,
+      onRefused: ({ reason }) => reasons.push(reason),
       tls: async (name) => {
         names.push(name)
         return name === 'db.example.com' ? tls : name === 'other.example.com' ? other : undefined
@@ -168,14 +175,92 @@ describe('handleConnection', () => {
     ] as const)
       expect(await ask(served, { ssl: { ca, servername } })).toEqual([{ one: 1 }])
     const unknown = { ca: tls.ca, servername: 'unknown.example.com' }
-    expect(await rejectionOf(ask(served, { ssl: unknown }))).toMatchObject({ code: 'ECONNRESET' })
-    expect(names).toEqual(expect.arrayContaining(['other.example.com', 'unknown.example.com']))
+    expect(await rejectionOf(ask(served, { ssl: unknown }))).toMatchObject({
+      message: expect.stringContaining('unrecognized name') as string,
+    })
+    expect(await rejectionOf(ask(served, { ssl: { ca: tls.ca, servername: '' } }))).toMatchObject({
+      message: expect.stringContaining('unrecognized name') as string,
+    })
+    expect(names).toEqual(['db.example.com', 'other.example.com', 'unknown.example.com', undefined])
+    expect(reasons).toEqual(['tls-failed', 'tls-failed'])
+  })
+
+  it.each([null, { key: 'x', cert: 'y' }, 'text', Promise.reject.bind(Promise)])(
+    'refuses the handshake if the function returns %p instead of a certificate',
+    async (found) => {
+      const served = await serving({
+        engine,
+        loginTimeoutMs: 600_000,
+        tls: (name) => {
+          if (name === undefined) return tls
+          return typeof found === 'function' ? (found() as never) : (found as never)
+        },
+      })
+      const ssl = { ca: tls.ca, servername: 'db.example.com' }
+      await rejectionOf(ask(served, { ssl }))
+      expect(await served.connections[0]!.closed).toBeInstanceOf(Error)
+    },
+  )
+
+  it('sends nothing into a TLS handshake', async () => {
+    const served = await serving({
+      engine,
+      tls: () => {
+        const [connection] = served.connections
+        connection!.sendError({ message: 'told' })
+        connection!.end({ message: 'ended' })
+        return tls
+      },
+    })
+    const client = await rawOf(served)
+    client.send(sslRequestPacket())
+    const chunks: Buffer[] = []
+    client.socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+    await once(client.socket, 'data')
+    // A TLS record, which is enough for the function to be called.
+    client.send(Buffer.from([0x16, 3, 1, 0, 1, 1]))
+    await client.ended()
+    expect(Buffer.concat(chunks).toString()).toBe('S')
+    expect(await served.connections[0]!.closed).toMatchObject({ message: 'ended' })
+  })
+
+  it('keeps handshakes apart that come from one port of a client', async () => {
+    const hosts = [await serving({ engine, tls }), await serving({ engine, tls })]
+    const free = createServer().listen(0, '127.0.0.1')
+    await once(free, 'listening')
+    const { port: localPort } = free.address() as AddressInfo
+    free.close()
+    await once(free, 'close')
+    const sockets: Socket[] = []
+    for (const { port } of hosts) {
+      const host = '127.0.0.1'
+      const socket = connect({ port, host, localAddress: host, localPort })
+      await once(socket, 'connect')
+      sockets.push(socket)
+      socket.write(sslRequestPacket())
+      await once(socket, 'data')
+    }
+    const secured = await Promise.all(
+      sockets.map(async (socket) => {
+        const one = connectTls({ socket, ca: tls.ca, servername: 'localhost' })
+        await once(one, 'secureConnect')
+        return rawClient(one)
+      }),
+    )
+    for (const [index, client] of secured.entries()) {
+      client.send(startup({ user: 'app', database: 'postgres' }))
+      await client.next('Z')
+      expect(hosts.map(({ connections }) => connections[0]!.state.phase)[index]).toBe('session')
+      client.socket.destroy()
+      await hosts[index]!.connections[0]!.closed
+    }
   })
 
   it('speaks TLS on a stream that is not a socket', async () => {
     const server = createServer((socket) => {
+      const { remoteAddress, remotePort } = socket
       const stream = Duplex.from({ readable: socket, writable: socket })
-      handleConnection(stream, { engine, tls })
+      handleConnection(Object.assign(stream, { remoteAddress, remotePort }), { engine, tls })
     }).listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
@@ -244,6 +329,38 @@ describe('handleConnection', () => {
       },
     )
 
+    it('prepares a password as PostgreSQL does before it stores it', async () => {
+      const { socketDirectory: host, port, superuser: user } = server.server()
+      const client = new Client({ host, port, user, database: 'postgres' })
+      await client.connect()
+      const password = 'I\u2764\uFE0F\u00ADdb\u200B\u2168'
+      await client.query(
+        `SET password_encryption = 'scram-sha-256'; CREATE ROLE prepared PASSWORD '${password}'`,
+      )
+      const { rows } = await client.query<{ stored: string }>(
+        "SELECT rolpassword AS stored FROM pg_authid WHERE rolname = 'prepared'",
+      )
+      await client.query('DROP ROLE prepared')
+      await client.end()
+      const served = await serving({ engine, auth: 'cleartext', password: () => rows[0]!.stored })
+      for (const same of [password, 'I\u2764db IX'])
+        expect(await ask(served, { password: same })).toEqual([{ one: 1 }])
+    })
+
+    it('does not accept the stored form of a password as a password', async () => {
+      const stored =
+        'SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$jVv3GYAoyRpbMXDBqNSSkD9yJYFk5bSGzCQNnCTRqbQ=:jVv3GYAoyRpbMXDBqNSSkD9yJYFk5bSGzCQNnCTRqbQ='
+      for (const auth of ['cleartext', 'md5', 'scram-sha-256'] as const) {
+        const served = await serving({ engine, auth, password: () => stored })
+        expect(await rejectionOf(ask(served, { password: stored }))).toMatchObject({
+          code: '28P01',
+        })
+        const text = stored.replace('4096', '0')
+        const lax = await serving({ engine, auth, password: () => text })
+        expect(await ask(lax, { password: text })).toEqual([{ one: 1 }])
+      }
+    })
+
     it('certificate accepts the common name of a trusted certificate, or what validateCredentials accepts', async () => {
       const authority = await createClientAuthority('Clients')
       const { ca: trusted } = tls
@@ -299,6 +416,8 @@ describe('handleConnection', () => {
         })
       const pool = createPool(login(key.secretAccessKey))
       expect((await pool.query('SELECT current_user')).rows).toEqual([{ current_user: 'admin' }])
+      const isolation = await rejectionOf(pool.query('BEGIN ISOLATION LEVEL SERIALIZABLE'))
+      expect(isolation).toMatchObject({ message: 'Unsupported isolation level: SERIALIZABLE' })
       await pool.end()
       const wrong = createPool(login('wrong'))
       expect(await rejectionOf(wrong.query('SELECT 1'))).toMatchObject({ code: '08006' })
@@ -340,6 +459,44 @@ describe('handleConnection', () => {
     expect(await rejectionOf(client.query('SELECT $1', ['x']))).toMatchObject({ code: '0A000' })
     expect((await client.query('SELECT 1')).rows).toEqual([{ n: 42 }])
     await client.end()
+    const copying = await rawOf(served)
+    copying.send(startup({ user: 'app' }))
+    await copying.next('Z')
+    const refused = [frontend('Q', text('COPY t FROM STDIN')), frontend('d'), frontend('c')]
+    copying.send(...refused, frontend('Q', text('x')))
+    for (const type of 'EZEZ') expect((await copying.next('E', 'Z')).type).toBe(type)
+    copying.socket.destroy()
+  })
+
+  it('writes values so that drivers read them: dates, bytes, booleans and NULL', async () => {
+    const at = new Date('2026-11-30T13:59:24.445Z')
+    const fields = [
+      { name: 'moment', type: Oid.timestamptz },
+      { name: 'day', type: Oid.date },
+      { name: 'bytes', type: Oid.bytea },
+      { name: 'yes', type: Oid.bool },
+      { name: 'none', type: Oid.text },
+    ]
+    const row = dataRow([at, at, Buffer.from('hi'), true, null], fields)
+    expect(readDataRow(row).map((value) => value?.toString())).toEqual([
+      '2026-11-30 13:59:24.445+00',
+      '2026-11-30',
+      String.raw`\x6869`,
+      't',
+      undefined,
+    ])
+    const reply = Buffer.concat([
+      rowDescription(fields),
+      row,
+      commandComplete('SELECT 1'),
+      readyForQuery('I'),
+    ])
+    const served = await serving({
+      onMessage: (message) => (message[0] === 0x51 ? reply : undefined),
+    })
+    const [read] = await ask(served)
+    expect(read).toMatchObject({ moment: at, bytes: Buffer.from('hi'), yes: true, none: null })
+    expect(() => dataRow([undefined as never])).toThrow('must not be of type undefined')
   })
 
   describe('with hooks', () => {
@@ -534,6 +691,279 @@ describe('handleConnection', () => {
       client.socket.destroy()
     })
 
+    const P = (name: string, sql: string): Buffer =>
+      frontend('P', text(name), text(sql), Buffer.alloc(2))
+    const B = frontend('B', text(''), text(''), Buffer.alloc(6))
+    const E = frontend('E', text(''), int32(0))
+    const S = frontend('S')
+    const Q = (sql: string): Buffer => frontend('Q', text(sql))
+    const copy = Q('CREATE TEMP TABLE IF NOT EXISTS c (v int); COPY c FROM STDIN')
+    const data = frontend('d', Buffer.from('1\n'))
+    const pipelines: [what: string, messages: Buffer[], replies: string][] = [
+      [
+        'a reply after those of the engine',
+        [P('', 'SELECT 1'), B, E, P('', 'hooked'), S],
+        '12DC1Z',
+      ],
+      ['no reply after an error of the engine', [P('', 'SELEC'), B, P('', 'hooked'), S], 'EZ'],
+      ['no error after an error of the engine', [P('', 'SELEC'), P('', 'boom'), S], 'EZ'],
+      ['no reply to a Query after an error', [P('', 'SELEC'), Q('hooked'), S], 'EZ'],
+      ['no error for a Query after an error', [P('', 'SELEC'), Q('boom'), S], 'EZ'],
+      ['a Query that the engine ignores', [P('', 'SELEC'), Q('SELECT 1'), S], 'EZ'],
+      ['two requests', [P('', 'SELEC'), S, P('', 'SELECT 1'), B, P('', 'hooked'), S], 'EZ121Z'],
+      ['an error of a hook', [P('', 'SELECT 1'), B, P('', 'boom'), E, Q('hooked'), S], '12EZ'],
+      ['a reply after a COPY', [copy, data, frontend('c'), Q('hooked')], 'CGCZCZ'],
+      ['an error in CopyFail', [copy, data, frontend('f', text('boom'))], 'CGEZ'],
+      [
+        'a COPY with the early Sync of libpq',
+        [
+          P('', 'COPY (VALUES (1)) TO STDOUT'),
+          B,
+          E,
+          S,
+          P('', 'COPY c FROM STDIN'),
+          B,
+          E,
+          S,
+          data,
+        ].concat(frontend('c'), S, Q('hooked')),
+        '12HdcCZ12GCZCZ',
+      ],
+    ]
+    it.each(pipelines)(
+      'gives the replies of a server to %s, and then answers a query',
+      async (_what, messages, replies) => {
+        const served = await serving({
+          engine,
+          onMessage(message) {
+            if (Buffer.from(message).includes('boom')) throw raised()
+            if (!Buffer.from(message).includes('hooked')) return undefined
+            if (message[0] === 0x50) return parseComplete()
+            return Buffer.concat([commandComplete('HOOKED'), readyForQuery('I')])
+          },
+        })
+        const client = await rawOf(served)
+        client.send(
+          startup({ user: 'app', database: 'postgres' }),
+          Q('hooked'),
+          Q('CREATE TEMP TABLE c (v int)'),
+        )
+        for (let ready = 0; ready < 3; ready++) await client.next('Z')
+        client.send(...messages, Q('hooked'))
+        let got = ''
+        while (got.length < replies.length + 2)
+          got += (await client.next(...'123CDEGHIZcd'.split(''))).type
+        expect(got).toBe(`${replies}CZ`)
+        served.connections[0]!.drain({ message: 'bye' })
+        expect((await client.next('E')).body.toString()).toContain('bye')
+      },
+    )
+
+    it.each([
+      ['Z', 'SELECT 1', 'TDCEZ'],
+      ['G', 'CREATE TEMP TABLE c (v int); COPY c FROM STDIN', 'CEZ'],
+      ['D', 'SELECT 1', 'TEZ'],
+      ['E', 'SELEC', 'EZ'],
+    ])('fails the statement when onReply throws for %s', async (type, sql, replies) => {
+      let isThrowing = false
+      const served = await serving({
+        engine,
+        onReply(message) {
+          if (isThrowing && message[0] === type.charCodeAt(0)) throw raised()
+          return undefined
+        },
+      })
+      const client = await rawOf(served)
+      client.send(startup({ user: 'app', database: 'postgres' }))
+      await client.next('Z')
+      isThrowing = true
+      client.send(Q(sql))
+      let got = ''
+      while (!got.endsWith('Z')) got += (await client.next(...'TDCEZG'.split(''))).type
+      expect(got).toBe(replies)
+      isThrowing = false
+      client.send(Q('SELECT 2'))
+      expect((await client.next('D', 'Z')).type).toBe('D')
+      client.socket.destroy()
+    })
+
+    it.each(['onMessage', 'onReply'] as const)(
+      'ends the session when %s returns part of a message',
+      async (name) => {
+        const served = await serving({
+          engine,
+          [name]: (message: Uint8Array) =>
+            message[0] === (name === 'onMessage' ? 0x51 : 0x44)
+              ? dataRow(['x']).subarray(1)
+              : undefined,
+        })
+        const client = await rawOf(served)
+        client.send(startup({ user: 'app', database: 'postgres' }), Q('SELECT 1'))
+        await client.ended()
+        expect(await served.connections[0]!.closed).toMatchObject({
+          message: `"${name}" returned part of a message`,
+        })
+      },
+    )
+
+    it.each([
+      ['bytes', () => new Uint8Array()],
+      ['a promise', async () => new Uint8Array()],
+      ['an error', () => Promise.reject(raised())],
+    ])(
+      'ends the session after a Terminate that onMessage answers with %s',
+      async (_what, answer) => {
+        const types: string[] = []
+        const served = await serving({
+          engine,
+          onMessage(message) {
+            types.push(String.fromCharCode(message[0]!))
+            return answer()
+          },
+        })
+        const client = await rawOf(served)
+        client.send(startup({ user: 'app', database: 'postgres' }))
+        await client.next('Z')
+        client.send(frontend('X'))
+        client.send(Buffer.from('more'))
+        await client.ended()
+        expect(await served.connections[0]!.closed).toBeUndefined()
+        expect(types).toEqual(['X'])
+      },
+    )
+
+    it('answers a client that has half-closed its connection, after a pending hook', async () => {
+      const half = createServer({ allowHalfOpen: true }, (socket) => {
+        handleConnection(socket, {
+          engine,
+          async onMessage() {
+            if (!socket.readableEnded) await once(socket, 'end')
+            return undefined
+          },
+        })
+      }).listen(0, '127.0.0.1')
+      await once(half, 'listening')
+      const socket = connect({ port: (half.address() as AddressInfo).port, allowHalfOpen: true })
+      const client = rawClient(socket)
+      client.send(startup({ user: 'app', database: 'postgres' }))
+      await client.next('Z')
+      socket.end(Q('SELECT 1'))
+      expect((await client.next('D', 'E')).type).toBe('D')
+      await client.ended()
+      socket.destroy()
+      half.close()
+    })
+
+    it('calls onReply only as fast as the client reads', async () => {
+      let calls = 0
+      const rows = Buffer.concat(Array.from({ length: 1_000 }, () => dataRow([1])))
+      const session = new PassThrough()
+      session.push(Buffer.concat([readyForQuery('I'), rows]))
+      const socket = new Duplex({ read() {}, write() {} })
+      const served = handleConnection(socket, {
+        engine: {
+          name: 'rows',
+          openSession: async () => Object.assign(session, { processId: 1, cancel() {} }),
+          close: async () => {},
+        },
+        onReply() {
+          calls++
+          return dataRow(['x'.repeat(10_000)])
+        },
+      })
+      socket.push(startup({ user: 'app' }))
+      await once(session, 'pause')
+      expect(calls).toBeLessThan(10)
+      socket.destroy()
+      await served.closed
+    })
+
+    const broken: [what: string, options: object, code: string][] = [
+      ['auth returns null', { auth: () => null }, 'XX000'],
+      ['auth returns no method', { auth: () => ({}) }, 'XX000'],
+      ['auth returns a method that lacks its password', { auth: () => 'md5' }, 'XX000'],
+      ['a method returns no verdict', { auth: { authenticate() {} } }, 'XX000'],
+      [
+        'a method throws',
+        {
+          auth: {
+            authenticate() {
+              throw raised()
+            },
+          },
+        },
+        '0LP01',
+      ],
+      [
+        'openSession throws',
+        {
+          engine: {
+            openSession() {
+              throw raised()
+            },
+          },
+        },
+        '0LP01',
+      ],
+      ['openSession returns nothing', { engine: { openSession() {} } }, '58000'],
+      [
+        'onSession throws',
+        {
+          onSession() {
+            throw raised()
+          },
+        },
+        '0LP01',
+      ],
+      [
+        'rewrite throws',
+        {
+          rewrite() {
+            throw raised()
+          },
+        },
+        '0LP01',
+      ],
+    ]
+    it.each(broken)('refuses the client, and rejects nothing, if %s', async (_what, own, code) => {
+      const unhandled = jest.fn()
+      process.on('unhandledRejection', unhandled)
+      const served = await serving({ engine, ...own })
+      expect(await rejectionOf(ask(served))).toMatchObject({ code, severity: 'FATAL' })
+      expect(await served.connections[0]!.closed).toMatchObject({ sqlState: code })
+      await new Promise(setImmediate)
+      process.off('unhandledRejection', unhandled)
+      expect(unhandled).not.toHaveBeenCalled()
+    })
+
+    it('ends a connection in onSession, and reports the error', async () => {
+      const served = await serving({
+        engine,
+        onSession: () => served.connections[0]!.end({ code: '57P01', message: 'not now' }),
+      })
+      expect(await rejectionOf(ask(served))).toMatchObject({ code: '57P01', message: 'not now' })
+      expect(await served.connections[0]!.closed).toMatchObject({ message: 'not now' })
+    })
+
+    it('ends when the client leaves while a hook of the login does not settle', async () => {
+      let asked: (() => void) | undefined
+      const isAsked = new Promise<void>((resolve) => (asked = resolve))
+      const served = await serving({
+        loginTimeoutMs: 600_000,
+        onStartup() {
+          asked?.()
+          return new Promise(() => {})
+        },
+      })
+      const client = await rawOf(served)
+      client.send(startup({ user: 'app' }))
+      await isAsked
+      client.socket.destroy()
+      expect(await served.connections[0]!.closed).toMatchObject({
+        message: 'the client has closed its connection',
+      })
+    })
+
     it('refuses a client whose hook does not settle, at its time limit', async () => {
       const served = await serving({
         engine,
@@ -612,6 +1042,88 @@ describe('handleConnection', () => {
       expect(result.after).toEqual(result.before)
     })
 
+    it('in onMessage also gives back a Terminate', async () => {
+      let stream: Promise<Duplex> | undefined
+      const served = await serving({
+        engine,
+        onMessage(message) {
+          if (message[0] === 0x51) stream = served.connections[0]!.detach()
+          return undefined
+        },
+      })
+      const client = await rawOf(served)
+      client.send(startup({ user: 'app', database: 'postgres' }))
+      await client.next('Z')
+      client.send(frontend('Q', text('detach')), frontend('X'))
+      await served.connections[0]!.closed
+      expect((await stream!).read()).toEqual(frontend('X'))
+    })
+
+    it('gives a stream that sends at once, although the engine has not', async () => {
+      const silent = new Duplex({
+        read() {},
+        write: (_chunk, _encoding, done) => done(),
+        final(done) {
+          silent.push(null)
+          done()
+        },
+      })
+      const served = await serving({
+        engine: {
+          name: 'silent',
+          openSession: async () => Object.assign(silent, { processId: 1, cancel() {} }),
+          close: async () => {},
+        },
+        async onMessage() {
+          const stream = await served.connections[0]!.detach()
+          stream.write(readyForQuery('I'))
+          return undefined
+        },
+      })
+      const client = await rawOf(served)
+      client.send(startup({ user: 'app' }), frontend('Q', text('detach')))
+      await client.next('Z')
+      client.socket.destroy()
+    })
+
+    it('is refused while the client is asked for its password, and after it has left', async () => {
+      const rejections: unknown[] = []
+      const served = await serving({
+        engine,
+        auth: 'cleartext',
+        async validateCredentials() {
+          rejections.push(await rejectionOf(served.connections[0]!.detach()))
+          return true
+        },
+      })
+      const client = await rawOf(served)
+      client.send(startup({ user: 'app', database: 'postgres' }))
+      await client.next('R')
+      rejections.push(await rejectionOf(served.connections[0]!.detach()))
+      client.send(frontend('p', text('x')))
+      await client.next('Z')
+      const half = createServer({ allowHalfOpen: true }, (socket) => {
+        const connection = handleConnection(socket, {
+          engine,
+          async onMessage() {
+            if (!socket.readableEnded) await once(socket, 'end')
+            rejections.push(await rejectionOf(connection.detach()))
+            return undefined
+          },
+        })
+      }).listen(0, '127.0.0.1')
+      await once(half, 'listening')
+      const leaving = await rawOf({ port: (half.address() as AddressInfo).port } as Served)
+      leaving.send(startup({ user: 'app', database: 'postgres' }))
+      await leaving.next('Z')
+      leaving.socket.end(Buffer.concat([frontend('Q', text('one')), frontend('H')]))
+      await leaving.ended()
+      half.close()
+      expect(rejections).toEqual(
+        Array(4).fill(expect.objectContaining({ code: 'ERR_OPTION_CONFLICT' })),
+      )
+    })
+
     it('is refused outside of a hook', async () => {
       const served = await serving({ engine })
       const client = clientOf(served)
@@ -672,6 +1184,100 @@ describe('handleConnection', () => {
     await holder.end()
   })
 
+  it('writes the startup packet again, for another server', async () => {
+    const target = await serving({ engine })
+    const served = await serving({
+      async onStartup({ startup: own }) {
+        const client = await served.connections.at(-1)!.detach()
+        const upstream = connect(target.port, '127.0.0.1')
+        upstream.write(startupPacket(own!))
+        client
+          .on('error', () => {})
+          .pipe(upstream)
+          .pipe(client)
+      },
+    })
+    const sql = "SELECT current_user AS role, current_setting('application_name') AS name"
+    const rows = await ask(served, { application_name: 'again' }, sql)
+    expect(rows).toEqual([{ role: 'app', name: 'again' }])
+  })
+
+  it('sends messages of the caller between those of the engine', async () => {
+    const served = await serving({ engine })
+    const client = clientOf(served)
+    await client.connect()
+    const heard = once(client, 'notification')
+    served.connections[0]!.send(notificationResponse(7, 'news', 'hello'))
+    expect((await heard)[0]).toMatchObject({ channel: 'news', payload: 'hello', processId: 7 })
+    expect(() => served.connections[0]!.send(Buffer.from('N'))).toThrow('"messages" must be whole')
+    await client.end()
+  })
+
+  it.each([true, null, 'x'])('refuses the statement if onMessage returns %p', async (given) => {
+    const served = await serving({
+      engine,
+      onMessage: (message) => (message[0] === 0x51 ? (given as never) : undefined),
+    })
+    expect(await rejectionOf(ask(served))).toMatchObject({
+      code: 'XX000',
+      message: expect.stringContaining('"onMessage" must return') as string,
+    })
+  })
+
+  it('keeps the text of errors without an SQLSTATE from clients that have not logged in', async () => {
+    const fails = (): never => {
+      throw new Error('vault at 10.0.0.9 is down')
+    }
+    const all: HandleConnectionOptions[] = [
+      { auth: fails },
+      { auth: 'md5', password: fails },
+      { engine: fails },
+      { role: fails },
+    ]
+    for (const own of all) {
+      const reasons: string[] = []
+      const served = await serving({
+        engine,
+        onRefused: ({ explanation }) => reasons.push(explanation),
+        ...own,
+      })
+      expect(await rejectionOf(ask(served))).toMatchObject({ message: 'internal error' })
+      expect(reasons).toEqual(['a hook failed: vault at 10.0.0.9 is down'])
+    }
+  })
+
+  it('logs what a hook throws after detach(), and destroys the stream', async () => {
+    const errors: unknown[] = []
+    const logger = {
+      debug() {},
+      info() {},
+      warn() {},
+      error: (message: string) => errors.push(message),
+    }
+    const served = await serving({
+      logger,
+      async onStartup() {
+        await served.connections.at(-1)!.detach()
+        throw new Error('too late')
+      },
+    })
+    expect(await rejectionOf(ask(served))).toMatchObject({
+      message: 'Connection terminated unexpectedly',
+    })
+    expect(errors).toEqual(['gateway: a hook failed after detach()'])
+  })
+
+  it('resolves "closed" with the error with which the engine ended the session', async () => {
+    const served = await serving({ engine })
+    const [killed, killer] = [clientOf(served), clientOf(served)]
+    await Promise.all([killed.connect(), killer.connect()])
+    const { rows } = await killed.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+    await killer.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid])
+    await killer.end()
+    const ends = await Promise.all(served.connections.map(({ closed }) => closed))
+    expect(ends).toContainEqual(expect.objectContaining({ sqlState: '57P01' }))
+  })
+
   it('cancels a statement by a request over a connection of its own', async () => {
     const cancelled: unknown[] = []
     const own: Engine = {
@@ -681,15 +1287,19 @@ describe('handleConnection', () => {
         return Object.assign(session, { cancel: () => cancelled.push('cancelled') })
       },
     }
-    const delivered: boolean[] = []
-    const served = await serving({ engine: own, onCancelRequest: (is) => delivered.push(is) })
+    const delivered: unknown[] = []
+    const served = await serving({
+      engine: own,
+      onCancel: () => delivered.push('asked'),
+      onCancelRequest: ({ isDelivered }) => delivered.push(isDelivered),
+    })
     const client = await rawOf(served)
     client.send(startup({ user: 'app', database: 'postgres' }))
     const { body } = await client.next('K')
     const request = await rawOf(served)
     request.send(Buffer.concat([int32(16), int32(80_877_102), body]))
     await once(request.socket, 'close')
-    expect([cancelled, delivered]).toEqual([['cancelled'], [true]])
+    expect([cancelled, delivered]).toEqual([['cancelled'], ['asked', true]])
     client.socket.destroy()
   })
 
@@ -716,6 +1326,12 @@ describe('handleConnection', () => {
     ['an engine that is none', { engine: {} }, /"engine" must be an engine/],
     ['a certificate without a key', { tls: { cert: 'x' } }, /"tls" must be \{ key, cert \}/],
     ['a key that is none', { tls: { key: 'x', cert: 'y' } }, /"tls" must be a matching key/],
+    [
+      'a password that is not asked for',
+      { password: () => 'x' },
+      /"password" must not be given without "auth"/,
+    ],
+    ['an engine that is not awaited', { engine: Promise.resolve() }, /and not a promise/],
     ['a method without its password', { auth: 'md5' }, /"password" must be given with auth: "md5"/],
     ['clear text without a check', { auth: 'cleartext' }, /"validateCredentials" must be given/],
     ['certificates without TLS', { auth: 'certificate' }, /"tls" must be given with auth/],
