@@ -1,4 +1,4 @@
-/** A certificate for the examples. A server of yours has one of its own. */
+/** Creates a certificate for the examples. In production, use your own. */
 import { webcrypto } from 'node:crypto'
 
 export interface Certificate {

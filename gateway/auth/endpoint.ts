@@ -14,8 +14,8 @@ export type EndpointProvider =
 /** The options of every entry of `endpoints`. */
 export interface CommonEndpointOptions {
   /**
-   * The host names of the database, at least one. The gateway's certificate is valid for them. `*.example.com` stands for all names with one
-   * more label; a full name of another endpoint takes precedence.
+   * The host names of the database, at least one. The gateway's certificate is valid for them. `*.example.com` matches the names with one
+   * additional label. A full name in another endpoint takes precedence.
    */
   hosts: readonly string[]
   /**
@@ -85,7 +85,7 @@ export interface Endpoint extends EndpointLogins {
   /** The port of a separate listener; 0 selects a free port. */
   readonly listen: number | undefined
   readonly upstream: EndpointUpstream | undefined
-  /** The limits of its own sessions, in addition to those of the gateway. */
+  /** The limits for the sessions of this endpoint. The gateway's limits also apply. */
   readonly limits: Limits | undefined
 }
 

@@ -145,11 +145,18 @@ export function refusalOf(error: unknown): Refusal | undefined {
 
 /** Replaces an error without an SQLSTATE: its text is not for a client that has not authenticated. */
 export function withoutText(error: unknown): unknown {
-  const { code, sqlState } = Object(error) as { code?: unknown; sqlState?: unknown }
-  const hasState = [sqlState, code].some(
-    (each) => typeof each === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(each),
+  return sqlStateIn(error) === undefined
+    ? new HiddenError('internal error', { cause: error })
+    : error
+}
+
+/** The SQLSTATE of an error, as `sqlState` or `code`. */
+export function sqlStateIn(error: unknown): string | undefined {
+  const { sqlState, code } = Object(error) as { sqlState?: unknown; code?: unknown }
+  return [sqlState, code].find(
+    // Node also has error codes of five letters, such as EPIPE. No SQLSTATE begins with E.
+    (each): each is string => typeof each === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(each),
   )
-  return hasState ? error : new HiddenError('internal error', { cause: error })
 }
 
 export function isHidden(error: unknown): boolean {

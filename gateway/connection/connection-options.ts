@@ -110,11 +110,11 @@ export interface RefusedLogin {
   readonly error: { readonly sqlState: string; readonly message: string } | undefined
 }
 
-/** Changes what client and engine send each other, in a session of its own. Used for the gateway's faults. */
+/** Changes the messages between client and engine. Each session has its own rewriter. The gateway uses it to inject faults. */
 export interface SessionRewriter {
   /**
    * Gets whole messages of the client, one or more, and returns those for the engine. `undefined` cuts the connection. What it throws ends
-   * the session; a `ServerError` is told to the client.
+   * the session; the client gets a `ServerError`.
    */
   toEngine(messages: Buffer): Buffer | undefined
   /** Gets the engine's bytes, not split at messages. Returns those for the client, and whether the connection is cut after them. */
@@ -163,9 +163,9 @@ export interface HandleConnectionOptions {
   validateCredentials?(credentials: ClientCredentials, state: ConnectionState): Awaitable<boolean>
   /** Returns the engine's role for the user. Default: the user. */
   role?(state: ConnectionState): Awaitable<string>
-  /** The `server_version` that clients are told. Default: the engine's. */
+  /** The `server_version` that is sent to clients. Default: that of the engine. */
   serverVersion?: string
-  /** Further parameters that clients are told at the start of the session (ParameterStatus). They take precedence over the engine's. */
+  /** Parameters to send to clients at the start of the session (ParameterStatus). They override those of the engine. */
   parameters?: Readonly<Record<string, string>>
   /** Called after the TLS handshake. */
   onTlsUpgrade?(state: ConnectionState): unknown
@@ -173,7 +173,7 @@ export interface HandleConnectionOptions {
   onStartup?(state: ConnectionState): unknown
   /** Called after the client has authenticated, and before its session is opened. */
   onAuthenticated?(state: ConnectionState): unknown
-  /** Called when the session was opened, before the client is told. What it throws refuses the login. */
+  /** Called after the session is opened, and before the client is notified. An error refuses the login. */
   onSession?(state: ConnectionState): void
   /**
    * Called for each whole message of the client's, header included, also before the session. Returns the client's reply, or `undefined` to
@@ -186,7 +186,7 @@ export interface HandleConnectionOptions {
   onRefused?(refused: RefusedLogin, state: ConnectionState): void
   /** Called when the client asks to cancel the session's statement. The engine is asked, too. What it throws is only logged. */
   onCancel?(state: ConnectionState): void
-  /** Called for a cancel request, which comes over a connection of its own. What it throws is only logged. */
+  /** Called for each cancel request, which has a separate connection. An error is only logged. */
   onCancelRequest?(request: CancelRequest): void
   /** Returns what rewrites the messages of the session. Called once for each session. */
   rewrite?(state: ConnectionState): SessionRewriter

@@ -37,7 +37,7 @@ import {
   isEngine,
   type SessionRewriter,
 } from './connection-options.js'
-import { createDeadline, type Deadline } from './deadline.js'
+import { createDeadline, type Deadline } from './limits.js'
 import { isHidden, withoutText } from '../auth/refusal.js'
 import { checkedReply, errorOfHook } from './message-hooks.js'
 import { cancelKeys, closeGently, leaveSession, type Relay, startRelay } from './relay.js'
@@ -489,7 +489,7 @@ class Connection implements ServerConnection {
     )
   }
 
-  /** Runs `onMessage` in the session. The client of a detached connection would wait for ever if an error was lost. */
+  /** Runs `onMessage` in the session. An error after `detach()` must not be lost, because the client would wait forever. */
   #watched<T>(call: () => T | PromiseLike<T>): T | PromiseLike<T> {
     const result = this.#inHook(call)
     if (typeof (result as Partial<PromiseLike<T>> | undefined)?.then !== 'function') return result

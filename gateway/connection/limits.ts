@@ -1,4 +1,4 @@
-/** Limits of sessions, pending logins and memory, shared by connections. */
+/** Limits of sessions, pending logins and memory, shared by connections, and the time limit of a login. */
 import { type Check, checkOptions, integerWithin } from '../../core/options/check.js'
 
 export interface LimitOptions {
@@ -180,5 +180,46 @@ export function createBufferBudget(maxBytes: number): BufferBudget {
         close: () => close(account),
       }
     },
+  }
+}
+
+// The time limit of a login.
+
+export interface Deadline {
+  /** Settles as `work` does, or rejects with the error of `timedOut` at the deadline, or with the reason of `cut`. */
+  race<T>(work: Promise<T>, timedOut: () => Error): Promise<T>
+  /** Expires the deadline now. */
+  cut(reason: () => Error): void
+  /** Restarts the time limit, extended by the given milliseconds. Does nothing for 0. */
+  extend(milliseconds: number): void
+  clear(): void
+}
+
+export function createDeadline(milliseconds: number): Deadline {
+  let expired = false
+  let cutReason: (() => Error) | undefined
+  let expire: (() => void) | undefined
+  const end = (): void => {
+    expired = true
+    expire?.()
+  }
+  let timer = setTimeout(end, milliseconds)
+  return {
+    race: (work, timedOut) =>
+      new Promise((resolve, reject) => {
+        expire = () => reject((cutReason ?? timedOut)())
+        work.then(resolve, reject)
+        if (expired) expire()
+      }),
+    cut(reason) {
+      cutReason = reason
+      end()
+    },
+    extend(more) {
+      if (more === 0 || expired) return
+      clearTimeout(timer)
+      timer = setTimeout(end, milliseconds + more)
+    },
+    clear: () => clearTimeout(timer),
   }
 }

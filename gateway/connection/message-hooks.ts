@@ -9,6 +9,7 @@ import {
   FrontendType,
   parameterStatus,
 } from '../../wire/messages.js'
+import { sqlStateIn } from '../auth/refusal.js'
 import type { HookReply } from './connection-options.js'
 import { createExpectedReplies } from './expected-replies.js'
 
@@ -404,7 +405,7 @@ export function errorOfHook(error: unknown, isFatal: boolean): ServerError {
   const given = Object(error) as Readonly<Record<string, unknown>>
   const { message, severity } = given
   const isGivenFatal = severity === 'FATAL' || severity === 'PANIC'
-  // A ServerError has further fields of its own.
+  // A ServerError keeps the other fields in `fields`.
   const further = Object(given['fields']) as Readonly<Record<string, unknown>>
   const fields = Object.fromEntries(
     FIELDS.flatMap((name) => {
@@ -413,7 +414,7 @@ export function errorOfHook(error: unknown, isFatal: boolean): ServerError {
     }),
   ) as ServerErrorOptions
   return new ServerError(
-    sqlStateOfHook(error) ?? 'XX000',
+    sqlStateIn(error) ?? 'XX000',
     typeof message === 'string' ? message : 'internal error',
     { ...fields, severity: isFatal || isGivenFatal ? 'FATAL' : 'ERROR' },
   )
@@ -430,12 +431,3 @@ const FIELDS = [
   'dataType',
   'constraint',
 ] as const satisfies readonly (keyof ServerErrorOptions)[]
-
-/** The SQLSTATE of an error, as `sqlState` or `code`. */
-export function sqlStateOfHook(error: unknown): string | undefined {
-  const { sqlState, code } = Object(error) as { sqlState?: unknown; code?: unknown }
-  return [sqlState, code].find(
-    // Node also has error codes of five letters, such as EPIPE. No SQLSTATE begins with E.
-    (each): each is string => typeof each === 'string' && /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(each),
-  )
-}

@@ -475,7 +475,7 @@ export function createCancelKeys(): CancelKeys {
   }
 }
 
-/** Those of all sessions in the process: a cancel request comes over a connection of its own. */
+/** The keys of all sessions in the process. A cancel request arrives on a separate connection. */
 export const cancelKeys: CancelKeys = createCancelKeys()
 
 function isSame(a: number, b: number): boolean {
