@@ -17,13 +17,15 @@ export interface TlsPostgres {
   readonly passwordLogin: StaticLogin
   /** Logs in without a password. */
   readonly openLogin: StaticLogin
+  /** A role with the rights of `passwordLogin`, whose password is also checked on the Unix socket: for a relay in front of it. */
+  readonly relayedUser: string
   /** A pg-iam login whose token is the password. Default: the server's port, and TLS after an SSLRequest, as the driver's own. */
   ourLogin(build: Build, settings?: { port?: number; negotiation?: TlsNegotiation }): Promise<Login>
   /** The directory of PostgreSQL's programs. */
   readonly binDirectory: string
   /** The directory of the Unix socket, where no role needs a password. It is removed with the server. */
   readonly socketDirectory: string
-  /** Resolves when all backends of both roles have ended. */
+  /** Resolves when all backends of these roles have ended. */
   untilQuiet(): Promise<void>
   close(): Promise<void>
 }
@@ -40,7 +42,7 @@ export interface StaticLogin {
 export async function startTlsPostgres(): Promise<TlsPostgres> {
   const { ca, certificate, privateKey } = await createCertificates([RDS_HOST])
   const postgres = await launchPostgres({
-    roles: [PASSWORD_ROLE, OPEN_ROLE],
+    roles: [PASSWORD_ROLE, OPEN_ROLE, RELAYED_ROLE],
     settings: {
       // `scale` opens a thousand connections.
       max_connections: '1050',
@@ -51,6 +53,7 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
     accessRules: [
       `hostssl all ${PASSWORD_ROLE} all password`,
       `hostssl all ${OPEN_ROLE} all trust`,
+      `local all ${RELAYED_ROLE} password`,
       'host all all all reject',
     ],
   })
@@ -62,6 +65,7 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
   }
   try {
     await admin.connect()
+    await admin.query(`GRANT ${PASSWORD_ROLE} TO ${RELAYED_ROLE}`)
   } catch (error) {
     await close()
     throw error
@@ -78,6 +82,7 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
   return {
     passwordLogin: loginOf(PASSWORD_ROLE),
     openLogin: loginOf(OPEN_ROLE),
+    relayedUser: RELAYED_ROLE,
     socketDirectory,
     binDirectory,
     async ourLogin(build, { port: dialled = port, negotiation = 'postgres' } = {}) {
@@ -87,7 +92,7 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
     },
     async untilQuiet() {
       for (;;) {
-        const { rows } = await admin.query(SESSIONS, [[PASSWORD_ROLE, OPEN_ROLE]])
+        const { rows } = await admin.query(SESSIONS, [[PASSWORD_ROLE, OPEN_ROLE, RELAYED_ROLE]])
         if (rows.length === 0) return
         await delay(POLL_MS)
       }
@@ -98,6 +103,7 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
 
 const PASSWORD_ROLE = 'with_password'
 const OPEN_ROLE = 'without_question'
+const RELAYED_ROLE = 'relayed'
 
 const POLL_MS = 5
 const SESSIONS = 'SELECT FROM pg_stat_activity WHERE usename = ANY($1) LIMIT 1'

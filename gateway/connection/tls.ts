@@ -271,11 +271,24 @@ const SERVER_NAME = 0
 const SETTINGS = { minVersion: 'TLSv1.2' } as const
 const contexts = new Map<string, SecureContext>()
 
+/** The last context of each object with credentials as text, so that they are not hashed for every connection. */
+const contextsByObject = new WeakMap<
+  TlsCredentials,
+  Readonly<TlsCredentials> & { context: SecureContext }
+>()
+
 function contextOf(credentials: TlsCredentials): SecureContext {
   const { key, cert, ca, passphrase } = credentials
-  return keep(contexts, contentOf(credentials), () =>
+  const known = contextsByObject.get(credentials)
+  // The caller may have changed the object, or the bytes of a buffer.
+  const isUnchanged = known?.key === key && known.cert === cert && known.ca === ca
+  if (isUnchanged && known.passphrase === passphrase) return known.context
+  const context = keep(contexts, contentOf(credentials), () =>
     createSecureContext({ ...SETTINGS, key, cert, ca, passphrase }),
   )
+  if (![key, cert, ca].some((part) => typeof part === 'object'))
+    contextsByObject.set(credentials, { key, cert, ca, passphrase, context } as never)
+  return context
 }
 
 /** The hash of what the credentials contain. */
