@@ -77,10 +77,16 @@ export function isWhole(bytes: Buffer): boolean {
   return offset > 0 && offset === bytes.length
 }
 
-/** Calls `take` for each message of a buffer that contains whole messages. */
+/**
+ * Calls `take` for each message of a buffer that contains whole messages.
+ *
+ * @throws ProtocolViolation for another buffer. Without this check, a length of -1 would be an endless loop.
+ */
 export function eachMessage(messages: Buffer, take: (message: Buffer) => void): void {
   for (let start = 0, end = 0; start < messages.length; start = end) {
-    end = start + 1 + messages.readInt32BE(start + 1)
+    const isCut = messages.length - start < HEADER_BYTES
+    end = start + (isCut ? Infinity : messageLength(messages, start, Infinity))
+    if (end > messages.length) throw new ProtocolViolation('not whole messages')
     take(messages.subarray(start, end))
   }
 }
@@ -144,7 +150,7 @@ export function connectionClosed(): Error {
 // Observes a server's replies: message boundaries, the last message type, and ReadyForQuery messages.
 
 export interface ReplyTracker {
-  /** Takes the next bytes sent to the client. */
+  /** Takes the next bytes sent to the client. Throws a `ProtocolViolation` for a length below 4; the chunk is then not counted. */
   push(chunk: Buffer): void
   /** Whether the bytes so far end with a complete message, so that another message may follow. */
   readonly atBoundary: boolean
@@ -169,35 +175,45 @@ export function createReplyTracker(begun?: (type: number) => void): ReplyTracker
   let readyCount = 0
   let transactionStatus = 0
 
-  const begin = (type: number): void => {
+  const begin = (type: number, length: number): void => {
+    if (length < 4) throw new ProtocolViolation(`invalid message length ${length}`)
+    bodyLeft = length - 4
     lastType = type
     if (type === BackendType.readyForQuery) readyCount++
     begun?.(type)
   }
 
+  const push = (chunk: Buffer): void => {
+    let offset = 0
+    while (offset < chunk.length) {
+      if (bodyLeft > 0) {
+        if (lastType === BackendType.readyForQuery) transactionStatus = chunk[offset]!
+        const skipped = Math.min(bodyLeft, chunk.length - offset)
+        bodyLeft -= skipped
+        offset += skipped
+      } else if (headerBytes === 0 && chunk.length - offset >= HEADER_BYTES) {
+        begin(chunk[offset]!, chunk.readInt32BE(offset + 1))
+        offset += HEADER_BYTES
+      } else {
+        const taken = Math.min(HEADER_BYTES - headerBytes, chunk.length - offset)
+        chunk.copy(header, headerBytes, offset, offset + taken)
+        headerBytes += taken
+        offset += taken
+        if (headerBytes < HEADER_BYTES) return
+        headerBytes = 0
+        begin(header[0]!, header.readInt32BE(1))
+      }
+    }
+  }
+
   return {
     push(chunk) {
-      let offset = 0
-      while (offset < chunk.length) {
-        if (bodyLeft > 0) {
-          if (lastType === BackendType.readyForQuery) transactionStatus = chunk[offset]!
-          const skipped = Math.min(bodyLeft, chunk.length - offset)
-          bodyLeft -= skipped
-          offset += skipped
-        } else if (headerBytes === 0 && chunk.length - offset >= HEADER_BYTES) {
-          begin(chunk[offset]!)
-          bodyLeft = chunk.readInt32BE(offset + 1) - 4
-          offset += HEADER_BYTES
-        } else {
-          const taken = Math.min(HEADER_BYTES - headerBytes, chunk.length - offset)
-          chunk.copy(header, headerBytes, offset, offset + taken)
-          headerBytes += taken
-          offset += taken
-          if (headerBytes < HEADER_BYTES) return
-          headerBytes = 0
-          begin(header[0]!)
-          bodyLeft = header.readInt32BE(1) - 4
-        }
+      const before = [headerBytes, bodyLeft] as const
+      try {
+        push(chunk)
+      } catch (error) {
+        ;[headerBytes, bodyLeft] = before
+        throw error
       }
     },
     get atBoundary() {

@@ -117,7 +117,10 @@ export interface SessionRewriter {
    * the session; the client gets a `ServerError`.
    */
   toEngine(messages: Buffer): Buffer | undefined
-  /** Gets the engine's bytes, not split at messages. Returns those for the client, and whether the connection is cut after them. */
+  /**
+   * Gets the engine's bytes, not split at messages. Returns those for the client, and whether the connection is cut after them. What it
+   * throws ends the session.
+   */
   toClient(chunk: Buffer): { readonly bytes: Buffer; readonly isCut: boolean }
 }
 

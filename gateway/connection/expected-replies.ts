@@ -13,6 +13,8 @@ export interface ExpectedReplies {
   readonly endsRequest: boolean
   /** Whether the server ignores messages up to the next Sync, because one since the last Sync has failed. */
   readonly hasFailed: boolean
+  /** Whether the server reads the data of a COPY. */
+  readonly isCopying: boolean
 }
 
 export function createExpectedReplies(): ExpectedReplies {
@@ -106,6 +108,9 @@ export function createExpectedReplies(): ExpectedReplies {
     },
     get hasFailed() {
       return hasFailed
+    },
+    get isCopying() {
+      return isCopying
     },
   }
 }

@@ -57,7 +57,10 @@ export function startRelay(
   const requests = onMessage && createRequestHook({ call: onMessage, ...requestEffects() })
   /** Whether the bytes that are sent to the client are those of the session, and no hook has seen them. */
   let isOfSession = false
+  /** Whether the last message is the error of a COPY, whose data the client may still be sending. */
+  let isCopyError = false
   const tracker = createReplyTracker((type) => {
+    isCopyError = type === BackendType.errorResponse && expected.isCopying
     expected.take(type)
     if (isOfSession) requests?.replied(type)
   })
@@ -135,6 +138,15 @@ export function startRelay(
       reason ??= error as Error
       terminate(fatal('58000', 'the session of the gateway failed'))
     }
+  }
+  /** Ends the session because of what the engine has sent. */
+  const engineFailed = (error: unknown): void => {
+    reason ??= error as Error
+    terminate(
+      error instanceof ProtocolViolation
+        ? fatal('08P01', 'the server behind the gateway does not speak the PostgreSQL protocol')
+        : fatal('58000', 'the session of the gateway failed'),
+    )
   }
 
   // From the client to the session.
@@ -219,20 +231,19 @@ export function startRelay(
     if (!tracker.atBoundary) terminate(fatal('XX000', `"${hook}" returned part of a message`))
   }
   const toClient = (chunk: Buffer): void => {
-    const { bytes, isCut } = rewriter === undefined ? UNCHANGED(chunk) : rewriter.toClient(chunk)
-    if (bytes.length > 0) {
-      if (replies === undefined) deliver(bytes, true)
-      else pushReplies(replies, bytes)
+    try {
+      const { bytes, isCut } = rewriter === undefined ? UNCHANGED(chunk) : rewriter.toClient(chunk)
+      if (bytes.length > 0) {
+        if (replies === undefined) deliver(bytes, true)
+        else pushReplies(replies, bytes)
+      }
+      if (isCut) client.destroy()
+    } catch (error) {
+      engineFailed(error)
     }
-    if (isCut) client.destroy()
   }
   const pushReplies = (hook: NonNullable<typeof replies>, bytes: Buffer): void => {
-    try {
-      hook.push(bytes)
-    } catch (error) {
-      failed(error)
-      return
-    }
+    hook.push(bytes)
     if (hook.isDone) replies = undefined
     else if (hook.queuedBytes > MAX_QUEUED_BYTES) session.pause()
   }
@@ -265,8 +276,10 @@ export function startRelay(
         // If the engine ended the session, its last message is an error. If the connection was lost, it is not.
         if (isSilent) reason ??= connectionLost()
         else if (!hasLeft) reason ??= lastError ?? connectionLost()
+        const isSending = !hasLeft && (expected.isCopying || isCopyError)
         if (isSilent && tracker.atBoundary) client.write(errorResponse(connectionLost()))
-        closeGently(client)
+        if (isSending) closeAfterReading(client)
+        else closeGently(client)
       }
       session.destroy()
       finishWhenDone()
@@ -274,6 +287,8 @@ export function startRelay(
     if (replies === undefined || isOver) finish()
     else replies.whenEmpty(finish)
   }
+  /** The client sends nothing more, and may still read. */
+  const clientFinished = (): void => (requests === undefined ? endSession(session) : requests.end())
   const clientEnded = (): void => {
     if (clientDone) return
     clientDone = true
@@ -293,7 +308,7 @@ export function startRelay(
   const ofClient: Listeners = {
     data: fromClient,
     drain: () => (replies === undefined ? resumeSession() : replies.resume()),
-    end: () => (requests === undefined ? endSession(session) : requests.end()),
+    end: clientFinished,
     close: clientEnded,
     error: (error: Error) => (reason ??= error),
   }
@@ -308,6 +323,7 @@ export function startRelay(
   // Either side may have ended before the listeners were added.
   if (session.destroyed) sessionEnded()
   if (client.destroyed) clientEnded()
+  else if (client.readableEnded) clientFinished()
   return {
     terminate,
     drain(error) {

@@ -3,6 +3,7 @@ import { errorResponse, ServerError } from '../../wire/error-response.js'
 import {
   createMessageReader,
   createReplyTracker,
+  eachMessage,
   type Message,
   ProtocolViolation,
 } from '../../wire/framing.js'
@@ -164,5 +165,28 @@ describe('createReplyTracker', () => {
     expect(tracker).toMatchObject({ lastType: 0x45, atBoundary: false })
     tracker.push(error.subarray(8))
     expect(tracker).toMatchObject({ lastType: 0x45, atBoundary: true })
+  })
+
+  it('refuses a length below 4, and is then still where the chunk began', () => {
+    for (const before of [readyForQuery('I'), readyForQuery('I').subarray(0, 5), Buffer.from('Z')])
+      for (const length of [3, 0, -1, -(2 ** 31)]) {
+        const tracker = createReplyTracker()
+        tracker.push(before)
+        const { atBoundary } = tracker
+        const wrong = Buffer.alloc(10)
+        wrong.writeInt32BE(length, before.length === 1 ? 0 : before.length === 5 ? 2 : 1)
+        expect(() => tracker.push(wrong)).toThrow(ProtocolViolation)
+        expect(tracker.atBoundary).toBe(atBoundary)
+      }
+  })
+})
+
+describe('eachMessage', () => {
+  it.each([-1, -6, 0, 3, 6, 0x7fff_ffff])('ends with an error at the length %d', (length) => {
+    const wrong = Buffer.concat([readyForQuery('I'), Buffer.from('S\0\0\0\u0004\0', 'latin1')])
+    wrong.writeInt32BE(length, 7)
+    const taken: Buffer[] = []
+    expect(() => eachMessage(wrong, (each) => taken.push(each))).toThrow(ProtocolViolation)
+    expect(taken).toEqual([readyForQuery('I')])
   })
 })
