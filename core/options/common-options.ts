@@ -23,6 +23,7 @@ import {
   type Environment,
   hostName,
   integerWithin,
+  invalidOption,
   mapNonEmpty,
   type NonEmpty,
   numberWithin,
@@ -53,7 +54,7 @@ export interface CommonOptions {
   username?: string
   /**
    * The address to dial instead of `host` and `port`. Tokens are still created and TLS verified for `host`. For tunnels, CNAMEs and VPC
-   * endpoints. With several hosts: one address for each.
+   * endpoints. With several hosts: one address for each. Default: `PG_IAM_CONNECT_TO`, a loopback address and port.
    */
   connectTo?: DialAddress | readonly DialAddress[]
   /** TLS settings. Neither TLS nor its verification can be turned off. */
@@ -201,6 +202,24 @@ const hosts: Check<string | NonEmpty<string>> = (value, name) => {
   return others.length === 0 ? first! : [first!, ...others]
 }
 
+/**
+ * `PG_IAM_CONNECT_TO`: the address that every login dials in place of its host, such as that of a gateway for development. It is a loopback
+ * address: a variable for one machine must not send logins to another.
+ */
+function dialledAddress(env: Environment): DialAddress | undefined {
+  const value = presentIn(env, 'PG_IAM_CONNECT_TO')
+  if (value === undefined) return undefined
+  const [, host = '', given = ''] =
+    /^(localhost|127(?:\.\d{1,3}){3}|\[::1\]):(\d+)$/.exec(value) ?? []
+  if (host === '')
+    throw invalidOption(
+      'PG_IAM_CONNECT_TO',
+      'a loopback address and a port, such as 127.0.0.1:54320',
+      value,
+    )
+  return { host: host.replace(/[[\]]/g, ''), port: port(given, 'PG_IAM_CONNECT_TO') }
+}
+
 /** libpq allows one port for all hosts or one per host. A token can be specific to a port, so a login has one port. */
 const portOfAll: Check<number> = (value, name) => {
   const [first, ...others] = new Set(String(value).split(','))
@@ -293,7 +312,7 @@ export function commonSettings(
   })
   const serverPort = options.port ?? fromEnv.port ?? defaults.port
   return {
-    targets: targetsOf(options, fromEnv.host, serverPort, defaults),
+    targets: targetsOf(options, fromEnv.host, serverPort, defaults, dialledAddress(env)),
     port: serverPort,
     database: options.database ?? fromEnv.database ?? defaults.database,
     user: user ?? fromEnv.user,
@@ -342,6 +361,7 @@ function targetsOf(
   hostOfEnvironment: EnvironmentDefaults['host'],
   defaultPort: number,
   { hostHint, provider }: Pick<ProviderDefaults, 'hostHint' | 'provider'>,
+  dialled: DialAddress | undefined,
 ): NonEmpty<Target> {
   const given =
     host ??
@@ -365,7 +385,7 @@ function targetsOf(
     )
   }
   return mapNonEmpty(given, (name, index) => {
-    const address = connectTo?.[index]
+    const address = connectTo?.[index] ?? dialled
     return { host: name, connectTo: address && { port: defaultPort, ...address } }
   })
 }

@@ -1,4 +1,5 @@
 import { auroraDsql } from '../../../core/index.js'
+import { createAuroraDsql } from '../../../core/providers/aurora-dsql.js'
 import { environmentDefaults, oneName } from '../../../core/options/common-options.js'
 import { thrownBy } from '../support/caught.js'
 import { createAuthority } from '../support/certificates.js'
@@ -178,4 +179,33 @@ describe('an option of a client or a signer among the options of a login', () =>
       hint: expect.stringContaining(hint),
     })
   })
+})
+
+describe('PG_IAM_CONNECT_TO', () => {
+  const dsql = (env: Record<string, string>, own: object = {}): unknown =>
+    createAuroraDsql({ host: 'a'.repeat(26) + '.dsql.us-east-1.on.aws', user: 'app', ...own }, env)
+      .connectTo
+
+  it('is the address that a login dials unless it is given one', () => {
+    const env = { PG_IAM_CONNECT_TO: '127.0.0.1:54320' }
+    expect(dsql(env)).toEqual({ host: '127.0.0.1', port: 54320 })
+    expect(dsql({ PG_IAM_CONNECT_TO: '[::1]:6432' })).toEqual({ host: '::1', port: 6432 })
+    expect(dsql(env, { connectTo: { host: 'tunnel', port: 1 } })).toEqual({
+      host: 'tunnel',
+      port: 1,
+    })
+    expect(dsql({ PG_IAM_CONNECT_TO: '' })).toBeUndefined()
+  })
+
+  it.each(['db.example.com:5432', '127.0.0.1', '192.0.2.1:5432', '127.0.0.1:0', 'localhost:x'])(
+    'must not be %s, which is no loopback address with a port',
+    (value) => {
+      expect(() => dsql({ PG_IAM_CONNECT_TO: value })).toThrow(
+        expect.objectContaining({
+          code: 'ERR_OPTION_INVALID',
+          message: expect.stringMatching(/^"PG_IAM_CONNECT_TO" must be /),
+        }),
+      )
+    },
+  )
 })
