@@ -17,7 +17,12 @@ import {
 import { type Login, loginCheck } from '../../core/login.js'
 import { type TlsOptions, tlsOptions, verifiedTls } from '../../core/tls.js'
 import { parseErrorResponse, ServerError } from '../../wire/error-response.js'
-import { createPacketReader, type PacketReader, ProtocolViolation } from '../../wire/framing.js'
+import {
+  createPacketReader,
+  eachMessage,
+  type PacketReader,
+  ProtocolViolation,
+} from '../../wire/framing.js'
 import { AuthenticationRequest, BackendType, HEADER_BYTES } from '../../wire/messages.js'
 import {
   createPasswordClient,
@@ -201,6 +206,11 @@ function serverOfLogin(login: Login): UpstreamServer {
     async logIn({ role, parameters }, adopt) {
       const all = new Map([...parameters, ['user', role]])
       const opened = await open(startupPacket(all))
+      // A server that refuses closes its connection, from which its error could not be read any more.
+      if (opened.refusedWith !== undefined) {
+        opened.socket.destroy()
+        throw refusalIn(opened.received)
+      }
       const socket = adopt(opened.socket)
       try {
         socket.unshift(opened.received)
@@ -217,6 +227,15 @@ function serverOfLogin(login: Login): UpstreamServer {
       return socket
     },
   }
+}
+
+/** The error among the messages of a refused login, which may begin with notices. */
+function refusalIn(received: Buffer): ServerError {
+  let error = new ServerError('08006', 'the server refused the login')
+  eachMessage(received, (message) => {
+    if (message[0] === BackendType.errorResponse) error = parseErrorResponse(message)
+  })
+  return error
 }
 
 function isLogin(upstream: UpstreamTarget): upstream is Login {
