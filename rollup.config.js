@@ -5,7 +5,10 @@
  * What several entries share has files of its own, so that it is there once in a process whichever of them it loads.
  */
 import { readFileSync } from 'node:fs'
-import { isAbsolute, resolve } from 'node:path'
+import { isAbsolute, posix, resolve } from 'node:path'
+import commonjs from '@rollup/plugin-commonjs'
+import json from '@rollup/plugin-json'
+import { nodeResolve } from '@rollup/plugin-node-resolve'
 
 const COMPILED = 'build/package'
 /** Tells a worker thread's file where it is, so it stays a file in the same place. */
@@ -19,8 +22,15 @@ const entries = [
   `./dist/esm/${WORKER}.js`,
 ].map((file) => file.replace('./dist/esm/', '').replace(/\.js$/, ''))
 
+/** What `pg-iam` runs. */
+const COMMAND = 'cli/main'
+
 const input = Object.fromEntries(entries.map((entry) => [entry, `${COMPILED}/${entry}.js`]))
 const isExternal = (id) => id.endsWith('.cjs') || !(id.startsWith('.') || isAbsolute(id))
+
+/** What the command needs, and users of the package do not: it becomes a part of the command, so that there is nothing to install. */
+const BUNDLED = ['commander', 'prom-client', 'tdigest', 'bintrees', '@opentelemetry/api']
+const isBundled = (id) => /[/\\]node_modules[/\\]/.test(id) || BUNDLED.includes(id)
 const common = {
   input,
   treeshake: { moduleSideEffects: false },
@@ -28,7 +38,11 @@ const common = {
     throw new Error(warning.message)
   },
 }
-const workerFile = { name: 'worker-file', generateBundle: emitWorkerFile }
+const workerFile = {
+  name: 'worker-file',
+  renderChunk: withPathOfWorkerFile,
+  generateBundle: emitWorkerFile,
+}
 
 /**
  * The package that each adapter makes something of, and the packages that this one needs. They are imported as any other, which
@@ -49,9 +63,32 @@ const CLIENTS = {
 export default [
   {
     ...common,
-    external: isExternal,
-    plugins: [workerFile],
-    output: { dir: 'dist/esm', format: 'es', chunkFileNames: 'shared/[name].js', manualChunks },
+    input: { ...input, [COMMAND]: `${COMPILED}/${COMMAND}.js` },
+    // The bundled packages count on what their modules do when they are loaded.
+    treeshake: { moduleSideEffects: (id) => /[/\\]node_modules[/\\]/.test(id) },
+    external: (id, importer) =>
+      importer !== undefined &&
+      isExternal(id) &&
+      !id.startsWith('\0') &&
+      !isBundled(id) &&
+      !isBundled(importer ?? ''),
+    plugins: [
+      workerFile,
+      bundledOnly(nodeResolve({ preferBuiltins: true })),
+      json(),
+      commonjs({ include: /node_modules/ }),
+      { name: 'licences', generateBundle: emitLicences },
+    ],
+    output: {
+      dir: 'dist',
+      format: 'es',
+      entryFileNames: ({ name }) => (name === COMMAND ? '[name].js' : 'esm/[name].js'),
+      chunkFileNames: ({ moduleIds }) =>
+        moduleIds.some((id) => id.includes(`${COMPILED}/cli/`) || isBundled(id))
+          ? 'cli/[name].js'
+          : 'esm/shared/[name].js',
+      manualChunks: (id, graph) => manualChunks(id, graph) ?? chunkOfCommand(id, graph),
+    },
   },
   {
     ...common,
@@ -143,9 +180,64 @@ function importedBy(id, getModuleInfo, found = new Set()) {
   return found
 }
 
+/**
+ * The chunks that exist because of the command: what it shares with the gateway is one file, which the gateway's entry consists of, and each
+ * package that is bundled into it is one.
+ */
+function chunkOfCommand(id, { getModuleInfo, getModuleIds }) {
+  const [, name] = /node_modules[/\\]((?:@[^/\\]+[/\\])?[^/\\]+)/.exec(id) ?? []
+  if (name !== undefined) return name === 'commander' ? name : 'prom-client'
+  const gateway = [...getModuleIds()].find((known) =>
+    known.endsWith(`${COMPILED}/gateway/index.js`),
+  )
+  const isOfGateway = id.includes(`${COMPILED}/gateway/`) || id.includes(`${COMPILED}/wire/`)
+  if (!isOfGateway || id === gateway) return undefined
+  const worker = [...getModuleIds()].find((known) => known.endsWith(`${COMPILED}/${WORKER}.js`))
+  if (importedBy(worker, getModuleInfo).has(id)) return undefined
+  return importedBy(gateway, getModuleInfo).has(id) ? 'gateway' : undefined
+}
+
+/** Only the bundled packages are looked for: everything else is a file of ours, or the user's to install. */
+function bundledOnly(plugin) {
+  const { handler } = plugin.resolveId
+  return {
+    ...plugin,
+    resolveId: {
+      ...plugin.resolveId,
+      handler(id, importer, options) {
+        if (!isBundled(id) && !isBundled(importer ?? '')) return null
+        return handler.call(this, id, importer, options)
+      },
+    },
+  }
+}
+
+/** @this {import('rollup').PluginContext} */
+function emitLicences() {
+  const texts = BUNDLED.map((name) => {
+    const { version } = JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8'))
+    return `${name} ${version}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8').trim()}\n`
+  })
+  const source = `The command contains these packages.\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`
+  this.emitFile({ type: 'asset', fileName: 'cli/LICENSES.txt', source })
+}
+
+/** rollup takes the file to be beside `esm`, since that is where the output begins. */
+function withPathOfWorkerFile(code, { fileName }, { format }) {
+  if (format !== 'es') return null
+  const path = posix.relative(posix.dirname(fileName), `esm/${WORKER_FILE}`)
+  const specifier = path.startsWith('.') ? path : `./${path}`
+  return code.replaceAll(
+    /(['"])[./]+\/gateway\/engines\/pglite\/worker-file\.cjs\1/g,
+    `'${specifier}'`,
+  )
+}
+
 /** @this {import('rollup').PluginContext} */
 function emitWorkerFile({ format }) {
-  const emit = (fileName, source) => this.emitFile({ type: 'asset', fileName, source })
+  const folder = format === 'es' ? 'esm/' : ''
+  const emit = (name, source) =>
+    this.emitFile({ type: 'asset', fileName: `${folder}${name}`, source })
   emit(WORKER_FILE, readFileSync(`${COMPILED}/${WORKER_FILE}`, 'utf8'))
   if (format === 'cjs') emit('package.json', '{"type":"commonjs"}\n')
 }

@@ -47,6 +47,19 @@ export function loginOf(given: LoginOrUrl, name = 'login'): Login {
  */
 export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}): Login {
   if (!isPlainObject(options as unknown)) throw invalidOption('options', 'an object', options)
+  const { given, env } = withUrl(url, options, process.env)
+  return createForHost(given, env)
+}
+
+/**
+ * The options of a URL and those given beside it, and the environment without the variables that the URL overrides. The provider's function
+ * checks the result.
+ */
+function withUrl(
+  url: string | URL,
+  options: LoginFromOptions,
+  environment: Environment,
+): { given: LoginFromOptions; env: Environment } {
   const {
     tls,
     startupParameters,
@@ -54,7 +67,7 @@ export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}):
     settled = [],
     ...fromUrl
   } = connectionUrlOptions(url)
-  const env = without(process.env, settled)
+  const env = without(environment, settled)
   const named =
     fallbackApplicationName === undefined || presentIn(env, 'PGAPPNAME') !== undefined
       ? startupParameters
@@ -69,7 +82,7 @@ export function loginFromUrl(url: string | URL, options: LoginFromOptions = {}):
   // An explicit user, under either name, overrides the URL's. An address in the URL belongs to the URL's host only.
   if (username !== undefined && user === undefined) delete given['user']
   if (host !== undefined && options.connectTo === undefined) delete given['connectTo']
-  return createForHost(given as LoginFromOptions, env)
+  return { given: given as LoginFromOptions, env }
 }
 
 /** Removes the variables that the URL overrides. Their values are then not checked. */
@@ -101,15 +114,63 @@ export function loginFromEnv(
   return createForHost(withoutUndefined(options), env)
 }
 
-function createForHost(options: LoginFromOptions, env: Environment): Login {
+/** What the command line knows about a database. */
+export interface LoginSources {
+  url?: string
+  /** The provider of a host name of one's own. Default: that of the host name. */
+  provider?: HostedProvider
+  /** Options that take precedence over the URL. */
+  options: object
+  /** Further options, if the provider is that of AWS tokens that pg-iam can sign itself: Aurora DSQL or RDS. */
+  signerOptions?: object
+  env: Environment
+}
+
+/**
+ * Creates the login of the command line, as `loginFromUrl` and `loginFromEnv` do, but with the provider's own function if it is named.
+ *
+ * @throws PgIamError as these do
+ */
+export function loginFromSources({
+  url,
+  provider,
+  options,
+  signerOptions,
+  env: environment,
+}: LoginSources): Login {
+  const { given, env } =
+    url === undefined
+      ? { given: withoutUndefined(options), env: environment }
+      : withUrl(url, options as LoginFromOptions, environment)
+  const known = provider ?? hostedProviderOf(firstHost(given, env))
+  const isSigned = known === 'aurora-dsql' || known === 'rds'
+  const all = isSigned ? { ...signerOptions, ...given } : given
+  return provider === undefined
+    ? createForHost(all as LoginFromOptions, env)
+    : PROVIDERS[provider].create(all, env)
+}
+
+function hostedProviderOf(host: unknown): HostedProvider | undefined {
+  return providerOfHost(normalName(host))
+}
+
+function normalName(host: unknown): string {
+  return typeof host === 'string' ? host.toLowerCase().replace(/\.$/, '') : ''
+}
+
+function firstHost(options: { host?: unknown }, env: Environment): unknown {
   const given = options.host ?? env['PGHOST']?.split(',')
-  const host: unknown = Array.isArray(given) ? given[0] : given
+  return Array.isArray(given) ? given[0] : given
+}
+
+function createForHost(options: LoginFromOptions, env: Environment): Login {
+  const host = firstHost(options, env)
   if (host === undefined || host === '') {
     throw new PgIamError('ERR_OPTION_INVALID', '"host" must be given', {
       hint: 'Give the host in the URL or in the options, or set PGHOST.',
     })
   }
-  const name = typeof host === 'string' ? host.toLowerCase().replace(/\.$/, '') : ''
+  const name = normalName(host)
   const provider = providerOfHost(name)
   if (provider !== undefined) return PROVIDERS[provider].create(options, env)
   refuseInstanceName(name, 'host')
@@ -129,6 +190,9 @@ function merged(fromUrl: object, given: unknown): unknown {
   if (given === undefined) return fromUrl
   return isPlainObject(given) ? { ...fromUrl, ...withoutUndefined(given) } : given
 }
+
+/** The providers that the command line can name. */
+export const PROVIDER_NAMES = ['aurora-dsql', 'rds', 'redshift', 'entra', 'cloud-sql'] as const
 
 /** How the host names of each provider look, for the hint of an error, and the function that creates and checks the login. */
 const PROVIDERS: Readonly<Record<HostedProvider, Provider>> = {

@@ -1,0 +1,161 @@
+/** The commands and their flags. The code of each is loaded when it runs. */
+import { Command, CommanderError, Option } from 'commander'
+import { VERSION } from '../core/version.js'
+import { EXEC_FLAGS, LISTEN_FLAGS, PROXY_FLAGS, TOKEN_FLAGS } from './command-flags.js'
+import { describeFailure, ExitCode, usageError } from './failure.js'
+import type { CommandContext } from './command-context.js'
+import { createPrinter, type Io, type Verbosity } from './output.js'
+import {
+  type Flag,
+  type Flags,
+  flagsOf,
+  optionOf,
+  readConfiguration,
+  TARGET_FLAGS,
+} from './target.js'
+
+/** Resolves with the exit code. */
+type Run = (context: CommandContext) => Promise<number>
+
+/** Runs the command. Never rejects: resolves with the exit code. */
+export async function runCommand(io: Io): Promise<number> {
+  // The words of another program are none of ours, whatever they look like.
+  const separator = io.args.indexOf('--')
+  const own = separator === -1 ? io.args : io.args.slice(0, separator)
+  const words = separator === -1 ? [] : io.args.slice(separator + 1)
+  const isJson = own.includes('--json')
+  let exitCode: number = ExitCode.ok
+  const program = programOf(io, words, (code) => (exitCode = code))
+  try {
+    if (separator !== -1 && !own.includes('exec'))
+      throw usageError('only exec has a command after --', 'See pg-iam --help.')
+    await program.parseAsync([...own], { from: 'user' })
+    return exitCode
+  } catch (error) {
+    if (error instanceof CommanderError) return endOfHelp(error, io, isJson)
+    const failure = describeFailure(error, io.args)
+    createPrinter(io, { isJson }).fail(failure)
+    return failure.exitCode
+  }
+}
+
+/** commander ends with an error after help and version, too. */
+function endOfHelp(error: CommanderError, io: Io, isJson: boolean): number {
+  if (error.exitCode === 0) return ExitCode.ok
+  const [first = '', ...others] = error.message.replace(/^error: /, '').split('\n')
+  const hint = others.length === 0 ? 'See pg-iam --help.' : others.join(' ').replace(/[()]/g, '')
+  createPrinter(io, { isJson }).fail({
+    exitCode: ExitCode.usage,
+    code: undefined,
+    message: error.code === 'commander.help' ? 'a command must be given' : first,
+    hint,
+  })
+  return ExitCode.usage
+}
+
+function programOf(io: Io, words: readonly string[], ended: (exitCode: number) => void): Command {
+  const program = new Command('pg-iam')
+    .description('Log in to PostgreSQL with IAM tokens, from any tool.')
+    .version(VERSION, '-v, --version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: () => {},
+      outputError: () => {},
+    })
+    .addHelpText('after', HELP)
+  const add = (
+    usage: string,
+    description: string,
+    flags: readonly Flag[],
+    load: () => Promise<Run>,
+    examples: string,
+  ): void => {
+    const command = program
+      .command(usage)
+      .description(description)
+      .helpOption('-h, --help', 'show help')
+      .addHelpText('after', `\nExamples:\n${examples}`)
+      .exitOverride()
+    const name = command.name()
+    for (const flag of flags) command.addOption(optionOf(flag))
+    for (const flag of TARGET_FLAGS) command.addOption(optionOf(flag).helpGroup('Which database:'))
+    command
+      .addOption(
+        new Option('--config <FILE>', 'configuration file; default pg-iam.json').helpGroup(GENERAL),
+      )
+      .addOption(new Option('--json', 'print JSON').helpGroup(GENERAL))
+      .addOption(
+        new Option('--verbose', 'print what happens').conflicts('quiet').helpGroup(GENERAL),
+      )
+      .addOption(new Option('--quiet', 'print errors only').helpGroup(GENERAL))
+    command.action(async (given: string | string[] | undefined, options: object) => {
+      const all = flagsOf(options as Record<string, unknown>)
+      const isJson = all['json'] === true
+      const verbosity: Verbosity =
+        all['quiet'] === true ? 'quiet' : all['verbose'] === true ? 'verbose' : 'normal'
+      const configuration = readConfiguration({
+        file: all['config'] as string | undefined,
+        cwd: io.cwd,
+        command: name,
+        flags,
+      })
+      const run = await load()
+      const printer = createPrinter(io, { isJson, verbosity })
+      ended(
+        await run({
+          io,
+          targets: typeof given === 'string' ? [given] : (given ?? []),
+          targetFlags: only(all, TARGET_FLAGS),
+          flags: { ...configuration.command, ...only(all, flags) },
+          configuration,
+          printer,
+          loginLogger: verbosity === 'verbose' ? printer.logger : undefined,
+          isJson,
+          words,
+        }),
+      )
+    })
+  }
+  add(
+    'token [target]',
+    'Print one token, to use as a password.',
+    TOKEN_FLAGS,
+    async () => (await import('./token.js')).runToken,
+    '  pg-iam token postgres://app@HOST/postgres\n  PGPASSWORD=$(pg-iam token --host HOST --user app) psql -h HOST -U app postgres',
+  )
+  add(
+    'proxy [targets...]',
+    'Accept plain connections on this machine, and log in to the database with tokens.',
+    [...PROXY_FLAGS, ...LISTEN_FLAGS],
+    async () => (await import('./proxy.js')).runProxy,
+    '  pg-iam proxy postgres://app@HOST/postgres\n  pg-iam proxy orders=postgres://app@HOST1/postgres reports=postgres://app@HOST2/postgres --socket-dir ./sockets',
+  )
+  add(
+    'exec [target]',
+    'Run a command that connects through a proxy: exec [target] -- COMMAND.',
+    [...EXEC_FLAGS, ...LISTEN_FLAGS],
+    async () => (await import('./exec.js')).runExec,
+    '  pg-iam exec postgres://app@HOST/postgres -- psql\n  pg-iam exec orders -- npx drizzle-kit migrate',
+  )
+  return program
+}
+
+const GENERAL = 'General:'
+
+const HELP = `
+A target is a URL such as postgres://app@HOST/postgres, or the name of one in pg-iam.json.
+Without it, flags and PGHOST, PGUSER, PGPORT and PGDATABASE describe the database.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no credentials or token; 4 server not reached
+or not trusted; 5 login refused; 130 after Ctrl-C. exec ends with the code of its command.
+
+https://github.com/pg-iam/pg-iam/blob/main/docs/cli.md`
+
+function only(all: Flags, flags: readonly Flag[]): Flags {
+  return Object.fromEntries(
+    flags.flatMap(({ name }) => (all[name] === undefined ? [] : [[name, all[name]]])),
+  )
+}
