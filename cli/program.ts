@@ -1,7 +1,14 @@
 /** The commands and their flags. The code of each is loaded when it runs. */
 import { Command, CommanderError, Option } from 'commander'
 import { VERSION } from '../core/version.js'
-import { EXEC_FLAGS, LISTEN_FLAGS, PROXY_FLAGS, TOKEN_FLAGS } from './command-flags.js'
+import {
+  EXEC_FLAGS,
+  FAULT_NAMES,
+  LISTEN_FLAGS,
+  LOCAL_FLAGS,
+  PROXY_FLAGS,
+  TOKEN_FLAGS,
+} from './command-flags.js'
 import { describeFailure, ExitCode, usageError } from './failure.js'
 import type { CommandContext } from './command-context.js'
 import { createPrinter, type Io, type Verbosity } from './output.js'
@@ -72,6 +79,7 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     flags: readonly Flag[],
     load: () => Promise<Run>,
     examples: string,
+    targetFlags = TARGET_FLAGS,
   ): void => {
     const command = program
       .command(usage)
@@ -81,7 +89,7 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
       .exitOverride()
     const name = command.name()
     for (const flag of flags) command.addOption(optionOf(flag))
-    for (const flag of TARGET_FLAGS) command.addOption(optionOf(flag).helpGroup('Which database:'))
+    for (const flag of targetFlags) command.addOption(optionOf(flag).helpGroup('Which database:'))
     command
       .addOption(
         new Option('--config <FILE>', 'configuration file; default pg-iam.json').helpGroup(GENERAL),
@@ -108,7 +116,7 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
         await run({
           io,
           targets: typeof given === 'string' ? [given] : (given ?? []),
-          targetFlags: only(all, TARGET_FLAGS),
+          targetFlags: only(all, targetFlags),
           flags: { ...configuration.command, ...only(all, flags) },
           configuration,
           printer,
@@ -139,6 +147,14 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     [...EXEC_FLAGS, ...LISTEN_FLAGS],
     async () => (await import('./exec.js')).runExec,
     '  pg-iam exec postgres://app@HOST/postgres -- psql\n  pg-iam exec orders -- npx drizzle-kit migrate',
+  )
+  add(
+    'local [action...]',
+    'Run a database for development that authenticates as the cloud does. faults NAME [KEY=VALUE...]: inject faults into it.',
+    LOCAL_FLAGS,
+    async () => (await import('./local.js')).runLocal,
+    `  pg-iam local --write-env .env.local\n  pg-iam local --run "npm test"\n  pg-iam local faults raise-conflicts times=2\n\nFaults: ${FAULT_NAMES.join(', ')}.`,
+    [],
   )
   return program
 }

@@ -1,4 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { connect, createServer } from 'node:tls'
 import { createCertificates, type GatewayCertificates } from '../../gateway/certificates.js'
 
 const NAMES = ['abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws', 'localhost', '127.0.0.1', '::1']
@@ -49,4 +52,34 @@ describe('createCertificates', () => {
     expect(other.ca).not.toBe(made.ca)
     expect(new X509Certificate(other.certificate).verify(authority.publicKey)).toBe(false)
   })
+
+  it.each([
+    { constrainedTo: ['localhost', '127.0.0.1', '::1'], error: undefined },
+    { constrainedTo: ['example.com', '127.0.0.1', '::1'], error: 'permitted subtree violation' },
+    { constrainedTo: ['localhost', '127.0.0.2', '::1'], error: 'permitted subtree violation' },
+    {
+      constrainedTo: ['localhost', '127.0.0.1', '2001:db8::ff00:42:8329'],
+      error: 'permitted subtree violation',
+    },
+  ])(
+    'limits the authority to $constrainedTo, which TLS clients enforce ($error)',
+    async ({ constrainedTo, error }) => {
+      const names = ['localhost', '127.0.0.1', '::1']
+      const { ca, certificate, privateKey } = await createCertificates(names, { constrainedTo })
+      const listener = createServer({ cert: certificate, key: privateKey }, (socket) =>
+        socket.end(),
+      )
+      listener.on('tlsClientError', () => {}).listen(0, '127.0.0.1')
+      await once(listener, 'listening')
+      const { port } = listener.address() as AddressInfo
+      const socket = connect({ host: '127.0.0.1', port, servername: 'localhost', ca })
+      const outcome = await new Promise((resolve) => {
+        socket.once('secureConnect', () => resolve(undefined))
+        socket.once('error', (failure: Error) => resolve(failure.message))
+      })
+      socket.destroy()
+      listener.close()
+      expect(outcome).toBe(error)
+    },
+  )
 })

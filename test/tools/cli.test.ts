@@ -116,12 +116,18 @@ const BLOCKS = [...page.matchAll(/^```(sh|json)(?: (\S+))?\n([\s\S]*?)^```$/gm)]
 )
 
 describe('docs/cli.md', () => {
+  let proxy: { stop(): Promise<void> } | undefined
+  afterEach(() => proxy?.stop())
+
   it('has blocks that run as they stand, those of a proxy while the next ones connect to it', async () => {
     const folder = packed.folder()
     const bin = join(folder, 'bin')
+    // What `local` needs.
+    const withPackages = packed.application('@peculiar/x509', 'reflect-metadata')
+    const command = join(withPackages, 'node_modules/pg-iam/dist/cli/main.js')
     mkdirSync(bin)
     // `npx` would look for the package in the registry.
-    writeFileSync(join(bin, 'npx'), `#!/bin/sh\nshift\nexec ${process.execPath} ${main} "$@"\n`)
+    writeFileSync(join(bin, 'npx'), `#!/bin/sh\nshift\nexec ${process.execPath} ${command} "$@"\n`)
     chmodSync(join(bin, 'npx'), 0o755)
     writeFileSync(join(folder, 'password.txt'), 'of the page\n', { mode: 0o600 })
     const env = {
@@ -129,8 +135,8 @@ describe('docs/cli.md', () => {
       HOME: process.env['HOME'],
       PATH: `${bin}:${process.env['PATH'] ?? ''}`,
       PGHOSTADDR: '',
+      XDG_CONFIG_HOME: join(folder, 'config'),
     }
-    let proxy: { stop(): Promise<void> } | undefined
     let count = 0
     for (const { file, text } of BLOCKS) {
       if (file !== undefined) {
@@ -138,9 +144,13 @@ describe('docs/cli.md', () => {
         continue
       }
       count++
-      if (text.startsWith('npx pg-iam proxy')) {
+      // The last line of such a block does not end.
+      const lines = text.trimEnd().split('\n')
+      if (/^npx pg-iam (?:proxy|local --write)/.test(lines.at(-1)!)) {
         await proxy?.stop()
-        proxy = await background(text, { cwd: folder, env })
+        for (const line of lines.slice(0, -1))
+          await run('bash', ['-euc', line], { cwd: folder, env })
+        proxy = await background(lines.at(-1)!, { cwd: folder, env })
         continue
       }
       // A token is for the host, and psql does not read PG_IAM_CONNECT_TO.
@@ -151,7 +161,6 @@ describe('docs/cli.md', () => {
       const { stdout } = await run('bash', ['-euc', dialled], { cwd: folder, env })
       expect(stdout).not.toBe('')
     }
-    await proxy?.stop()
     expect(count).toBeGreaterThan(6)
   })
 })
@@ -171,11 +180,11 @@ async function background(
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
   await eventually('the proxy to listen', () => {
     if (child.exitCode !== null) throw new Error(output)
-    return output.includes('postgres://')
+    return /postgres:\/\/|listening/.test(output)
   })
   return {
     async stop() {
-      child.kill('SIGTERM')
+      if (child.exitCode === null) child.kill('SIGTERM')
       await ended
     },
   }
