@@ -227,7 +227,12 @@ async function runSql(
 
 function loginTo(gateway: Gateway, { files, user }: LocalSettings, role = user): Target {
   const ca = readFileSync(files.caFile, 'utf8')
-  return { name: undefined, login: gateway.login({ user: role, tls: { ca } }), origins: new Map() }
+  return {
+    name: undefined,
+    login: gateway.login({ user: role, tls: { ca } }),
+    flags: {},
+    origins: new Map(),
+  }
 }
 
 /** Runs a line of the shell, with the environment that `exec` gives. */

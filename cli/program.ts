@@ -149,6 +149,13 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     '  pg-iam exec postgres://app@HOST/postgres -- psql\n  pg-iam exec orders -- npx drizzle-kit migrate',
   )
   add(
+    'doctor [target]',
+    'Walk one login, and say what is wrong with it.',
+    [],
+    async () => (await import('./doctor.js')).runDoctor,
+    '  pg-iam doctor postgres://app@HOST/postgres\n  pg-iam doctor orders --json',
+  )
+  add(
     'local [action...]',
     'Run a database for development that authenticates as the cloud does. faults NAME [KEY=VALUE...]: inject faults into it.',
     LOCAL_FLAGS,

@@ -308,7 +308,9 @@ export interface Target {
   /** The name in the configuration file or on the command line. */
   readonly name: string | undefined
   readonly login: Login
-  /** Where each option came from, by its name: for `doctor`. */
+  /** The flags that describe it, from wherever they came. */
+  readonly flags: Flags
+  /** Where each option came from, by the name of its flag: for `doctor`. */
   readonly origins: ReadonlyMap<string, string>
 }
 
@@ -411,7 +413,7 @@ function targetOf(
     signerOptions: { signer: 'built-in' },
     env,
   })
-  return { name, login, origins }
+  return { name, login, flags: chosen, origins }
 }
 
 /** The options of a login by the flags that set them. */

@@ -1,9 +1,57 @@
-/** Runs SQL on a session of an engine, for what prepares a database. */
+/** Runs SQL on a session of an engine, for what prepares or examines a database. */
 import { once } from 'node:events'
 import { parseErrorResponse, type ServerError } from '../../wire/error-response.js'
 import { createMessageReader } from '../../wire/framing.js'
 import { BackendType, cString, encodeMessage, FrontendType } from '../../wire/messages.js'
+import { readDataRow } from '../../wire/replies.js'
 import type { EngineSession } from './engine.js'
+
+/** What a query was answered with. */
+export interface QueryOutcome {
+  /** The rows of all its statements, as text. */
+  readonly rows: readonly (readonly (string | null)[])[]
+  readonly error: ServerError | undefined
+}
+
+export interface SessionRunner {
+  /** Runs one query. Rejects if the session is lost. Calls must not overlap. */
+  run(sql: string): Promise<QueryOutcome>
+  /** Ends the session. */
+  close(): Promise<void>
+}
+
+/** Takes over a session that was just opened. */
+export async function sessionRunner(session: EngineSession): Promise<SessionRunner> {
+  const replies = session[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>
+  const reader = createMessageReader(MAX_MESSAGE_BYTES)
+  const untilReady = async (): Promise<QueryOutcome> => {
+    let error: ServerError | undefined
+    const rows: (string | null)[][] = []
+    for (;;) {
+      const { value: chunk } = await replies.next()
+      if (chunk === undefined) throw error ?? new Error('the session was lost')
+      for (const { type, bytes } of reader.push(chunk)) {
+        if (type === BackendType.errorResponse) error = parseErrorResponse(bytes)
+        if (type === BackendType.dataRow)
+          rows.push(readDataRow(bytes).map((value) => value?.toString() ?? null))
+        if (type === BackendType.readyForQuery) return { rows, error }
+      }
+    }
+  }
+  await untilReady()
+  return {
+    run(sql) {
+      session.write(encodeMessage(FrontendType.query, cString(sql)))
+      return untilReady()
+    },
+    async close() {
+      if (session.destroyed) return
+      session.end(encodeMessage(FrontendType.terminate))
+      session.destroy()
+      await once(session, 'close').catch(() => {})
+    },
+  }
+}
 
 /** A statement that failed. */
 export interface FailedStatement {
@@ -20,33 +68,15 @@ export async function runStatements(
   session: EngineSession,
   statements: readonly string[],
 ): Promise<FailedStatement | undefined> {
-  const replies = session[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>
-  const reader = createMessageReader(MAX_MESSAGE_BYTES)
-  const untilReady = async (): Promise<ServerError | undefined> => {
-    let error: ServerError | undefined
-    for (;;) {
-      const { value: chunk } = await replies.next()
-      if (chunk === undefined) throw error ?? new Error('the session was lost')
-      for (const { type, bytes } of reader.push(chunk)) {
-        if (type === BackendType.errorResponse) error = parseErrorResponse(bytes)
-        if (type === BackendType.readyForQuery) return error
-      }
-    }
-  }
+  const runner = await sessionRunner(session)
   try {
-    await untilReady()
     for (const [index, sql] of statements.entries()) {
-      session.write(encodeMessage(FrontendType.query, cString(sql)))
-      const error = await untilReady()
+      const { error } = await runner.run(sql)
       if (error !== undefined) return { index, error }
     }
     return undefined
   } finally {
-    if (!session.destroyed) {
-      session.end(encodeMessage(FrontendType.terminate))
-      session.destroy()
-      await once(session, 'close').catch(() => {})
-    }
+    await runner.close()
   }
 }
 
