@@ -10,7 +10,7 @@ import { CommandError, ExitCode, usageError } from './failure.js'
 import { callFaults, injectFault, parseFault, serveFaults } from './local-faults.js'
 import { type LocalFiles, localFiles, writePrivate } from './local-files.js'
 import { type Proxy, startProxy } from './proxy-server.js'
-import { proxyOptionsOf, randomPassword } from './serve.js'
+import { proxyOptionsOf, randomPassword, stopSignals } from './serve.js'
 import type { Target } from './target.js'
 
 /** The host names that it has without `--host`, one for each provider. */
@@ -56,6 +56,9 @@ export async function runLocal(context: CommandContext): Promise<number> {
   const files = await localFiles([host], io.env, Date.now)
   const user = (flags['user'] as string | undefined) ?? 'app'
   const settings = { provider, host, port, user, files }
+  const command = flags['run'] as string | undefined
+  // A command gets the signals itself.
+  const signals = command === undefined ? stopSignals(io) : undefined
   const gateway = await startLocalGateway(settings, context)
   let control: { close(): Promise<void> } | undefined
   try {
@@ -64,12 +67,9 @@ export async function runLocal(context: CommandContext): Promise<number> {
     control = await serveFaults(files.folder, gateway.port, gateway.faults)
     const env = exportedVariables(settings, gateway.port)
     if (envFile !== undefined) writeEnvironment(resolve(io.cwd, envFile), env)
-    const command = flags['run'] as string | undefined
-    if (command === undefined) {
-      announce(env, envFile, gateway, context)
-      return await untilStopped(context)
-    }
-    return await runOnGateway(command, gateway, settings, context)
+    if (command !== undefined) return await runOnGateway(command, gateway, settings, context)
+    announce(env, envFile, gateway, context)
+    return await signals!.first
   } finally {
     await control?.close()
     await gateway.close()
@@ -165,17 +165,6 @@ function announce(
     for (const [name, value] of Object.entries(env)) printer.result(`export ${name}='${value}'`)
   else printer.result(`wrote ${envFile}`)
   printer.note(`listening on 127.0.0.1, port ${port}, with the engine ${engine}`)
-}
-
-/** Resolves with the exit code at a signal. */
-function untilStopped({ io }: CommandContext): Promise<number> {
-  return new Promise((done) => {
-    const stop = (exitCode: number) => (): void => done(exitCode)
-    // The handlers stay: a second signal must not end the process before the server has stopped.
-    io.onSignal('SIGINT', stop(ExitCode.interrupted))
-    io.onSignal('SIGTERM', stop(ExitCode.ok))
-    io.onSignal('SIGHUP', stop(ExitCode.ok))
-  })
 }
 
 // SQL at the start.

@@ -11,7 +11,14 @@ import {
   type ServedTarget,
   startProxy,
 } from './proxy-server.js'
-import { clientUrl, drainMsOf, proxyOptionsOf, randomPassword } from './serve.js'
+import {
+  clientUrl,
+  drainMsOf,
+  proxyOptionsOf,
+  randomPassword,
+  stopSignals,
+  type StopSignals,
+} from './serve.js'
 import { type Flags, resolveTargets } from './target.js'
 
 export async function runProxy(context: CommandContext): Promise<number> {
@@ -44,6 +51,7 @@ export async function runProxy(context: CommandContext): Promise<number> {
   const monitor =
     http === undefined ? undefined : await (await import('./monitor.js')).createMonitor(resolved)
   const observer: ProxyObserver | undefined = monitor?.observer
+  const signals = stopSignals(io)
   const proxy = await startProxy({
     ...proxyOptionsOf(context),
     targets: resolved,
@@ -53,7 +61,7 @@ export async function runProxy(context: CommandContext): Promise<number> {
     ...(tls === undefined ? {} : { tls }),
     ...(observer === undefined ? {} : { observer }),
   })
-  try {
+  const begin = async (): Promise<undefined> => {
     if (flags['check'] === true) await proxy.check()
     // Some tokens name the user.
     for (const { login } of resolved)
@@ -62,43 +70,35 @@ export async function runProxy(context: CommandContext): Promise<number> {
     for (const each of proxy.served) announce(each, context, { isEncrypted: tls !== undefined })
     if (password !== undefined && given === undefined) printer.result(`password: ${password}`)
     if (monitored !== undefined) printer.note(`metrics and health: ${monitored}`)
+  }
+  try {
+    const stopped = await Promise.race([begin(), signals.first])
+    if (stopped === undefined) return await untilStopped(proxy, signals, context)
+    await proxy.close(0)
+    return stopped
   } catch (error) {
-    await monitor?.close()
     await proxy.close(0)
     throw error
+  } finally {
+    await monitor?.close()
   }
-  const exitCode = await untilStopped(proxy, context)
-  await monitor?.close()
-  return exitCode
 }
 
-/** Resolves when the proxy has closed: with 0 after SIGTERM, and with 130 after Ctrl-C. */
-function untilStopped(proxy: Proxy, context: CommandContext): Promise<number> {
-  const { io, printer } = context
-  return new Promise((done) => {
-    let isStopping = false
-    const stop = (exitCode: number) => (): void => {
-      if (isStopping) {
-        proxy.abort()
-        return
-      }
-      isStopping = true
-      const open = proxy.openConnections
-      if (open > 0)
-        printer.note(
-          `stopping, after ${open} open ${open === 1 ? 'connection' : 'connections'}; again to stop at once`,
-        )
-      void proxy.close(drainMsOf(context)).then(() => {
-        for (const off of offs) off()
-        done(exitCode)
-      })
-    }
-    const offs = [
-      io.onSignal('SIGINT', stop(ExitCode.interrupted)),
-      io.onSignal('SIGTERM', stop(ExitCode.ok)),
-      io.onSignal('SIGHUP', stop(ExitCode.ok)),
-    ]
-  })
+/** Resolves with the exit code when the proxy has closed. */
+async function untilStopped(
+  proxy: Proxy,
+  { first, second }: StopSignals,
+  context: CommandContext,
+): Promise<number> {
+  const exitCode = await first
+  const open = proxy.openConnections
+  if (open > 0) {
+    const connections = open === 1 ? 'connection' : 'connections'
+    context.printer.note(`stopping, after ${open} open ${connections}; again to stop at once`)
+  }
+  void second.then(() => proxy.abort())
+  await proxy.close(drainMsOf(context))
+  return exitCode
 }
 
 /** Prints where a target is reached. The password is printed apart from it, once. */

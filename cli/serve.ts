@@ -1,6 +1,8 @@
 /** What `proxy` and `exec` have in common: the proxy's options from flags. */
 import { randomBytes } from 'node:crypto'
 import type { CommandContext } from './command-context.js'
+import { ExitCode } from './failure.js'
+import type { Io } from './output.js'
 import type { ProxyOptions } from './proxy-server.js'
 
 type FromFlags = Pick<ProxyOptions, 'maxConnections' | 'idleTimeoutMs' | 'isStrict' | 'logger'>
@@ -50,4 +52,27 @@ export function clientUrl({
     return `postgres://${login}/${name}?host=${encodeURIComponent(host)}&port=${port}`
   const address = host.includes(':') ? `[${host}]` : host
   return `postgres://${login}${address}:${port}/${name}?sslmode=${isEncrypted ? 'require' : 'disable'}`
+}
+
+/** The signals that end a command which serves others. */
+export interface StopSignals {
+  /** Resolves with the exit code at the first signal: 0, or 130 after Ctrl-C. */
+  readonly first: Promise<number>
+  /** Resolves at the second one. */
+  readonly second: Promise<void>
+}
+
+/** Must be called before anything tells that the command is ready: a signal may follow at once. */
+export function stopSignals({ onSignal }: Pick<Io, 'onSignal'>): StopSignals {
+  let stop: ((exitCode: number) => void) | undefined
+  let stopNow: (() => void) | undefined
+  let count = 0
+  const first = new Promise<number>((resolve) => (stop = resolve))
+  const second = new Promise<void>((resolve) => (stopNow = resolve))
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    onSignal(name, () => {
+      if (++count > 1) stopNow?.()
+      stop?.(name === 'SIGINT' ? ExitCode.interrupted : ExitCode.ok)
+    })
+  return { first, second }
 }

@@ -300,6 +300,21 @@ describe('pg-iam proxy', () => {
     }
   })
 
+  it('ends on Ctrl-C while --check waits for a server that does not answer', async () => {
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const running = startCommand(
+      ['proxy', '--port', '0', '--check', DSQL_URL, '--connect-to', `127.0.0.1:${port}`],
+      { env: databases.env },
+    )
+    const [socket] = (await once(silent, 'connection')) as [Socket]
+    running.child.kill('SIGINT')
+    expect(await running.ended).toEqual({ code: 130, stdout: '', stderr: '' })
+    socket.destroy()
+    silent.close()
+  })
+
   it('ends with 1 if its port is in use', async () => {
     const proxy = await startProxy([DSQL_URL])
     const { code, stderr } = await runCommand(['proxy', '--port', `${portOf(proxy)}`, DSQL_URL], {
