@@ -2,7 +2,7 @@
 import { ServerError } from '../../wire/error-response.js'
 import { HEADER_BYTES, FrontendType, encodeMessage } from '../../wire/messages.js'
 import { nameOf, raising, type Statement, statementsIn } from '../sql.js'
-import type { SessionRules } from './endpoint.js'
+import type { SessionRules } from '../connection/session-rewriter.js'
 import { fatal } from './refusal.js'
 
 /**
@@ -18,20 +18,22 @@ export const REPEATABLE_READ_ONLY: SessionRules = {
     // PostgreSQL applies it after the settings in `options`, and RESET restores it.
     return new Map([...parameters, [DEFAULT_LEVEL, 'repeatable read']])
   },
-  statements(messages) {
-    /** The messages so far, once one of them differs from the input. */
-    let changed: Buffer[] | undefined
-    for (let start = 0, end = 0; start < messages.length; start = end) {
-      end = start + 1 + messages.readInt32BE(start + 1)
-      const type = messages[start]!
-      const bytes = messages.subarray(start, end)
-      const isSql = type === FrontendType.query || type === FrontendType.parse
-      const passed = isSql ? withRefusals(type, bytes) : bytes
-      if (passed !== bytes) changed ??= [messages.subarray(0, start)]
-      changed?.push(passed)
-    }
-    return changed === undefined ? messages : Buffer.concat(changed)
-  },
+  session: () => ({ toEngine: withRefusalsOf, toClient: (bytes) => ({ bytes, isCut: false }) }),
+}
+
+function withRefusalsOf(messages: Buffer): Buffer {
+  /** The messages so far, once one of them differs from the input. */
+  let changed: Buffer[] | undefined
+  for (let start = 0, end = 0; start < messages.length; start = end) {
+    end = start + 1 + messages.readInt32BE(start + 1)
+    const type = messages[start]!
+    const bytes = messages.subarray(start, end)
+    const isSql = type === FrontendType.query || type === FrontendType.parse
+    const passed = isSql ? withRefusals(type, bytes) : bytes
+    if (passed !== bytes) changed ??= [messages.subarray(0, start)]
+    changed?.push(passed)
+  }
+  return changed === undefined ? messages : Buffer.concat(changed)
 }
 
 const DEFAULT_LEVEL = 'default_transaction_isolation'

@@ -13,7 +13,7 @@ import {
   text,
 } from '../../core/options/check.js'
 import type { ProviderErrors, RefusalReason } from '../auth/refusal.js'
-import type { SessionRules } from '../auth/endpoint.js'
+import type { SessionRewriter, SessionRules } from './session-rewriter.js'
 import type { LoginMethod } from '../auth/verifier.js'
 import type { Engine } from '../engines/engine.js'
 import { createLimits, type Limits } from './limits.js'
@@ -108,20 +108,6 @@ export interface RefusedLogin {
   readonly explanation: string
   /** The error that the client gets. `undefined` if the connection is closed without one. */
   readonly error: { readonly sqlState: string; readonly message: string } | undefined
-}
-
-/** Changes the messages between client and engine. Each session has its own rewriter. The gateway uses it to inject faults. */
-export interface SessionRewriter {
-  /**
-   * Gets whole messages of the client, one or more, and returns those for the engine. `undefined` cuts the connection. What it throws ends
-   * the session; the client gets a `ServerError`.
-   */
-  toEngine(messages: Buffer): Buffer | undefined
-  /**
-   * Gets the engine's bytes, not split at messages. Returns those for the client, and whether the connection is cut after them. What it
-   * throws ends the session.
-   */
-  toClient(chunk: Buffer): { readonly bytes: Buffer; readonly isCut: boolean }
 }
 
 /** The key of a cancel request. */

@@ -13,7 +13,6 @@ import {
   negotiateProtocolVersion,
 } from '../../wire/messages.js'
 import { PROTOCOL_3 } from '../../wire/startup.js'
-import type { SessionRules } from '../auth/endpoint.js'
 import { methodOf } from '../auth/methods.js'
 import {
   fatal,
@@ -35,8 +34,8 @@ import {
   type ConnectionTls,
   type HandleConnectionOptions,
   isEngine,
-  type SessionRewriter,
 } from './connection-options.js'
+import type { SessionRewriter } from './session-rewriter.js'
 import { createDeadline, type Deadline } from './limits.js'
 import { isHidden, withoutText } from '../auth/refusal.js'
 import { checkedReply, errorOfHook } from './message-hooks.js'
@@ -397,7 +396,7 @@ class Connection implements ServerConnection {
     this.#relay = startRelay(this.#stream, session, {
       greeting: Buffer.concat([authenticationOk(), backendKeyData(processId, key.secretKey)]),
       buffers: limits.buffers,
-      rewriter: withRules(rules, rewriter),
+      rewriter: withRules(rules?.session(), rewriter),
       onMessage: onMessage && ((message) => this.#watched(() => onMessage(message, this.state))),
       onReply: onReply && ((message) => onReply(message, this.state)),
       parameters: this.#settings.parameters,
@@ -661,19 +660,29 @@ function hookRefused(error: unknown): Error {
   return refused(refusal('hook-refused', `a hook failed: ${reason}`, told))
 }
 
-/** The rules see the client's messages before the caller's rewriter does. */
+/** The rules are next to the client. The other rewriter, with the faults, is next to the engine. */
 function withRules(
-  rules: SessionRules | undefined,
+  rules: SessionRewriter | undefined,
   rewriter: SessionRewriter | undefined,
 ): SessionRewriter | undefined {
-  if (rules === undefined) return rewriter
-  const toEngine = (messages: Buffer): Buffer | undefined => {
-    const allowed = rules.statements(messages)
-    return rewriter === undefined ? allowed : rewriter.toEngine(allowed)
-  }
+  if (rules === undefined || rewriter === undefined) return rules ?? rewriter
   return {
-    toEngine,
-    toClient: (chunk) => rewriter?.toClient(chunk) ?? { bytes: chunk, isCut: false },
+    toEngine(messages) {
+      const allowed = rules.toEngine(messages)
+      return allowed === undefined || allowed.length === 0 ? allowed : rewriter.toEngine(allowed)
+    },
+    toClient(chunk) {
+      const inner = rewriter.toClient(chunk)
+      const outer = rules.toClient(inner.bytes)
+      const own = outer.toEngine === undefined ? undefined : rewriter.toEngine(outer.toEngine)
+      const isCut =
+        inner.isCut || outer.isCut || (outer.toEngine !== undefined && own === undefined)
+      return { bytes: outer.bytes, isCut, toEngine: own }
+    },
+    get heldBytes() {
+      return rules.heldBytes ?? 0
+    },
+    ...(rules.whenIdle && { whenIdle: (call: () => void) => rules.whenIdle!(call) }),
   }
 }
 

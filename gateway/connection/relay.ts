@@ -14,7 +14,8 @@ import {
 } from '../../wire/messages.js'
 import { fatal } from '../auth/refusal.js'
 import type { EngineSession } from '../engines/engine.js'
-import type { HookReply, SessionRewriter } from './connection-options.js'
+import type { HookReply } from './connection-options.js'
+import type { RewrittenReply, SessionRewriter } from './session-rewriter.js'
 import { createExpectedReplies } from './expected-replies.js'
 import type { BufferBudget } from './limits.js'
 import { copyFail, createReplyHook, createRequestHook, errorOfHook } from './message-hooks.js'
@@ -158,15 +159,22 @@ export function startRelay(
     if (passed === undefined) client.destroy()
     else if (passed.length > 0 && !session.write(passed)) client.pause()
   }
-  const holdMemory = (): void =>
-    account.hold(reader.heldBytes + session.writableLength + (requests?.queuedBytes ?? 0))
+  /** Ends the session when it has got all messages of the client. */
+  const endWhenIdle = (): void => {
+    if (rewriter?.whenIdle === undefined) endSession(session)
+    else rewriter.whenIdle(() => endSession(session))
+  }
+  const holdMemory = (): void => {
+    const queued = (requests?.queuedBytes ?? 0) + (rewriter?.heldBytes ?? 0)
+    account.hold(reader.heldBytes + session.writableLength + queued)
+  }
   const fromClient = (chunk: Buffer): void => {
     if (isOver || reader.terminated) return
     try {
       const messages = reader.push(chunk) ?? NOTHING
       if (requests === undefined) {
         if (messages.length > 0) toSession(messages)
-        if (reader.terminated && !isOver) endSession(session)
+        if (reader.terminated && !isOver) endWhenIdle()
       } else {
         const all = reader.terminated ? Buffer.concat([messages, TERMINATE]) : messages
         if (all.length > 0) requests.push(all)
@@ -200,7 +208,7 @@ export function startRelay(
       },
       sendError: (error, isWhole) => sendHookError(error, isWhole),
       isAtBoundary: () => tracker.atBoundary,
-      terminated: () => endSession(session),
+      terminated: () => endWhenIdle(),
       taken: () => resumeClient(),
     }
   }
@@ -232,7 +240,9 @@ export function startRelay(
   }
   const toClient = (chunk: Buffer): void => {
     try {
-      const { bytes, isCut } = rewriter === undefined ? UNCHANGED(chunk) : rewriter.toClient(chunk)
+      const { bytes, isCut, toEngine } =
+        rewriter === undefined ? UNCHANGED(chunk) : rewriter.toClient(chunk)
+      if (toEngine !== undefined && !session.writableEnded) session.write(toEngine)
       if (bytes.length > 0) {
         if (replies === undefined) deliver(bytes, true)
         else pushReplies(replies, bytes)
@@ -288,13 +298,20 @@ export function startRelay(
     else replies.whenEmpty(finish)
   }
   /** The client sends nothing more, and may still read. */
-  const clientFinished = (): void => (requests === undefined ? endSession(session) : requests.end())
+  const clientFinished = (): void => (requests === undefined ? endWhenIdle() : requests.end())
   const clientEnded = (): void => {
     if (clientDone) return
     clientDone = true
     stopHooks()
-    session.off('data', toClient)
-    leaveSession(session)
+    const leave = (): void => {
+      session.off('data', toClient)
+      leaveSession(session)
+    }
+    // What the client sent before its Terminate is carried out, also if it does not wait for the replies.
+    if (reader.terminated && rewriter?.whenIdle !== undefined && !session.destroyed) {
+      session.resume()
+      rewriter.whenIdle(leave)
+    } else leave()
     finishWhenDone()
   }
 
@@ -365,7 +382,7 @@ type Listeners = Readonly<Record<string, (argument: Buffer & Error) => void>>
 /** How many bytes may wait for a hook before the sender has to wait. */
 const MAX_QUEUED_BYTES = 65_536
 
-function UNCHANGED(bytes: Buffer): { bytes: Buffer; isCut: boolean } {
+function UNCHANGED(bytes: Buffer): RewrittenReply {
   return { bytes, isCut: false }
 }
 

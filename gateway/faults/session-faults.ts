@@ -11,7 +11,7 @@ import {
 import { ENDS_REQUEST } from '../../wire/frontend.js'
 import { raising } from '../sql.js'
 import type { ConflictCode, CutStage } from './fault-options.js'
-import type { SessionRewriter } from '../connection/connection-options.js'
+import type { SessionRewriter } from '../connection/session-rewriter.js'
 import { createStatementWatch, type StatementKind } from './statement-kind.js'
 
 /** Decides on each occasion whether a fault occurs. */
