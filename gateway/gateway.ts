@@ -98,7 +98,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const { host, clock, logger } = settings
   const [first = generatedPrincipal(settings), ...others] = settings.principals
   const shared = createPrincipals([first, ...others])
-  const deps = { principals: shared, clock }
+  const deps = { principals: shared, clock, logger }
   const endpoints = settings.endpoints.map((each) => createEndpoint(each, deps))
 
   const names = new Set([
@@ -114,6 +114,9 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
       ...endpoints.map(({ prepare }) => prepare?.()),
     ]),
   )
+  for (const { dsql, upstream } of endpoints)
+    if (engine !== undefined && upstream === undefined)
+      await dsql?.prepare(engine, settings.database)
   const upstreams = createUpstreamSessions({ logger })
   const engineName = engine?.name ?? 'upstream'
   const stats = createStats(clock)

@@ -14,8 +14,8 @@ export type {
   CancelRequest,
   HookReply,
   RefusedLogin,
-  SessionRewriter,
 } from './connection/connection-options.js'
+export type { RewrittenReply, SessionRewriter } from './connection/session-rewriter.js'
 export { createLimits } from './connection/limits.js'
 export type { LimitOptions, Limits } from './connection/limits.js'
 export type { TlsCredentials, TlsLookup } from './connection/tls.js'

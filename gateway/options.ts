@@ -11,10 +11,11 @@ import {
   integerWithin,
   invalidOption,
   isText,
+  oneOf,
   text,
   withoutUndefined,
 } from '../core/options/check.js'
-import { clusterNames } from './auth/aurora-dsql.js'
+import { clusterNames, type DsqlSql } from './auth/aurora-dsql.js'
 import { principalList, type PrincipalOptions, roleNames } from './auth/aws.js'
 import {
   endpointList,
@@ -51,6 +52,11 @@ export interface GatewayOptions extends LimitOptions {
    * region. Default: one generated name, if no `endpoints` are given.
    */
   clusters?: readonly string[]
+  /**
+   * The default of the option `sql` of Aurora DSQL endpoints: `aurora-dsql` answers as Aurora DSQL, and needs the package `libpg-query`;
+   * `postgres` passes all SQL to the engine. Default `aurora-dsql`.
+   */
+  sql?: DsqlSql
   /** The AWS principals for endpoints that define none. Default: a generated principal that may use every role. */
   principals?: readonly PrincipalOptions[]
   /** The database roles that exist. `admin` always exists. Default: `app` and all roles that principals and endpoints name. */
@@ -218,6 +224,7 @@ const CHECKS = {
   port: integerWithin(0, 65_535),
   endpoints: endpointList,
   clusters: clusterNames,
+  sql: oneOf('aurora-dsql', 'postgres'),
   principals: principalList,
   roles: roleNames,
   database: text,
@@ -233,7 +240,8 @@ const CHECKS = {
   clock: functionOf<() => number>(),
 } as const
 
-function endpointsOf({ endpoints, clusters, port = 0 }: Checked<typeof CHECKS>): EndpointOptions[] {
+function endpointsOf(given: Checked<typeof CHECKS>): EndpointOptions[] {
+  const { endpoints, clusters, sql, port = 0 } = given
   const short = clusters ?? (endpoints === undefined ? [randomCluster()] : [])
   const all = [
     ...(short.length === 0
@@ -242,7 +250,11 @@ function endpointsOf({ endpoints, clusters, port = 0 }: Checked<typeof CHECKS>):
     ...(endpoints ?? []).map((options, index) => ({ name: `endpoints[${index}]`, options })),
   ]
   refuseAmbiguousEndpoints(all, port)
-  return all.map(({ options }) => options)
+  return all.map(({ options: each }) =>
+    each.provider === 'aurora-dsql' && !('upstream' in each) && sql !== undefined
+      ? { sql, ...each }
+      : each,
+  )
 }
 
 /**

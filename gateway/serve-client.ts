@@ -78,7 +78,10 @@ export function serveClient(
           if ('refused' in verdict) return verdict
           client!.login = verdict.accepted
           // The roles and databases of another server are not known here.
-          return (endpoint.upstream ? undefined : missingTarget(request, existing)) ?? verdict
+          if (endpoint.upstream) return verdict
+          const isNew = endpoint.dsql?.isRole(request.role) === true
+          const roles = isNew ? [...existing.roles, request.role] : existing.roles
+          return missingTarget(request, { ...existing, roles }) ?? verdict
         },
       }
       return own

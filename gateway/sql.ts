@@ -4,6 +4,8 @@ import type { ServerError } from '../wire/error-response.js'
 export interface Statement {
   /** Words are in upper case, and quoted identifiers begin with `"`. Every other character is one token. */
   readonly tokens: readonly string[]
+  /** Where each token begins in the SQL. */
+  readonly offsets: readonly number[]
   readonly text: string
   /** The offsets of the statement in the SQL, including surrounding white space and comments. */
   readonly start: number
@@ -18,17 +20,21 @@ export function statementsOf(sql: string): Statement[] {
 /** Like {@link statementsOf}, but lazy, and with the first `maxTokens` tokens of each statement to limit memory use on large SQL. */
 export function* statementsIn(sql: string, maxTokens: number): Generator<Statement> {
   let tokens: string[] = []
+  let offsets: number[] = []
   let start = 0
   const statement = (end: number): Statement[] =>
-    tokens.length === 0 ? [] : [{ tokens, text: sql.slice(start, end).trim(), start, end }]
+    tokens.length === 0 ? [] : [{ tokens, offsets, text: sql.slice(start, end).trim(), start, end }]
+  let offset = 0
   const add = (token: string): void => {
-    if (tokens.length < maxTokens) tokens.push(token)
+    if (tokens.length >= maxTokens) return
+    tokens.push(token)
+    offsets.push(offset)
   }
   let place = 0
   while (place < sql.length) {
     TOKEN.lastIndex = place
     const { word, quoted, dollar, comment, other } = TOKEN.exec(sql)?.groups ?? {}
-    const offset = place
+    offset = place
     place = TOKEN.lastIndex
     if (place === 0) break
     if (word !== undefined) add(word.toUpperCase())
@@ -38,6 +44,7 @@ export function* statementsIn(sql: string, maxTokens: number): Generator<Stateme
     else if (other === ';') {
       yield* statement(offset)
       tokens = []
+      offsets = []
       start = place
     } else if (other !== undefined) add(other)
   }

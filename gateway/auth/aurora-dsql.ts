@@ -1,9 +1,11 @@
 /** Aurora DSQL endpoints: options and login verification. */
 import {
+  boolean,
   type Check,
   checkOptions,
   describeValue,
   hostName,
+  integerWithin,
   invalidOption,
   oneOf,
 } from '../../core/options/check.js'
@@ -17,6 +19,7 @@ import {
   type Principals,
   rolesOf,
 } from './aws.js'
+import { createDsqlMode } from '../dsql/dsql-mode.js'
 import { REPEATABLE_READ_ONLY } from './dsql-isolation.js'
 import {
   COMMON_ENDPOINT_CHECKS,
@@ -36,12 +39,24 @@ import {
   type Verifier,
 } from './verifier.js'
 
+/** The SQL of Aurora DSQL endpoints. */
+export type DsqlSql = 'aurora-dsql' | 'postgres'
+
 export interface AuroraDsqlEndpoint extends CommonEndpointOptions {
   provider: 'aurora-dsql'
   /** Host names, such as `abc….dsql.us-east-1.on.aws`. Each contains its region. */
   hosts: readonly string[]
   /** The principals that may log in. Default: the principals of the gateway. */
   principals?: readonly PrincipalOptions[]
+  /**
+   * The SQL of the sessions. `aurora-dsql` answers as Aurora DSQL, and needs the package `libpg-query`. With `postgres`, only the isolation
+   * level is that of Aurora DSQL. Default `aurora-dsql`, but `postgres` for an endpoint with an `upstream` of its own.
+   */
+  sql?: DsqlSql
+  /** Refuses SQL of which it is not known whether Aurora DSQL accepts it. Default `false`: it is logged, and passed to the engine. */
+  strict?: boolean
+  /** How long a transaction may be open, in milliseconds, from 1 to 86,400,000. Default 300,000, as AWS documents. */
+  transactionAgeMs?: number
 }
 
 export const auroraDsqlEndpoint: EndpointDefinition<AuroraDsqlEndpoint> = {
@@ -54,15 +69,23 @@ export const auroraDsqlEndpoint: EndpointDefinition<AuroraDsqlEndpoint> = {
     }
   },
   roles: ({ principals }) => rolesOf(principals),
-  create({ hosts, principals: own }, { principals: shared, clock }) {
+  create(options, { principals: shared, clock, logger }) {
+    const { hosts, principals: own, upstream } = options
     const principals = ownPrincipals(own, shared)
+    const { sql = upstream === undefined ? 'aurora-dsql' : 'postgres' } = options
+    const dsql = sql === 'aurora-dsql' ? createDsqlMode(options, { clock, logger }) : undefined
+    const rules = dsql?.rules ?? REPEATABLE_READ_ONLY
+    const mayUse = (principal: Principal, role: string): boolean =>
+      dsql?.isMapped(principal.arn, role) ?? principal.roles.has(role)
+    const verifier = createAuroraDsqlVerifier({ principals, clusters: hosts, clock, mayUse })
     return {
-      method: cleartextToken(createAuroraDsqlVerifier({ principals, clusters: hosts, clock })),
+      method: cleartextToken(verifier),
       errors: AURORA_DSQL_ERRORS,
       rules: {
-        ...REPEATABLE_READ_ONLY,
-        startup: (parameters) => REPEATABLE_READ_ONLY.startup(takeClusterId(parameters).parameters),
+        ...rules,
+        startup: (parameters) => rules.startup(takeClusterId(parameters).parameters),
       },
+      ...(dsql && { dsql, prepare: () => dsql.load() }),
       roles: principals.roles(),
       principals,
       // Development and tests then need no AWS package.
@@ -84,6 +107,9 @@ const CHECKS = {
   provider: oneOf('aurora-dsql'),
   hosts: clusterNames,
   principals: principalList,
+  sql: oneOf('aurora-dsql', 'postgres'),
+  strict: boolean,
+  transactionAgeMs: integerWithin(1, 86_400_000, 'milliseconds'),
 } as const
 
 // Verifies tokens the way Aurora DSQL does.
@@ -94,6 +120,8 @@ interface AuroraDsqlVerifierSettings {
   clusters: readonly string[]
   /** Epoch milliseconds. */
   clock: () => number
+  /** Default: the roles of the principal. */
+  mayUse?: (principal: Principal, role: string) => boolean
 }
 
 /** Creates the verifier. */
@@ -110,7 +138,10 @@ export function createAuroraDsqlVerifier(settings: AuroraDsqlVerifierSettings): 
       const { token, principal } = checked
       const wrong = checkTarget(token, attempt, settings)
       if (wrong !== undefined) return refusedToken(wrong)
-      return checkRole(token, attempt, principal) ?? accepted(token.accessKeyId, checked.accepted)
+      return (
+        checkRole(token, attempt, principal, settings.mayUse) ??
+        accepted(token.accessKeyId, checked.accepted)
+      )
     },
   }
 }
@@ -169,6 +200,7 @@ function checkRole(
   { action }: PresignedToken,
   { role }: LoginAttempt,
   principal: Principal,
+  mayUse = ({ roles }: Principal, wanted: string): boolean => roles.has(wanted),
 ): Denied | undefined {
   if (action !== (role === 'admin' ? 'DbConnectAdmin' : 'DbConnect')) {
     const known = action === 'DbConnect' || action === 'DbConnectAdmin'
@@ -181,7 +213,7 @@ function checkRole(
       accessDenied(hint),
     )
   }
-  if (!principal.roles.has(role))
+  if (!mayUse(principal, role))
     return denied('role-not-allowed', 'the principal may not log in as this role', roleDenied())
   return undefined
 }

@@ -28,6 +28,7 @@ export const roleName: Check<string> = (value, name) => {
 
 export interface Principal {
   readonly accessKeyId: string
+  readonly arn: string | undefined
   readonly roles: ReadonlySet<string>
   /** When temporary credentials expire, in epoch milliseconds. */
   readonly expiresAt: number | undefined
@@ -43,6 +44,8 @@ export interface PrincipalOptions {
   sessionToken?: string
   /** The database roles that it may log in as. */
   roles: readonly string[]
+  /** Its ARN, such as `arn:aws:iam::111122223333:role/app`, to which `AWS IAM GRANT` can give further roles on Aurora DSQL. */
+  arn?: string
 }
 
 export interface Principals {
@@ -67,9 +70,10 @@ export function createPrincipals(
   const principals: Principals = {
     find: (accessKeyId) => known.get(accessKeyId),
     wasRevoked: (accessKeyId) => revoked.has(accessKeyId),
-    add({ accessKeyId, secretAccessKey, sessionToken, roles }, expiresAt) {
+    add({ accessKeyId, secretAccessKey, sessionToken, roles, arn }, expiresAt) {
       known.set(accessKeyId, {
         accessKeyId,
+        arn,
         roles: new Set(roles),
         expiresAt,
         sessionToken: () => sessionToken,
@@ -148,10 +152,11 @@ const principal: Check<PrincipalOptions> = (value, name) => {
       secretAccessKey: secret,
       sessionToken: secret,
       roles: roleNames,
+      arn,
     },
     `${name}.`,
   )
-  const { accessKeyId: id, secretAccessKey, sessionToken, roles } = given
+  const { accessKeyId: id, secretAccessKey, sessionToken, roles, arn: ownArn } = given
   if (id === undefined) throw invalidOption(`${name}.accessKeyId`, 'an access key ID', undefined)
   if (secretAccessKey === undefined) throw missing(`${name}.secretAccessKey`)
   if (roles === undefined) throw invalidOption(`${name}.roles`, 'an array of role names', undefined)
@@ -160,7 +165,14 @@ const principal: Check<PrincipalOptions> = (value, name) => {
     secretAccessKey,
     roles,
     ...(sessionToken === undefined ? {} : { sessionToken }),
+    ...(ownArn === undefined ? {} : { arn: ownArn }),
   }
+}
+
+const arn: Check<string> = (value, name) => {
+  if (typeof value === 'string' && /^arn:aws[a-z-]*:iam::\d{12}:(?:role|user)\/.+$/.test(value))
+    return value
+  throw invalidOption(name, 'the ARN of an IAM role or user', value)
 }
 
 const accessKeyIdCheck: Check<string> = (value, name) => {

@@ -1,8 +1,10 @@
 /** An emulated endpoint: one database of a provider, or several with the same login method. */
 import { type Check, hostName, integerWithin, invalidOption } from '../../core/options/check.js'
-import type { ServerError } from '../../wire/error-response.js'
+import type { Logger } from '../../core/events.js'
 import { LIMIT_CHECKS, type Limits } from '../connection/limits.js'
 import { endpointUpstream, type EndpointUpstream } from '../engines/upstream.js'
+import type { SessionRules } from '../connection/session-rewriter.js'
+import type { DsqlMode } from '../dsql/dsql-mode.js'
 import type { Principals } from './aws.js'
 import type { ProviderErrors } from './refusal.js'
 import type { LoginMethod } from './verifier.js'
@@ -51,6 +53,7 @@ export interface EndpointDeps {
   readonly principals: Principals
   /** Epoch milliseconds. */
   readonly clock: () => number
+  readonly logger: Logger
 }
 
 /** The logins of one endpoint. */
@@ -67,16 +70,10 @@ interface EndpointLogins {
   readonly prepare?: () => Promise<unknown>
   /** Differences of the sessions from those of PostgreSQL. */
   readonly rules?: SessionRules
+  /** The SQL of Aurora DSQL, if the endpoint has it. */
+  readonly dsql?: DsqlMode
   /** Further options that `gateway.login()` passes to the provider's login function, beside address, user, database and TLS. */
   readonly loginOptions: Readonly<Record<string, unknown>>
-}
-
-/** Restrictions and defaults of the sessions of an endpoint. */
-export interface SessionRules {
-  /** Returns the startup parameters for the engine, or the error that refuses the login. */
-  startup(parameters: ReadonlyMap<string, string>): ReadonlyMap<string, string> | ServerError
-  /** Returns the messages for the engine, given whole messages of the client. */
-  statements(messages: Buffer): Buffer
 }
 
 export interface Endpoint extends EndpointLogins {

@@ -1,5 +1,6 @@
 /** The logins of the emulated providers, for `handleConnection`. */
 import { PgIamError } from '../../core/errors.js'
+import { SILENT } from '../../core/events.js'
 import { checkOptions, functionOf } from '../../core/options/check.js'
 import type { ConnectionAuth } from '../connection/connection-options.js'
 import { takeClusterId } from './aurora-dsql.js'
@@ -33,10 +34,14 @@ export function iamAuth(endpoint: EndpointOptions, options: IamAuthOptions = {})
       throw new PgIamError('ERR_OPTION_CONFLICT', `"endpoint.${name}" must not be given`, {
         hint: 'It is an option of startGateway(), which listens and opens the sessions.',
       })
-  const { provider, method, errors, prepare, rules } = createEndpoint(checked, {
+  // The engine of the caller may be no PostgreSQL, so DSQL mode must be asked for.
+  const own =
+    checked.provider === 'aurora-dsql' ? { sql: 'postgres' as const, ...checked } : checked
+  const { provider, method, errors, prepare, rules } = createEndpoint(own, {
     // Never used: the endpoint has its own.
     principals: createPrincipals([{ ...randomAccessKey('AKIA'), roles: [] }]),
     clock,
+    logger: SILENT,
   })
   return {
     provider,

