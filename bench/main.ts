@@ -33,6 +33,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   tokens: async () => (await import('./tokens.js')).tokens,
   start: async () => (await import('./start.js')).start,
   gateway: async () => (await import('./gateway.js')).gateway,
+  dsql: async () => (await import('./dsql.js')).dsql,
   memory: async () => (await import('./memory.js')).memory,
   scale: async () => (await import('./scale.js')).scale,
 }

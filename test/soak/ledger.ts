@@ -51,7 +51,7 @@ export const Outcome = {
 export type Outcome = (typeof Outcome)[keyof typeof Outcome]
 
 /** The number of IDs of a pool. Those of all pools fit into an `int`. */
-export const IDS_PER_POOL = 2 ** 27
+export const IDS_PER_POOL = 2 ** 26
 
 export interface OutcomeLog {
   /** Returns an unused ID. */
