@@ -36,6 +36,7 @@ let gateway: Gateway
 beforeAll(async () => {
   const hosts = [OTHER_CLUSTER, CLUSTER]
   gateway = await startGateway({
+    sql: 'postgres',
     endpoints: hosts.map((host) => ({ provider: 'aurora-dsql', hosts: [host] })),
   })
 })

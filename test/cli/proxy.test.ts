@@ -261,11 +261,11 @@ describe('pg-iam proxy', () => {
     ])
     const proxy = await startProxy([DSQL_URL])
     const client = await clientOf(proxy)
-    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+    const { processId } = databases.gateway.faults.sessions().at(-1)!
     const ended = endOf(client)
     const errors: unknown[] = []
     client.on('error', (error) => errors.push(error))
-    databases.gateway.faults.killSession(rows[0]!.pid)
+    databases.gateway.faults.killSession(processId)
     await ended
     expect(errors[0]).toMatchObject({ code: '57P01' })
   })

@@ -213,6 +213,7 @@ describe('gateway.close', () => {
     const log = recordLog()
     const before = runningTimers()
     const own = await startGateway({
+      sql: 'postgres',
       upstream: { host: postgres.server().socketDirectory, port: postgres.server().port },
       logger: log.logger,
     })

@@ -150,7 +150,7 @@ describe('process IDs that several sessions share, as with several upstream serv
 describe('process IDs on PGlite, where one backend serves all sessions,', () => {
   let own: Gateway
   beforeAll(async () => {
-    own = await startGateway({ engine: 'pglite' })
+    own = await startGateway({ sql: 'postgres', engine: 'pglite' })
   })
   afterAll(() => own?.close())
 

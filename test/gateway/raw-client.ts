@@ -123,11 +123,16 @@ export function errorFields({ body }: Received): Record<string, string> {
   return Object.fromEntries(fields.map((field) => [field[0]!, field.slice(1)]))
 }
 
-/** Logs in as `app`, and returns the client, ready for queries. */
-export async function loggedIn(gateway: Gateway, options?: ConnectionOptions): Promise<RawClient> {
+/** Logs in, and returns the client, ready for queries. */
+export async function loggedIn(
+  gateway: Gateway,
+  options?: ConnectionOptions,
+  parameters: Record<string, string> = {},
+): Promise<RawClient> {
+  const { user = 'app' } = parameters
   const client = await openTls(gateway, options)
-  const token = await gateway.login({ user: 'app' }).password()
-  client.send(startup({ user: 'app', database: 'postgres' }))
+  const token = await gateway.login({ user }).password()
+  client.send(startup({ user, database: 'postgres', ...parameters }))
   await client.next('R')
   client.send(password(token))
   await client.next('Z')

@@ -68,7 +68,11 @@ export function usePostgres(roles: readonly string[] = ['admin', 'app']): {
     server: () => server,
     async start(options = {}) {
       const { socketDirectory, port } = server
-      const gateway = await startGateway({ upstream: { host: socketDirectory, port }, ...options })
+      const gateway = await startGateway({
+        sql: 'postgres',
+        upstream: { host: socketDirectory, port },
+        ...options,
+      })
       gateways.push(gateway)
       return gateway
     },

@@ -53,6 +53,7 @@ export async function startRig(
 ): Promise<Rig> {
   const upstream = { host: socketDirectory, port, database }
   const gateway = await startGateway({
+    sql: 'postgres',
     upstream,
     clusters: ['abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'],
     endpoints: [{ provider: 'rds', hosts: [RDS_HOST] }],

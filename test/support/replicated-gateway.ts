@@ -20,6 +20,7 @@ export function useReplicatedGateway(): () => ReplicatedGateway {
 
   beforeAll(async () => {
     gateway = await startGateway({
+      sql: 'postgres',
       endpoints: [WRITER, READER, FAR_READER].map((host) => ({ provider: 'rds', hosts: [host] })),
     })
   })

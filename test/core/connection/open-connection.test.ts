@@ -352,7 +352,7 @@ describe('logInWithFailover', () => {
 describe('a login whose key was revoked', () => {
   let gateway: Gateway
   beforeAll(async () => {
-    gateway = await startGateway()
+    gateway = await startGateway({ sql: 'postgres' })
   })
   afterAll(() => gateway?.close())
 

@@ -14,6 +14,7 @@ describe.each(['upstream', 'pglite'] as const)('an Aurora DSQL session on %s', (
   beforeAll(async () => {
     if (engine === 'upstream') server = await launchPostgres({ roles: ['admin', 'app'] })
     gateway = await startGateway({
+      sql: 'postgres',
       clusters: ['abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'],
       endpoints: [{ provider: 'none', hosts: ['plain.example.com'] }],
       ...(server === undefined
@@ -175,7 +176,10 @@ describe('two Aurora DSQL sessions that change the same row concurrently', () =>
   let gateway: Gateway
   beforeAll(async () => {
     server = await launchPostgres({ roles: ['admin', 'app'] })
-    gateway = await startGateway({ upstream: { host: server.socketDirectory, port: server.port } })
+    gateway = await startGateway({
+      sql: 'postgres',
+      upstream: { host: server.socketDirectory, port: server.port },
+    })
     await withClient(gateway, (client) =>
       client.query('create table counter (n int); insert into counter values (0)'),
     )

@@ -87,6 +87,7 @@ describe('an endpoint', () => {
 describe('roles that only endpoints name', () => {
   it('exist by default, and can log in', async () => {
     const own = await startGateway({
+      sql: 'postgres',
       endpoints: [
         { provider: 'password', hosts: [PLAIN], users: { shop: 'x' }, method: 'cleartext' },
       ],

@@ -29,7 +29,7 @@ describe('the engine of a gateway', () => {
 
   it('is "postgres" if its programs are found, and logs their location', async () => {
     const log = recordLog()
-    const gateway = await startGateway({ logger: log.logger })
+    const gateway = await startGateway({ sql: 'postgres', logger: log.logger })
     try {
       expect(gateway.engine).toBe('postgres')
       const { details } = await log.line('gateway: engine "postgres"')
@@ -106,7 +106,12 @@ describe('a custom engine', () => {
 
   it('is prepared once, shown by its name, and not closed', async () => {
     const engine = own(new Error('never asked'))
-    const gateway = await startGateway({ engine, roles: ['shop'], database: 'orders' })
+    const gateway = await startGateway({
+      sql: 'postgres',
+      engine,
+      roles: ['shop'],
+      database: 'orders',
+    })
     expect(gateway.engine).toBe('mine')
     expect(engine.places).toEqual([{ roles: ['admin', 'shop'], database: 'orders' }])
     await gateway.close()
@@ -126,7 +131,7 @@ describe('a custom engine', () => {
     [new Error('canary'), { code: '58000' }],
     [undefined, { code: '58000' }],
   ])('sends its errors to the client if they have an SQLSTATE: %#', async (thrown, told) => {
-    const gateway = await startGateway({ engine: own(thrown) })
+    const gateway = await startGateway({ sql: 'postgres', engine: own(thrown) })
     try {
       const client = new Client(pgSettings(gateway))
       const error: unknown = await client.connect().catch((refusal: unknown) => refusal)
@@ -139,14 +144,14 @@ describe('a custom engine', () => {
 
   it('makes startGateway reject if it cannot be prepared', async () => {
     const engine = { ...own(undefined), prepare: () => Promise.reject(new Error('no place')) }
-    await expect(startGateway({ engine })).rejects.toThrow('no place')
+    await expect(startGateway({ sql: 'postgres', engine })).rejects.toThrow('no place')
   })
 
   it('can be an upstreamEngine', async () => {
     const { upstreamEngine } = await import('../../../gateway/index.js')
     const { socketDirectory, port } = postgres.server()
     const engine = await upstreamEngine({ host: socketDirectory, port })
-    const gateway = await startGateway({ engine })
+    const gateway = await startGateway({ sql: 'postgres', engine })
     const { rows } = await withClient(gateway, (client) => client.query('select 1 as one'))
     expect(rows).toEqual([{ one: 1 }])
     await gateway.close()

@@ -78,7 +78,11 @@ describe('a session with a lost PostgreSQL server', () => {
 describe('an unreachable PostgreSQL server', () => {
   it('causes a login error while it is unreachable', async () => {
     const log = recordLog()
-    const gateway = await startGateway({ upstream: upstream.address, logger: log.logger })
+    const gateway = await startGateway({
+      sql: 'postgres',
+      upstream: upstream.address,
+      logger: log.logger,
+    })
     await upstream.close()
     const attempt = withClient(gateway, (client) => client.query('select 1'))
     await expect(attempt).rejects.toMatchObject({ severity: 'FATAL', code: '08006' })
@@ -90,7 +94,7 @@ describe('an unreachable PostgreSQL server', () => {
   it('makes startGateway reject', async () => {
     await upstream.close()
     const { address } = upstream
-    const attempt = startGateway({ upstream: address })
+    const attempt = startGateway({ sql: 'postgres', upstream: address })
     await expect(attempt).rejects.toMatchObject({
       code: 'ERR_GATEWAY_ENGINE',
       retryable: true,

@@ -49,7 +49,7 @@ beforeEach(async () => {
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  gateway = await startGateway({ upstream: { host: '127.0.0.1', port } })
+  gateway = await startGateway({ sql: 'postgres', upstream: { host: '127.0.0.1', port } })
   await (
     await nextConnection()
   ).ended
@@ -198,6 +198,7 @@ describe('the login at a misbehaving server', () => {
   const start = (options: GatewayOptions = {}): Promise<Gateway> => {
     const { port } = server.address() as AddressInfo
     return startGateway({
+      sql: 'postgres',
       upstream: { host: '127.0.0.1', port, password: 'canary-password' },
       ...options,
     })
@@ -294,7 +295,7 @@ describe('the login at a misbehaving server', () => {
     other.listen(0, '127.0.0.1')
     await once(other, 'listening')
     const { port } = other.address() as AddressInfo
-    const attempt = startGateway({ upstream: { host: '127.0.0.1', port } })
+    const attempt = startGateway({ sql: 'postgres', upstream: { host: '127.0.0.1', port } })
     await expect(attempt).rejects.toMatchObject({ code: 'ERR_GATEWAY_ENGINE' })
     other.close()
   })

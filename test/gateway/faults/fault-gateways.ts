@@ -16,14 +16,14 @@ export function describeOnEachEngine(
       if (engine === 'upstream') server = await launchPostgres({ roles: ['admin', 'app'] })
       gateway = await startGateway(
         server === undefined
-          ? { engine: 'pglite' }
+          ? { engine: 'pglite', sql: 'postgres' }
           : { upstream: { host: server.socketDirectory, port: server.port } },
       )
       await withClient(gateway, (client) => client.query('CREATE TABLE item (id int PRIMARY KEY)'))
     })
     afterEach(async () => {
       gateway.faults.clear()
-      await withClient(gateway, (client) => client.query('TRUNCATE item'))
+      await withClient(gateway, (client) => client.query('DELETE FROM item'))
     })
     afterAll(async () => {
       await gateway?.close()

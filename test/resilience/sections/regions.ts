@@ -25,6 +25,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
   beforeAll(async () => {
     const start = (cluster: string): Promise<Gateway> =>
       startGateway({
+        sql: 'postgres',
         upstream: rig().upstream,
         clusters: [cluster],
         principals: [{ ...key, roles: ['app'] }],

@@ -74,6 +74,8 @@ export async function startContractServers(
     const connectTo = { host: '127.0.0.1', port: relay.port }
     const login = (options: AuroraDsqlOptions = {}): Login =>
       gateway.login({ connectTo, signer: 'aws-sdk', ...options })
+    const loginTo = ({ options: { host } }: ProviderStand): ContractServer['login'] =>
+      isAurora(host) ? (options) => login({ host, ...options }) : login
     const endSessions = async (): Promise<void> => {
       if (postgres === undefined) relay.cut()
       else await postgres.query('template1', END_SESSIONS)
@@ -85,7 +87,17 @@ export async function startContractServers(
           { ...stand.options, connectTo, ...options, tls: { ca: gateway.ca } },
           request ?? (async () => (await stand.issue(gateway, { durationSecs: 3_600 })).given),
         )
-      return { engine, gateway, relay, provider, stand, providerLogin, login, endSessions, close }
+      return {
+        engine,
+        gateway,
+        relay,
+        provider,
+        stand,
+        providerLogin,
+        login: loginTo(stand),
+        endSessions,
+        close,
+      }
     })
     await createTable(servers[0]!.providerLogin())
     return servers
@@ -93,6 +105,10 @@ export async function startContractServers(
     await close()
     throw error
   }
+}
+
+function isAurora(host: unknown): host is string {
+  return typeof host === 'string' && host.includes('.dsql.')
 }
 
 function mergedOptions(stands: readonly ProviderStand[]): GatewayOptions {

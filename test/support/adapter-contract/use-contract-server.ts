@@ -6,7 +6,7 @@ import {
   type ContractServer,
   type EngineName,
 } from './contract-server.js'
-import { auroraDsqlContract } from './providers/aurora-dsql.js'
+import { auroraDsqlContract, plainDsqlContract } from './providers/aurora-dsql.js'
 import { CONTRACT_PROVIDERS } from './providers/contract-providers.js'
 
 /** A running gateway, by engine and provider. The providers of an engine share one. */
@@ -21,24 +21,27 @@ afterAll(async () => {
 })
 
 /**
- * Starts the gateway before the tests, unless it is running. The returned function returns it. On PGlite the contract has only Aurora DSQL:
+ * Starts the gateway before the tests, unless it is running. The returned function returns it. By default, the endpoint has the SQL of
+ * PostgreSQL: tests outside of the contract show what clients do with all of it. On PGlite the contract has only Aurora DSQL:
  * each start of the others' issuers redirects the SDKs to them.
  */
 export function useContractServer(
   engine: EngineName = 'PostgreSQL',
-  provider: ContractProvider = auroraDsqlContract,
+  provider: ContractProvider = plainDsqlContract,
 ): () => ContractServer {
   let server: ContractServer | undefined
 
   beforeAll(async () => {
-    const isShared = CONTRACT_PROVIDERS.includes(provider)
+    const isShared = CONTRACT_PROVIDERS.includes(provider) || provider === plainDsqlContract
     const key = isShared ? engine : provider
     const servers =
       running.get(key) ??
       (isShared
         ? startContractServers(
             engine,
-            engine === 'PGlite' ? [auroraDsqlContract] : CONTRACT_PROVIDERS,
+            engine === 'PGlite'
+              ? [auroraDsqlContract, plainDsqlContract]
+              : [...CONTRACT_PROVIDERS, plainDsqlContract],
           )
         : startContractServer(engine, provider).then((one) => [one]))
     running.set(key, servers)

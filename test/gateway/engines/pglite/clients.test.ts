@@ -5,7 +5,7 @@ describe('a gateway with PGlite', () => {
   let gateway: Gateway
 
   beforeAll(async () => {
-    gateway = await startGateway({ engine: 'pglite' })
+    gateway = await startGateway({ sql: 'postgres', engine: 'pglite' })
   })
   afterAll(() => gateway?.close())
 

@@ -13,7 +13,11 @@ describe('an application that runs a query on the pool during a transaction on P
   let gateway: Gateway
 
   beforeAll(async () => {
-    gateway = await startGateway({ engine: 'pglite', idleInTransactionTimeoutMs: 500 })
+    gateway = await startGateway({
+      sql: 'postgres',
+      engine: 'pglite',
+      idleInTransactionTimeoutMs: 500,
+    })
   })
   afterAll(() => gateway?.close())
 

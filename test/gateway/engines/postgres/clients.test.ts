@@ -5,7 +5,7 @@ describe('a gateway that starts PostgreSQL', () => {
   let gateway: Gateway
 
   beforeAll(async () => {
-    gateway = await startGateway({ engine: 'postgres' })
+    gateway = await startGateway({ sql: 'postgres', engine: 'postgres' })
   })
   afterAll(() => gateway?.close())
 

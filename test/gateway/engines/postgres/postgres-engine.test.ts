@@ -46,7 +46,12 @@ afterEach(async () => {
 })
 
 async function start(options: GatewayOptions = {}): Promise<Gateway> {
-  const gateway = await startGateway({ engine: 'postgres', logger: log.logger, ...options })
+  const gateway = await startGateway({
+    sql: 'postgres',
+    engine: 'postgres',
+    logger: log.logger,
+    ...options,
+  })
   gateways.push(gateway)
   return gateway
 }
@@ -355,7 +360,7 @@ const OWNER = `
   const { startGateway } = require('./gateway/index.ts')
   const { pgSettings } = require('./test/gateway/engines/checks/gateway-clients.ts')
   const { Client } = require('pg')
-  void startGateway({ engine: 'postgres', dataDirectory: process.argv[1] }).then(async (gateway) => {
+  void startGateway({ sql: 'postgres', engine: 'postgres', dataDirectory: process.argv[1] }).then(async (gateway) => {
     const client = new Client(pgSettings(gateway))
     await client.connect()
     await client.query('create table kept as select 42 as answer')

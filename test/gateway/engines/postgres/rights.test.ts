@@ -32,6 +32,7 @@ describe.each(SOURCES)('the PostgreSQL server of %s', (source) => {
     if (found !== undefined) process.env['PG_BINDIR'] = found.directory
     try {
       gateway = await startGateway({
+        sql: 'postgres',
         engine: 'postgres',
         roles: ['app', 'other'],
         database: 'shop',

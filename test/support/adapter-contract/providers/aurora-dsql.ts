@@ -4,30 +4,51 @@ import {
   type AwsCredentials,
   type AwsCredentialsProvider,
 } from '../../../../core/index.js'
-import type { Gateway } from '../../../../gateway/index.js'
+import type { AuroraDsqlEndpoint, Gateway } from '../../../../gateway/index.js'
 import type { ContractProvider, Issued, Life } from '../contract-provider.js'
 import { AWS_FAILURES } from '../failures.js'
 import { watchSignatures } from '../signed-tokens.js'
 
 const HOST = 'contract0000000000000000ab.dsql.us-east-1.on.aws'
+const PLAIN_HOST = 'contract0000000000000000pg.dsql.us-east-1.on.aws'
 
-export const auroraDsqlContract: ContractProvider = {
-  name: 'aurora-dsql',
-  sharesTokens: false,
-  refusedWith: '08006',
-  failures: AWS_FAILURES,
-  login: (options, request) =>
-    auroraDsql({ ...options, credentials: request as AwsCredentialsProvider }),
-  start: async () => ({
-    gatewayOptions: { clusters: [HOST] },
-    options: { host: HOST, user: 'app' },
-    role: 'app',
-    environment: {},
-    issue: issueAwsKeys,
-    issueForever: permanentKeys,
-    watchSecrets: watchSignatures,
-    close: async () => {},
-  }),
+/** With the SQL of Aurora DSQL. */
+export const auroraDsqlContract: ContractProvider = contractFor({
+  options: { host: HOST, user: 'app' },
+  endpoint: { provider: 'aurora-dsql', hosts: [HOST] },
+})
+
+/** With the SQL of PostgreSQL, for what clients do with features that Aurora DSQL does not have. */
+export const plainDsqlContract: ContractProvider = contractFor({
+  options: { host: PLAIN_HOST, user: 'app' },
+  endpoint: { provider: 'aurora-dsql', hosts: [PLAIN_HOST], sql: 'postgres' },
+})
+
+function contractFor({
+  options,
+  endpoint,
+}: {
+  options: { host: string; user: string }
+  endpoint: AuroraDsqlEndpoint
+}): ContractProvider {
+  return {
+    name: 'aurora-dsql',
+    sharesTokens: false,
+    refusedWith: '08006',
+    failures: AWS_FAILURES,
+    login: (options, request) =>
+      auroraDsql({ ...options, credentials: request as AwsCredentialsProvider }),
+    start: async () => ({
+      gatewayOptions: { endpoints: [endpoint] },
+      options,
+      role: 'app',
+      environment: {},
+      issue: issueAwsKeys,
+      issueForever: permanentKeys,
+      watchSecrets: watchSignatures,
+      close: async () => {},
+    }),
+  }
 }
 
 /** Temporary credentials, as from STS. */
