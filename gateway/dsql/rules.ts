@@ -186,11 +186,7 @@ const RULES: readonly Rule[] = [
       const keys = nodesIn(indexParams, 'IndexElem')
       if (nodesIn(indexIncludingParams, 'IndexElem').some(({ expr }) => expr !== undefined))
         return 'expressions are not supported in included columns'
-      if (keys.length > MAX_KEYS)
-        return new ServerError(
-          '54011',
-          `more than ${MAX_KEYS} column keys in an index are not supported`,
-        )
+      if (keys.length > MAX_KEYS) return tooManyKeys()
       return undefined
     },
   },
@@ -265,6 +261,16 @@ const RULES: readonly Rule[] = [
         : 'PASSWORD not supported for ALTER ROLE',
   },
   {
+    on: 'AlterRoleSetStmt',
+    source: 'dsql-lint: ALTER ROLE SET work_mem; accepted settings as in SET',
+    refuses: ({ setstmt }) => {
+      const { name } = unwrapped(setstmt, 'VariableSetStmt')
+      return name === undefined || isAllowedSetting(textOf(name))
+        ? undefined
+        : settingRefused(textOf(name))
+    },
+  },
+  {
     on: 'CreateRoleStmt',
     source: 'assumed, as ALTER ROLE',
     refuses: ({ options }) =>
@@ -286,7 +292,16 @@ const RULES: readonly Rule[] = [
 
   // Expressions, at any depth.
   {
-    on: ['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'ExplainStmt', 'ViewStmt'],
+    on: [
+      'SelectStmt',
+      'InsertStmt',
+      'UpdateStmt',
+      'DeleteStmt',
+      'ExplainStmt',
+      'ViewStmt',
+      'CopyStmt',
+      'CallStmt',
+    ],
     source: 'record: occ_for_share, q_tablesample, q_geom_*, q_fulltext_*; live: functions',
     refuses: (node) => refusedExpression(node),
   },
@@ -304,6 +319,10 @@ const REFUSED_TRANSACTION: Readonly<Record<string, string | undefined>> = {
 /** https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html */
 const MAX_COLUMNS = 255
 const MAX_KEYS = 8
+
+function tooManyKeys(): ServerError {
+  return new ServerError('54011', `more than ${MAX_KEYS} column keys in an index are not supported`)
+}
 
 /** The statements that Aurora DSQL has. All others are refused by the name of their node, as the record shows for a dozen of them. */
 const SUPPORTED: ReadonlyMap<string, Effect> = new Map<string, Effect>([
@@ -391,7 +410,11 @@ function refusedColumn(column: Node): string | ServerError | undefined {
   return undefined
 }
 
-function refusedConstraint({ contype, deferrable }: Node, where: string): string | undefined {
+function refusedConstraint(
+  { contype, deferrable, keys }: Node,
+  where: string,
+): string | ServerError | undefined {
+  if (nodesIn(keys, 'String').length > MAX_KEYS) return tooManyKeys()
   if (contype === 'CONSTR_EXCLUSION') return `EXCLUDE not supported for ${where}`
   // Facts of a live cluster: only foreign keys are deferrable.
   const isOther = contype === 'CONSTR_UNIQUE' || contype === 'CONSTR_PRIMARY'
@@ -413,6 +436,10 @@ const ALTERS: Readonly<Record<string, true | undefined>> = {
   AT_DropConstraint: true,
   AT_ChangeOwner: true,
   AT_SetStatistics: true,
+  AT_EnableTrigAll: true,
+  AT_DisableTrigAll: true,
+  AT_EnableTrigUser: true,
+  AT_DisableTrigUser: true,
 }
 
 function refusedAlter(cmd: Node, isAsync: boolean): string | ServerError | undefined {
@@ -473,10 +500,6 @@ const PHRASES: Readonly<Record<string, string | undefined>> = {
   AT_EnableTrigReplica: 'ENABLE REPLICA TRIGGER',
   AT_EnableTrig: 'ENABLE TRIGGER',
   AT_DisableTrig: 'DISABLE TRIGGER',
-  AT_EnableTrigAll: 'ENABLE TRIGGER ALL',
-  AT_DisableTrigAll: 'DISABLE TRIGGER ALL',
-  AT_EnableTrigUser: 'ENABLE TRIGGER USER',
-  AT_DisableTrigUser: 'DISABLE TRIGGER USER',
   AT_EnableAlwaysRule: 'ENABLE ALWAYS RULE',
   AT_EnableReplicaRule: 'ENABLE REPLICA RULE',
   AT_AddInherit: 'INHERIT',
@@ -564,25 +587,27 @@ const SERIAL_TYPES: ReadonlySet<string> = new Set([
 ])
 
 /** The names of types by those of the catalog, for messages. */
-const TYPE_NAMES: Readonly<Record<string, string | undefined>> = {
-  int2: 'smallint',
-  int4: 'integer',
-  int8: 'bigint',
-  float4: 'real',
-  float8: 'double precision',
-  bool: 'boolean',
-  bpchar: 'character',
-  varchar: 'character varying',
-  timestamp: 'timestamp without time zone',
-  timestamptz: 'timestamp with time zone',
-  time: 'time without time zone',
-  timetz: 'time with time zone',
-}
+const TYPE_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    int2: 'smallint',
+    int4: 'integer',
+    int8: 'bigint',
+    float4: 'real',
+    float8: 'double precision',
+    bool: 'boolean',
+    bpchar: 'character',
+    varchar: 'character varying',
+    timestamp: 'timestamp without time zone',
+    timestamptz: 'timestamp with time zone',
+    time: 'time without time zone',
+    timetz: 'time with time zone',
+  }),
+)
 
 function typeText(typeName: unknown): string {
   const { names } = unwrapped(typeName, 'TypeName')
   const name = stringsOf(names).at(-1) ?? ''
-  return REFUSED_TYPES.get(name) ?? TYPE_NAMES[name] ?? name
+  return REFUSED_TYPES.get(name) ?? TYPE_NAMES.get(name) ?? name
 }
 
 function refusedType(typeName: unknown): string | ServerError | undefined {
@@ -643,6 +668,8 @@ function refusedNode(tag: string, node: Node): string | ServerError | undefined 
       return 'TABLESAMPLE clause not supported'
     case 'MergeStmt':
       return 'unsupported statement type: MERGE'
+    case 'CreateTableAsStmt':
+      return 'unsupported statement: CreateTableAs'
     case 'TypeName': {
       const name = stringsOf(node['names']).at(-1) ?? ''
       return GEOMETRIC.has(name) ? `datatype ${name} not supported` : undefined
@@ -654,8 +681,14 @@ function refusedNode(tag: string, node: Node): string | ServerError | undefined 
   }
 }
 
+/** The functions and procedures of schema `sys` that clients may call. */
+const OFFERED: ReadonlySet<string> = new Set(['wait_for_job', 'version', 'current_setting'])
+
 function refusedCall({ funcname, args }: Node): string | ServerError | undefined {
   const names = stringsOf(funcname)
+  // The gateway's own functions. Its statements that call them are not judged.
+  if (names[0] === 'sys' && !OFFERED.has(names[1] ?? ''))
+    return new ServerError('42501', `permission denied for function ${names[1]}`)
   if (names.length > 1 && names[0] !== 'pg_catalog') return undefined
   const name = names.at(-1) ?? ''
   if (REFUSED_FUNCTIONS.test(name)) return `function ${name} not supported`
@@ -768,7 +801,7 @@ function behaviourOf(statement: DsqlStatement, tag: string, node: Node): Partial
     }
     case 'VariableShowStmt': {
       const name = textOf(node['name'])
-      const value = SHOWN[name]
+      const value = SHOWN.get(name)
       if (value === undefined) return {}
       return { text: `SELECT ${literal(value)}::pg_catalog.text AS ${name}`, tag: 'SHOW' }
     }
@@ -795,7 +828,10 @@ function behaviourOf(statement: DsqlStatement, tag: string, node: Node): Partial
     case 'DeleteStmt':
       return { returnsRows: node['returningList'] !== undefined }
     case 'CopyStmt':
-      return node['is_from'] === true ? { effect: 'write' } : {}
+      return node['is_from'] === true ||
+        someNode(node['query'], 'InsertStmt', 'UpdateStmt', 'DeleteStmt')
+        ? { effect: 'write', returnsRows: true }
+        : {}
     case 'IndexStmt': {
       const name = node['if_not_exists'] === true ? textOf(node['idxname']) : ''
       return { ...asJob('INDEX_BUILD', node, text, name), tag: 'CREATE INDEX' }
@@ -807,10 +843,11 @@ function behaviourOf(statement: DsqlStatement, tag: string, node: Node): Partial
       if (isAsync) return { ...asJob('VALIDATE_CONSTRAINT', node, text, ''), tag: 'ALTER TABLE' }
       const commands = nodesIn(node['cmds'], 'AlterTableCmd')
       const dropped = commands.filter(({ subtype }) => subtype === 'AT_DropColumn')
-      if (dropped.length > 0 && node['objtype'] === 'OBJECT_TABLE')
-        return withoutKeyColumns(node, dropped, text)
       const added = commands.map(({ def }) => (def ?? {}) as Node)
-      return withNumericScale(nodesIn(added, 'ColumnDef'), statement)
+      const scaled = withNumericScale(nodesIn(added, 'ColumnDef'), statement)
+      return dropped.length > 0 && node['objtype'] === 'OBJECT_TABLE'
+        ? withoutKeyColumns(node, dropped, scaled.text ?? text)
+        : scaled
     }
     case 'CallStmt': {
       const called = stringsOf(unwrapped(node['funccall'], 'FuncCall')['funcname']).join('.')
@@ -842,10 +879,12 @@ const TRANSACTION_EFFECTS: Readonly<Record<string, Effect | undefined>> = {
 }
 
 /** Record: env_server_version, env_show_server_version_num. */
-const SHOWN: Readonly<Record<string, string | undefined>> = {
-  server_version: '16.15',
-  server_version_num: '160015',
-}
+const SHOWN: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    server_version: '16.15',
+    server_version_num: '160015',
+  }),
+)
 
 /** Runs the statement in a function that records it as a job, and returns its ID. */
 function asJob(
@@ -944,7 +983,10 @@ function edited(
 function plainNumerics(columns: readonly Node[]): number[] {
   return columns.flatMap((column) => {
     const { names, typmods, location } = unwrapped(column['typeName'], 'TypeName')
-    const isPlain = stringsOf(names).at(-1) === 'numeric' && typmods === undefined
+    const [schema, name] =
+      stringsOf(names).length > 1 ? stringsOf(names) : ['', stringsOf(names)[0]]
+    const isOfCatalog = schema === '' || schema === 'pg_catalog'
+    const isPlain = isOfCatalog && name === 'numeric' && typmods === undefined
     return isPlain ? [Number(location ?? 0)] : []
   })
 }
@@ -1002,10 +1044,16 @@ function walk(value: unknown, visit: (tag: string, node: Node) => boolean): void
   if (typeof value !== 'object' || value === null) return
   for (const [key, part] of Object.entries(value)) {
     const isNode = typeof part === 'object' && part !== null && !Array.isArray(part)
-    const tag = key === 'typeName' ? 'TypeName' : key
+    const tag = UNTAGGED.get(key) ?? key
     if (!isNode || !/^[A-Z]/.test(tag) || visit(tag, part as Node)) walk(part, visit)
   }
 }
+
+/** The fields of a fixed type, which have no tag in the tree. */
+const UNTAGGED: ReadonlyMap<string, string> = new Map([
+  ['typeName', 'TypeName'],
+  ['funccall', 'FuncCall'],
+])
 
 function someNode(root: unknown, ...tags: readonly string[]): boolean {
   let found = false

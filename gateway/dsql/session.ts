@@ -14,6 +14,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { errorFields, errorResponse, ServerError } from '../../wire/error-response.js'
+import { ProtocolViolation } from '../../wire/framing.js'
 import {
   BackendType,
   cString,
@@ -102,6 +103,10 @@ interface Request {
   /** Whether the client gets the end of the last statement when it is committed, as PostgreSQL does for a Query. */
   readonly keepsEnd: boolean
   kept: Buffer | undefined
+  /** The types of replies so far: of those that tell whether a guarded statement has begun. */
+  readonly seen: Set<number>
+  /** The Parse messages that are not answered, and what the names denoted before. */
+  readonly parses: { readonly name: string; readonly before: Prepared | undefined }[]
   /** Whether a conflict is kept from the client until its end is known. */
   readonly guard: Guard | undefined
   /** What the client has sent after it belongs to the same request: it gets no ReadyForQuery yet, and skips the rest after an error. */
@@ -133,6 +138,8 @@ interface Part {
 /** A statement that runs after a savepoint. */
 interface Guard {
   readonly judged: Judged
+  /** The last reply before the statement runs. */
+  readonly startsAfter?: number | undefined
   /** Runs the statement again, without its locking clause. `undefined` if it can't be. */
   readonly again: { readonly messages: readonly Buffer[]; readonly dropped: number[] } | undefined
   /** Runs an INSERT again, so that it fails with a conflict if a row with its key exists that the transaction can't see. */
@@ -145,7 +152,8 @@ interface Guard {
 interface Transaction {
   hasDdl: boolean
   hasWritten: boolean
-  /** The rows and bytes that were written. */
+  /** The rows that INSERTs with VALUES may have added, and the rows and bytes that were written. */
+  plannedRows: number
   rows: number
   bytes: number
   hasSavepoint: boolean
@@ -193,11 +201,14 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
   /** Units of the client that wait for the answer to an earlier one. */
   const waiting: Unit[] = []
   let unit: Unit = { messages: [], ends: 0 }
+  let unitBytes = 0
   let heldBytes = 0
   /** The request for whose end the client's next unit must wait. */
   let heldBy: Request | undefined
   /** Whether a transaction block is open, and whether it is aborted. Of a unit that is being sent: after its statements so far. */
   let isOpen = false
+  /** Whether the engine waits for data of a COPY, whose end the client has not sent. */
+  let isCopying = false
   let isAborted = false
   let transaction = newTransaction()
   /** The client's request whose Sync has not been sent, after a Flush. */
@@ -213,6 +224,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     return {
       hasDdl: false,
       hasWritten: false,
+      plannedRows: 0,
       rows: 0,
       bytes: 0,
       hasSavepoint: false,
@@ -332,7 +344,10 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       isSkipping = false
       return sendExtended({ messages: [next.messages.at(-1)!], ends: FrontendType.sync })
     }
-    if (COPY_TYPES.has(first.type)) return next.messages.map(({ bytes }) => bytes)
+    if (COPY_TYPES.has(first.type)) {
+      if (next.ends !== FrontendType.copyData) isCopying = false
+      return next.messages.map(({ bytes }) => bytes)
+    }
     if (!isOpen && unfinished === undefined) transaction = newTransaction()
     if (first.type === FrontendType.query) return sendQuery(next)
     if (first.type !== FrontendType.functionCall) return sendExtended(next)
@@ -343,7 +358,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
   const isSplitBefore = (one: Judged | undefined, effects: readonly Effect[]): boolean => {
     const last = effects.at(-1)
     if (last === 'commit' || last === 'rollback') return true
-    return isOpen && effectOf(one) === 'commit' && effects.includes('write')
+    return effectOf(one) === 'commit' && effects.includes('write')
   }
 
   const sendQuery = ({ messages: [message], rest }: Unit): Buffer[] => {
@@ -408,6 +423,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       continuedBy: next < all.length ? 'statements' : undefined,
       guard: guarded && {
         judged: guarded,
+        startsAfter: again === undefined ? undefined : BackendType.rowDescription,
         rest: [],
         probe: probe === undefined ? undefined : [queryIn(encoding, probe)],
         again:
@@ -430,6 +446,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     const bound = new Set<string>()
     let bindBytes = 0
     let rest: Message[] = []
+    parses = []
     for (const [index, { type, bytes }] of next.messages.entries()) {
       let passed = bytes
       if (type === FrontendType.parse) passed = parse(bytes)
@@ -513,6 +530,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       const messages = running(unlocked(one), rest)
       return {
         judged: one,
+        startsAfter: portal && BackendType.bindComplete,
         rest,
         again: messages && { messages, dropped: [...OWN_REPLIES] },
         probe: running(withoutDuplicates(one), []),
@@ -538,7 +556,8 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     guard,
   }: Part): Buffer[] => {
     const isInBlock = wasOpen || isTransactional
-    const needsBlock = !isInBlock && !isBounded(changes)
+    transaction.plannedRows += rowsAtMost(changes)
+    const needsBlock = !isInBlock && transaction.plannedRows > MAX_ROWS
     if (unfinished !== undefined || !isWhole) {
       const current = (unfinished ??= added({ results: [], ready: finished, isExtended: true }))
       if (needsBlock && current.ready === finished) {
@@ -549,6 +568,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
         out.unshift(ownStatement('BEGIN'))
       } else if (isTransactional) current.ready = finished
       current.results.push(...results)
+      if (isExtended) current.parses.push(...parses)
       if (!isWhole) return out
       unfinished = undefined
       current.continuedBy = continuedBy
@@ -559,7 +579,8 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       // The number of rows is known only when the statement has run, so the gateway decides then whether to commit it.
       const begin = own(['BEGIN'], ignored, isSimple)
       const ready = committed()
-      heldBy = added({ results, ready, isExtended, keepsEnd: !isExtended, continuedBy })
+      const given = { results, parses: isExtended ? parses : [], ready, isExtended, continuedBy }
+      heldBy = added({ ...given, keepsEnd: !isExtended })
       return [begin, ...out]
     }
     const isGuarded = wasOpen && !isAborted && guard !== undefined && mode.isConcurrent
@@ -579,6 +600,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     }
     const current = added({
       results,
+      parses: isExtended ? parses : [],
       guard: isGuarded ? guard : undefined,
       ready: finished,
       isExtended,
@@ -711,12 +733,22 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
 
   const judgedOf = (prepared: Prepared | undefined): Judged | undefined =>
     prepared?.statement === undefined ? undefined : (prepared as Judged)
+  /** The Parse messages of the part that is being sent. */
+  let parses: Request['parses'] = []
+  /** The engine has not run the Parse messages that it has not answered. */
+  const restoreStatements = ({ parses: unanswered }: Request): void => {
+    for (const { name, before } of unanswered.splice(0).reverse()) {
+      statements.delete(name)
+      if (before !== undefined && name !== '') statements.set(name, before)
+    }
+  }
   const parse = (bytes: Buffer): Buffer => {
     const name = textAt(bytes, HEADER_BYTES)
     const offset = after(bytes, HEADER_BYTES)
     const { sql, encoding } = decoded(bytes, offset)
-    const types = bytes.subarray(after(bytes, offset))
+    const types = Buffer.from(bytes.subarray(after(bytes, offset)))
     const parsed = mode.parser.parse(sql)
+    parses.push({ name, before: statements.get(name) })
     statements.delete(name)
     if (parsed.fault !== undefined) {
       const { message, position } = parsed.fault
@@ -792,10 +824,12 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     switch (type) {
       case BackendType.errorResponse: {
         const error = ownError(bytes)
+        isCopying = false
+        restoreStatements(current)
         current.results.length = 0
         if (current.transaction !== undefined) current.transaction.onCommit.length = 0
         const isConflict = error?.sqlState === '40001'
-        if (isConflict && current.guard !== undefined && isSurvivable(current.guard)) {
+        if (isConflict && current.guard !== undefined && isSurvivable(current.guard, current)) {
           current.error = error
           current.isFailed = true
           return undefined
@@ -813,6 +847,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
         return error === undefined ? withoutContext(bytes) : errorResponse(error)
       }
       case BackendType.copyInResponse:
+        isCopying = true
         // The engine ignores the Sync that was sent with the COPY: the client sends another one after the data.
         if (current.isExtended && unfinished === undefined) unfinished = current
         return bytes
@@ -821,6 +856,8 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       case BackendType.portalSuspended:
         return completed(current, type, bytes)
       default: {
+        if (current.guard !== undefined) current.seen.add(type)
+        if (type === BackendType.parseComplete) current.parses.shift()
         const place = current.dropped.indexOf(type)
         if (place === -1) return bytes
         current.dropped.splice(place, 1)
@@ -850,6 +887,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
         mode.changeCatalog()
         if (verdict.iam !== undefined) mode.mapRole(verdict.iam)
       })
+    if (result?.judged?.statement.tag === 'DeallocateStmt') statements.clear()
     if (ENDS_BLOCK.has(verdict.effect)) {
       const isCommitted = textAt(bytes, HEADER_BYTES) === 'COMMIT'
       for (const call of of.onCommit.splice(0)) if (isCommitted) call()
@@ -865,6 +903,8 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     return status === undefined ? undefined : readyForQuery(String.fromCharCode(status) as 'I')
   }
 
+  /** Whether the end of the session may follow: nothing of the client's waits, or the engine waits for data of a COPY. */
+  const isIdle = (): boolean => isCopying || (waiting.length === 0 && heldBy === undefined)
   const drain = (): Buffer[] => {
     const passed: Buffer[] = []
     while (waiting.length > 0 && (heldBy === undefined || unfinished !== undefined))
@@ -887,13 +927,16 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
         if (isAlone && unit.messages.length > 0) {
           waiting.push({ ...unit, ends: QUERY_FOLLOWS })
           unit = { messages: [], ends: 0 }
+          unitBytes = 0
         }
         unit.messages.push({ type, bytes })
         heldBytes += bytes.length
-        if (!ENDS_UNIT.has(type) && bytesOf(unit) < MAX_UNIT_BYTES) continue
+        unitBytes += bytes.length
+        if (!ENDS_UNIT.has(type) && unitBytes < MAX_UNIT_BYTES) continue
         unit.ends = type
         waiting.push(unit)
         unit = { messages: [], ends: 0 }
+        unitBytes = 0
       }
       return Buffer.concat(drain())
     },
@@ -903,8 +946,9 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       const later = toEngineLater
       toEngineLater = []
       later.push(...drain())
-      if (waiting.length === 0 && heldBy === undefined)
-        for (const call of whenIdle.splice(0)) call()
+      // The caller first writes what this returns.
+      if (whenIdle.length > 0 && isIdle())
+        for (const call of whenIdle.splice(0)) queueMicrotask(call)
       return {
         bytes: Buffer.concat(out),
         isCut: false,
@@ -915,7 +959,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       return heldBytes
     },
     whenIdle(call) {
-      if (waiting.length === 0 && heldBy === undefined) call()
+      if (isIdle()) call()
       else whenIdle.push(call)
     },
   }
@@ -932,12 +976,11 @@ function withoutSystemCatalog(verdict: Verdict): Verdict {
 
 const ignored: Request['ready'] = () => undefined
 
-/** Whether the statements change few enough rows in any case. */
-function isBounded(changes: readonly Judged[]): boolean {
-  const rows = changes
+/** How many rows the statements may change. */
+function rowsAtMost(changes: readonly Judged[]): number {
+  return changes
     .filter(({ verdict }) => verdict.effect === 'write')
-    .map(({ verdict }) => verdict.rows ?? Infinity)
-  return rows.reduce((sum, count) => sum + count, 0) <= MAX_ROWS
+    .reduce((sum, { verdict }) => sum + (verdict.rows ?? Infinity), 0)
 }
 
 /** The effect of a statement, unless it is refused by itself. */
@@ -951,6 +994,8 @@ function request(given: Partial<Request> & { isOwn: boolean }): Request {
   return {
     results: [],
     dropped: [],
+    seen: new Set(),
+    parses: [],
     droppedRows: 0,
     rows: 0,
     isFailed: false,
@@ -987,14 +1032,21 @@ function rowLimit(): ServerError {
   return new ServerError('54000', 'transaction row limit exceeded')
 }
 
-/** Whether a lost conflict can be kept until COMMIT: the client gets no row that would have to be invented. */
-function isSurvivable({ judged, again }: Guard): boolean {
-  return again !== undefined || judged.verdict.returnsRows !== true
+/**
+ * Whether a lost conflict can be kept until COMMIT: the statement has begun to run, so that the client has the replies before, and the client
+ * gets no row that would have to be invented.
+ */
+function isSurvivable({ judged, again, startsAfter }: Guard, { seen }: Request): boolean {
+  if (startsAfter !== undefined && !seen.has(startsAfter)) return false
+  const isPlain = Object.hasOwn(WRITES, judged.statement.tag ?? '')
+  return again !== undefined || (isPlain && judged.verdict.returnsRows !== true)
 }
 
+const WRITES = { InsertStmt: 'INSERT 0', UpdateStmt: 'UPDATE', DeleteStmt: 'DELETE' } as const
+
 /** The result of a statement that lost a conflict. How many rows it would have changed is not known. */
-function inventedTag({ rows }: Verdict, { word }: DsqlStatement): string {
-  return word === 'INSERT' ? `INSERT 0 ${rows ?? 1}` : `${word} 1`
+function inventedTag({ rows }: Verdict, { tag }: DsqlStatement): string {
+  return `${WRITES[tag as keyof typeof WRITES]} ${tag === 'InsertStmt' ? (rows ?? 1) : 1}`
 }
 
 /** The SQL of a SELECT without its locking clauses, or `undefined` for another statement. */
@@ -1194,6 +1246,8 @@ function createReplyReader({
         }
         if (bytes.length < HEADER_BYTES) break
         const length = 1 + bytes.readInt32BE(1)
+        if (length < HEADER_BYTES)
+          throw new ProtocolViolation(`invalid message length ${length - 1}`)
         const type = bytes[0]!
         if (STREAMED.has(type)) {
           isPassed = !isDropped()

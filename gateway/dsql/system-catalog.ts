@@ -33,6 +33,9 @@ CREATE OR REPLACE FUNCTION sys.new_job(kind text, relation oid, object_oid oid, 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE id text := '';
 BEGIN
+  IF kind NOT IN ('INDEX_BUILD', 'VALIDATE_CONSTRAINT') OR NOT EXISTS (SELECT FROM pg_class WHERE oid = object_oid) THEN
+    RAISE EXCEPTION 'permission denied for function new_job' USING ERRCODE = '42501';
+  END IF;
   FOR i IN 1..26 LOOP
     id := id || substr('abcdefghijklmnopqrstuvwxyz234567', 1 + floor(random() * 32)::int, 1);
   END LOOP;

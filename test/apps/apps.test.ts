@@ -121,10 +121,17 @@ function writePrograms(provider: Provider): void {
   for (const name of readdirSync(programs)) copyFileSync(join(programs, name), join(place, name))
 }
 
-/** Each has a separate database: Payload asks before it deletes the tables of others. */
+/**
+ * With the SQL of PostgreSQL: some of them create their tables in ways that Aurora DSQL refuses, as the page says. Each has a separate
+ * database: Payload asks before it deletes the tables of others.
+ */
 async function runProgram(provider: Provider, name: string): Promise<Report> {
   const hosts = [provider === 'rds' ? RDS_HOST : DSQL_HOST]
-  const gateway = await startGateway({ engine: 'postgres', endpoints: [{ provider, hosts }] })
+  const gateway = await startGateway({
+    engine: 'postgres',
+    sql: 'postgres',
+    endpoints: [{ provider, hosts }],
+  })
   try {
     return await runAgainst(gateway, provider, name)
   } finally {

@@ -123,7 +123,7 @@ describe('docs/cli.md', () => {
     const folder = packed.folder()
     const bin = join(folder, 'bin')
     // What `local` needs.
-    const withPackages = packed.application('@peculiar/x509', 'reflect-metadata')
+    const withPackages = packed.application('@peculiar/x509', 'reflect-metadata', 'libpg-query')
     const command = join(withPackages, 'node_modules/pg-iam/dist/cli/main.js')
     mkdirSync(bin)
     // `npx` would look for the package in the registry.

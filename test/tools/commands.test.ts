@@ -121,7 +121,8 @@ beforeAll(async () => {
     join(root, 'test/tools/node_modules/drizzle-kit'),
     join(folder, 'node_modules/drizzle-kit'),
   )
-  databases = await startReadmeDatabases(folder)
+  // The migrations of these tools use what Aurora DSQL does not have.
+  databases = await startReadmeDatabases(folder, 'postgres')
 })
 
 afterAll(() => databases?.close())

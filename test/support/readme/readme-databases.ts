@@ -19,8 +19,14 @@ export interface ReadmeDatabases {
 const ACCOUNT = 'app@shop.iam.gserviceaccount.com'
 const WAREHOUSE_USER = 'IAMR:app'
 
-/** @param folder the directory for files of the programs */
-export async function startReadmeDatabases(folder: string): Promise<ReadmeDatabases> {
+/**
+ * @param folder the directory for files of the programs
+ * @param sql the SQL of Aurora DSQL's endpoint
+ */
+export async function startReadmeDatabases(
+  folder: string,
+  sql: 'aurora-dsql' | 'postgres' = 'aurora-dsql',
+): Promise<ReadmeDatabases> {
   const issuer = await startEntraIssuer()
   const identity = await startManagedIdentity(issuer, () => ({
     aud: AUDIENCE,
@@ -35,6 +41,7 @@ export async function startReadmeDatabases(folder: string): Promise<ReadmeDataba
     expiration: new Date(Date.now() + 900_000),
   }))
   const gateway = await startGateway({
+    sql,
     roles: ['app', 'app@shop.iam', WAREHOUSE_USER],
     endpoints: [
       {
