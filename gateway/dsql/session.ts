@@ -737,7 +737,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
   let parses: Request['parses'] = []
   /** The engine has not run the Parse messages that it has not answered. */
   const restoreStatements = ({ parses: unanswered }: Request): void => {
-    for (const { name, before } of unanswered.splice(0).reverse()) {
+    for (const { name, before } of unanswered.splice(0).toReversed()) {
       statements.delete(name)
       if (before !== undefined && name !== '') statements.set(name, before)
     }
