@@ -20,7 +20,7 @@ const LEFT_OUT = Object.entries(TIERS).flatMap(([tier, folders]) =>
 export default {
   testEnvironment: 'node',
   // Coverage counts only files below `roots`, so the sources are among them.
-  roots: ['wire', 'core', 'adapters', 'gateway', 'cli', 'test'].map(
+  roots: ['wire', 'core', 'adapters', 'gateway', 'cli', 'register', 'test'].map(
     (folder) => `<rootDir>/${folder}`,
   ),
   testMatch: ['**/*.test.ts'],
@@ -51,6 +51,6 @@ export default {
   testTimeout: 300_000,
   // Half of the time is spent waiting: for lifetimes, time limits and other processes.
   maxWorkers: Math.min(2 * availableParallelism(), 8),
-  collectCoverageFrom: ['{core,adapters,gateway,cli}/**/*.ts', '!**/index.ts'],
+  collectCoverageFrom: ['{core,adapters,gateway,cli,register}/**/*.ts', '!**/index.ts'],
   restoreMocks: true,
 }

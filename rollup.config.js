@@ -4,7 +4,7 @@
  *
  * What several entries share has files of its own, so that it is there once in a process whichever of them it loads.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, posix, resolve } from 'node:path'
 import commonjs from '@rollup/plugin-commonjs'
 import json from '@rollup/plugin-json'
@@ -28,9 +28,69 @@ const COMMAND = 'cli/main'
 const input = Object.fromEntries(entries.map((entry) => [entry, `${COMPILED}/${entry}.js`]))
 const isExternal = (id) => id.endsWith('.cjs') || !(id.startsWith('.') || isAbsolute(id))
 
+/** What `--import pg-iam/register` runs, the hooks of `module.register`, and the state that they share with the modules that they make. */
+const HOOKS = 'node_modules/import-in-the-middle'
+const REGISTER = {
+  'register/index': `${COMPILED}/register/index.js`,
+  'register/hook': '\0hook.mjs',
+  'register/lib/register': '\0lib/register.js',
+}
+/** Their files by name: of a CommonJS file rollup would export the default only, and a file of elsewhere changes the paths of what is external. */
+const EXPORTS_OF_HOOKS = {
+  [REGISTER['register/hook']]: 'initialize, load, resolve',
+  [REGISTER['register/lib/register']]: 'register, ModuleBinder',
+}
+
 /** What the command needs, and users of the package do not: it becomes a part of the command, so that there is nothing to install. */
-const BUNDLED = ['commander', 'prom-client', 'tdigest', 'bintrees', '@opentelemetry/api']
-const isBundled = (id) => /[/\\]node_modules[/\\]/.test(id) || BUNDLED.includes(id)
+const OF_COMMAND = ['commander', 'prom-client', 'tdigest', 'bintrees', '@opentelemetry/api']
+const OF_REGISTER = [
+  'import-in-the-middle',
+  'require-in-the-middle',
+  'module-details-from-path',
+  'cjs-module-lexer',
+  'es-module-lexer',
+]
+const isBundled = (id) =>
+  /[/\\]node_modules[/\\]/.test(id) ||
+  [...OF_COMMAND, ...OF_REGISTER].some((name) => id === name || id.startsWith(`${name}/`))
+const isOfRegister = (id) =>
+  Object.hasOwn(EXPORTS_OF_HOOKS, id) ||
+  id.includes(`${COMPILED}/register/`) ||
+  OF_REGISTER.some((name) => id.includes(`node_modules/${name}/`)) ||
+  id.includes(NO_DEBUG)
+
+const entriesOfHooks = {
+  name: 'entries-of-hooks',
+  resolveId: (id) => (Object.hasOwn(EXPORTS_OF_HOOKS, id) ? id : undefined),
+  load: (id) =>
+    Object.hasOwn(EXPORTS_OF_HOOKS, id)
+      ? `export { ${EXPORTS_OF_HOOKS[id]} } from ${JSON.stringify(resolve(HOOKS, id.slice(1)))}`
+      : undefined,
+}
+
+/** An ES module has no `require`, whose cache and `resolve` require-in-the-middle uses. */
+const withRequire = {
+  name: 'with-require',
+  transform(code, id) {
+    if (!id.endsWith('node_modules/require-in-the-middle/index.js')) return null
+    const known = "const Module = require('module')"
+    if (!code.includes(known)) throw new Error(`${id} does not load "module" as expected`)
+    return {
+      code: code
+        .replaceAll(/\brequire\.(cache|resolve)\b/g, 'ownRequire.$1')
+        .replace(known, `${known}\nconst ownRequire = Module.createRequire(process.execPath)`),
+      map: null,
+    }
+  },
+}
+
+/** require-in-the-middle's messages for its own developers. */
+const NO_DEBUG = 'node_modules/debug/none.cjs'
+const withoutDebug = {
+  name: 'without-debug',
+  resolveId: (id) => (id === 'debug' ? resolve(NO_DEBUG) : undefined),
+  load: (id) => (id === resolve(NO_DEBUG) ? 'module.exports = () => () => {}' : undefined),
+}
 const common = {
   input,
   treeshake: { moduleSideEffects: false },
@@ -63,7 +123,7 @@ const CLIENTS = {
 export default [
   {
     ...common,
-    input: { ...input, [COMMAND]: `${COMPILED}/${COMMAND}.js` },
+    input: { ...input, ...REGISTER, [COMMAND]: `${COMPILED}/${COMMAND}.js` },
     // The bundled packages count on what their modules do when they are loaded.
     treeshake: { moduleSideEffects: (id) => /[/\\]node_modules[/\\]/.test(id) },
     external: (id, importer) =>
@@ -74,6 +134,9 @@ export default [
       !isBundled(importer ?? ''),
     plugins: [
       workerFile,
+      entriesOfHooks,
+      withRequire,
+      withoutDebug,
       bundledOnly(nodeResolve({ preferBuiltins: true })),
       json(),
       commonjs({ include: /node_modules/ }),
@@ -82,11 +145,14 @@ export default [
     output: {
       dir: 'dist',
       format: 'es',
-      entryFileNames: ({ name }) => (name === COMMAND ? '[name].js' : 'esm/[name].js'),
-      chunkFileNames: ({ moduleIds }) =>
-        moduleIds.some((id) => id.includes(`${COMPILED}/cli/`) || isBundled(id))
+      entryFileNames: ({ name }) =>
+        name === COMMAND || Object.hasOwn(REGISTER, name) ? '[name].js' : 'esm/[name].js',
+      chunkFileNames: ({ moduleIds }) => {
+        if (moduleIds.some(isOfRegister)) return 'register/[name].js'
+        return moduleIds.some((id) => id.includes(`${COMPILED}/cli/`) || isBundled(id))
           ? 'cli/[name].js'
-          : 'esm/shared/[name].js',
+          : 'esm/shared/[name].js'
+      },
       manualChunks: (id, graph) => manualChunks(id, graph) ?? chunkOfCommand(id, graph),
     },
   },
@@ -186,6 +252,7 @@ function importedBy(id, getModuleInfo, found = new Set()) {
  */
 function chunkOfCommand(id, { getModuleInfo, getModuleIds }) {
   const [, name] = /node_modules[/\\]((?:@[^/\\]+[/\\])?[^/\\]+)/.exec(id) ?? []
+  if (isOfRegister(id)) return undefined
   if (name !== undefined) return name === 'commander' ? name : 'prom-client'
   const gateway = [...getModuleIds()].find((known) =>
     known.endsWith(`${COMPILED}/gateway/index.js`),
@@ -214,12 +281,25 @@ function bundledOnly(plugin) {
 
 /** @this {import('rollup').PluginContext} */
 function emitLicences() {
-  const texts = BUNDLED.map((name) => {
-    const { version } = JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8'))
-    return `${name} ${version}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8').trim()}\n`
-  })
-  const source = `The command contains these packages.\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`
-  this.emitFile({ type: 'asset', fileName: 'cli/LICENSES.txt', source })
+  const emit = (folder, title, names) => {
+    const texts = names.map((name) => {
+      const path = folderOf(name)
+      const { version } = JSON.parse(readFileSync(`${path}/package.json`, 'utf8'))
+      const files = ['LICENSE', 'NOTICE'].map((file) => `${path}/${file}`).filter(existsSync)
+      const text = files.map((file) => readFileSync(file, 'utf8').trim()).join('\n\n')
+      return `${name} ${version}\n\n${text}\n`
+    })
+    const source = `${title}\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`
+    this.emitFile({ type: 'asset', fileName: `${folder}/LICENSES.txt`, source })
+  }
+  emit('cli', 'The command contains these packages.', OF_COMMAND)
+  emit('register', 'pg-iam/register contains these packages.', OF_REGISTER)
+}
+
+/** Other packages may need another version, which is then the one at the top. */
+function folderOf(name) {
+  const own = `${HOOKS}/node_modules/${name}`
+  return existsSync(own) ? own : `node_modules/${name}`
 }
 
 /** rollup takes the file to be beside `esm`, since that is where the output begins. */

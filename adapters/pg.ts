@@ -1,19 +1,6 @@
 /** Logins for pg (node-postgres). */
-import type { Duplex } from 'node:stream'
-import {
-  Client,
-  type ClientBase,
-  type ClientConfig,
-  Pool,
-  type PoolClient,
-  type PoolConfig,
-} from 'pg'
-import {
-  checkDriverOptions,
-  jitteredMaxLifetime,
-  OWNED_OF_PG,
-} from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory } from '../core/connection/login-stream.js'
+import { Client, type ClientConfig, Pool, type PoolClient, type PoolConfig } from 'pg'
+import { loginOfFactory } from '../core/connection/login-stream.js'
 import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
@@ -21,7 +8,6 @@ import {
   type TransactionConnection,
   watchPgClient,
 } from '../core/transactions/transaction-connection.js'
-import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import {
   boolean,
@@ -30,9 +16,10 @@ import {
   invalidOption,
   isPlainObject,
   oneOf,
-  withoutUndefined,
 } from '../core/options/check.js'
-import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
+import { clientConfig, ignore, pgConfig } from './pg/config.js'
+
+export { pgConfig, type PgLoginConfig, type PgLoginSettings } from './pg/config.js'
 
 /**
  * Returns a pool. Each physical connection logs in with its own token.
@@ -64,66 +51,6 @@ export function createClient(login: LoginOrUrl, config: ClientConfig = {}): Clie
   client.on('error', ignore)
   return client
 }
-
-/**
- * The result of `pgConfig`: the given options and those of the login.
- *
- * The type has only these properties. Libraries on pg (pg-boss 10, pg-promise 12) declare options such as `password` differently from pg,
- * so their types do not accept a `PoolConfig`.
- */
-export type PgLoginConfig<Config extends PoolConfig = {}> = Omit<
-  Config,
-  keyof PgLoginSettings | 'password' | 'connectionString'
-> &
-  PgLoginSettings
-
-/** The options of pg that the login adds. */
-export interface PgLoginSettings {
-  host: string
-  port: number
-  database: string
-  /** Absent if the first token determines the user. */
-  user?: string
-  ssl: false
-  sslnegotiation: 'postgres'
-  stream: () => Duplex
-  /** Absent if the login has no `maxLifetimeSecs`. */
-  maxLifetimeSeconds?: number
-  /** Its client is any object: a library may have another version of `@types/pg` (Payload 3 pins one). */
-  onConnect: (client: object) => void
-}
-
-/**
- * Returns the configuration for your own `pg.Pool` or `pg.Client`, or for a library that takes one.
- *
- * It has `ssl: false` and no `password`: its `stream` opens connections that already use verified TLS, and logs in.
- *
- * Exported from `'pg-iam/pg'`.
- *
- * @param given a login, or a URL for {@link loginFromUrl}
- * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
- */
-export function pgConfig<Config extends PoolConfig = {}>(
-  login: LoginOrUrl,
-  config?: Config & PoolConfig & OnlyKnown<Config, PoolConfig>,
-): PgLoginConfig<Config>
-export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig {
-  const login = loginOf(given)
-  const { onConnect } = config
-  return {
-    ...jitteredMaxLifetime(login),
-    ...withoutUndefined(config),
-    ...clientConfig(login, config),
-    // The pool has no error listener on a client that is checked out, so the loss of its connection would end the process.
-    onConnect: (client: ClientBase) => {
-      client.on('error', ignore)
-      return onConnect?.(client)
-    },
-  }
-}
-
-/** Rejects unknown options, which a generic type parameter would otherwise accept. */
-type OnlyKnown<Given, Known> = { [Name in Exclude<keyof Given, keyof Known>]: never }
 
 /** Options for BEGIN and for retries. */
 export interface PgTransactionOptions extends RetryOptions {
@@ -207,21 +134,3 @@ function beginStatement(options: PgTransactionOptions): string {
   ]
   return ['BEGIN', modes.join(', ')].join(' ').trim()
 }
-
-function clientConfig(login: Login, config: ClientConfig): ClientConfig {
-  const tls = checkDriverOptions(login, config, OWNED_OF_PG)
-  const given = givenParameters(config, PG_STARTUP_OPTIONS)
-  return {
-    ...config,
-    host: login.host,
-    port: login.port,
-    database: login.database,
-    ...(login.user === undefined ? {} : { user: login.user }),
-    // Set explicitly: pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION, and start TLS inside TLS.
-    ssl: false,
-    sslnegotiation: 'postgres',
-    stream: createStreamFactory(login, { tls, given }),
-  }
-}
-
-function ignore(): void {}

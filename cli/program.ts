@@ -99,7 +99,10 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
         new Option('--verbose', 'print what happens').conflicts('quiet').helpGroup(GENERAL),
       )
       .addOption(new Option('--quiet', 'print errors only').helpGroup(GENERAL))
-    command.action(async (given: string | string[] | undefined, options: object) => {
+    // What follows the arguments is the same, whether there are any or not: the options, and the command.
+    command.action(async (...received: unknown[]) => {
+      const given = received.slice(0, -2)[0] as string | string[] | undefined
+      const options = received.at(-2)
       const all = flagsOf(options as Record<string, unknown>)
       const isJson = all['json'] === true
       const verbosity: Verbosity =
@@ -161,6 +164,14 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     LOCAL_FLAGS,
     async () => (await import('./local.js')).runLocal,
     `  pg-iam local --write-env .env.local\n  pg-iam local --run "npm test"\n  pg-iam local faults raise-conflicts times=2\n\nFaults: ${FAULT_NAMES.join(', ')}.`,
+    [],
+  )
+  add(
+    'register-path',
+    'Print the address of pg-iam/register, for NODE_OPTIONS.',
+    [],
+    async () => (await import('./register-path.js')).runRegisterPath,
+    '  NODE_OPTIONS="--import $(pg-iam register-path)" npm start',
     [],
   )
   return program

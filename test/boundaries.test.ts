@@ -12,6 +12,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   adapters: ['core'],
   gateway: ['core', 'wire'],
   cli: ['gateway', 'core'],
+  register: ['adapters', 'core'],
 }
 
 /** The adapters of libraries that run on another library, which has an adapter itself. */
@@ -94,7 +95,7 @@ describe('the sources', () => {
     )
   })
 
-  it('import one way: cli to gateway and core, gateway and adapters to core, core to nothing above it', () => {
+  it('import one way: cli to gateway and core, register to adapters and core, gateway and adapters to core, core to nothing above it', () => {
     const wrong = inLayers.filter(({ from, to }) => {
       if (to === undefined) return false
       const [own, other] = [layerOf(from), layerOf(to)]
@@ -191,11 +192,14 @@ describe('package.json', () => {
 
   it('names every package that the sources import', () => {
     const forUsers = { ...dependencies, ...peerDependencies }
-    // The packages of the command are bundled into it.
-    const bundled = { commander: '', 'prom-client': '' }
+    // The packages of the command and of the hooks are bundled into them.
+    const bundled: Readonly<Record<string, readonly string[]>> = {
+      cli: ['commander', 'prom-client'],
+      register: ['import-in-the-middle', 'require-in-the-middle'],
+    }
     const unknown = inLayers.filter(isPackage).filter(({ from, specifier }) => {
-      const known = layerOf(from) === 'cli' ? { ...forUsers, ...bundled } : forUsers
-      return !Object.hasOwn(known, packageOf(specifier))
+      const name = packageOf(specifier)
+      return !Object.hasOwn(forUsers, name) && bundled[layerOf(from)]?.includes(name) !== true
     })
     expect(unknown.map(shown)).toEqual([])
   })
@@ -253,7 +257,12 @@ describe('package.json', () => {
         return [name, { import: condition('esm'), require: condition('cjs') }]
       }),
     )
-    expect(packageJson.exports).toEqual({ ...expected, './package.json': './package.json' })
+    expect(packageJson.exports).toEqual({
+      ...expected,
+      // ES modules only, as Node's hooks are.
+      './register': './dist/register/index.js',
+      './package.json': './package.json',
+    })
   })
 
   it('tells tools that know no exports the same', () => {

@@ -73,6 +73,7 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   './pg': ['createClient', 'createPool', 'pgConfig', 'pgTransaction'],
   './postgres-js': ['createSql', 'postgresOptions', 'sqlTransaction'],
   './prisma': ['prismaAdapter', 'prismaTransaction'],
+  './register': [],
   './sequelize': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
   './sequelize-7': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],
   './typeorm': ['typeormOptions', 'typeormPassword', 'typeormTransaction'],
@@ -250,7 +251,8 @@ describe('the built package', () => {
       readdirSync(join('dist', format), { recursive: true, encoding: 'utf8' }).filter((path) =>
         /\.c?js$/.test(path),
       )
-    for (const format of ['esm', 'cjs', 'cli']) expect(modules(format).length).toBeLessThan(30)
+    for (const format of ['esm', 'cjs', 'cli', 'register'])
+      expect(modules(format).length).toBeLessThan(30)
   })
 
   it('lets a process exit that has created a token and has no other work', async () => {
