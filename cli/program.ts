@@ -170,7 +170,7 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     'register-path',
     'Print the address of pg-iam/register, for NODE_OPTIONS.',
     [],
-    async () => (await import('./register-path.js')).runRegisterPath,
+    async () => runRegisterPath,
     '  NODE_OPTIONS="--import $(pg-iam register-path)" npm start',
     [],
   )
@@ -192,4 +192,13 @@ function only(all: Flags, flags: readonly Flag[]): Flags {
   return Object.fromEntries(
     flags.flatMap(({ name }) => (all[name] === undefined ? [] : [[name, all[name]]])),
   )
+}
+
+// `pg-iam register-path`: `pg-iam/register` as an address that Node finds from any folder.
+
+/** An address, not a path: it has no spaces, so that it is one word in `NODE_OPTIONS`. */
+async function runRegisterPath({ printer, isJson }: CommandContext): Promise<number> {
+  const url = new URL('../register/index.js', import.meta.url).href
+  printer.result(isJson ? JSON.stringify({ url }) : url)
+  return 0
 }

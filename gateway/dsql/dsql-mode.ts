@@ -62,7 +62,6 @@ export function createDsqlMode(
       return parser
     },
     clock,
-    serverVersion: '16.15',
     get hasSystemCatalog() {
       return hasSystemCatalog
     },

@@ -5,8 +5,14 @@
  * (https://docs.aws.amazon.com/aurora-dsql/latest/userguide/PAGE.html), a report of a live cluster, or `assumed`.
  */
 import { ServerError } from '../../wire/error-response.js'
-import { literal } from '../sql.js'
-import { isAllowedSetting, isOwnSetting, settingRefused } from './settings.js'
+import { identifier, literal } from '../sql.js'
+import {
+  isAllowedSetting,
+  isOwnSetting,
+  SERVER_VERSION,
+  SERVER_VERSION_NUM,
+  settingRefused,
+} from './settings.js'
 import type { DsqlStatement, Node } from './statement.js'
 
 /** What a statement does, for the rules of transactions. */
@@ -40,6 +46,8 @@ export interface Verdict {
   readonly unknown?: string
   /** Refused within a transaction block. */
   readonly isOutsideOnly?: boolean
+  /** The roles of DROP ROLE. */
+  readonly droppedRoles?: readonly string[]
   /** AWS IAM GRANT or REVOKE. */
   readonly iam?: { readonly isGrant: boolean; readonly role: string; readonly arn: string }
 }
@@ -842,13 +850,18 @@ function behaviourOf(statement: DsqlStatement, tag: string, node: Node): Partial
     case 'AlterTableStmt': {
       if (isAsync) return { ...asJob('VALIDATE_CONSTRAINT', node, text, ''), tag: 'ALTER TABLE' }
       const commands = nodesIn(node['cmds'], 'AlterTableCmd')
-      const dropped = commands.filter(({ subtype }) => subtype === 'AT_DropColumn')
+      const dropped = commands.filter(({ subtype }) => DROPS.has(textOf(subtype)))
       const added = commands.map(({ def }) => (def ?? {}) as Node)
       const scaled = withNumericScale(nodesIn(added, 'ColumnDef'), statement)
       return dropped.length > 0 && node['objtype'] === 'OBJECT_TABLE'
         ? withoutKeyColumns(node, dropped, scaled.text ?? text)
         : scaled
     }
+    case 'DropRoleStmt':
+      // https://docs.aws.amazon.com/aurora-dsql/latest/userguide/using-database-and-iam-roles.html
+      return {
+        droppedRoles: nodesIn(node['roles'], 'RoleSpec').map(({ rolename }) => textOf(rolename)),
+      }
     case 'CallStmt': {
       const called = stringsOf(unwrapped(node['funccall'], 'FuncCall')['funcname']).join('.')
       return { returnsRows: true, isOutsideOnly: called === 'sys.wait_for_job' }
@@ -881,8 +894,8 @@ const TRANSACTION_EFFECTS: Readonly<Record<string, Effect | undefined>> = {
 /** Record: env_server_version, env_show_server_version_num. */
 const SHOWN: ReadonlyMap<string, string> = new Map(
   Object.entries({
-    server_version: '16.15',
-    server_version_num: '160015',
+    server_version: SERVER_VERSION,
+    server_version_num: SERVER_VERSION_NUM,
   }),
 )
 
@@ -901,17 +914,26 @@ function asJob(
   }
 }
 
-/** Record: alter_drop_pk_column. Only the engine knows which columns are those of the primary key. */
+const DROPS: ReadonlySet<string> = new Set(['AT_DropColumn', 'AT_DropConstraint'])
+
+/**
+ * Record: alter_drop_pk_column; live (pistachio#319): DROP CONSTRAINT of a primary key. Only the engine knows what belongs to the primary
+ * key.
+ */
 function withoutKeyColumns(
   { relation }: Node,
   commands: readonly Node[],
   text: string,
 ): Partial<Verdict> {
-  const columns = commands.map(({ name }) => literal(textOf(name))).join(', ')
+  const namesOf = (kind: string): string => {
+    const names = commands.filter(({ subtype }) => subtype === kind).map(({ name }) => textOf(name))
+    return `ARRAY[${names.map((name) => literal(name)).join(', ')}]::pg_catalog.text[]`
+  }
+  const parts = [namesOf('AT_DropColumn'), namesOf('AT_DropConstraint')].join(', ')
   const table = literal(nameOfRelation(relation))
   return {
     systemCatalog: 'optional',
-    text: `CALL sys.alter_table(${literal(text)}, ${table}, ARRAY[${columns}]::pg_catalog.text[])`,
+    text: `CALL sys.alter_table(${literal(text)}, ${table}, ${parts})`,
     tag: 'ALTER TABLE',
   }
 }
@@ -920,12 +942,8 @@ function nameOfRelation(relation: unknown): string {
   const { schemaname, relname } = (relation ?? {}) as Node
   return [schemaname, relname]
     .filter((part) => part !== undefined)
-    .map((part) => quoted(textOf(part)))
+    .map((part) => identifier(textOf(part)))
     .join('.')
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
 }
 
 /** The rows of VALUES. `undefined` for a query. */

@@ -27,8 +27,10 @@ import {
   TransactionStatus,
 } from '../../wire/messages.js'
 import type { SessionRewriter } from '../connection/session-rewriter.js'
+import { conflictError } from '../faults/session-faults.js'
 import { literal, statementsOf } from '../sql.js'
 import { type Effect, judge, type Verdict } from './rules.js'
+import { SERVER_VERSION } from './settings.js'
 import type { DsqlStatement, SqlParser } from './statement.js'
 
 /** A statement of the client's, and what the rules say about it. */
@@ -174,8 +176,8 @@ const MAX_BYTES = 10 * 1024 * 1024
 export interface SessionContext {
   readonly parser: SqlParser
   readonly clock: () => number
-  /** The version in `server_version`. */
-  readonly serverVersion: string
+  /** Whether any IAM principal was given the role. */
+  isRole(role: string): boolean
   readonly hasSystemCatalog: boolean
   /** Whether transactions of several sessions run at the same time, so that they can conflict. */
   readonly isConcurrent: boolean
@@ -252,7 +254,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     const code = fields.get('C') ?? ''
     const message = fields.get('M') ?? ''
     // A conflict that is already in these words is a fault of the gateway's.
-    if (CONFLICTS.has(code) && !message.includes('(OC00')) return conflict('OC000')
+    if (CONFLICTS.has(code) && !message.includes('(OC00')) return conflictError('OC000')
     const start = message.indexOf(marker)
     if (code !== '22P02' || start === -1) return undefined
     const text = message.slice(start + marker.length, message.lastIndexOf(']') + 1)
@@ -299,7 +301,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
   }
   /** Notes what the statement does to the transaction, or returns the error that it fails with. */
   const enter = ({ verdict }: Judged, bytes: number): ServerError | undefined => {
-    const { effect, refusal, isOutsideOnly } = verdict
+    const { effect, refusal, isOutsideOnly, droppedRoles } = verdict
     if (refusal !== undefined) return refusal
     const isChange = effect === 'write' || effect === 'ddl'
     if (isOutsideOnly && isOpen)
@@ -309,12 +311,12 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       return undefined
     }
     if (effect === 'commit' || effect === 'rollback') return undefined
-    const age = mode.clock() - transaction.beganAt
-    if (isOpen && age > mode.transactionAgeMs)
-      return new ServerError(
-        '54000',
-        `transaction age limit of ${mode.transactionAgeMs / 1000}s exceeded`,
-      )
+    if (isOpen && isTooOld()) return ageLimit()
+    const mapped = droppedRoles?.find((role) => mode.isRole(role))
+    if (mapped !== undefined) {
+      const told = `role "${mapped}" cannot be dropped because some objects depend on it`
+      return new ServerError('2BP01', told)
+    }
     if (!isChange) return undefined
     if (effect === 'ddl') {
       if (transaction.hasDdl)
@@ -372,7 +374,9 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
       const parsed = mode.parser.parse(sql)
       if (parsed.fault !== undefined) {
         const { message: told, position } = parsed.fault
-        const out = [query(failing(new ServerError('42601', told, { position })))]
+        // In an aborted transaction, only the engine's own parser fails before the state is checked.
+        const error = new ServerError('42601', told, { position })
+        const out = [isAborted ? bytes : query(failing(error))]
         return sendPart({ out, results: [{}], wasOpen, isSimple: true })
       }
       all = parsed.statements.map(judged)
@@ -721,12 +725,16 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     heldBytes -= bytesOf(waiting.shift()!)
     return status
   }
+  const isTooOld = (): boolean => mode.clock() - transaction.beganAt > mode.transactionAgeMs
+  const ageLimit = (): ServerError =>
+    new ServerError('54000', `transaction age limit of ${mode.transactionAgeMs / 1000}s exceeded`)
   /** Why the transaction can't commit. */
   const lossAtCommit = (): ServerError | undefined => {
     if (!isOpen || isAborted) return undefined
-    if (transaction.isDoomed) return conflict('OC000')
+    if (isTooOld()) return ageLimit()
+    if (transaction.isDoomed) return conflictError('OC000')
     const isStale = transaction.hasWritten && transaction.catalogVersion !== mode.catalogVersion
-    return isStale ? conflict('OC001') : undefined
+    return isStale ? conflictError('OC001') : undefined
   }
 
   // Prepared statements and portals.
@@ -751,6 +759,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     parses.push({ name, before: statements.get(name) })
     statements.delete(name)
     if (parsed.fault !== undefined) {
+      if (isAborted) return bytes
       const { message, position } = parsed.fault
       return parseMessage(name, failing(new ServerError('42601', message, { position })))
     }
@@ -811,7 +820,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
     const [current] = sent
     if (type === BackendType.parameterStatus)
       return textAt(bytes, HEADER_BYTES) === 'server_version'
-        ? parameterStatus('server_version', mode.serverVersion)
+        ? parameterStatus('server_version', SERVER_VERSION)
         : bytes
     if (type === BackendType.notificationResponse || current === undefined) return bytes
     if (type === BackendType.readyForQuery) return ended(current, bytes)
@@ -826,6 +835,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
         const error = ownError(bytes)
         isCopying = false
         restoreStatements(current)
+        const [failed] = current.results
         current.results.length = 0
         if (current.transaction !== undefined) current.transaction.onCommit.length = 0
         const isConflict = error?.sqlState === '40001'
@@ -841,8 +851,8 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
           return undefined
         }
         current.hasError = true
-        // No statement fails with it in these words otherwise.
-        current.isLost = isConflict && isOfRules(bytes)
+        // The rules refuse a COMMIT only if its transaction cannot be committed.
+        current.isLost = isOfRules(bytes) && ENDS_BLOCK.has(effectOf(failed?.judged))
         if (savepointError !== undefined) return errorResponse(savepointError)
         return error === undefined ? withoutContext(bytes) : errorResponse(error)
       }
@@ -1016,13 +1026,6 @@ function request(given: Partial<Request> & { isOwn: boolean }): Request {
 
 /** The states of PostgreSQL that are a lost conflict on Aurora DSQL: a serialization failure, a lock timeout, a deadlock. */
 const CONFLICTS: ReadonlySet<string> = new Set(['40001', '55P03', '40P01'])
-
-/** Record: occ_conflict. https://docs.aws.amazon.com/aurora-dsql/latest/userguide/working-with-concurrency-control.html */
-function conflict(kind: 'OC000' | 'OC001'): ServerError {
-  return kind === 'OC000'
-    ? new ServerError('40001', 'change conflicts with another transaction (OC000)')
-    : new ServerError('40001', 'schema has been updated by another transaction (OC001)')
-}
 
 function mixed(): ServerError {
   return new ServerError('0A000', 'ddl and dml are not supported in the same transaction')

@@ -126,3 +126,7 @@ export function settingsInOptions(options: string): OptionSetting[] {
 }
 
 const IN_OPTIONS = /(?<!\S)(?:-c\s*|--)(?<name>[\w.-]+)\s*=(?:\\.|\S)*/g
+
+/** The version that a cluster reports. Record: env_server_version, env_server_version_num. */
+export const SERVER_VERSION = '16.15'
+export const SERVER_VERSION_NUM = '160015'

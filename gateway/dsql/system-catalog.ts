@@ -3,6 +3,7 @@ import { parseErrorResponse } from '../../wire/error-response.js'
 import { createMessageReader } from '../../wire/framing.js'
 import { MAX_MESSAGE_BYTES } from '../../wire/frontend.js'
 import { BackendType, cString, encodeMessage, FrontendType } from '../../wire/messages.js'
+import { SERVER_VERSION, SERVER_VERSION_NUM } from './settings.js'
 import type { Engine } from '../engines/engine.js'
 
 /**
@@ -26,7 +27,7 @@ GRANT SELECT ON sys.jobs, sys.iam_pg_role_mappings TO PUBLIC;
 CREATE OR REPLACE FUNCTION sys.version() RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'PostgreSQL 16'::text $$;
 
 CREATE OR REPLACE FUNCTION sys.current_setting(setting text, missing_ok boolean DEFAULT false) RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT CASE pg_catalog.lower(setting) WHEN 'server_version' THEN '16.15' WHEN 'server_version_num' THEN '160015'
+  SELECT CASE pg_catalog.lower(setting) WHEN 'server_version' THEN '${SERVER_VERSION}' WHEN 'server_version_num' THEN '${SERVER_VERSION_NUM}'
     ELSE pg_catalog.current_setting(setting, missing_ok) END $$;
 
 CREATE OR REPLACE FUNCTION sys.new_job(kind text, relation oid, object_oid oid, object text, problem text) RETURNS text
@@ -89,13 +90,17 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE OR REPLACE PROCEDURE sys.alter_table(ddl text, target text, dropped text[]) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE PROCEDURE sys.alter_table(ddl text, target text, dropped text[], dropped_constraints text[]) LANGUAGE plpgsql AS $$
 DECLARE
   key name := (SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
     WHERE i.indrelid = pg_catalog.to_regclass(target) AND i.indisprimary AND a.attname = ANY (dropped) LIMIT 1);
 BEGIN
   IF key IS NOT NULL THEN
     RAISE EXCEPTION 'cannot drop primary key column %', key USING ERRCODE = '0A000';
+  END IF;
+  IF EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = pg_catalog.to_regclass(target) AND contype = 'p'
+    AND conname = ANY (dropped_constraints)) THEN
+    RAISE EXCEPTION 'unsupported ALTER TABLE DROP CONSTRAINT statement' USING ERRCODE = '0A000';
   END IF;
   EXECUTE ddl;
 END $$;

@@ -236,11 +236,11 @@ const NO_BYTES: Buffer = Buffer.alloc(0)
  * All conflicts have SQLSTATE 40001. The kind is in the text.
  * See https://docs.aws.amazon.com/aurora-dsql/latest/userguide/working-with-concurrency-control.html
  */
-function conflictError(code: ConflictCode): ServerError {
+export function conflictError(code: ConflictCode): ServerError {
   return new ServerError('40001', TEXTS[code])
 }
 
 const TEXTS = {
   OC000: 'change conflicts with another transaction (OC000)',
-  OC001: 'schema has been updated by another transaction, please retry: (OC001)',
+  OC001: 'schema has been updated by another transaction (OC001)',
 } as const

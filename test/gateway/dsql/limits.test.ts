@@ -174,6 +174,19 @@ describe('the age of a transaction', () => {
       expect(await client.ask('SELECT id FROM item')).toContain('D 3')
     }))
 
+  it('is also that of its COMMIT, which rolls it back', () =>
+    withClients(gateway(), async (client) => {
+      for (const commit of ['COMMIT', Buffer.concat([run('COMMIT'), SYNC])]) {
+        await client.ask('BEGIN', 'INSERT INTO item VALUES (7)')
+        now += 300_001
+        const lines = await client.ask(commit)
+        expect(lines.slice(-2)).toEqual(['E 54000 transaction age limit of 300s exceeded', 'Z I'])
+        expect(await client.ask('SELECT id FROM item WHERE id = 7')).not.toContain('D 7')
+        // Tokens are verified by the same clock.
+        now -= 300_001
+      }
+    }))
+
   it('does not count outside of one', () =>
     withClients(gateway(), async (client) => {
       now += 400_000

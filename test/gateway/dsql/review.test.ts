@@ -104,7 +104,29 @@ it('a conflict while a statement is parsed is told at the statement, with no rep
     await other.close()
   }))
 
+it('a syntax error in an aborted transaction is told as one, and the state stays aborted', () =>
+  withClients(gateway(), async (client) => {
+    await client.ask('BEGIN', 'SELECT 1 / 0')
+    for (const wrong of ['SELEC 1', Buffer.concat([run('SELEC 1'), SYNC])]) {
+      const lines = await client.ask(wrong)
+      expect(lines.join('\n')).toContain('42601')
+      expect(lines.at(-1)).toBe('Z E')
+    }
+    await client.ask('ROLLBACK')
+  }))
+
+it('a role that IAM principals are mapped to cannot be dropped', () =>
+  withClients(gateway(), async (client) => {
+    const arn = 'arn:aws:iam::111122223333:role/mapped'
+    await client.ask('CREATE ROLE mapped WITH LOGIN')
+    await client.ask(`AWS IAM GRANT mapped TO '${arn}'`)
+    expect((await client.ask('DROP ROLE mapped')).join('\n')).toContain('2BP01')
+    await client.ask(`AWS IAM REVOKE mapped FROM '${arn}'`)
+    expect(await client.ask('DROP ROLE mapped')).toContain('C DROP ROLE')
+  }))
+
 it.each([
+  ['ALTER TABLE item DROP CONSTRAINT item_pkey', '0A000'],
   ['EXPLAIN ANALYZE CREATE TABLE other AS SELECT 1', '0A000'],
   [
     'CREATE TABLE other (a int, b int, c int, d int, e int, f int, g int, h int, i int, PRIMARY KEY (a, b, c, d, e, f, g, h, i))',

@@ -156,7 +156,7 @@ describeOnEachEngine('statement and commit faults', (gateway) => {
         gateway().faults.raiseConflicts({ at: 'statement', code: 'OC001' })
         expect(await rejectionOf(run(client, 'INSERT INTO item VALUES (2)'))).toMatchObject({
           code: '40001',
-          message: 'schema has been updated by another transaction, please retry: (OC001)',
+          message: 'schema has been updated by another transaction (OC001)',
         })
         expect(await rejectionOf(run(client, 'SELECT 1'))).toMatchObject({ code: '25P02' })
         await run(client, 'ROLLBACK')
