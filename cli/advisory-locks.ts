@@ -270,7 +270,7 @@ export function createLockSession({
   return {
     onMessage(bytes) {
       const type = bytes[0]!
-      // Most messages are told by their type and one search.
+      // For most messages, the type and one search are enough.
       if (type === QUERY || type === PARSE) {
         const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
         const isRelevant =

@@ -99,7 +99,7 @@ export const LOCAL_FLAGS: readonly Flag[] = [
   {
     name: 'host',
     value: 'NAME',
-    description: 'the host name that it stands for; default: one that is made up',
+    description: 'the host name of the emulated database; default: a generated one',
     check: hostName,
   },
   { name: 'user', value: 'ROLE', description: 'role of the application; default app', check: text },

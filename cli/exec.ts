@@ -1,4 +1,4 @@
-/** `pg-iam exec`: runs a command that connects to the database through a proxy of its own. */
+/** `pg-iam exec`: runs a command that connects to the database through a separate proxy. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { CommandError, ExitCode, usageError } from './failure.js'

@@ -35,7 +35,7 @@ export function configurationFolder(env: Io['env']): string {
   return join(env['HOME'] || homedir(), '.config', 'pg-iam')
 }
 
-/** Each set of host names has files of its own: its authority can sign for these names only. */
+/** Each set of host names has separate files, because its authority can sign for these names only. */
 export async function localFiles(
   hosts: readonly string[],
   env: Io['env'],

@@ -26,7 +26,7 @@ type Run = (context: CommandContext) => Promise<number>
 
 /** Runs the command. Never rejects: resolves with the exit code. */
 export async function runCommand(io: Io): Promise<number> {
-  // The words of another program are none of ours, whatever they look like.
+  // What follows `--` belongs to the other program, also if it looks like a flag of this one.
   const separator = io.args.indexOf('--')
   const own = separator === -1 ? io.args : io.args.slice(0, separator)
   const words = separator === -1 ? [] : io.args.slice(separator + 1)

@@ -368,7 +368,7 @@ function serve(
     async engine({ startup }) {
       const { target } = backend!
       const { user, database } = startup!
-      // libpq asks for the database of the user's name if it is told none.
+      // libpq's default database is the one with the user's name.
       const isDefault = isByDatabase || database === user
       const engine = await backend!.engineFor(isDefault ? target.login.database : database)
       return sessionsOf(engine, backend!, settings)

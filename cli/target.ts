@@ -26,7 +26,7 @@ import { usageError } from './failure.js'
 export interface Flag {
   /** `server-port`, the key in the file as well. */
   readonly name: string
-  /** What stands for its value in the help; without it, the flag is a switch. */
+  /** The placeholder of its value in the help. A flag without one has no value. */
   readonly value?: string
   readonly description: string
   readonly check?: Check<unknown>
