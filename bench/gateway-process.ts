@@ -21,6 +21,7 @@ export interface GatewayOrder {
 export interface GatewayReady {
   readonly port: number
   readonly ca: string
+  readonly pid: number
 }
 
 answerOrder((order: GatewayOrder) =>
@@ -33,7 +34,7 @@ async function startOurs({ host, role, database, upstream }: GatewayOrder): Prom
   const principals = [{ ...CREDENTIALS, roles: [role] }]
   const endpoints = [{ provider: 'rds' as const, hosts: [host], principals }]
   const { port, ca } = await startGateway({ endpoints, database, upstream })
-  return { port, ca }
+  return { port, ca, pid: process.pid }
 }
 
 /** Connects TLS with PostgreSQL's Unix socket, with Node's streams. It accepts every client. */
@@ -55,7 +56,7 @@ async function startRelay({ host, upstream }: GatewayOrder): Promise<GatewayRead
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return { port: (server.address() as AddressInfo).port, ca }
+  return { port: (server.address() as AddressInfo).port, ca, pid: process.pid }
 }
 
 function passOn(from: Socket, to: Socket): void {

@@ -3,11 +3,12 @@
  *
  * The gateway is a separate process in front of that PostgreSQL server, and uses its Unix socket. It uses TLS with the same type of
  * certificate, and verifies an RDS token where PostgreSQL checks a password. The relay is a Node process that terminates TLS and forwards
- * bytes, also those of the password that PostgreSQL checks behind it: no gateway in Node can be faster.
+ * bytes, also those of the password that PostgreSQL checks behind it: no gateway in Node can be faster. Either has a CPU of its own.
  */
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Client, Pool } from 'pg'
@@ -15,7 +16,7 @@ import { average, CREDENTIALS, RDS_HOST, type Benchmark, type BenchContext } fro
 import { openPool } from '../test/clients/pg.js'
 import { pgSettings } from './clients.js'
 import type { GatewayOrder, GatewayReady } from './gateway-process.js'
-import type { StaticLogin, TlsPostgres } from './postgres.js'
+import { startTlsPostgres, type StaticLogin, type TlsPostgres } from './postgres.js'
 import { startProcess } from './process.js'
 import { poolCompetitor } from './queries.js'
 import { competitor, type Competitor, type Effort } from './rounds.js'
@@ -27,7 +28,10 @@ import { competitor, type Competitor, type Effort } from './rounds.js'
 const CURVE = 'prime256v1'
 
 export const gateway: Benchmark = async (context) => {
-  const postgres = await context.postgres()
+  const isPinned = pin(process.pid, 'others')
+  if (!isPinned) context.leaveOut('a CPU for the gateway alone: there is one CPU, or no taskset')
+  // It inherits the CPUs of this process, so the server that the benchmarks share is not used.
+  const postgres = await startTlsPostgres()
   const processes: { stop(): Promise<void> }[] = []
   try {
     const { password, ssl: theirs, ...address } = postgres.passwordLogin
@@ -41,7 +45,8 @@ export const gateway: Benchmark = async (context) => {
       const order: GatewayOrder = { kind, host: RDS_HOST, role, database, upstream }
       const started = startProcess<GatewayReady>('gateway-process.js', order)
       processes.push(started)
-      const { port: ownPort, ca } = await started.answer
+      const { port: ownPort, ca, pid } = await started.answer
+      if (isPinned) pin(pid, 'last')
       return { ...address, port: ownPort, ssl: { ...ssl, ca } }
     }
     const ways: Ways = {
@@ -58,7 +63,22 @@ export const gateway: Benchmark = async (context) => {
     await connectsThrough(ways, postgres, context)
   } finally {
     for (const { stop } of processes) await stop()
+    await postgres.close()
+    pin(process.pid, 'all')
   }
+}
+
+/**
+ * Restricts a process, and those that it will start, to some CPUs. Returns `false` where that is not possible.
+ *
+ * The gateway and the relay run on the last CPU, everything else on the other ones. Without that, three busy processes on two CPUs measure
+ * how the kernel places them: the same process took 130 or 240 µs for a query, a second apart.
+ */
+function pin(pid: number, on: 'all' | 'last' | 'others'): boolean {
+  const last = cpus().length - 1
+  if (last === 0) return false
+  const list = { all: `0-${last}`, last: String(last), others: `0-${last - 1}` }[on]
+  return spawnSync('taskset', ['-a', '-p', '-c', list, String(pid)]).status === 0
 }
 
 /** A way to connect to the database with pg. */

@@ -138,6 +138,11 @@ function readExactly(socket: Duplex, length: number): Promise<Buffer> {
       reject(connectionClosed())
       return
     }
+    // Mostly the bytes are there: adding and removing four listeners takes longer than the read.
+    if (length <= socket.readableLength) {
+      resolve(socket.read(length) as Buffer)
+      return
+    }
     socket.on('readable', take).on('end', ended).on('close', ended).on('error', fail)
     take()
   })

@@ -28,9 +28,13 @@ export function createExpectedReplies(): ExpectedReplies {
   const isOwed = (): boolean => first < owed.length
   const drop = (): void => {
     first++
-    if (2 * first < owed.length) return
-    owed = owed.slice(first)
-    first = 0
+    if (first === owed.length) {
+      owed.length = 0
+      first = 0
+    } else if (first > MAX_DROPPED && 2 * first > owed.length) {
+      owed = owed.slice(first)
+      first = 0
+    }
   }
   const dropIf = (type: number): void => {
     if (owed[first] === type) drop()
@@ -114,6 +118,9 @@ export function createExpectedReplies(): ExpectedReplies {
     },
   }
 }
+
+/** The number of answered messages that are kept, because a copy of the rest costs time. */
+const MAX_DROPPED = 1_000
 
 const ENDS_COPY: ReadonlySet<number> = new Set([FrontendType.copyDone, FrontendType.copyFail])
 
