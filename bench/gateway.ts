@@ -5,7 +5,8 @@
  * certificate, and verifies an RDS token where PostgreSQL checks a password. The relay is a Node process that terminates TLS and forwards
  * bytes, also those of the password that PostgreSQL checks behind it: no gateway in Node can be faster. Either has a CPU of its own.
  */
-import { execFile, spawnSync } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -59,8 +60,9 @@ export const gateway: Benchmark = async (context) => {
       PostgreSQL: { ...address, ssl, password: async () => password },
     }
     await queriesThrough(ways, context)
-    await pgbenchThrough(ways, postgres, context)
+    await pgbenchThrough('pgbench', ways, postgres, context)
     await connectsThrough(ways, postgres, context)
+    await proxied(postgres, context, isPinned, processes)
   } finally {
     for (const { stop } of processes) await stop()
     await postgres.close()
@@ -81,19 +83,21 @@ function pin(pid: number, on: 'all' | 'last' | 'others'): boolean {
   return spawnSync('taskset', ['-a', '-p', '-c', list, String(pid)]).status === 0
 }
 
-/** A way to connect to the database with pg. */
-type Way = Omit<StaticLogin, 'password' | 'ssl'> & {
-  readonly ssl: StaticLogin['ssl'] & { readonly ecdhCurve: string }
+/** A way to connect to the database. */
+interface Address extends Omit<StaticLogin, 'password' | 'ssl'> {
+  /** `undefined` for a plain connection. */
+  readonly ssl: (StaticLogin['ssl'] & { readonly ecdhCurve: string }) | undefined
   /** The static password, or a new token. */
   password(): Promise<string>
 }
 
+type Way = Address & { readonly ssl: {} }
 type Ways = Readonly<Record<'a relay' | 'the gateway' | 'PostgreSQL', Way>>
 
-/** The relay is the baseline of the others. */
-function contestOf(
-  ways: Ways,
-  competitorOf: (name: string, way: Way) => Competitor,
+/** The relay, which is the first way, is the baseline of the others. */
+function contestOf<One>(
+  ways: Readonly<Record<string, One>>,
+  competitorOf: (name: string, way: One) => Competitor,
 ): { baseline: Competitor; others: Competitor[] } {
   const [baseline, ...others] = Object.entries(ways).map(([name, way]) => competitorOf(name, way))
   return { baseline: baseline!, others }
@@ -121,13 +125,19 @@ async function connectsThrough(
   { isQuick, measure }: BenchContext,
 ): Promise<void> {
   const connections = isQuick ? 3 : 50
-  // V8 takes some 1,500 logins to optimize the gateway's code. Until then a connection takes up to a quarter longer.
-  for (const { password, ...address } of [ways['a relay'], ways['the gateway']])
-    for (let left = isQuick ? 1 : 1_500; left > 0; left--) {
-      const client = new Client({ ...address, password: await password() })
-      await client.connect()
-      await client.end()
+  // V8 is still optimizing the gateway's code after some thousand logins. Until then a connection takes up to a quarter longer.
+  for (const { password, ...address } of [ways['a relay'], ways['the gateway']]) {
+    let left = isQuick ? 1 : 6_000
+    const logIn = async (): Promise<void> => {
+      while (left-- > 0) {
+        const client = new Client({ ...address, password: await password() })
+        await client.connect()
+        await client.end()
+      }
     }
+    await Promise.all(Array.from({ length: 10 }, logIn))
+    await untilQuiet()
+  }
   for (const [how, openAll] of Object.entries(WAYS_TO_OPEN)) {
     const contest = {
       what: `${connections} connections ${how}`,
@@ -162,37 +172,87 @@ const WAYS_TO_OPEN: Readonly<Record<string, (clients: readonly Client[]) => Prom
  * PostgreSQL, but not of the npm package. The figure does not include connection times.
  */
 async function pgbenchThrough(
-  ways: Ways,
+  what: string,
+  ways: Readonly<Record<string, Address>>,
   { socketDirectory, binDirectory }: TlsPostgres,
   { isQuick, measure, leaveOut }: BenchContext,
 ): Promise<void> {
   const program = join(binDirectory, 'pgbench')
   if (!existsSync(program)) return leaveOut(`pgbench, which is not in ${binDirectory}`)
-  const run = async (words: readonly string[], way: Way, settings: object): Promise<string> => {
+  const run = async (words: readonly string[], way: Address, settings: object): Promise<string> => {
     const { port: PGPORT, user: PGUSER, database: PGDATABASE } = way
     const env = { ...process.env, PGPORT: String(PGPORT), PGUSER, PGDATABASE, ...settings }
     return (await promisify(execFile)(program, words, { env })).stdout
   }
+  const hostOf = async ({ host, port, ssl }: Address): Promise<object> => {
+    if (ssl === undefined) return { PGHOST: host, PGSSLMODE: 'disable' }
+    const PGSSLROOTCERT = join(socketDirectory, `ca-${port}.pem`)
+    await writeFile(PGSSLROOTCERT, ssl.ca)
+    return { PGHOST: ssl.servername, PGHOSTADDR: host, PGSSLMODE: 'verify-full', PGSSLROOTCERT }
+  }
   const prepare = ['-i', '-q', '-s', isQuick ? '1' : '16']
-  await run(prepare, ways.PostgreSQL, { PGHOST: socketDirectory })
+  await run(prepare, ways['PostgreSQL']!, { PGHOST: socketDirectory })
   for (const clients of isQuick ? [4] : [1, 16]) {
     const each = String(Math.ceil((isQuick ? 100 : 6_000) / clients))
     const load = ['-S', '-n', '-M', 'prepared', '-c', String(clients), '-t', each]
     const contest = contestOf(ways, (name, way) =>
       competitor(name, async () => {
-        const authority = join(socketDirectory, `ca-${way.port}.pem`)
-        await writeFile(authority, way.ssl.ca)
         const PGPASSWORD = await way.password()
-        const place = { PGHOST: way.ssl.servername, PGHOSTADDR: way.host, PGPASSWORD }
-        const tls = { PGSSLMODE: 'verify-full', PGSSLROOTCERT: authority }
-        const printed = await run(load, way, { ...place, ...tls })
+        const printed = await run(load, way, { PGPASSWORD, ...(await hostOf(way)) })
         const perSecond = /^tps = ([\d.]+) \(without initial/m.exec(printed)?.[1]
         if (perSecond === undefined) throw new Error(`pgbench printed: ${printed}`)
         return 1_000_000 / Number(perSecond)
       }),
     )
-    const what = `pgbench, ${clients} ${clients === 1 ? 'client' : 'clients'}`
+    const whole = `${what}, ${clients} ${clients === 1 ? 'client' : 'clients'}`
     const effort = isQuick ? { rounds: 1 } : { rounds: 11, warmUpRounds: 1 }
-    await measure({ what, unit: 'µs a transaction', ...contest }, effort)
+    await measure({ what: whole, unit: 'µs a transaction', ...contest }, effort)
   }
+}
+
+/** `pg-iam proxy`, compared with a relay that accepts plain connections and connects to the server with TLS. */
+async function proxied(
+  postgres: TlsPostgres,
+  context: BenchContext,
+  isPinned: boolean,
+  processes: { stop(): Promise<void> }[],
+): Promise<void> {
+  const { user, database, host, port, ssl } = postgres.openLogin
+  const order: GatewayOrder = {
+    kind: 'relay to TLS',
+    host: RDS_HOST,
+    role: user,
+    database,
+    upstream: { host, port },
+    ca: ssl.ca,
+  }
+  const relay = startProcess<GatewayReady>('gateway-process.js', order)
+  processes.push(relay)
+  const { port: relayPort, pid } = await relay.answer
+  const ca = join(postgres.socketDirectory, 'ca.pem')
+  await writeFile(ca, ssl.ca)
+  const { accessKeyId, secretAccessKey } = CREDENTIALS
+  const keys = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey }
+  const target = `postgres://${user}@${RDS_HOST}/${database}`
+  const words = ['proxy', target, '--connect-to', `${host}:${port}`, '--ca', ca]
+  const listen = ['--port', '0', '--no-password', '--json']
+  const proxy = spawn(process.execPath, ['dist/cli/main.js', ...words, ...listen], {
+    env: { ...process.env, ...keys },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  processes.push({
+    async stop() {
+      proxy.kill('SIGKILL')
+    },
+  })
+  const [line] = (await once(proxy.stdout, 'data')) as [Buffer]
+  const proxyPort = Number(/127\.0\.0\.1:(\d+)/.exec(line.toString())?.[1])
+  if (isPinned) for (const each of [pid, proxy.pid!]) pin(each, 'last')
+  const plain = { user, database, host: '127.0.0.1', ssl: undefined, password: async () => '' }
+  const ways = {
+    'a relay to TLS': { ...plain, port: relayPort },
+    'pg-iam proxy': { ...plain, port: proxyPort },
+    PostgreSQL: { ...plain, port, ssl: { ...ssl, ecdhCurve: CURVE } },
+  }
+  await pgbenchThrough('pgbench by the proxy', ways, postgres, context)
 }

@@ -65,7 +65,7 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
   }
   try {
     await admin.connect()
-    await admin.query(`GRANT ${PASSWORD_ROLE} TO ${RELAYED_ROLE}`)
+    await admin.query(`GRANT ${PASSWORD_ROLE} TO ${RELAYED_ROLE}, ${OPEN_ROLE}`)
   } catch (error) {
     await close()
     throw error

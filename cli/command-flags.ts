@@ -104,6 +104,22 @@ export const LOCAL_FLAGS: readonly Flag[] = [
   },
   { name: 'user', value: 'ROLE', description: 'role of the application; default app', check: text },
   {
+    name: 'arn',
+    value: 'ARN',
+    description: 'identity of the access key, for AWS IAM GRANT in --init; default: a made-up one',
+    check: text,
+  },
+  {
+    name: 'sql',
+    value: 'NAME',
+    description: 'aurora-dsql: only its SQL (default for aurora-dsql); postgres: everything',
+    check: oneOf('aurora-dsql', 'postgres'),
+  },
+  {
+    name: 'strict',
+    description: 'refuse SQL of which it is not known whether Aurora DSQL accepts it',
+  },
+  {
     name: 'data',
     value: 'DIR',
     description: 'keep the data in this folder; default: they are deleted at the end',

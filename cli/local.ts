@@ -3,11 +3,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { runStatements } from '../gateway/engines/run-statements.js'
 import { type Gateway, startGateway, upstreamEngine } from '../gateway/index.js'
+import { withoutUndefined } from '../core/options/check.js'
 import { statementsOf } from '../gateway/sql.js'
 import type { CommandContext } from './command-context.js'
 import { childEnvironment, runChild } from './exec.js'
 import { CommandError, ExitCode, usageError } from './failure.js'
-import { callFaults, injectFault, parseFault, serveFaults } from './local-faults.js'
+import { callLocal, injectFault, parseFault, serveControl } from './local-faults.js'
 import { type LocalFiles, localFiles, writePrivate } from './local-files.js'
 import { type Proxy, startProxy } from './proxy-server.js'
 import { proxyOptionsOf, randomPassword, stopSignals } from './serve.js'
@@ -28,8 +29,17 @@ interface LocalSettings {
   readonly host: string
   readonly port: number
   readonly user: string
+  /** What only Aurora DSQL has. */
+  readonly dsql: {
+    readonly sql?: 'aurora-dsql' | 'postgres'
+    readonly strict?: boolean
+    readonly arn?: string
+  }
   readonly files: LocalFiles
 }
+
+/** The identity of the access key, for `AWS IAM GRANT role TO 'arn'`. */
+const LOCAL_ARN = 'arn:aws:iam::123456789012:role/local'
 
 export async function runLocal(context: CommandContext): Promise<number> {
   const { flags, io, targets, printer } = context
@@ -37,25 +47,28 @@ export async function runLocal(context: CommandContext): Promise<number> {
   const provider = (flags['provider'] as LocalProvider | undefined) ?? 'aurora-dsql'
   const host = (flags['host'] as string | undefined) ?? HOSTS[provider]
   const port = (flags['port'] as number | undefined) ?? 54_320
-  if (action === 'faults') {
-    const call = parseFault(words)
+  if (action === 'faults' || action === 'stop') {
+    if (action === 'stop' && words.length > 0)
+      throw usageError(`"${words[0]}" is no argument of local stop`)
+    const call = action === 'stop' ? ({ name: 'stop' } as const) : parseFault(words)
     const { folder } = await localFiles([host], io.env, Date.now)
-    const result = await callFaults(folder, port, call)
+    const result = await callLocal(folder, port, call)
     if (result !== null) printer.result(JSON.stringify(result))
     return ExitCode.ok
   }
   if (action !== undefined)
-    throw usageError(`"${action}" is no action of local`, 'Give faults, or nothing to start.')
+    throw usageError(`"${action}" is no action of local`, 'Give faults, stop, or nothing to start.')
   // What is wrong is found before anything is started.
   const armed = ((flags['fault'] as readonly string[] | undefined) ?? []).map((fault) =>
     parseFault(fault.trim().split(/\s+/)),
   )
   const envFile = flags['write-env'] as string | undefined
   if (envFile !== undefined) refuseForeignFile(resolve(io.cwd, envFile))
-  const sql = initialSql(context)
+  const statements = initialSql(context)
+  const dsql = dsqlSettings(provider, flags)
   const files = await localFiles([host], io.env, Date.now)
   const user = (flags['user'] as string | undefined) ?? 'app'
-  const settings = { provider, host, port, user, files }
+  const settings = { provider, host, port, user, dsql, files }
   const command = flags['run'] as string | undefined
   // A command gets the signals itself.
   const signals = command === undefined ? stopSignals(io) : undefined
@@ -63,21 +76,40 @@ export async function runLocal(context: CommandContext): Promise<number> {
   let control: { close(): Promise<void> } | undefined
   try {
     for (const call of armed) injectFault(gateway.faults, call)
-    if (sql !== undefined) await runSql(gateway, settings, sql)
-    control = await serveFaults(files.folder, gateway.port, gateway.faults)
+    if (statements !== undefined) await runSql(gateway, settings, statements)
+    let stop: ((exitCode: number) => void) | undefined
+    const stopped = new Promise<number>((resolve) => (stop = resolve))
+    control = await serveControl(files.folder, gateway.port, {
+      faults: gateway.faults,
+      stop() {
+        if (command !== undefined) throw usageError('it ends with the command of its --run')
+        stop!(ExitCode.ok)
+      },
+    })
     const env = exportedVariables(settings, gateway.port)
     if (envFile !== undefined) writeEnvironment(resolve(io.cwd, envFile), env)
     if (command !== undefined) return await runOnGateway(command, gateway, settings, context)
     announce(env, envFile, gateway, context)
-    return await signals!.first
+    return await Promise.race([signals!.first, stopped])
   } finally {
     await control?.close()
     await gateway.close()
   }
 }
 
+function dsqlSettings(
+  provider: LocalProvider,
+  { sql, strict, arn }: CommandContext['flags'],
+): LocalSettings['dsql'] {
+  const given = { sql, strict, arn } as LocalSettings['dsql']
+  if (provider === 'aurora-dsql') return { arn: LOCAL_ARN, ...withoutUndefined(given) }
+  const [first] = Object.keys(withoutUndefined(given))
+  if (first !== undefined) throw usageError(`"--${first}" is for the provider aurora-dsql only`)
+  return {}
+}
+
 async function startLocalGateway(
-  { provider, host, port, user, files }: LocalSettings,
+  { provider, host, port, user, dsql: { arn, ...dsql }, files }: LocalSettings,
   { flags, io, printer }: CommandContext,
 ): Promise<Gateway> {
   const { accessKeyId, secretAccessKey, cert, key } = files
@@ -90,7 +122,14 @@ async function startLocalGateway(
       port,
       tls: { cert, key },
       endpoints: [
-        { provider, hosts: [host], principals: [{ accessKeyId, secretAccessKey, roles }] },
+        {
+          provider,
+          hosts: [host],
+          principals: [
+            { accessKeyId, secretAccessKey, roles, ...(arn === undefined ? {} : { arn }) },
+          ],
+          ...dsql,
+        },
       ],
       roles,
       ...(data === undefined ? {} : { dataDirectory: resolve(io.cwd, data) }),
@@ -237,6 +276,8 @@ async function runOnGateway(
   const password = randomPassword()
   const proxy: Proxy = await startProxy({
     ...options,
+    // "--strict" is that of the gateway.
+    isStrict: false,
     targets: [target],
     isByDatabase: false,
     addresses: [{ host: '127.0.0.1', port: 0 }],

@@ -65,7 +65,7 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     .description('Log in to PostgreSQL with IAM tokens, from any tool.')
     .version(VERSION, '-v, --version')
     .helpOption('-h, --help', 'show help')
-    .helpCommand(false)
+    .helpCommand('help [command]', 'show help for a command')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
@@ -160,10 +160,10 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
   )
   add(
     'local [action...]',
-    'Run a database for development that authenticates as the cloud does. faults NAME [KEY=VALUE...]: inject faults into it.',
+    'Run a database for development that authenticates as the cloud does. faults NAME [KEY=VALUE...]: inject faults into it. stop: end it.',
     LOCAL_FLAGS,
     async () => (await import('./local.js')).runLocal,
-    `  pg-iam local --write-env .env.local\n  pg-iam local --run "npm test"\n  pg-iam local faults raise-conflicts times=2\n\nFaults: ${FAULT_NAMES.join(', ')}.`,
+    `  pg-iam local --write-env .env.local\n  pg-iam local --run "npm test"\n  pg-iam local faults raise-conflicts times=2\n  pg-iam local stop\n\nFaults: ${FAULT_NAMES.join(', ')}.`,
     [],
   )
   add(

@@ -204,6 +204,35 @@ describe('pg-iam local', () => {
     expect(await query(local.env, 'SELECT current_user AS me')).toBe('[{"me":"shop"}]')
   })
 
+  it('answers as Aurora DSQL, or with --sql postgres as PostgreSQL, and with --strict refuses more', async () => {
+    const plain = 'CREATE TEMP TABLE t (id int); SELECT 1 AS one'
+    // The parser gives up, and PostgreSQL does with an error of its own.
+    const unknown = `SELECT ${'1 + '.repeat(30_000)}1`
+    const dsql = await start()
+    expect(await query(dsql.env, 'CREATE TEMP TABLE t (id int)')).toBe('0A000')
+    expect(await query(dsql.env, unknown)).toBe('54001')
+    await dsql.stop()
+    expect(await query((await start('--sql', 'postgres')).env, plain)).toBe('[{"one":1}]')
+    expect(await query((await start('--strict')).env, unknown)).toBe('0A000')
+  })
+
+  it('has an identity that AWS IAM GRANT gives a role', async () => {
+    const init = join(folder, 'grant.sql')
+    const arn = 'arn:aws:iam::111122223333:role/shop'
+    writeFileSync(init, `CREATE ROLE granted WITH LOGIN; AWS IAM GRANT granted TO '${arn}'`)
+    const local = await start('--init', init, '--arn', arn, '--data', join(folder, 'granted'))
+    const env = { ...local.env, PGUSER: 'granted' }
+    expect(await query(env, 'SELECT current_user AS me')).toBe('[{"me":"granted"}]')
+  })
+
+  it('ends when another process says so, with 0', async () => {
+    const local = await start()
+    const stop = ['local', 'stop', '--port', local.port]
+    expect(await run(stop)).toEqual({ code: 0, stdout: '', stderr: '' })
+    expect((await local.ended).code).toBe(0)
+    expect((await run(stop)).code).toBe(1)
+  })
+
   it('ends with 130 after Ctrl-C', async () => {
     const local = await start()
     local.child.kill('SIGINT')
@@ -212,6 +241,9 @@ describe('pg-iam local', () => {
 
   it.each([
     [['local', 'fault'], /"fault" is no action/],
+    [['local', 'stop', 'now'], /"now" is no argument of local stop/],
+    [['local', '--provider', 'rds', '--strict'], /"--strict" is for the provider aurora-dsql only/],
+    [['local', '--arn', 'me'], /arn" must be/],
     [['local', 'faults'], /a fault must be named/],
     [['local', 'faults', 'raise-conflict'], /Did you mean "raise-conflicts"/],
     [['local', 'faults', 'cut', 'at'], /"at" must be KEY=VALUE/],
