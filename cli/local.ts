@@ -78,7 +78,7 @@ export async function runLocal(context: CommandContext): Promise<number> {
     for (const call of armed) injectFault(gateway.faults, call)
     if (statements !== undefined) await runSql(gateway, settings, statements)
     let stop: ((exitCode: number) => void) | undefined
-    const stopped = new Promise<number>((resolve) => (stop = resolve))
+    const stopped = new Promise<number>((settle) => (stop = settle))
     control = await serveControl(files.folder, gateway.port, {
       faults: gateway.faults,
       stop() {
