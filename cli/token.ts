@@ -1,4 +1,5 @@
 /** `pg-iam token`: one token, raw, in a URL, or what it says. */
+import { isIP } from 'node:net'
 import type { Login } from '../core/login.js'
 import type { Token } from '../core/tokens/token.js'
 import { usageError } from './failure.js'
@@ -37,10 +38,14 @@ function userOf(login: Login, token: Token): string | undefined {
   return token.user ?? login.user
 }
 
+/** With an address to dial, libpq takes it as `hostaddr`, and verifies the host. It has no such parameter for a name. */
 function urlWith(login: Login, token: Token): string {
-  const { host, port, database } = login
+  const { host, database, connectTo } = login
+  const isDialled = connectTo !== undefined && isIP(connectTo.host) !== 0
+  const port = isDialled ? connectTo.port : login.port
+  const address = isDialled ? `&hostaddr=${encodeURIComponent(connectTo.host)}` : ''
   const user = encodeURIComponent(userOf(login, token) ?? '')
-  return `postgres://${user}:${encodeURIComponent(token.value)}@${host}:${port}/${encodeURIComponent(database)}?sslmode=verify-full`
+  return `postgres://${user}:${encodeURIComponent(token.value)}@${host}:${port}/${encodeURIComponent(database)}?sslmode=verify-full${address}`
 }
 
 /** Aligned lines. */

@@ -4,6 +4,7 @@ import { runCommand } from './support/command.js'
 import {
   DSQL_HOST,
   DSQL_URL,
+  RDS_HOST,
   RDS_URL,
   type CommandDatabases,
   startDatabases,
@@ -27,7 +28,7 @@ describe('pg-iam token', () => {
   })
 
   it('prints a URL with --url, whose decoded password is a token', async () => {
-    const { stdout } = await token([RDS_URL, '--url'])
+    const { stdout } = await token([RDS_URL, '--url'], { PG_IAM_CONNECT_TO: undefined })
     const url = new URL(stdout.trim())
     expect(decodeURIComponent(url.password)).toContain('Action=connect&DBUser=app')
     expect([url.protocol, url.username, url.port, url.pathname, url.search]).toEqual([
@@ -37,6 +38,13 @@ describe('pg-iam token', () => {
       '/postgres',
       '?sslmode=verify-full',
     ])
+  })
+
+  it('prints with --url the address to dial as libpq takes it, beside the host to verify', async () => {
+    const { stdout } = await token([RDS_URL, '--url'])
+    const url = new URL(stdout.trim())
+    const dialled = `${url.searchParams.get('hostaddr')}:${url.port}`
+    expect([url.hostname, dialled]).toEqual([RDS_HOST, databases.env['PG_IAM_CONNECT_TO']])
   })
 
   it('says with --decode what the token says, without the signature', async () => {
