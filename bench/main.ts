@@ -34,8 +34,6 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   start: async () => (await import('./start.js')).start,
   gateway: async () => (await import('./gateway.js')).gateway,
   dsql: async () => (await import('./dsql.js')).dsql,
-  memory: async () => (await import('./memory.js')).memory,
-  scale: async () => (await import('./scale.js')).scale,
 }
 const NAMES = Object.keys(BENCHMARKS)
 

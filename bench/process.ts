@@ -1,20 +1,19 @@
-/** Runs one part of a benchmark in a separate process, so that other parts do not affect its memory. */
+/** Runs one part of a benchmark in a separate process. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 
 /**
  * Starts a file that calls `answerOrder`. The process ends with this one, even if this one is killed.
  *
- * @param file the file name in this directory, such as `memory-process.js`
+ * @param file the file name in this directory, such as `gateway-process.js`
  * @returns the answer, and a function that ends the process at any time
  */
 export function startProcess<Answer>(
   file: string,
   order: object,
-  nodeOptions: readonly string[] = [],
 ): { answer: Promise<Answer>; stop(): Promise<void> } {
   const child = fork(new URL(file, import.meta.url), {
-    execArgv: [...nodeOptions, '--enable-source-maps'],
+    execArgv: ['--enable-source-maps'],
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })

@@ -47,22 +47,14 @@ export function rowTable(rows: readonly Row[]): FigureTable {
       `${row.what}: ${row.competitor}`,
       row.against,
       `${short(row.figure.median)} against ${short(row.baseline.median)} ${row.unit}`,
-      ...[row.compared, row.control].map((one) => comparison(one, row.compareBy)),
+      ...[row.compared, row.control].map((one) => comparison(one)),
       resultOf(row),
     ]),
   }
 }
 
-function comparison(
-  { median, lowerQuartile, upperQuartile }: Summary,
-  by: Row['compareBy'],
-): string {
-  const shown = by === 'ratio' ? (value: number) => value.toFixed(2) : signed
-  return `${shown(median)} (${shown(lowerQuartile)} to ${shown(upperQuartile)})`
-}
-
-function signed(value: number): string {
-  return value < 0 ? `-${short(-value)}` : `+${short(value)}`
+function comparison({ median, lowerQuartile, upperQuartile }: Summary): string {
+  return `${median.toFixed(2)} (${lowerQuartile.toFixed(2)} to ${upperQuartile.toFixed(2)})`
 }
 
 /** Three significant digits, which is about the accuracy of the measurement. */

@@ -34,8 +34,6 @@ export interface Contest {
   readonly unit: string
   readonly baseline: Competitor
   readonly others: readonly Competitor[]
-  /** `difference` if figures can be 0, such as memory growth. Default `ratio`. */
-  readonly compareBy?: 'ratio' | 'difference'
 }
 
 export interface Effort {
@@ -54,10 +52,9 @@ export interface Row {
   readonly competitor: string
   readonly against: string
   readonly unit: string
-  readonly compareBy: 'ratio' | 'difference'
   readonly figure: Summary
   readonly baseline: Summary
-  /** The ratio or difference to the baseline of the same round. */
+  /** The ratio to the baseline of the same round. */
   readonly compared: Summary
   /** The same for a second measurement of the baseline itself, which shows the noise. */
   readonly control: Summary
@@ -77,7 +74,7 @@ export interface Summary {
  * @param random like `Math.random`
  */
 export async function compare(
-  { what, unit, baseline, others, compareBy = 'ratio' }: Contest,
+  { what, unit, baseline, others }: Contest,
   { rounds, warmUpRounds = 0, ...turns }: Effort,
   random: () => number,
 ): Promise<Row[]> {
@@ -96,7 +93,7 @@ export async function compare(
     summarize(
       samples.get(name)!.map((figure, round) => {
         const other = ofBaseline[round]!
-        return compareBy === 'ratio' ? figure / other : figure - other
+        return figure / other
       }),
     )
   return others.map(({ name }) => ({
@@ -104,7 +101,6 @@ export async function compare(
     competitor: name,
     against: baseline.name,
     unit,
-    compareBy,
     figure: summarize(samples.get(name)!),
     baseline: summarize(ofBaseline),
     compared: compared(name),
@@ -148,10 +144,9 @@ export function summarize(samples: readonly number[]): Summary {
 }
 
 /** The verdict on the competitor. `same` if it differs by no more than the baseline from itself, within the quartiles. */
-export function resultOf({ compareBy, compared, control }: Row): 'better' | 'worse' | 'same' {
-  const equal = compareBy === 'ratio' ? 1 : 0
-  if (compared.median > Math.max(equal, control.upperQuartile)) return 'worse'
-  return compared.median < Math.min(equal, control.lowerQuartile) ? 'better' : 'same'
+export function resultOf({ compared, control }: Row): 'better' | 'worse' | 'same' {
+  if (compared.median > Math.max(1, control.upperQuartile)) return 'worse'
+  return compared.median < Math.min(1, control.lowerQuartile) ? 'better' : 'same'
 }
 
 /** Returns the items in a uniformly random order (Fisher and Yates). */

@@ -48,7 +48,7 @@ describe('npm run bench -- --quick --docs FILE', () => {
     expect(new Set(measured.filter(Boolean))).toEqual(new Set(adapters.map((one) => one.slice(2))))
   })
 
-  it.each(['queries', 'connects', 'tokens', 'start', 'gateway', 'dsql', 'memory', 'scale'])(
+  it.each(['queries', 'connects', 'tokens', 'start', 'gateway', 'dsql'])(
     'has figures, ratios and a control from %s, which is a script of its own',
     async (name) => {
       const { scripts } = JSON.parse(await readFile('package.json', 'utf8')) as {
