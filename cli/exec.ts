@@ -1,6 +1,8 @@
 /** `pg-iam exec`: runs a command that connects to the database through a separate proxy. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
+import { delimiter, join } from 'node:path'
 import { CommandError, ExitCode, usageError } from './failure.js'
 import type { Io, Printer } from './output.js'
 import type { CommandContext } from './command-context.js'
@@ -133,7 +135,7 @@ export async function runChild({
     }, killAfter)
   }
   try {
-    return await exitCodeOf(child, program)
+    return await exitCodeOf(child, program, env['PATH'])
   } finally {
     clearTimeout(timer)
     for (const off of offs) off()
@@ -149,10 +151,21 @@ const SIGNALS: readonly NodeJS.Signals[] = [
   'SIGUSR2',
 ]
 
-function exitCodeOf(child: ChildProcess, program: string): Promise<number> {
+/** If a folder of `PATH` cannot be entered, the system reports that in place of a command that is in none of them. */
+function isThere(program: string, path = ''): boolean {
+  if (program.includes('/')) return true
+  return path.split(delimiter).some((folder) => existsSync(join(folder, program)))
+}
+
+function exitCodeOf(
+  child: ChildProcess,
+  program: string,
+  path: string | undefined,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     child.once('error', (cause: NodeJS.ErrnoException) => {
-      const isMissing = cause.code === 'ENOENT'
+      const isMissing =
+        cause.code === 'ENOENT' || (cause.code === 'EACCES' && !isThere(program, path))
       reject(
         new CommandError(
           isMissing ? `command not found: ${program}` : `could not start ${program}: ${cause.code}`,

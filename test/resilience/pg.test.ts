@@ -1,4 +1,4 @@
-import type { Pool } from 'pg'
+import type { Pool, QueryConfig } from 'pg'
 import { createPool, pgTransaction } from '../../adapters/pg.js'
 import { drizzleClient, drizzleTransaction } from '../../adapters/drizzle.js'
 import { rejectionOf } from '../support/adapter-contract/error-chain.js'
@@ -27,7 +27,8 @@ describe('a connection with a running statement that the application no longer a
     const unlock = await rig.lock()
     expect(await rejectionOf(stuck())).toBeInstanceOf(Error)
     // The pool has one slot, so the next query would wait for the blocked one.
-    expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    const query = { text: 'SELECT 1 AS one', query_timeout: 120_000 } as QueryConfig
+    expect((await pool.query(query)).rows).toEqual([{ one: 1 }])
     await unlock()
     await pool.end()
   }

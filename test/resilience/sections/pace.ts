@@ -16,7 +16,7 @@ export function describePace({ connect, rig }: SectionContext): void {
 
   it('opens all its connections to a server that admits only a few at once', async () => {
     const { login, client } = connect({}, 5)
-    rig().gateway.faults.limitConnections({ perSecond: 20, burst: 1 })
+    rig().gateway.faults.limitConnections({ perSecond: 5, burst: 1 })
     const { refusals } = rig().gateway.stats()
     await occupy(client, 5)
     expect(login.stats().connectionsOpened).toBeGreaterThanOrEqual(5)
