@@ -3,7 +3,7 @@ export const TIERS = {
   apps: ['test/apps'],
   bench: ['test/bench', 'test/soak'],
   engines: ['test/gateway/engines'],
-  hostile: ['test/hostile'],
+  hostile: ['test/hostile', 'test/gateway/hostile'],
   'mikro-orm': ['test/mikro-orm'],
   tools: ['test/tools'],
 }

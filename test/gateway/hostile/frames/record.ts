@@ -1,7 +1,7 @@
 /**
  * Records what clients and a PostgreSQL server send each other, into the JSON files of this folder. Run by hand, with the Debian packages of
  * test/tools/gateway-clients.test.ts:
- * `node --require ./test/support/typescript-hook.cjs --eval "require('./test/gateway/connection/frames/record.ts')"`
+ * `node --require ./test/support/typescript-hook.cjs --eval "require('./test/gateway/hostile/frames/record.ts')"`
  */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'

@@ -12,8 +12,8 @@ import { endOf } from '../../support/eventually.js'
 import { sasl } from '../auth/sasl.js'
 import { errorFields, password, query, type RawClient, startup } from '../raw-client.js'
 import { readRecordings } from './frames/recordings.js'
-import { COPY, HALF, memoryEngine, piped, type Piped } from './memory-engine.js'
-import { certificatesFor } from './served.js'
+import { COPY, HALF, memoryEngine, piped, type Piped } from '../connection/memory-engine.js'
+import { certificatesFor } from '../connection/served.js'
 
 let tls: { key: string; cert: string; ca: string }
 beforeAll(async () => {

@@ -15,7 +15,7 @@ import {
 import { rawClient, startup } from '../raw-client.js'
 import { usePostgres } from '../upstream-gateway.js'
 import { frontend, inChunks, int32, text } from '../../wire/frontend-messages.js'
-import { serve, type Served } from './served.js'
+import { serve, type Served } from '../connection/served.js'
 
 const server = usePostgres(['admin', 'app'])
 let engine: Engine
