@@ -84,6 +84,36 @@ const withRequire = {
   },
 }
 
+/**
+ * Two copies of import-in-the-middle (3.6) in one process mark what they wrap with the same parameter of a URL, so that a module that one of
+ * them has wrapped is not wrapped by the other: with OpenTelemetry, drivers were not reached. This copy has a name of its own, and keeps its
+ * mark on what the wrapper of another copy imports.
+ */
+const withOwnMark = {
+  name: 'with-own-mark',
+  transform(code, id) {
+    if (!id.endsWith(`${HOOKS}/create-hook.mjs`)) return null
+    const keepMark = `if (hasIitm(specifier)) {
+      const isIn = (name) => result.url.includes('/node_modules/' + name + '/')
+      specifiers.set(result.url, includeModules.find(isIn))
+      return { ...result, url: addIitm(result.url), shortCircuit: true }
+    }`
+    const included = 'if (!shouldInclude(result.url, specifier)) {'
+    const changes = [
+      ["'iitm'", "'pg-iam'"],
+      ['?iitm=', '?pg-iam='],
+      ['__import_in_the_middle_initialized__', '__pg_iam_hook_initialized__'],
+      [included, `${keepMark}\n    ${included}`],
+    ]
+    for (const [known] of changes)
+      if (!code.includes(known)) throw new Error(`${id} does not contain ${known}`)
+    return {
+      code: changes.reduce((text, [known, own]) => text.replaceAll(known, own), code),
+      map: null,
+    }
+  },
+}
+
 /** require-in-the-middle's messages for its own developers. */
 const NO_DEBUG = 'node_modules/debug/none.cjs'
 const withoutDebug = {
@@ -136,6 +166,7 @@ export default [
       workerFile,
       entriesOfHooks,
       withRequire,
+      withOwnMark,
       withoutDebug,
       bundledOnly(nodeResolve({ preferBuiltins: true })),
       json(),
@@ -293,7 +324,11 @@ function emitLicences() {
     this.emitFile({ type: 'asset', fileName: `${folder}/LICENSES.txt`, source })
   }
   emit('cli', 'The command contains these packages.', OF_COMMAND)
-  emit('register', 'pg-iam/register contains these packages.', OF_REGISTER)
+  emit(
+    'register',
+    'pg-iam/register contains these packages. The build changes two of them: rollup.config.js says how.',
+    OF_REGISTER,
+  )
 }
 
 /** Other packages may need another version, which is then the one at the top. */
