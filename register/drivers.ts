@@ -3,6 +3,7 @@ import type { EventEmitter } from 'node:events'
 import type { ClientConfig, PoolConfig } from 'pg'
 import { clientConfig, ignore, pgConfig } from '../adapters/pg/config.js'
 import { createSqlOf, type PostgresFunction } from '../adapters/postgres-js/instance.js'
+import { loginOfFactory } from '../core/connection/login-stream.js'
 import type { Login } from '../core/login.js'
 import { isPlainObject } from '../core/options/check.js'
 import { PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
@@ -23,6 +24,9 @@ function patch<T extends object>(original: T, handler: ProxyHandler<T>): T {
   const known = proxies.get(original) as T | undefined
   if (known !== undefined) return known
   const proxy = new Proxy(original, handler)
+  // What an application makes is of the class that it knows: `client.constructor === pg.Client`.
+  const { prototype } = original as { prototype?: { constructor?: unknown } }
+  if (prototype?.constructor === original) prototype.constructor = proxy
   patched.add(proxy)
   proxies.set(original, proxy)
   return proxy
@@ -40,7 +44,11 @@ export interface PgExports {
 
 /** Replaces `Client` and `Pool` in the exports of a copy of pg. */
 export function patchPg(pg: PgExports, context: Context): void {
-  const defaults = pg.defaults ?? {}
+  const { defaults = {} } = pg
+  const original = { ...defaults }
+  /** pg's own are no choice of the application, such as the user of the operating system. */
+  const chosenDefaults = (): Fields =>
+    Object.fromEntries(Object.entries(defaults).filter(([name, value]) => original[name] !== value))
   const handler = (
     name: string,
     configOf: (login: Login, config: object) => object,
@@ -48,7 +56,7 @@ export function patchPg(pg: PgExports, context: Context): void {
     const proxyHandler: ProxyHandler<Constructor> = {
       construct(target, [given], newTarget: Function) {
         const own = newTarget === proxies.get(target) ? target : newTarget
-        const result = loginOfPg(given, defaults, name, context)
+        const result = loginOfPg(given, chosenDefaults(), name, context)
         // With the arguments as they were.
         if (result === undefined) return Reflect.construct(target, [given], own) as EventEmitter
         const config = configOf(result.login, result.config)
@@ -78,6 +86,8 @@ function loginOfPg(
   const own = typeof given === 'string' ? { connectionString: given } : given
   if (own !== undefined && own !== null && typeof own !== 'object') return undefined
   const fields = (own ?? {}) as Fields
+  // A pool makes its clients with the stream that it was given here.
+  if (loginOfFactory(fields['stream']) !== undefined) return undefined
   if (fields['stream'] !== undefined || fields['connection'] !== undefined) {
     debug(`${name} is left alone: it has a stream of its own`)
     return undefined
@@ -94,9 +104,9 @@ function loginOfPg(
   const host = all['host'] || env['PGHOST'] || defaults['host']
   const connection: Connection = {
     hosts: typeof host === 'string' ? host.split(',') : [],
-    port: all['port'],
-    user: all['user'],
-    database: all['database'],
+    port: all['port'] || env['PGPORT'] || defaults['port'],
+    user: all['user'] || env['PGUSER'] || defaults['user'],
+    database: all['database'] || env['PGDATABASE'] || defaults['database'],
     hasPassword: Boolean(all['password'] || env['PGPASSWORD'] || defaults['password']),
     ca: all['sslrootcert'],
   }

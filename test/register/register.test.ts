@@ -256,6 +256,51 @@ describe('pg-iam/register', () => {
     ])
   })
 
+  it('logs in what libraries and applications make of pg: subclasses, a pool with a client class, pg-pool, pg-promise and Knex', async () => {
+    const code = `
+      const pg = require('pg')
+      const Pool = require('pg-pool')
+      const knex = require('knex')({ client: 'pg', connection: ${url} })
+      const db = require('pg-promise')()(${url})
+      const me = async (pool) => {
+        const { rows } = await pool.query('${WHO}')
+        await pool.end()
+        return rows[0].me
+      }
+      class OwnClient extends pg.Client {}
+      class OwnPool extends pg.Pool {}
+      const main = async () => {
+        const found = [
+          await me(new OwnPool({ connectionString: ${url} })),
+          await me(new pg.Pool({ connectionString: ${url}, Client: OwnClient })),
+          await me(new Pool({ connectionString: ${url} })),
+          (await knex.raw('${WHO}')).rows[0].me,
+          (await db.one('${WHO}')).me,
+          new pg.Client(${url}).constructor === pg.Client,
+        ]
+        await knex.destroy()
+        await db.$pool.end()
+        console.log(JSON.stringify(found))
+      }
+      main()`
+    const { stdout, stderr } = await run(code, { type: 'cjs', env: { PG_IAM_DEBUG: '1' } })
+    expect(JSON.parse(stdout)).toEqual(['app', 'app', 'app', 'app', 'app', true])
+    expect(stderr).not.toContain('is left alone')
+  })
+
+  it('takes the host, the user and the password that an application sets in pg.defaults', async () => {
+    const code = `
+      import pg from 'pg'
+      Object.assign(pg.defaults, { host: '${DSQL_HOST}', user: 'app' })
+      const client = new pg.Client()
+      await client.connect()
+      const { rows } = await client.query('${WHO}')
+      await client.end()
+      pg.defaults.password = 'own'
+      console.log(JSON.stringify([rows[0].me, 'stream' in new pg.Pool().options]))`
+    expect(await printed(code)).toEqual(['app', false])
+  })
+
   it('reaches several copies of a driver, and worker threads', async () => {
     const place = mkdtempSync(join(folder, 'copies-'))
     const modules = join(place, 'lib/node_modules/pg')
