@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import * as nodeModule from 'node:module'
 import { join } from 'node:path'
+import { isMainThread, parentPort } from 'node:worker_threads'
 import { Hook as ImportHook, type Namespace } from 'import-in-the-middle'
 import {
   register as registerSync,
@@ -24,7 +25,10 @@ const DRIVERS = Object.keys(OLDEST) as Driver[]
 /** The hooks of one process are those of the first copy that is loaded. */
 const REGISTERED = Symbol.for('pg-iam.registered')
 
-if (!Object.hasOwn(globalThis, REGISTERED)) {
+/** Node (20 and later) runs every `--require` in the thread of `module.register` as well, which has no port, and loads no driver. */
+const isThreadOfHooks = !isMainThread && parentPort === null
+
+if (!isThreadOfHooks && !Object.hasOwn(globalThis, REGISTERED)) {
   Object.defineProperty(globalThis, REGISTERED, { value: true })
   install(settingsOfProcess())
 }

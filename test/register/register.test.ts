@@ -1,7 +1,7 @@
 /** `--import pg-iam/register`: applications that know nothing of pg-iam, as processes of their own against the gateway. */
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type Ended, runCommand } from '../cli/support/command.js'
 import {
   type CommandDatabases,
@@ -286,6 +286,12 @@ describe('pg-iam/register', () => {
     const { stdout, stderr } = await run(code, { type: 'cjs', env: { PG_IAM_DEBUG: '1' } })
     expect(JSON.parse(stdout)).toEqual(['app', 'app', 'app', 'app', 'app', true])
     expect(stderr).not.toContain('is left alone')
+  })
+
+  it('logs in if it is given by --require, as ts-node needs it', async () => {
+    const nodeOptions = `--require ${fileURLToPath(REGISTER)}`
+    const code = `import { Pool } from 'pg'; ${USE_POOL}; console.log(JSON.stringify(await me()))`
+    expect(await printed(code, { nodeOptions })).toBe('app')
   })
 
   it('takes the host, the user and the password that an application sets in pg.defaults', async () => {
