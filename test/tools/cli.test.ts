@@ -1,9 +1,9 @@
-/** The packed command in an empty folder, the blocks of docs/cli.md, and the clients of other languages through `exec`. */
+/** The packed command in an empty folder, and the blocks of docs/cli.md. */
 import { execFile, spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { type Running, runCommand, startCommand } from '../cli/support/command.js'
+import { runCommand, startCommand } from '../cli/support/command.js'
 import {
   type CommandDatabases,
   DSQL_HOST,
@@ -13,19 +13,9 @@ import {
 } from '../cli/support/databases.js'
 import { eventually } from '../support/eventually.js'
 import { packPackage, type PackedPackage } from './packed-package.js'
+import { requirePrograms, usePostgresOfPgDump } from './programs.js'
 
 const run = promisify(execFile)
-
-/** Debian's packages of the programs. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  '/usr/bin/psql': 'postgresql-client',
-  '/usr/bin/pg_dump': 'postgresql-client',
-  '/usr/bin/pgbench': 'postgresql',
-  '/usr/bin/java': 'default-jdk-headless',
-  '/usr/share/java/postgresql.jar': 'libpostgresql-jdbc-java',
-  '/usr/lib/python3/dist-packages/psycopg2': 'python3-psycopg2',
-  '/usr/lib/python3/dist-packages/asyncpg': 'python3-asyncpg',
-}
 
 let databases: CommandDatabases
 let packed: PackedPackage
@@ -34,23 +24,17 @@ let application: string
 let main: string
 
 beforeAll(async () => {
-  for (const [path, name] of Object.entries(PACKAGES))
-    if (!existsSync(path)) throw new Error(`${path} is missing. Run: apt-get install ${name}`)
-  // pg_dump refuses a server that is newer than itself.
-  const [newest = ''] = readdirSync('/usr/lib/postgresql').toSorted((a, b) => Number(b) - Number(a))
-  process.env['PG_BINDIR'] = `/usr/lib/postgresql/${newest}/bin`
+  // Blocks of the page run them.
+  requirePrograms('/usr/bin/psql', '/usr/bin/pg_dump')
+  usePostgresOfPgDump()
   ;[databases, packed] = await Promise.all([startDatabases(), packPackage()])
   application = packed.application()
   main = join(application, 'node_modules/pg-iam/dist/cli/main.js')
 })
 afterAll(async () => {
-  delete process.env['PG_BINDIR']
   packed?.remove()
   await databases?.close()
 })
-
-const exec = (url: string, words: readonly string[], env: Record<string, string> = {}) =>
-  runCommand(['exec', url, '--', ...words], { env: { ...databases.env, ...env }, main })
 
 describe('the packed command, where nothing else is installed', () => {
   it('is the program pg-iam of the package, with the licences of what it contains', () => {
@@ -189,111 +173,3 @@ async function background(
     },
   }
 }
-
-describe.each([
-  ['Aurora DSQL', DSQL_URL],
-  ['RDS', RDS_URL],
-])('through exec, on %s', (name, url) => {
-  const table = `t_${name.replaceAll(/\W/g, '').toLowerCase()}`
-
-  it('psql copies, describes, and watches', async () => {
-    const { code, stdout, stderr } = await exec(url, [
-      '/usr/bin/psql',
-      '-X',
-      '-At',
-      ...[
-        `CREATE TABLE ${table} (id int, name text)`,
-        String.raw`\copy ${table} FROM PROGRAM 'printf "1\tAda\n2\tBen\n"'`,
-        `SELECT count(*) FROM ${table}; SELECT 7`,
-        String.raw`\d ${table}`,
-        `\\copy (SELECT name FROM ${table} ORDER BY 1) TO STDOUT`,
-      ].flatMap((command) => ['-c', command]),
-    ])
-    expect([code, stderr]).toEqual([0, ''])
-    expect(stdout).toContain('2\n7\n')
-    expect(stdout).toContain('name|text')
-    expect(stdout).toContain('Ada\nBen\n')
-  })
-
-  it('psql ends its statement on Ctrl-C', async () => {
-    const running: Running = startCommand(
-      ['exec', url, '--', '/usr/bin/psql', '-X', '-c', 'SELECT pg_sleep(600)'],
-      { env: databases.env, main },
-    )
-    await eventually('the statement to run', async () => {
-      const { stdout } = await exec(url, [
-        '/usr/bin/psql',
-        '-XAtc',
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
-      ])
-      return stdout.trim() !== '0'
-    })
-    running.child.kill('SIGINT')
-    const { code, stderr } = await running.ended
-    expect(code).toBe(1)
-    expect(stderr).toContain('canceling statement due to user request')
-  })
-
-  it('the JDBC driver, psycopg2 and asyncpg read libpq’s variables', async () => {
-    const java = ['/usr/bin/java', '-cp', '/usr/share/java/postgresql.jar']
-    const jdbc = await exec(url, [...java, join(__dirname, 'clients/JdbcPlain.java')])
-    // On Aurora DSQL the setting is left out.
-    expect(jdbc).toMatchObject({ code: 0, stdout: `440\n${name === 'RDS' ? '5s' : '0'}\n` })
-    const psycopg2 = `
-import psycopg2
-connection = psycopg2.connect("")
-cursor = connection.cursor()
-cursor.execute("SELECT current_user, %s", (3,))
-print(cursor.fetchone())`
-    expect(await exec(url, ['/usr/bin/python3', '-c', psycopg2])).toMatchObject({
-      code: 0,
-      stdout: "('app', 3)\n",
-    })
-    const asyncpg = `
-import asyncio, asyncpg
-async def main():
-    connection = await asyncpg.connect(server_settings={"statement_timeout": "5000"})
-    print(await connection.fetchval("SELECT $1::int + 1", 41))
-    await connection.close()
-asyncio.run(main())`
-    expect(await exec(url, ['/usr/bin/python3', '-c', asyncpg])).toMatchObject({
-      code: 0,
-      stdout: '42\n',
-    })
-  })
-})
-
-describe('through exec, on RDS', () => {
-  it('pg_dump writes what psql restores', async () => {
-    const file = join(databases.folder, 'dump.sql')
-    const sql =
-      'CREATE TABLE dumped (id int PRIMARY KEY); INSERT INTO dumped SELECT generate_series(1, 500)'
-    await exec(RDS_URL, ['/usr/bin/psql', '-Xqc', sql])
-    expect(await exec(RDS_URL, ['/usr/bin/pg_dump', '-t', 'dumped', '-f', file])).toMatchObject({
-      code: 0,
-      stderr: '',
-    })
-    await exec(RDS_URL, ['/usr/bin/psql', '-Xqc', 'DROP TABLE dumped'])
-    expect(await exec(RDS_URL, ['/usr/bin/psql', '-Xqf', file])).toMatchObject({
-      code: 0,
-      stderr: '',
-    })
-    const { stdout } = await exec(RDS_URL, [
-      '/usr/bin/psql',
-      '-XAtc',
-      'SELECT count(*) FROM dumped',
-    ])
-    expect(stdout).toBe('500\n')
-  })
-
-  it.each(['simple', 'extended', 'prepared'])(
-    'pgbench runs in the protocol "%s"',
-    async (protocol) => {
-      await exec(RDS_URL, ['/usr/bin/pgbench', '-i', '-q'])
-      const words = ['/usr/bin/pgbench', '-n', '-M', protocol, '-c', '4', '-t', '25']
-      const { code, stdout } = await exec(RDS_URL, words)
-      expect(code).toBe(0)
-      expect(stdout).toContain('number of transactions actually processed: 100/100')
-    },
-  )
-})

@@ -1,29 +1,19 @@
 /** The clients of other languages, and PgBouncer, on a server of handleConnection: psql, pgbench, JDBC, psycopg2, asyncpg. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createCertificates } from '../../gateway/certificates.js'
 import { type Engine, handleConnection, postgresEngine } from '../../gateway/index.js'
+import { requirePrograms } from './programs.js'
 
 const run = promisify(execFile)
 const CLIENTS = join(__dirname, 'clients')
 const USER = 'app'
 const PASSWORD = 'sécret'
-
-/** Debian's packages of the programs. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  '/usr/bin/psql': 'postgresql-client',
-  '/usr/bin/pgbench': 'postgresql',
-  '/usr/bin/java': 'default-jdk-headless',
-  '/usr/share/java/postgresql.jar': 'libpostgresql-jdbc-java',
-  '/usr/lib/python3/dist-packages/psycopg2': 'python3-psycopg2',
-  '/usr/lib/python3/dist-packages/asyncpg': 'python3-asyncpg',
-  '/usr/sbin/pgbouncer': 'pgbouncer',
-}
 
 let engine: Engine
 let folder: string
@@ -34,8 +24,15 @@ const server = createServer({ noDelay: true })
 const sockets = new Set<import('node:net').Socket>()
 
 beforeAll(async () => {
-  for (const [path, name] of Object.entries(PACKAGES))
-    if (!existsSync(path)) throw new Error(`${path} is missing. Run: apt-get install ${name}`)
+  requirePrograms(
+    '/usr/bin/psql',
+    '/usr/bin/pgbench',
+    '/usr/bin/java',
+    '/usr/share/java/postgresql.jar',
+    '/usr/lib/python3/dist-packages/psycopg2',
+    '/usr/lib/python3/dist-packages/asyncpg',
+    '/usr/sbin/pgbouncer',
+  )
   engine = await postgresEngine({ roles: [USER] })
   const { privateKey, certificate, ca } = await createCertificates(['localhost'])
   folder = mkdtempSync(join(tmpdir(), 'pg-iam-clients-'))
