@@ -20,9 +20,17 @@ const LEFT_OUT = Object.entries(TIERS).flatMap(([tier, folders]) =>
 export default {
   testEnvironment: 'node',
   // Coverage counts only files below `roots`, so the sources are among them.
-  roots: ['wire', 'core', 'adapters', 'gateway', 'cli', 'register', 'test'].map(
-    (folder) => `<rootDir>/${folder}`,
-  ),
+  roots: [
+    'wire',
+    'core',
+    'adapters',
+    'dsql',
+    'migrations',
+    'gateway',
+    'cli',
+    'register',
+    'test',
+  ].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/', ...LEFT_OUT.map((folder) => `<rootDir>/${folder}/`)],
   setupFiles: ['<rootDir>/test/support/exit-with-parent.ts'],
@@ -51,6 +59,9 @@ export default {
   testTimeout: 300_000,
   // Half of the time is spent waiting: for lifetimes, time limits and other processes.
   maxWorkers: Math.min(2 * availableParallelism(), 8),
-  collectCoverageFrom: ['{core,adapters,gateway,cli,register}/**/*.ts', '!**/index.ts'],
+  collectCoverageFrom: [
+    '{core,adapters,dsql,migrations,gateway,cli,register}/**/*.ts',
+    '!**/index.ts',
+  ],
   restoreMocks: true,
 }

@@ -2,8 +2,8 @@
 import { Client } from 'pg'
 import type { Gateway } from '../gateway/index.js'
 import { pgConfig } from '../adapters/pg.js'
-import { judge } from '../gateway/dsql/rules.js'
-import { loadSqlParser } from '../gateway/dsql/statement.js'
+import { judge } from '../gateway/dsql/verdict.js'
+import { loadSqlParser } from '../dsql/statement.js'
 import { average, type Benchmark } from './benchmark.js'
 import { competitor } from './rounds.js'
 

@@ -11,8 +11,8 @@ import {
   noticeResponse,
   type SessionRewriter,
 } from '../gateway/index.js'
-import { isAllowedSetting, isDroppableSetting } from '../gateway/dsql/settings.js'
-import { nameOf, type Statement, statementsIn } from '../gateway/sql.js'
+import { isAllowedSetting, isDroppableSetting } from '../dsql/settings.js'
+import { nameOf, type Statement, statementsIn } from '../core/sql.js'
 
 /** Called with the name of each setting that was left out. */
 export type Dropped = (setting: string) => void

@@ -10,8 +10,10 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   core: ['wire'],
   adapters: ['core'],
-  gateway: ['core', 'wire'],
-  cli: ['gateway', 'core'],
+  dsql: ['core', 'wire'],
+  migrations: ['dsql', 'core'],
+  gateway: ['dsql', 'core', 'wire'],
+  cli: ['gateway', 'migrations', 'dsql', 'core'],
   register: ['adapters', 'core'],
 }
 
@@ -95,7 +97,7 @@ describe('the sources', () => {
     )
   })
 
-  it('import one way: cli to gateway and core, register to adapters and core, gateway and adapters to core, core to nothing above it', () => {
+  it('import one way: cli to gateway and migrations, both of them to dsql, register to adapters, all of them to core, core to nothing above it', () => {
     const wrong = inLayers.filter(({ from, to }) => {
       if (to === undefined) return false
       const [own, other] = [layerOf(from), layerOf(to)]
@@ -244,6 +246,7 @@ describe('package.json', () => {
     const parts = Object.fromEntries([
       ['.', 'core/index.ts'],
       ['./gateway', 'gateway/index.ts'],
+      ['./migrations', 'migrations/index.ts'],
       ...adapters,
     ]) as Record<string, string>
     const expected = Object.fromEntries(

@@ -1,7 +1,7 @@
 /** Enforces the only isolation level of Aurora DSQL, REPEATABLE READ: it is the default and cannot be changed. */
 import { ServerError } from '../../wire/error-response.js'
 import { HEADER_BYTES, FrontendType, encodeMessage } from '../../wire/messages.js'
-import { nameOf, raising, type Statement, statementsIn } from '../sql.js'
+import { nameOf, raising, type Statement, statementsIn } from '../../core/sql.js'
 import type { SessionRules } from '../connection/session-rewriter.js'
 import { fatal } from './refusal.js'
 

@@ -4,8 +4,13 @@ import { ServerError } from '../../wire/error-response.js'
 import type { SessionRules } from '../connection/session-rewriter.js'
 import type { Engine } from '../engines/engine.js'
 import { createDsqlSession, type SessionContext } from './session.js'
-import { isAllowedSetting, isOwnSetting, settingRefused, settingsInOptions } from './settings.js'
-import { loadSqlParser, type SqlParser } from './statement.js'
+import {
+  isAllowedSetting,
+  isOwnSetting,
+  settingRefused,
+  settingsInOptions,
+} from '../../dsql/settings.js'
+import { loadSqlParser, type SqlParser } from '../../dsql/statement.js'
 import { createSystemCatalog } from './system-catalog.js'
 
 export interface DsqlModeOptions {

@@ -28,14 +28,15 @@ import {
 } from '../../wire/messages.js'
 import type { SessionRewriter } from '../connection/session-rewriter.js'
 import { conflictError } from '../faults/session-faults.js'
-import { literal, statementsOf } from '../sql.js'
-import { type Effect, judge, type Verdict } from './rules.js'
-import { SERVER_VERSION } from './settings.js'
-import type { DsqlStatement, SqlParser } from './statement.js'
+import { literal, statementsOf } from '../../core/sql.js'
+import { judge, type Verdict } from './verdict.js'
+import { SERVER_VERSION } from '../../dsql/settings.js'
+import type { ParsedStatement, SqlParser } from '../../dsql/statement.js'
+import type { Effect } from '../../dsql/rules.js'
 
 /** A statement of the client's, and what the rules say about it. */
 interface Judged {
-  readonly statement: DsqlStatement
+  readonly statement: ParsedStatement
   readonly verdict: Verdict
 }
 
@@ -188,7 +189,7 @@ export interface SessionContext {
   readonly catalogVersion: number
   changeCatalog(): void
   /** Returns the verdict on a statement of which something is not known. */
-  unknown(statement: DsqlStatement, verdict: Verdict): Verdict
+  unknown(statement: ParsedStatement, verdict: Verdict): Verdict
   /** Takes over `AWS IAM GRANT` and `AWS IAM REVOKE`. */
   mapRole(mapping: { readonly isGrant: boolean; readonly role: string; readonly arn: string }): void
 }
@@ -291,7 +292,7 @@ export function createDsqlSession(mode: SessionContext): SessionRewriter {
 
   // What the rules say about a statement in its transaction.
 
-  const judged = (statement: DsqlStatement): Judged => {
+  const judged = (statement: ParsedStatement): Judged => {
     const verdict = mode.hasSystemCatalog
       ? judge(statement)
       : withoutSystemCatalog(judge(statement))
@@ -1048,7 +1049,7 @@ function isSurvivable({ judged, again, startsAfter }: Guard, { seen }: Request):
 const WRITES = { InsertStmt: 'INSERT 0', UpdateStmt: 'UPDATE', DeleteStmt: 'DELETE' } as const
 
 /** The result of a statement that lost a conflict. How many rows it would have changed is not known. */
-function inventedTag({ rows }: Verdict, { tag }: DsqlStatement): string {
+function inventedTag({ rows }: Verdict, { tag }: ParsedStatement): string {
   return `${WRITES[tag as keyof typeof WRITES]} ${tag === 'InsertStmt' ? (rows ?? 1) : 1}`
 }
 

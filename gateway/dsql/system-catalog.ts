@@ -3,7 +3,7 @@ import { parseErrorResponse } from '../../wire/error-response.js'
 import { createMessageReader } from '../../wire/framing.js'
 import { MAX_MESSAGE_BYTES } from '../../wire/frontend.js'
 import { BackendType, cString, encodeMessage, FrontendType } from '../../wire/messages.js'
-import { SERVER_VERSION, SERVER_VERSION_NUM } from './settings.js'
+import { SERVER_VERSION, SERVER_VERSION_NUM } from '../../dsql/settings.js'
 import type { Engine } from '../engines/engine.js'
 
 /**

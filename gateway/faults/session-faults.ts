@@ -9,7 +9,7 @@ import {
   encodeMessage,
 } from '../../wire/messages.js'
 import { ENDS_REQUEST } from '../../wire/frontend.js'
-import { raising } from '../sql.js'
+import { raising } from '../../core/sql.js'
 import type { ConflictCode, CutStage } from './fault-options.js'
 import type { SessionRewriter } from '../connection/session-rewriter.js'
 import { createStatementWatch, type StatementKind } from './statement-kind.js'

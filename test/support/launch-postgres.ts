@@ -7,7 +7,7 @@ import {
   launchPostgres as launch,
 } from '../../gateway/engines/postgres/launch-postgres.js'
 import { noPostgres } from '../../gateway/engines/postgres/postgres-engine.js'
-import { identifier, literal } from '../../gateway/sql.js'
+import { identifier, literal } from '../../core/sql.js'
 
 export interface LaunchPostgresOptions extends Pick<
   LaunchOptions,

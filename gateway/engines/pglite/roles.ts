@@ -8,7 +8,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { PgIamError } from '../../../core/errors.js'
-import { catalogQuery, identifier, literal } from '../../sql.js'
+import { catalogQuery, identifier, literal } from '../../../core/sql.js'
 import type { OwnReply } from './replies.js'
 
 /** Runs the engine's own SQL. */

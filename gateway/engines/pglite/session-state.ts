@@ -1,5 +1,5 @@
 /** The state of a session (role, settings, prepared statements), saved while other sessions use PGlite's only backend. */
-import { catalogQuery, literal, nameOf, raising, statementsOf } from '../../sql.js'
+import { catalogQuery, literal, nameOf, raising, statementsOf } from '../../../core/sql.js'
 import { HEADER_BYTES, cString, FrontendType, encodeMessage } from '../../../wire/messages.js'
 import { ServerError } from '../../../wire/error-response.js'
 import { type Backend, STARTUP_PACKET } from './backend.js'

@@ -2,7 +2,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { peerError } from '../../../core/load-peer.js'
-import { identifier } from '../../sql.js'
+import { identifier } from '../../../core/sql.js'
 import { createRunner } from './backend.js'
 
 /** The task of the thread. */

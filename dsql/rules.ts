@@ -1,19 +1,21 @@
 /**
- * What Aurora DSQL refuses, and what it does otherwise than PostgreSQL: a table of rules on the parse tree of a statement.
+ * What Aurora DSQL refuses: a table of rules on the parse tree of a statement.
  *
  * The source of each rule is `record` (the answer of a real cluster, see test/conformance), the page of AWS's user guide
  * (https://docs.aws.amazon.com/aurora-dsql/latest/userguide/PAGE.html), a report of a live cluster, or `assumed`.
  */
-import { ServerError } from '../../wire/error-response.js'
-import { identifier, literal } from '../sql.js'
+import { ServerError } from '../wire/error-response.js'
+import { isAllowedSetting, settingRefused } from './settings.js'
 import {
-  isAllowedSetting,
-  isOwnSetting,
-  SERVER_VERSION,
-  SERVER_VERSION_NUM,
-  settingRefused,
-} from './settings.js'
-import type { DsqlStatement, Node } from './statement.js'
+  firstEntry,
+  type Node,
+  nodesIn,
+  type ParsedStatement,
+  stringsOf,
+  textOf,
+  unwrapped,
+  walk,
+} from './statement.js'
 
 /** What a statement does, for the rules of transactions. */
 export type Effect =
@@ -27,43 +29,21 @@ export type Effect =
   | 'lock'
   | 'other'
 
-/** What the gateway sends to the engine in place of a statement, and what it tells the client. */
-export interface Verdict {
-  readonly effect: Effect
-  /** The error in place of the statement. */
-  readonly refusal?: ServerError | undefined
-  /** The text for the engine, if it differs. */
-  readonly text?: string
-  /** Whether the text for the engine calls functions of schema `sys`: without them, an optional one is sent as the client wrote it. */
-  readonly systemCatalog?: 'required' | 'optional'
-  /** The command tag for the client, if it differs from that of the engine. */
-  readonly tag?: string
-  /** How many rows an INSERT adds at most. `undefined` if that is not known before it runs. */
-  readonly rows?: number | undefined
-  /** Whether it returns rows. */
-  readonly returnsRows?: boolean
-  /** What is not known about the statement on Aurora DSQL. */
-  readonly unknown?: string
-  /** Refused within a transaction block. */
-  readonly isOutsideOnly?: boolean
-  /** The roles of DROP ROLE. */
-  readonly droppedRoles?: readonly string[]
-  /** AWS IAM GRANT or REVOKE. */
-  readonly iam?: { readonly isGrant: boolean; readonly role: string; readonly arn: string }
-}
-
 interface Rule {
+  /** What `lintDsql` calls it. */
+  readonly name: string
   /** The nodes that it applies to. */
   readonly on: string | readonly string[]
   readonly source: string
   /** Returns the text of a refusal with 0A000, another error, or nothing. */
-  readonly refuses: (node: Node, statement: DsqlStatement) => string | ServerError | undefined
+  readonly refuses: (node: Node, statement: ParsedStatement) => string | ServerError | undefined
 }
 
 /** The rules, in the order of Aurora DSQL's checks. */
 const RULES: readonly Rule[] = [
   // Transactions and settings.
   {
+    name: 'transaction-statement',
     on: 'TransactionStmt',
     source: 'record: savepoint; dsql-lint',
     refuses: ({ kind }) => {
@@ -72,6 +52,7 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'isolation-level',
     on: ['TransactionStmt', 'VariableSetStmt'],
     source: 'record: begin_serializable, set_transaction_serializable',
     refuses: (node) => {
@@ -82,6 +63,7 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'setting',
     on: 'VariableSetStmt',
     source: 'record: read_only, set_transaction_repeatable_read; accessing',
     refuses: ({ kind, name, is_local }) => {
@@ -94,6 +76,7 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'setting',
     on: 'VariableShowStmt',
     source: 'record: env_lc_collate',
     refuses: ({ name }) =>
@@ -102,11 +85,13 @@ const RULES: readonly Rule[] = [
         : undefined,
   },
   {
+    name: 'deallocate',
     on: 'DeallocateStmt',
     source: 'dsql-lint: DEALLOCATE [PREPARE] ALL only',
     refuses: ({ name }) => (name === undefined ? undefined : 'unsupported statement: Deallocate'),
   },
   {
+    name: 'vacuum',
     on: 'VacuumStmt',
     source: 'record: vacuum, q_analyze',
     refuses: ({ is_vacuumcmd, rels }) => {
@@ -117,6 +102,7 @@ const RULES: readonly Rule[] = [
 
   // Tables.
   {
+    name: 'table-clause',
     on: 'CreateStmt',
     source: 'record: temporary_table; dsql-lint',
     refuses: (node) => {
@@ -137,6 +123,7 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'column',
     on: 'CreateStmt',
     source:
       'record: type_unsupported_*, serial_column, identity_*; dsql-lint: COLLATE, 255 columns',
@@ -156,17 +143,20 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'create-table-as',
     on: 'CreateTableAsStmt',
     source: 'record: create_table_as, materialized_view',
     refuses: () => 'unsupported statement: CreateTableAs',
   },
   {
+    name: 'create-table-as',
     on: 'SelectStmt',
     source: 'as CREATE TABLE AS, by its other syntax',
     refuses: ({ intoClause }) =>
       intoClause === undefined ? undefined : 'unsupported statement: CreateTableAs',
   },
   {
+    name: 'alter-table',
     on: 'AlterTableStmt',
     source: 'record: alter_*; alter-table-syntax-support',
     refuses: ({ cmds, objtype }, { isAsync }) => {
@@ -181,6 +171,7 @@ const RULES: readonly Rule[] = [
 
   // Indexes: the order of the checks was seen on a live cluster (ministack#1387).
   {
+    name: 'index',
     on: 'IndexStmt',
     source: 'record: create_index_sync; live: order of checks',
     refuses: (node, { isAsync, text }) => {
@@ -201,6 +192,7 @@ const RULES: readonly Rule[] = [
 
   // Sequences and types.
   {
+    name: 'sequence',
     on: 'CreateSeqStmt',
     source: 'record: create_sequence, create_sequence_cached; dsql-lint: AS INTEGER',
     refuses: ({ options, sequence }) => {
@@ -213,22 +205,26 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'sequence',
     on: 'AlterSeqStmt',
     source: 'assumed, as CREATE SEQUENCE',
     refuses: ({ options }) =>
       cacheOption(options) === undefined ? undefined : refusedCache(options, 'ALTER SEQUENCE'),
   },
   {
+    name: 'column-type',
     on: 'CreateDomainStmt',
     source: 'record: domain_type; types as of columns',
     refuses: ({ typeName }) => refusedType(typeName),
   },
   {
+    name: 'enum',
     on: 'CreateEnumStmt',
     source: 'record: enum_create_type',
     refuses: () => 'CREATE TYPE not supported',
   },
   {
+    name: 'drop',
     on: 'DropStmt',
     source: 'dsql-lint; texts by analogy with RENAME',
     refuses: ({ removeType, concurrent }) => {
@@ -237,6 +233,7 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'rename',
     on: 'RenameStmt',
     source: 'record: enum_alter_rename; grammar of dsql-lint',
     refuses: ({ renameType }) =>
@@ -245,11 +242,13 @@ const RULES: readonly Rule[] = [
 
   // Functions and other objects.
   {
+    name: 'trigger',
     on: 'CreateTrigStmt',
     source: 'record: create_trigger',
     refuses: () => 'CREATE TRIGGER not supported',
   },
   {
+    name: 'function',
     on: 'CreateFunctionStmt',
     source: 'record: create_function; dsql-lint: plpgsql, procedures; texts assumed',
     refuses: ({ is_procedure, options }) => {
@@ -261,6 +260,7 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'password',
     on: 'AlterRoleStmt',
     source: 'dsql-lint: PASSWORD; the text is assumed',
     refuses: ({ options }) =>
@@ -269,6 +269,7 @@ const RULES: readonly Rule[] = [
         : 'PASSWORD not supported for ALTER ROLE',
   },
   {
+    name: 'setting',
     on: 'AlterRoleSetStmt',
     source: 'dsql-lint: ALTER ROLE SET work_mem; accepted settings as in SET',
     refuses: ({ setstmt }) => {
@@ -279,12 +280,14 @@ const RULES: readonly Rule[] = [
     },
   },
   {
+    name: 'password',
     on: 'CreateRoleStmt',
     source: 'assumed, as ALTER ROLE',
     refuses: ({ options }) =>
       hasOption(options, 'password') ? 'PASSWORD not supported for CREATE ROLE' : undefined,
   },
   {
+    name: 'copy',
     on: 'CopyStmt',
     source: 'dsql-lint: COPY FROM a file',
     refuses: ({ filename, is_program }) =>
@@ -293,6 +296,7 @@ const RULES: readonly Rule[] = [
         : undefined,
   },
   {
+    name: 'merge',
     on: 'MergeStmt',
     source: 'record: q_merge',
     refuses: () => 'unsupported statement type: MERGE',
@@ -300,6 +304,7 @@ const RULES: readonly Rule[] = [
 
   // Expressions, at any depth.
   {
+    name: 'expression',
     on: [
       'SelectStmt',
       'InsertStmt',
@@ -450,7 +455,7 @@ const ALTERS: Readonly<Record<string, true | undefined>> = {
   AT_DisableTrigUser: true,
 }
 
-function refusedAlter(cmd: Node, isAsync: boolean): string | ServerError | undefined {
+export function refusedAlter(cmd: Node, isAsync: boolean): string | ServerError | undefined {
   const subtype = textOf(cmd['subtype'])
   const [defTag, def] = firstEntry(cmd['def'])
   if (subtype === 'AT_ValidateConstraint')
@@ -532,7 +537,7 @@ function refusedCache(options: unknown, what: string): string | undefined {
     : `${is} not supported with the cache size ${cache}. ${rule}`
 }
 
-function cacheOption(options: unknown): number | undefined {
+export function cacheOption(options: unknown): number | undefined {
   const found = optionCalled(options, 'cache')
   if (found === undefined) return undefined
   const [tag, value] = firstEntry(found['arg'])
@@ -550,7 +555,7 @@ function stringOption(options: unknown, name: string): string | undefined {
   return tag === 'String' ? textOf(value['sval']) : undefined
 }
 
-function hasOption(options: unknown, name: string): boolean {
+export function hasOption(options: unknown, name: string): boolean {
   return optionCalled(options, name) !== undefined
 }
 
@@ -585,7 +590,7 @@ const REFUSED_TYPES: ReadonlyMap<string, string> = new Map(
   }),
 )
 
-const SERIAL_TYPES: ReadonlySet<string> = new Set([
+export const SERIAL_TYPES: ReadonlySet<string> = new Set([
   'serial',
   'bigserial',
   'smallserial',
@@ -612,13 +617,13 @@ const TYPE_NAMES: ReadonlyMap<string, string> = new Map(
   }),
 )
 
-function typeText(typeName: unknown): string {
+export function typeText(typeName: unknown): string {
   const { names } = unwrapped(typeName, 'TypeName')
   const name = stringsOf(names).at(-1) ?? ''
   return REFUSED_TYPES.get(name) ?? TYPE_NAMES.get(name) ?? name
 }
 
-function refusedType(typeName: unknown): string | ServerError | undefined {
+export function refusedType(typeName: unknown): string | ServerError | undefined {
   const { names, arrayBounds } = unwrapped(typeName, 'TypeName')
   const strings = stringsOf(names)
   const name = strings.at(-1) ?? ''
@@ -734,47 +739,39 @@ function isolationIn({ options, args }: Node): string | undefined {
   return undefined
 }
 
-// The verdict on a statement.
+// The refusal of a statement.
 
-const verdicts = new WeakMap<DsqlStatement, Verdict>()
-
-/** Judges a statement by itself, without the state of its transaction. The verdict is kept with the statement. */
-export function judge(statement: DsqlStatement): Verdict {
-  let verdict = verdicts.get(statement)
-  if (verdict === undefined) {
-    verdict = verdictOn(statement)
-    verdicts.set(statement, verdict)
-  }
-  return verdict
+/** What a statement does, and the error with which Aurora DSQL refuses it, if it does. */
+export interface Ruling {
+  readonly effect: Effect
+  readonly refusal?: ServerError
+  /** The rule that refuses it. */
+  readonly rule?: string
 }
 
-function verdictOn(statement: DsqlStatement): Verdict {
+/** Applies the rules to a statement by itself, without the state of its transaction. One that was not parsed is not refused. */
+export function ruleOn(statement: ParsedStatement): Ruling {
   const { tag, node } = statement
-  if (tag === undefined) return { effect: effectOfWord(statement.word), ...UNPARSED }
+  if (tag === undefined) return { effect: EFFECTS_OF_WORDS[statement.word] ?? 'other' }
   const effect = SUPPORTED.get(tag)
   if (effect === undefined)
     return {
       effect: 'other',
       refusal: notSupported(`unsupported statement: ${tag.replace(/Stmt$/, '')}`),
+      rule: 'statement',
     }
-  for (const { on, refuses } of RULES) {
+  for (const { name, on, refuses } of RULES) {
     if (on !== tag && !(Array.isArray(on) && on.includes(tag))) continue
     const refused = refuses(node, statement)
     if (refused === undefined) continue
     const refusal = typeof refused === 'string' ? notSupported(refused) : refused
-    return { effect, refusal }
+    return { effect, refusal, rule: name }
   }
-  return { effect, ...behaviourOf(statement, tag, node) }
+  return { effect }
 }
 
 function notSupported(text: string): ServerError {
   return new ServerError('0A000', text)
-}
-
-const UNPARSED = { unknown: 'the statement was not parsed' }
-
-function effectOfWord(word: string): Effect {
-  return EFFECTS_OF_WORDS[word] ?? 'other'
 }
 
 const EFFECTS_OF_WORDS: Readonly<Record<string, Effect | undefined>> = {
@@ -792,320 +789,6 @@ const EFFECTS_OF_WORDS: Readonly<Record<string, Effect | undefined>> = {
   CREATE: 'ddl',
   ALTER: 'ddl',
   DROP: 'ddl',
-}
-
-/** What a statement that is not refused does otherwise than in PostgreSQL. */
-function behaviourOf(statement: DsqlStatement, tag: string, node: Node): Partial<Verdict> {
-  const { text, isAsync } = statement
-  switch (tag) {
-    case 'TransactionStmt':
-      return { effect: TRANSACTION_EFFECTS[textOf(node['kind'])] ?? 'other' }
-    case 'VariableSetStmt': {
-      const name = textOf(node['name'])
-      // Accepted, and without an effect here: PostgreSQL does not have it.
-      if (isOwnSetting(name))
-        return { text: NOTHING, tag: node['kind'] === 'VAR_RESET' ? 'RESET' : 'SET' }
-      return {}
-    }
-    case 'VariableShowStmt': {
-      const name = textOf(node['name'])
-      const value = SHOWN.get(name)
-      if (value === undefined) return {}
-      return { text: `SELECT ${literal(value)}::pg_catalog.text AS ${name}`, tag: 'SHOW' }
-    }
-    case 'SelectStmt': {
-      const isLocking = someNode(node, 'LockingClause')
-      const isWriting = someNode(node, 'InsertStmt', 'UpdateStmt', 'DeleteStmt')
-      const effect = isWriting ? 'write' : isLocking ? 'lock' : 'other'
-      const lateral = withLateralCheck(node, text)
-      return { effect, returnsRows: true, ...(lateral ?? withOwnFunctions(node, statement)) }
-    }
-    case 'InsertStmt':
-      return {
-        rows: insertedRows(node),
-        returnsRows: node['returningList'] !== undefined,
-        ...withOwnFunctions(node, statement),
-      }
-    case 'ExplainStmt': {
-      // Its rows do not count: its tag does not tell them.
-      const isRun = hasOption(node['options'], 'analyze')
-      const isWriting = someNode(node['query'], 'InsertStmt', 'UpdateStmt', 'DeleteStmt')
-      return { returnsRows: true, ...(isRun && isWriting && { effect: 'write' }) }
-    }
-    case 'UpdateStmt':
-    case 'DeleteStmt':
-      return { returnsRows: node['returningList'] !== undefined }
-    case 'CopyStmt':
-      return node['is_from'] === true ||
-        someNode(node['query'], 'InsertStmt', 'UpdateStmt', 'DeleteStmt')
-        ? { effect: 'write', returnsRows: true }
-        : {}
-    case 'IndexStmt': {
-      const name = node['if_not_exists'] === true ? textOf(node['idxname']) : ''
-      return { ...asJob('INDEX_BUILD', node, text, name), tag: 'CREATE INDEX' }
-    }
-    case 'CreateStmt':
-      // https://docs.aws.amazon.com/aurora-dsql/latest/userguide/working-with-postgresql-compatibility-supported-data-types.html
-      return withNumericScale(nodesIn(node['tableElts'], 'ColumnDef'), statement)
-    case 'AlterTableStmt': {
-      if (isAsync) return { ...asJob('VALIDATE_CONSTRAINT', node, text, ''), tag: 'ALTER TABLE' }
-      const commands = nodesIn(node['cmds'], 'AlterTableCmd')
-      const dropped = commands.filter(({ subtype }) => DROPS.has(textOf(subtype)))
-      const added = commands.map(({ def }) => (def ?? {}) as Node)
-      const scaled = withNumericScale(nodesIn(added, 'ColumnDef'), statement)
-      return dropped.length > 0 && node['objtype'] === 'OBJECT_TABLE'
-        ? withoutKeyColumns(node, dropped, scaled.text ?? text)
-        : scaled
-    }
-    case 'DropRoleStmt':
-      // https://docs.aws.amazon.com/aurora-dsql/latest/userguide/using-database-and-iam-roles.html
-      return {
-        droppedRoles: nodesIn(node['roles'], 'RoleSpec').map(({ rolename }) => textOf(rolename)),
-      }
-    case 'CallStmt': {
-      const called = stringsOf(unwrapped(node['funccall'], 'FuncCall')['funcname']).join('.')
-      return { returnsRows: true, isOutsideOnly: called === 'sys.wait_for_job' }
-    }
-    case 'AwsIamStmt': {
-      const iam = node as unknown as NonNullable<Verdict['iam']>
-      const verb = iam.isGrant ? 'grant' : 'revoke'
-      return {
-        text: `CALL sys.iam_${verb}(${literal(iam.role)}, ${literal(iam.arn)})`,
-        systemCatalog: 'required',
-        tag: `AWS IAM ${verb.toUpperCase()}`,
-        iam,
-      }
-    }
-    default:
-      return {}
-  }
-}
-
-/** A statement that does nothing and returns nothing. */
-const NOTHING = 'SET pg_iam.nothing = 0'
-
-const TRANSACTION_EFFECTS: Readonly<Record<string, Effect | undefined>> = {
-  TRANS_STMT_BEGIN: 'begin',
-  TRANS_STMT_START: 'begin',
-  TRANS_STMT_COMMIT: 'commit',
-  TRANS_STMT_ROLLBACK: 'rollback',
-}
-
-/** Record: env_server_version, env_show_server_version_num. */
-const SHOWN: ReadonlyMap<string, string> = new Map(
-  Object.entries({
-    server_version: SERVER_VERSION,
-    server_version_num: SERVER_VERSION_NUM,
-  }),
-)
-
-/** Runs the statement in a function that records it as a job, and returns its ID. */
-function asJob(
-  type: string,
-  { relation }: Node,
-  text: string,
-  ifNotExists: string,
-): Partial<Verdict> {
-  const values = [type, text, nameOfRelation(relation), ifNotExists].map((value) => literal(value))
-  return {
-    returnsRows: true,
-    systemCatalog: 'required',
-    text: `SELECT job_id FROM sys.run_job(${values.join(', ')})`,
-  }
-}
-
-const DROPS: ReadonlySet<string> = new Set(['AT_DropColumn', 'AT_DropConstraint'])
-
-/**
- * Record: alter_drop_pk_column; live (pistachio#319): DROP CONSTRAINT of a primary key. Only the engine knows what belongs to the primary
- * key.
- */
-function withoutKeyColumns(
-  { relation }: Node,
-  commands: readonly Node[],
-  text: string,
-): Partial<Verdict> {
-  const namesOf = (kind: string): string => {
-    const names = commands.filter(({ subtype }) => subtype === kind).map(({ name }) => textOf(name))
-    return `ARRAY[${names.map((name) => literal(name)).join(', ')}]::pg_catalog.text[]`
-  }
-  const parts = [namesOf('AT_DropColumn'), namesOf('AT_DropConstraint')].join(', ')
-  const table = literal(nameOfRelation(relation))
-  return {
-    systemCatalog: 'optional',
-    text: `CALL sys.alter_table(${literal(text)}, ${table}, ${parts})`,
-    tag: 'ALTER TABLE',
-  }
-}
-
-function nameOfRelation(relation: unknown): string {
-  const { schemaname, relname } = (relation ?? {}) as Node
-  return [schemaname, relname]
-    .filter((part) => part !== undefined)
-    .map((part) => identifier(textOf(part)))
-    .join('.')
-}
-
-/** The rows of VALUES. `undefined` for a query. */
-function insertedRows({ selectStmt }: Node): number | undefined {
-  if (selectStmt === undefined) return 1
-  const { valuesLists } = unwrapped(selectStmt, 'SelectStmt')
-  return valuesLists === undefined ? undefined : (valuesLists as unknown[]).length
-}
-
-/** Calls of functions that tell the version are made calls of those in schema `sys`. */
-function withOwnFunctions(root: Node, statement: DsqlStatement): Partial<Verdict> {
-  const places: number[] = []
-  walk(root, (tag, node) => {
-    const names = tag === 'FuncCall' ? stringsOf(node['funcname']) : []
-    const isOwn = names.length === 1 || (names.length === 2 && names[0] === 'pg_catalog')
-    if (isOwn && OWN_FUNCTIONS.has(names.at(-1)!)) places.push(Number(node['location'] ?? 0))
-    return true
-  })
-  if (places.length === 0) return {}
-  return {
-    systemCatalog: 'optional',
-    text: edited(statement, places, (rest) => {
-      const catalog = /^"?pg_catalog"?\s*\.\s*/i.exec(rest)?.[0] ?? ''
-      return { skip: catalog.length, insert: 'sys.' }
-    }),
-  }
-}
-
-/**
- * Changes the text at places of its parse tree.
- *
- * @param places offsets of nodes, in bytes
- * @param edit gets the text from a place on, and returns how many characters to skip, and the text to insert after them
- */
-function edited(
-  { text, base }: DsqlStatement,
-  places: readonly number[],
-  edit: (rest: string) => { skip: number; insert: string; keep?: boolean },
-): string {
-  const bytes = Buffer.from(text)
-  let changed = ''
-  let done = 0
-  for (const place of places.toSorted((one, other) => one - other)) {
-    const offset = place - base
-    const rest = bytes.toString('utf8', offset)
-    const { skip, insert, keep = false } = edit(rest)
-    const skipped = rest.slice(0, skip)
-    changed += bytes.toString('utf8', done, offset) + (keep ? skipped : '') + insert
-    done = offset + Buffer.byteLength(skipped)
-  }
-  return changed + bytes.toString('utf8', done)
-}
-
-/** The offsets of columns of type numeric without a precision, which is (18,6) then. */
-function plainNumerics(columns: readonly Node[]): number[] {
-  return columns.flatMap((column) => {
-    const { names, typmods, location } = unwrapped(column['typeName'], 'TypeName')
-    const [schema, name] =
-      stringsOf(names).length > 1 ? stringsOf(names) : ['', stringsOf(names)[0]]
-    const isOfCatalog = schema === '' || schema === 'pg_catalog'
-    const isPlain = isOfCatalog && name === 'numeric' && typmods === undefined
-    return isPlain ? [Number(location ?? 0)] : []
-  })
-}
-
-function withNumericScale(columns: readonly Node[], statement: DsqlStatement): Partial<Verdict> {
-  const places = plainNumerics(columns)
-  if (places.length === 0) return {}
-  const edit = (rest: string): { skip: number; insert: string; keep: true } => {
-    const [name = ''] = /^(?:"?pg_catalog"?\s*\.\s*)?(?:"numeric"|\w+)/i.exec(rest) ?? []
-    return { skip: name.length, insert: '(18,6)', keep: true }
-  }
-  return { text: edited(statement, places, edit) }
-}
-
-/**
- * Record: q_lateral_left_outer_ref_cast. On a real cluster, a subquery in LEFT JOIN LATERAL that selects a column of the outer table fails
- * unless the column at the same place of its own table has the same type. The subquery of the record has one table.
- */
-function withLateralCheck(node: Node, text: string): Partial<Verdict> | undefined {
-  if (node['limitCount'] !== undefined || node['op'] !== 'SETOP_NONE') return undefined
-  for (const { jointype, larg, rarg } of nodesIn(node['fromClause'], 'JoinExpr')) {
-    const outer = unwrapped(larg, 'RangeVar')
-    const { lateral, subquery } = unwrapped(rarg, 'RangeSubselect')
-    if (jointype !== 'JOIN_LEFT' || lateral !== true || outer['relname'] === undefined) continue
-    const { targetList, fromClause } = unwrapped(subquery, 'SelectStmt')
-    const [own, ...others] = nodesIn(fromClause, 'RangeVar')
-    if (own === undefined || others.length > 0) continue
-    const alias = ((outer['alias'] ?? {}) as Node)['aliasname'] ?? outer['relname']
-    const columns: string[] = []
-    walk(targetList, (tag, { fields }) => {
-      const [table, column] = tag === 'ColumnRef' ? stringsOf(fields) : []
-      if (table === alias && column !== undefined) columns.push(column)
-      return true
-    })
-    if (columns.length === 0) continue
-    const names = [nameOfRelation(outer), nameOfRelation(own)].map((name) => literal(name))
-    const list = columns.map((column) => literal(column)).join(', ')
-    // LIMIT is evaluated when the statement starts, even if there are no rows. The function returns NULL: no limit.
-    const check = `sys.check_lateral(${names.join(', ')}, ARRAY[${list}]::pg_catalog.text[])`
-    return { systemCatalog: 'optional', text: `${text}\n LIMIT ${check}` }
-  }
-  return undefined
-}
-
-const OWN_FUNCTIONS: ReadonlySet<string> = new Set(['version', 'current_setting'])
-
-// The parse tree.
-
-/** Calls `visit` for every node. It returns whether to visit the parts of the node. */
-function walk(value: unknown, visit: (tag: string, node: Node) => boolean): void {
-  if (Array.isArray(value)) {
-    for (const item of value) walk(item, visit)
-    return
-  }
-  if (typeof value !== 'object' || value === null) return
-  for (const [key, part] of Object.entries(value)) {
-    const isNode = typeof part === 'object' && part !== null && !Array.isArray(part)
-    const tag = UNTAGGED.get(key) ?? key
-    if (!isNode || !/^[A-Z]/.test(tag) || visit(tag, part as Node)) walk(part, visit)
-  }
-}
-
-/** The fields of a fixed type, which have no tag in the tree. */
-const UNTAGGED: ReadonlyMap<string, string> = new Map([
-  ['typeName', 'TypeName'],
-  ['funccall', 'FuncCall'],
-])
-
-function someNode(root: unknown, ...tags: readonly string[]): boolean {
-  let found = false
-  walk(root, (tag) => {
-    found ||= tags.includes(tag)
-    return !found
-  })
-  return found
-}
-
-/** The nodes of one type in a list. */
-function nodesIn(list: unknown, tag: string): Node[] {
-  if (!Array.isArray(list)) return []
-  return list.flatMap((item: Node) => (item[tag] === undefined ? [] : [item[tag] as Node]))
-}
-
-function firstEntry(node: unknown): [string, Node] {
-  const [entry] = Object.entries((node ?? {}) as Node)
-  return entry === undefined ? ['', {}] : [entry[0], (entry[1] ?? {}) as Node]
-}
-
-/** Fields of a fixed type have no tag in the tree. */
-function unwrapped(node: unknown, tag: string): Node {
-  const fields = (node ?? {}) as Node
-  return (fields[tag] ?? fields) as Node
-}
-
-/** A text of the tree, or an empty one. */
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : ''
-}
-
-function stringsOf(list: unknown): string[] {
-  return nodesIn(list, 'String').map(({ sval }) => textOf(sval))
 }
 
 /** The text up to the first parenthesis. */

@@ -1,11 +1,11 @@
 /** Splits SQL into statements, with the parse tree of PostgreSQL 16 and the syntax that only Aurora DSQL has. */
-import { peerError } from '../../core/load-peer.js'
-import { statementsIn } from '../sql.js'
+import { peerError } from '../core/load-peer.js'
+import { statementsIn } from '../core/sql.js'
 
 /** A node of the parse tree: one key, its type. See https://github.com/pganalyze/libpg_query */
 export type Node = Readonly<Record<string, unknown>>
 
-export interface DsqlStatement {
+export interface ParsedStatement {
   /** The statement in the form that PostgreSQL has for it. Syntax of Aurora DSQL is replaced by blanks, so offsets do not change. */
   readonly text: string
   /** Where the text begins and ends in the SQL of the message, in characters. */
@@ -31,7 +31,7 @@ export interface SyntaxFault {
 
 export type ParsedSql =
   | { readonly fault: SyntaxFault }
-  | { readonly fault?: undefined; readonly statements: readonly DsqlStatement[] }
+  | { readonly fault?: undefined; readonly statements: readonly ParsedStatement[] }
 
 export interface SqlParser {
   /** Parses a text, or returns what is known about it. Texts above {@link MAX_PARSED} are only split, by their first words. */
@@ -113,7 +113,7 @@ function parseSql(sql: string, parseSync: Parse): ParsedSql {
 
 /** Parses the statements one by one, and leaves out what would take too long. */
 function parseLong(sql: string, parseSync: Parse): ParsedSql {
-  const statements: DsqlStatement[] = []
+  const statements: ParsedStatement[] = []
   let parsedLength = 0
   for (const { start, end, tokens } of statementsIn(sql, 1)) {
     const text = sql.slice(start, end)
@@ -215,7 +215,7 @@ interface OwnSyntax {
   readonly asyncs: readonly number[]
   /** The offsets of others. */
   readonly reserved: readonly number[]
-  readonly iam: readonly DsqlStatement[]
+  readonly iam: readonly ParsedStatement[]
   readonly fault?: SyntaxFault | undefined
 }
 
@@ -227,7 +227,7 @@ interface OwnSyntax {
 function ownSyntax(sql: string): OwnSyntax {
   const asyncs: number[] = []
   const reserved: number[] = []
-  const iam: DsqlStatement[] = []
+  const iam: ParsedStatement[] = []
   let text = sql
   let parsed = sql
   let fault: SyntaxFault | undefined
@@ -285,3 +285,60 @@ const QUOTES_AND_COMMENTS = /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n\r]*|\/\*.*?\*\
 /** https://docs.aws.amazon.com/aurora-dsql/latest/userguide/using-database-and-iam-roles.html */
 const IAM_STATEMENT =
   /^\s*AWS\s+IAM\s+(?<verb>GRANT(?=.*\sTO\s)|REVOKE(?=.*\sFROM\s))\s+(?<role>"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)\s+(?:TO|FROM)\s+'(?<arn>(?:[^']|'')*)'\s*$/isu
+
+// The parse tree.
+
+/** Calls `visit` for every node. It returns whether to visit the parts of the node. */
+export function walk(value: unknown, visit: (tag: string, node: Node) => boolean): void {
+  if (Array.isArray(value)) {
+    for (const item of value) walk(item, visit)
+    return
+  }
+  if (typeof value !== 'object' || value === null) return
+  for (const [key, part] of Object.entries(value)) {
+    const isNode = typeof part === 'object' && part !== null && !Array.isArray(part)
+    const tag = UNTAGGED.get(key) ?? key
+    if (!isNode || !/^[A-Z]/.test(tag) || visit(tag, part as Node)) walk(part, visit)
+  }
+}
+
+/** The fields of a fixed type, which have no tag in the tree. */
+const UNTAGGED: ReadonlyMap<string, string> = new Map([
+  ['typeName', 'TypeName'],
+  ['funccall', 'FuncCall'],
+])
+
+export function someNode(root: unknown, ...tags: readonly string[]): boolean {
+  let found = false
+  walk(root, (tag) => {
+    found ||= tags.includes(tag)
+    return !found
+  })
+  return found
+}
+
+/** The nodes of one type in a list. */
+export function nodesIn(list: unknown, tag: string): Node[] {
+  if (!Array.isArray(list)) return []
+  return list.flatMap((item: Node) => (item[tag] === undefined ? [] : [item[tag] as Node]))
+}
+
+export function firstEntry(node: unknown): [string, Node] {
+  const [entry] = Object.entries((node ?? {}) as Node)
+  return entry === undefined ? ['', {}] : [entry[0], (entry[1] ?? {}) as Node]
+}
+
+/** Fields of a fixed type have no tag in the tree. */
+export function unwrapped(node: unknown, tag: string): Node {
+  const fields = (node ?? {}) as Node
+  return (fields[tag] ?? fields) as Node
+}
+
+/** A text of the tree, or an empty one. */
+export function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
+export function stringsOf(list: unknown): string[] {
+  return nodesIn(list, 'String').map(({ sval }) => textOf(sval))
+}

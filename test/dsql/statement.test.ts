@@ -1,16 +1,16 @@
 import {
-  type DsqlStatement,
+  type ParsedStatement,
   loadSqlParser,
   MAX_PARSED,
   type SqlParser,
-} from '../../../gateway/dsql/statement.js'
+} from '../../dsql/statement.js'
 
 let parser: SqlParser
 beforeAll(async () => {
   parser = await loadSqlParser()
 })
 
-function statementsOf(sql: string): readonly DsqlStatement[] {
+function statementsOf(sql: string): readonly ParsedStatement[] {
   const parsed = parser.parse(sql)
   if (parsed.fault !== undefined)
     throw new Error(`${parsed.fault.message} (${parsed.fault.position})`)
