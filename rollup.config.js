@@ -257,6 +257,9 @@ function requiredPeers() {
  * nearly every entry needs most of both. What the worker thread of PGlite shares with them is a third: it must not load TLS.
  */
 function manualChunks(id, { getModuleInfo, getModuleIds }) {
+  // The gateway and the migrations share these. The worker thread of PGlite needs the first only.
+  if (id.endsWith(`${COMPILED}/core/sql.js`)) return 'sql'
+  if (id.includes(`${COMPILED}/dsql/`)) return 'dsql'
   const modules = [...getModuleIds()]
   const index = modules.find((known) => known.endsWith(`${COMPILED}/core/index.js`))
   if (importedBy(index, getModuleInfo).has(id)) return 'core'

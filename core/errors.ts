@@ -23,6 +23,10 @@
  * | `ERR_ABORTED` | the caller's signal was aborted | no |
  * | `ERR_GATEWAY_PROTOCOL` | a client of the gateway violated the PostgreSQL protocol | no |
  * | `ERR_GATEWAY_ENGINE` | the gateway's engine could not be started, or was lost | yes |
+ * | `ERR_DSQL_STATEMENT` | a statement of a migration has no equivalent on Aurora DSQL; `hint` is the way out | no |
+ * | `ERR_MIGRATION_FAILED` | a statement of a migration, or its job, failed; `cause` is the error of the database | depends on the cause |
+ * | `ERR_MIGRATION_STATE` | the migrations and the ledger differ, or only a person can decide whether a statement has run | no |
+ * | `ERR_MIGRATION_LEASE` | another deployer holds the lease, or has taken it over | yes |
  * | `ERR_CLOSED` | a closed object was used | no |
  */
 export type PgIamErrorCode =
@@ -44,6 +48,10 @@ export type PgIamErrorCode =
   | 'ERR_ABORTED'
   | 'ERR_GATEWAY_PROTOCOL'
   | 'ERR_GATEWAY_ENGINE'
+  | 'ERR_DSQL_STATEMENT'
+  | 'ERR_MIGRATION_FAILED'
+  | 'ERR_MIGRATION_STATE'
+  | 'ERR_MIGRATION_LEASE'
   | 'ERR_CLOSED'
 
 export interface PgIamErrorOptions {

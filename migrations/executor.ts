@@ -1,0 +1,502 @@
+/**
+ * Runs the statements of one migration, each once: the ledger says which have run, and the catalog decides about the one during which a
+ * process died. An ORM that starts a migration over passes its statements again, in the same order.
+ */
+import { createHash } from 'node:crypto'
+import { isPgIamError, PgIamError } from '../core/errors.js'
+import { identifier, literal } from '../core/sql.js'
+import { isOccConflict, sqlStateOf } from '../core/transactions/is-occ-conflict.js'
+import { attempts, type RetryOptions } from '../core/transactions/retry.js'
+import { isLoss } from '../core/transactions/transaction-connection.js'
+import { nodesIn, type ParsedStatement } from '../dsql/statement.js'
+import { nameOf, oidOf, type Probe, probeOf } from './catalog.js'
+import {
+  type Lease,
+  type LedgerRow,
+  type LedgerTables,
+  type MigrationConnection,
+  readRows,
+  textOf,
+  writeRow,
+} from './ledger.js'
+import { type Batch, MAX_ROWS } from './rewrite.js'
+import { type DsqlStatement, sqlParser } from './statements.js'
+
+export interface ExecutorOptions {
+  readonly connection: MigrationConnection
+  readonly tables: LedgerTables
+  readonly lease: Lease
+  /** The name of the migration, under which its statements are in the ledger. */
+  readonly scope: string
+  readonly retry: RetryOptions
+  readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>
+  readonly signal: AbortSignal | undefined
+  readonly progress: (event: StatementProgress) => void
+}
+
+/** What happens to a statement. */
+export interface StatementProgress {
+  /** From 1. */
+  readonly position: number
+  readonly statement: DsqlStatement
+  /** `recorded`: it has run before. `waiting`: for its job. `rows`: of a batch. */
+  readonly state: 'started' | 'recorded' | 'waiting' | 'rows' | 'done'
+  readonly job?: { readonly id: string; readonly status: string }
+  /** The rows that a batch has changed so far. */
+  readonly rows?: number
+}
+
+type Rows = readonly Record<string, unknown>[]
+
+export interface StatementExecutor {
+  /**
+   * Runs the next statement, unless it has run. Resolves with its rows; with none if it has run before.
+   *
+   * Rejects with `ERR_MIGRATION_FAILED`, `ERR_MIGRATION_STATE` and `ERR_MIGRATION_LEASE`, and with the error of a lost connection, unchanged:
+   * a new executor goes on.
+   */
+  run(statement: DsqlStatement): Promise<Rows>
+  /** Records that the migration is complete. */
+  finish(hash: string): Promise<void>
+}
+
+/** Reads what the ledger has about a migration, and returns the executor for its statements. */
+export async function createExecutor(options: ExecutorOptions): Promise<StatementExecutor> {
+  const { connection, tables, scope, lease, progress } = options
+  const recorded = await readRows(connection, tables, `scope = ${literal(scope)}`)
+  const rows = new Map(recorded.map((row) => [row.position, row]))
+  let position = 0
+  const executor: StatementExecutor = {
+    async run(statement) {
+      position++
+      const own = { ...options, position, statement }
+      const row = rows.get(position)
+      if (statement.kind === 'session') return runSession(own)
+      const hash = hashOf(statement.sql)
+      if (row?.state === 'done') {
+        if (row.hash !== hash) throw statementChanged(own)
+        progress({ position, statement, state: 'recorded' })
+        return []
+      }
+      if (row !== undefined && row.hash !== hash) throw startedChanged(own)
+      await lease.renewIfDue(connection)
+      progress({ position, statement, state: 'started' })
+      const result = await runStatement(own, hash, row)
+      progress({ position, statement, state: 'done' })
+      return result
+    },
+    async finish(hash) {
+      const beyond = recorded.find((row) => row.position > position && row.state === 'done')
+      if (beyond !== undefined)
+        throw new PgIamError(
+          'ERR_MIGRATION_STATE',
+          `the migration "${scope}" has ${position} statements, and statement ${beyond.position} of it has run before`,
+          { hint: 'Restore the file to what it was, or undo by hand what has run.' },
+        )
+      const done = {
+        scope,
+        position: 0,
+        hash,
+        state: 'done',
+        statement: '',
+        before: undefined,
+      } as const
+      await inTransaction(options, [writeRow(tables, done)])
+    },
+  }
+  return executor
+}
+
+/** Records that a migration has begun, with the hash of its text. */
+export async function recordStart(
+  options: Pick<ExecutorOptions, 'connection' | 'lease' | 'retry' | 'tables' | 'scope'>,
+  hash: string,
+): Promise<void> {
+  const { tables, scope } = options
+  const row = {
+    scope,
+    position: 0,
+    hash,
+    state: 'started',
+    statement: '',
+    before: undefined,
+  } as const
+  await inTransaction(options, [writeRow(tables, row)])
+}
+
+export function hashOf(sql: string): string {
+  return createHash('sha256').update(sql.replaceAll('\r\n', '\n').trim()).digest('hex')
+}
+
+// One statement.
+
+interface Running extends ExecutorOptions {
+  readonly position: number
+  readonly statement: DsqlStatement
+}
+
+async function runStatement(
+  running: Running,
+  hash: string,
+  row: LedgerRow | undefined,
+): Promise<Rows> {
+  const { statement } = running
+  try {
+    if (statement.batch !== undefined) return await runBatch(running, statement.batch, hash)
+    if (statement.kind === 'dml') return await runInTransaction(running, hash)
+    return await runAlone(running, hash, row)
+  } catch (error) {
+    throw failureOf(error, running)
+  }
+}
+
+async function runSession({ connection, statement, scope, ...running }: Running): Promise<Rows> {
+  try {
+    return (await connection.query(statement.sql)).rows
+  } catch (error) {
+    throw failureOf(error, { connection, statement, scope, ...running })
+  }
+}
+
+/** Changes of rows and their row in the ledger are one transaction. */
+async function runInTransaction(running: Running, hash: string): Promise<Rows> {
+  const { statement, tables } = running
+  const [rows = []] = await inTransaction(running, [
+    statement.sql,
+    writeRow(tables, rowOf(running, hash, 'done')),
+  ])
+  return rows
+}
+
+/** DDL runs alone: that it is to run is recorded before, with the state of the catalog. */
+async function runAlone(running: Running, hash: string, row: LedgerRow | undefined): Promise<Rows> {
+  const { connection, tables, statement, retry } = running
+  const parsed = await parsedOf(statement.sql)
+  const probe = parsed === undefined ? undefined : probeOf(parsed)
+  const hasRun = row === undefined ? false : await hasChanged(running, probe, row)
+  let result: Rows = []
+  if (!hasRun) {
+    if (row === undefined) {
+      const before = await stateOf(connection, probe)
+      await inTransaction(running, [writeRow(tables, rowOf(running, hash, 'started', before))])
+    }
+    try {
+      result = (await attempts(() => connection.query(statement.sql), retry)).rows
+    } catch (error) {
+      // It is certain that it has not run: the statement may be corrected, and run again.
+      if (!isLoss(error, undefined)) await forget(running)
+      throw error
+    }
+  }
+  const job = textOf(result[0]?.['job_id'])
+  if (statement.job === true && parsed !== undefined)
+    await awaitOutcome(running, parsed, job === '' ? undefined : job)
+  await inTransaction(running, [writeRow(tables, rowOf(running, hash, 'done'))])
+  return result
+}
+
+function rowOf(
+  { scope, position, statement }: Running,
+  hash: string,
+  state: 'started' | 'done',
+  before?: string,
+): Parameters<typeof writeRow>[1] {
+  return { scope, position, hash, state, statement: statement.sql, before }
+}
+
+async function forget(running: Running): Promise<void> {
+  const { tables, scope, position } = running
+  await inTransaction(running, [
+    `DELETE FROM ${tables.rows} WHERE scope = ${literal(scope)} AND position = ${position}`,
+  ])
+}
+
+async function parsedOf(sql: string): Promise<ParsedStatement | undefined> {
+  const { parse } = await sqlParser()
+  const parsed = parse(sql)
+  return parsed.fault === undefined ? parsed.statements[0] : undefined
+}
+
+async function stateOf(connection: MigrationConnection, probe: Probe): Promise<string | undefined> {
+  if (probe === undefined || probe === 'repeatable') return undefined
+  const { rows } = await connection.query(probe.sql)
+  return textOf(rows[0]?.['state'])
+}
+
+/** Whether a statement that was recorded as started has run, as the catalog shows. */
+async function hasChanged(
+  { connection, scope, statement, position }: Running,
+  probe: Probe,
+  { before }: LedgerRow,
+): Promise<boolean> {
+  if (probe === 'repeatable') return false
+  if (probe === undefined || before === undefined)
+    throw new PgIamError(
+      'ERR_MIGRATION_STATE',
+      `it is not known whether statement ${position} of the migration "${scope}" (line ${statement.source.line}) has run`,
+      {
+        hint: `Look in the database, and run pg-iam migrate resolve ${scope} --done, or --not-done.`,
+      },
+    )
+  return (await stateOf(connection, probe)) !== before
+}
+
+// Errors.
+
+/** Names the statement. The error of a lost connection stays as it is: whoever opens a new one goes on. */
+function failureOf(error: unknown, { scope, statement, position }: Running): unknown {
+  if (isLoss(error, undefined) || isPgIamError(error, 'ERR_ABORTED')) return error
+  const isOurs = isPgIamError(error) && error.code.startsWith('ERR_MIGRATION_')
+  if (isOurs) return error
+  const { message, hint } = error as { message: string; hint?: unknown }
+  const own =
+    sqlStateOf(error) === '54000' ? 'Split it into statements of at most 3,000 rows.' : undefined
+  const remedy = typeof hint === 'string' && hint !== '' ? hint : own
+  return new PgIamError(
+    'ERR_MIGRATION_FAILED',
+    `the migration "${scope}" failed at statement ${position} (line ${statement.source.line}): ${message}`,
+    {
+      cause: error,
+      retryable: isOccConflict(error),
+      ...(remedy !== undefined && { hint: remedy }),
+    },
+  )
+}
+
+function statementChanged({ scope, statement, position }: Running): PgIamError {
+  return new PgIamError(
+    'ERR_MIGRATION_STATE',
+    `statement ${position} of the migration "${scope}" (line ${statement.source.line}) has changed since it ran`,
+    { hint: 'Restore the file to what it was, and put the change into a new migration.' },
+  )
+}
+
+function startedChanged({ scope, statement, position }: Running): PgIamError {
+  return new PgIamError(
+    'ERR_MIGRATION_STATE',
+    `statement ${position} of the migration "${scope}" (line ${statement.source.line}) has changed since it was started, and may have run`,
+    {
+      hint: `Look in the database, and run pg-iam migrate resolve ${scope} --done, or --not-done.`,
+    },
+  )
+}
+
+// Transactions.
+
+type Writing = Pick<ExecutorOptions, 'connection' | 'lease' | 'retry'>
+
+/** Runs statements in one transaction that the lease guards, and retries it as a whole. Resolves with the rows of each. */
+export function inTransaction(
+  { connection, lease, retry }: Writing,
+  statements: readonly string[],
+): Promise<Rows[]> {
+  return attempts(async () => {
+    await connection.query('BEGIN')
+    try {
+      await lease.check(connection)
+      const results: Rows[] = []
+      for (const sql of statements) results.push((await connection.query(sql)).rows)
+      await connection.query('COMMIT')
+      return results
+    } catch (error) {
+      if (!isLoss(error, undefined)) await rollBack(connection)
+      throw error
+    }
+  }, retry)
+}
+
+/** The first error matters more than that of ROLLBACK, which fails on a lost connection only. */
+async function rollBack(connection: MigrationConnection): Promise<void> {
+  await connection.query('ROLLBACK').catch(() => undefined)
+}
+
+// Batches.
+
+/** Changes rows in transactions of at most 3,000, in the order of the primary key. It can start over: what is done is not found again. */
+async function runBatch(running: Running, batch: Batch, hash: string): Promise<Rows> {
+  const { connection, tables, statement, position, progress, lease } = running
+  const { table, where, sql } = batch
+  if (sql.startsWith('DELETE')) await checkUnreferenced(running, table)
+  const keys = await primaryKey(connection, table)
+  const condition = where === undefined ? [] : [where]
+  if (keys.length === 0) {
+    const all = condition.length === 0 ? sql : `${sql} WHERE ${condition.join(' AND ')}`
+    await inTransaction(running, [all, writeRow(tables, rowOf(running, hash, 'done'))])
+    return []
+  }
+  const key = `(${keys.map(identifier).join(', ')})`
+  let size = MAX_ROWS
+  let after: string | undefined
+  let changed = 0
+  for (;;) {
+    await lease.renewIfDue(connection)
+    const from = after === undefined ? condition : [...condition, `${key} > ${after}`]
+    const last = await keyAt(connection, { table, keys, key, where: from, offset: size - 1 })
+    const range = last === undefined ? from : [...from, `${key} <= ${last}`]
+    const filter = range.length === 0 ? '' : ` WHERE ${range.join(' AND ')}`
+    try {
+      const [rows = []] = await inTransaction(running, [`${sql}${filter} RETURNING 1 AS changed`])
+      changed += rows.length
+    } catch (error) {
+      // Rows of more than 10 MiB together.
+      if (!/^5[34]/.test(sqlStateOf(error) ?? '') || size === 1) throw error
+      size = Math.ceil(size / 4)
+      continue
+    }
+    progress({ position, statement, state: 'rows', rows: changed })
+    if (last === undefined) break
+    after = last
+  }
+  await inTransaction(running, [writeRow(tables, rowOf(running, hash, 'done'))])
+  return []
+}
+
+interface KeyQuery {
+  readonly table: string
+  readonly keys: readonly string[]
+  readonly key: string
+  readonly where: readonly string[]
+  readonly offset: number
+}
+
+/** The key of the row that is so many rows further, as SQL. */
+async function keyAt(
+  connection: MigrationConnection,
+  { table, keys, key, where, offset }: KeyQuery,
+): Promise<string | undefined> {
+  const columns = keys.map((name, index) => `${identifier(name)}::text AS k${index}`)
+  const filter = where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`
+  const order = key.slice(1, -1)
+  const { rows } = await connection.query(
+    `SELECT ${columns.join(', ')} FROM ${table} ${filter} ORDER BY ${order} LIMIT 1 OFFSET ${offset}`,
+  )
+  const [row] = rows
+  if (row === undefined) return undefined
+  return `(${keys.map((_, index) => literal(textOf(row[`k${index}`]))).join(', ')})`
+}
+
+async function primaryKey(connection: MigrationConnection, table: string): Promise<string[]> {
+  const { rows } = await connection.query(
+    `SELECT a.attname::text AS name FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid
+     AND a.attnum = ANY (c.conkey) WHERE c.conrelid = ${oidOf(table)} AND c.contype = 'p' ORDER BY pg_catalog.array_position(c.conkey, a.attnum)`,
+  )
+  return rows.map(({ name }) => textOf(name))
+}
+
+/** TRUNCATE refuses that, where DELETE would cascade. */
+async function checkUnreferenced({ connection, scope }: Running, table: string): Promise<void> {
+  const { rows } = await connection.query(
+    `SELECT c.conname::text AS name FROM pg_catalog.pg_constraint c WHERE c.confrelid = ${oidOf(table)} AND c.contype = 'f'
+     AND c.conrelid <> c.confrelid ORDER BY c.conname LIMIT 1`,
+  )
+  const [row] = rows
+  if (row === undefined) return
+  throw new PgIamError(
+    'ERR_MIGRATION_FAILED',
+    `the migration "${scope}" cannot truncate ${table}, which the foreign key "${textOf(row['name'])}" references`,
+    { hint: 'Use DELETE, which does to the other table what the foreign key says.' },
+  )
+}
+
+// Jobs.
+
+/** Waits until the index is built or the constraint validated. */
+async function awaitOutcome(
+  running: Running,
+  { tag, node }: ParsedStatement,
+  job: string | undefined,
+): Promise<void> {
+  if (tag === 'IndexStmt') {
+    const name = node['idxname']
+    await awaitIndex(running, nameOf(node['relation']), textOf(name), job)
+    return
+  }
+  if (job !== undefined) await awaitJob(running, job, () => 'it left the constraint NOT VALID')
+  const [command] = nodesIn(node['cmds'], 'AlterTableCmd')
+  const name = textOf(command?.['name'])
+  const { rows } = await running.connection.query(
+    `SELECT c.convalidated::text AS valid FROM pg_catalog.pg_constraint c WHERE c.conrelid = ${oidOf(nameOf(node['relation']))}
+     AND c.conname = ${literal(name)}`,
+  )
+  if (rows.some(({ valid }) => valid === 'false'))
+    throw new PgIamError(
+      'ERR_MIGRATION_FAILED',
+      `the migration "${running.scope}" found the constraint ${identifier(name)} not validated: its job has failed`,
+      { hint: 'Correct the rows, and migrate again.' },
+    )
+}
+
+async function awaitIndex(
+  running: Running,
+  table: string,
+  name: string,
+  job: string | undefined,
+): Promise<void> {
+  const shown = name === '' ? 'an index' : `the index ${identifier(name)}`
+  const left = (isUnique: boolean): string =>
+    `it left ${shown} invalid${isUnique ? ', which keeps rejecting duplicates until it is dropped' : ''}`
+  const isUnique = /\bUNIQUE\b/i.test(running.statement.sql.split('(')[0]!)
+  const known = job ?? (name === '' ? undefined : await jobOf(running, table, name))
+  if (known !== undefined) await awaitJob(running, known, () => left(isUnique))
+  // Rows of jobs vanish after 30 minutes, and IF NOT EXISTS returns none: the catalog decides.
+  if (name !== '' && (await isInvalid(running, table, name)))
+    throw new PgIamError(
+      'ERR_MIGRATION_FAILED',
+      `the migration "${running.scope}" found ${shown} invalid: its job has failed`,
+      { hint: dropHint(name) },
+    )
+}
+
+function dropHint(name: string): string {
+  return `Correct the rows, run DROP INDEX ${identifier(name)}, and migrate again.`
+}
+
+async function isInvalid({ connection }: Running, table: string, name: string): Promise<boolean> {
+  const { rows } = await connection.query(
+    `SELECT i.indisvalid::text AS valid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+     WHERE i.indrelid = ${oidOf(table)} AND c.relname = ${literal(name)}`,
+  )
+  return rows.some(({ valid }) => valid === 'false')
+}
+
+/** The job of an index whose ID was lost with the connection. */
+async function jobOf(
+  { connection }: Running,
+  table: string,
+  name: string,
+): Promise<string | undefined> {
+  const { rows } = await connection.query(
+    `SELECT j.job_id FROM sys.jobs j JOIN pg_catalog.pg_class t ON t.oid = ${oidOf(table)} JOIN pg_catalog.pg_namespace n
+     ON n.oid = t.relnamespace WHERE j.job_type = 'INDEX_BUILD' AND j.object_name IN (n.nspname || '.' || ${literal(name)}, ${literal(name)})
+     ORDER BY j.start_time DESC LIMIT 1`,
+  )
+  const id = textOf(rows[0]?.['job_id'])
+  return id === '' ? undefined : id
+}
+
+/** Asks for the state of a job until it has ended, and renews the lease in between. */
+async function awaitJob(running: Running, id: string, left: () => string): Promise<void> {
+  const { connection, lease, sleep, signal, position, statement, progress, scope } = running
+  for (let round = 0; ; round++) {
+    const { rows } = await connection.query(
+      `SELECT status, details FROM sys.jobs WHERE job_id = ${literal(id)}`,
+    )
+    const [row] = rows
+    // Its row has vanished: the catalog says how it ended.
+    if (row === undefined) return
+    const status = textOf(row['status'])
+    if (status === 'completed') return
+    if (status === 'failed' || status === 'cancelled') {
+      const name = /"((?:[^"]|"")+)"/.exec(left())?.[1]
+      throw new PgIamError(
+        'ERR_MIGRATION_FAILED',
+        `the job ${id} of the migration "${scope}" (statement ${position}, line ${statement.source.line}) ${status}: ` +
+          `${textOf(row['details'])}; ${left()}`,
+        { hint: name === undefined ? 'Correct the rows, and migrate again.' : dropHint(name) },
+      )
+    }
+    progress({ position, statement, state: 'waiting', job: { id, status } })
+    await lease.renewIfDue(connection)
+    await sleep(Math.min(100 * 2 ** Math.min(round, 6), 5_000), signal)
+  }
+}
