@@ -194,6 +194,61 @@ function httpAddress(value: unknown, name: string): { host: string; port: number
   }
 }
 
+export const MIGRATE_FLAGS: readonly Flag[] = [
+  {
+    name: 'dir',
+    value: 'DIR',
+    description: 'the folder of the migrations; default migrations',
+    check: text,
+    isPath: true,
+  },
+  { name: 'dry-run', description: 'print the statements, and change nothing', isPrivate: true },
+  {
+    name: 'to',
+    value: 'NAME',
+    description: 'up: the last migration to run',
+    check: text,
+    isPrivate: true,
+  },
+  {
+    name: 'steps',
+    value: 'NUMBER',
+    description: 'down: how many migrations to undo; default 1',
+    check: integerFlag(1, 100_000, 'steps'),
+    isPrivate: true,
+  },
+  { name: 'done', description: 'resolve: the interrupted statement has run', isPrivate: true },
+  {
+    name: 'not-done',
+    description: 'resolve: the interrupted statement has not run',
+    isPrivate: true,
+  },
+  {
+    name: 'table',
+    value: 'NAME',
+    description: 'table of the ledger; default pg_iam_migrations',
+    check: text,
+  },
+  {
+    name: 'schema',
+    value: 'NAME',
+    description: 'schema of the ledger; default: the first one of the search path',
+    check: text,
+  },
+  {
+    name: 'wait',
+    value: 'SECONDS',
+    description: 'how long to wait for another deployer; default 600',
+    check: numberFlag(0, 86_400, 'seconds'),
+  },
+  {
+    name: 'lease',
+    value: 'SECONDS',
+    description: 'how long a deployer that died keeps others waiting; default 60',
+    check: numberFlag(1, 3_600, 'seconds'),
+  },
+]
+
 /** The faults of `local`: each is a method of `gateway.faults`. */
 export const FAULT_NAMES = [
   'reject-logins',

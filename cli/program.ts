@@ -6,6 +6,7 @@ import {
   FAULT_NAMES,
   LISTEN_FLAGS,
   LOCAL_FLAGS,
+  MIGRATE_FLAGS,
   PROXY_FLAGS,
   TOKEN_FLAGS,
 } from './command-flags.js'
@@ -165,6 +166,13 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     async () => (await import('./local.js')).runLocal,
     `  pg-iam local --write-env .env.local\n  pg-iam local --run "npm test"\n  pg-iam local faults raise-conflicts times=2\n  pg-iam local stop\n\nFaults: ${FAULT_NAMES.join(', ')}.`,
     [],
+  )
+  add(
+    'migrate [action...]',
+    'Run a folder of SQL migrations, on Aurora DSQL and PostgreSQL: status, up, down, lint, resolve NAME. A target may follow.',
+    MIGRATE_FLAGS,
+    async () => (await import('./migrate.js')).runMigrate,
+    '  pg-iam migrate up postgres://admin@HOST/postgres --dir migrations\n  pg-iam migrate up --dry-run\n  pg-iam migrate lint',
   )
   add(
     'register-path',

@@ -188,7 +188,7 @@ interface ConfigurationRequest {
 }
 
 /** The names of all commands that have a section in the file. */
-const COMMANDS = ['proxy', 'exec', 'token', 'doctor', 'local']
+const COMMANDS = ['proxy', 'exec', 'token', 'doctor', 'local', 'migrate']
 
 /** Reads the file. Relative paths in it are relative to it. */
 export function readConfiguration({

@@ -11,6 +11,7 @@ import { isLoss } from '../core/transactions/transaction-connection.js'
 import { nodesIn, type ParsedStatement } from '../dsql/statement.js'
 import { nameOf, oidOf, type Probe, probeOf } from './catalog.js'
 import {
+  leaseLost,
   type Lease,
   type LedgerRow,
   type LedgerTables,
@@ -101,7 +102,7 @@ export async function createExecutor(options: ExecutorOptions): Promise<Statemen
         statement: '',
         before: undefined,
       } as const
-      await inTransaction(options, [writeRow(tables, done)])
+      await record(options, done)
     },
   }
   return executor
@@ -109,10 +110,10 @@ export async function createExecutor(options: ExecutorOptions): Promise<Statemen
 
 /** Records that a migration has begun, with the hash of its text. */
 export async function recordStart(
-  options: Pick<ExecutorOptions, 'connection' | 'lease' | 'retry' | 'tables' | 'scope'>,
+  options: Writing & { readonly scope: string },
   hash: string,
 ): Promise<void> {
-  const { tables, scope } = options
+  const { scope } = options
   const row = {
     scope,
     position: 0,
@@ -121,7 +122,7 @@ export async function recordStart(
     statement: '',
     before: undefined,
   } as const
-  await inTransaction(options, [writeRow(tables, row)])
+  await record(options, row)
 }
 
 export function hashOf(sql: string): string {
@@ -160,17 +161,17 @@ async function runSession({ connection, statement, scope, ...running }: Running)
 
 /** Changes of rows and their row in the ledger are one transaction. */
 async function runInTransaction(running: Running, hash: string): Promise<Rows> {
-  const { statement, tables } = running
-  const [rows = []] = await inTransaction(running, [
-    statement.sql,
-    writeRow(tables, rowOf(running, hash, 'done')),
-  ])
-  return rows
+  const { connection, statement } = running
+  return inTransaction(running, async () => {
+    const { rows } = await connection.query(statement.sql)
+    await write(running, rowOf(running, hash, 'done'))
+    return rows
+  })
 }
 
 /** DDL runs alone: that it is to run is recorded before, with the state of the catalog. */
 async function runAlone(running: Running, hash: string, row: LedgerRow | undefined): Promise<Rows> {
-  const { connection, tables, statement, retry } = running
+  const { connection, statement, retry } = running
   const parsed = await parsedOf(statement.sql)
   const probe = parsed === undefined ? undefined : probeOf(parsed)
   const hasRun = row === undefined ? false : await hasChanged(running, probe, row)
@@ -178,7 +179,7 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
   if (!hasRun) {
     if (row === undefined) {
       const before = await stateOf(connection, probe)
-      await inTransaction(running, [writeRow(tables, rowOf(running, hash, 'started', before))])
+      await record(running, rowOf(running, hash, 'started', before))
     }
     try {
       result = (await attempts(() => connection.query(statement.sql), retry)).rows
@@ -191,7 +192,7 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
   const job = textOf(result[0]?.['job_id'])
   if (statement.job === true && parsed !== undefined)
     await awaitOutcome(running, parsed, job === '' ? undefined : job)
-  await inTransaction(running, [writeRow(tables, rowOf(running, hash, 'done'))])
+  await record(running, rowOf(running, hash, 'done'))
   return result
 }
 
@@ -200,15 +201,18 @@ function rowOf(
   hash: string,
   state: 'started' | 'done',
   before?: string,
-): Parameters<typeof writeRow>[1] {
+): Parameters<typeof writeRow>[2] {
   return { scope, position, hash, state, statement: statement.sql, before }
 }
 
 async function forget(running: Running): Promise<void> {
-  const { tables, scope, position } = running
-  await inTransaction(running, [
-    `DELETE FROM ${tables.rows} WHERE scope = ${literal(scope)} AND position = ${position}`,
-  ])
+  const { connection, lease, tables, scope, position } = running
+  await inTransaction(running, async () => {
+    await lease.check(connection)
+    await connection.query(
+      `DELETE FROM ${tables.rows} WHERE scope = ${literal(scope)} AND position = ${position}`,
+    )
+  })
 }
 
 async function parsedOf(sql: string): Promise<ParsedStatement | undefined> {
@@ -283,26 +287,37 @@ function startedChanged({ scope, statement, position }: Running): PgIamError {
 
 // Transactions.
 
-type Writing = Pick<ExecutorOptions, 'connection' | 'lease' | 'retry'>
+export type Writing = Pick<ExecutorOptions, 'connection' | 'lease' | 'retry' | 'tables'>
 
-/** Runs statements in one transaction that the lease guards, and retries it as a whole. Resolves with the rows of each. */
-export function inTransaction(
-  { connection, lease, retry }: Writing,
-  statements: readonly string[],
-): Promise<Rows[]> {
+/** Runs `work` in a transaction, and retries it as a whole after a conflict. */
+export function inTransaction<T>(
+  { connection, retry }: Pick<Writing, 'connection' | 'retry'>,
+  work: () => Promise<T>,
+): Promise<T> {
   return attempts(async () => {
     await connection.query('BEGIN')
     try {
-      await lease.check(connection)
-      const results: Rows[] = []
-      for (const sql of statements) results.push((await connection.query(sql)).rows)
+      const result = await work()
       await connection.query('COMMIT')
-      return results
+      return result
     } catch (error) {
       if (!isLoss(error, undefined)) await rollBack(connection)
       throw error
     }
   }, retry)
+}
+
+/** Writes a row of the ledger, which fails if the lease was taken over. */
+export async function write(
+  { connection, tables, lease }: Writing,
+  row: Parameters<typeof writeRow>[2],
+): Promise<void> {
+  const { rows } = await connection.query(writeRow(tables, lease, row))
+  if (rows.length === 0) throw leaseLost()
+}
+
+async function record(options: Writing, row: Parameters<typeof writeRow>[2]): Promise<void> {
+  await attempts(() => write(options, row), options.retry)
 }
 
 /** The first error matters more than that of ROLLBACK, which fails on a lost connection only. */
@@ -314,14 +329,17 @@ async function rollBack(connection: MigrationConnection): Promise<void> {
 
 /** Changes rows in transactions of at most 3,000, in the order of the primary key. It can start over: what is done is not found again. */
 async function runBatch(running: Running, batch: Batch, hash: string): Promise<Rows> {
-  const { connection, tables, statement, position, progress, lease } = running
+  const { connection, statement, position, progress, lease } = running
   const { table, where, sql } = batch
   if (sql.startsWith('DELETE')) await checkUnreferenced(running, table)
   const keys = await primaryKey(connection, table)
   const condition = where === undefined ? [] : [where]
   if (keys.length === 0) {
     const all = condition.length === 0 ? sql : `${sql} WHERE ${condition.join(' AND ')}`
-    await inTransaction(running, [all, writeRow(tables, rowOf(running, hash, 'done'))])
+    await inTransaction(running, async () => {
+      await connection.query(all)
+      await write(running, rowOf(running, hash, 'done'))
+    })
     return []
   }
   const key = `(${keys.map(identifier).join(', ')})`
@@ -335,7 +353,10 @@ async function runBatch(running: Running, batch: Batch, hash: string): Promise<R
     const range = last === undefined ? from : [...from, `${key} <= ${last}`]
     const filter = range.length === 0 ? '' : ` WHERE ${range.join(' AND ')}`
     try {
-      const [rows = []] = await inTransaction(running, [`${sql}${filter} RETURNING 1 AS changed`])
+      const { rows } = await inTransaction(running, async () => {
+        await lease.check(connection)
+        return connection.query(`${sql}${filter} RETURNING 1 AS changed`)
+      })
       changed += rows.length
     } catch (error) {
       // Rows of more than 10 MiB together.
@@ -347,7 +368,7 @@ async function runBatch(running: Running, batch: Batch, hash: string): Promise<R
     if (last === undefined) break
     after = last
   }
-  await inTransaction(running, [writeRow(tables, rowOf(running, hash, 'done'))])
+  await record(running, rowOf(running, hash, 'done'))
   return []
 }
 

@@ -141,11 +141,14 @@ export async function readRows(
 
 type NewRow = Pick<LedgerRow, 'scope' | 'position' | 'hash' | 'state' | 'statement' | 'before'>
 
-/** SQL that adds a row, or replaces the one that is there. */
-export function writeRow({ rows }: LedgerTables, row: NewRow): string {
+/**
+ * SQL that adds a row, or replaces the one that is there. It returns a row, unless the lease was taken over: one statement locks the row of
+ * the lease and writes.
+ */
+export function writeRow({ rows }: LedgerTables, { guard }: Lease, row: NewRow): string {
   const { scope, position, hash, state, statement, before } = row
   const shown = statement.replaceAll('\0', ' ').slice(0, MAX_SHOWN)
-  const finished = state === 'done' ? 'now()' : 'NULL'
+  const finished = state === 'done' ? 'now()' : 'NULL::timestamptz'
   const values = [
     literal(scope),
     String(position),
@@ -155,9 +158,9 @@ export function writeRow({ rows }: LedgerTables, row: NewRow): string {
     before === undefined ? 'NULL' : literal(before),
     finished,
   ]
-  return `INSERT INTO ${rows} (scope, position, hash, state, statement, before, finished_at) VALUES (${values.join(', ')})
-    ON CONFLICT (scope, position) DO UPDATE SET hash = excluded.hash, state = excluded.state, statement = excluded.statement,
-    before = excluded.before, finished_at = excluded.finished_at`
+  return `INSERT INTO ${rows} (scope, position, hash, state, statement, before, finished_at)
+    SELECT ${values.join(', ')} FROM (${guard}) AS lease ON CONFLICT (scope, position) DO UPDATE SET hash = excluded.hash, state = excluded.state, statement = excluded.statement,
+    before = excluded.before, finished_at = excluded.finished_at RETURNING position`
 }
 
 const MAX_SHOWN = 500
@@ -183,6 +186,8 @@ export interface LeaseOptions {
  */
 export interface Lease {
   readonly holder: string
+  /** A query for the row of the lease, which locks it. */
+  readonly guard: string
   /** Within a transaction that writes: rejects with `ERR_MIGRATION_LEASE` if the lease was taken over. */
   check(connection: MigrationConnection): Promise<void>
   /** Extends the lease. Rejects with `ERR_MIGRATION_LEASE` if it was taken over. */
@@ -235,7 +240,7 @@ function leaseHeld(holder: string): PgIamError {
   })
 }
 
-function leaseLost(): PgIamError {
+export function leaseLost(): PgIamError {
   return new PgIamError('ERR_MIGRATION_LEASE', 'another deployer has taken the lease over', {
     hint: 'Migrate again: it goes on where the other one stops. Raise "leaseMs" if this process was only slow.',
     retryable: true,
@@ -254,12 +259,12 @@ interface Held {
 function heldLease(table: string, { holder, fence, leaseMs, expiry, clock, retry }: Held): Lease {
   const own = `name = ${LEASE} AND fence = ${fence}`
   let renewedAt = clock()
+  const guard = `SELECT fence FROM ${table} WHERE ${own} FOR KEY SHARE`
   const lease: Lease = {
     holder,
+    guard,
     async check(connection) {
-      const { rows } = await connection.query(
-        `SELECT fence::text AS fence FROM ${table} WHERE ${own} FOR KEY SHARE`,
-      )
+      const { rows } = await connection.query(guard)
       if (rows.length === 0) throw leaseLost()
     },
     async renew(connection) {

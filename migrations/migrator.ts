@@ -16,7 +16,7 @@ import {
 } from '../core/options/check.js'
 import { literal, type Statement, statementsOf } from '../core/sql.js'
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
-import { attempts, type RetryOptions, retryOptions } from '../core/transactions/retry.js'
+import { type RetryOptions, retryOptions } from '../core/transactions/retry.js'
 import { isLoss } from '../core/transactions/transaction-connection.js'
 import {
   createExecutor,
@@ -25,6 +25,7 @@ import {
   inTransaction,
   recordStart,
   type StatementProgress,
+  write,
 } from './executor.js'
 import {
   acquireLease,
@@ -37,7 +38,6 @@ import {
   locateLedger,
   type MigrationConnection,
   readRows,
-  writeRow,
 } from './ledger.js'
 import { type DsqlStatement, positionIn, toDsqlStatements } from './statements.js'
 
@@ -621,17 +621,17 @@ async function forgetMigration(
   { tables, lease }: Session,
   { retry }: Settings,
 ): Promise<void> {
-  const own = { connection, lease, retry }
+  const remove = (where: string): Promise<void> =>
+    inTransaction({ connection, retry }, async () => {
+      await lease.check(connection)
+      await connection.query(`DELETE FROM ${tables.rows} WHERE ${where}`)
+    })
   for (const scope of [name, downOf(name)]) {
     const rows = await readRows(connection, tables, `scope = ${literal(scope)} AND position > 0`)
     for (let last = rows.at(-1)?.position ?? 0; last > 0; last -= MAX_DELETED)
-      await inTransaction(own, [
-        `DELETE FROM ${tables.rows} WHERE scope = ${literal(scope)} AND position > ${Math.max(last - MAX_DELETED, 0)}`,
-      ])
+      await remove(`scope = ${literal(scope)} AND position > ${Math.max(last - MAX_DELETED, 0)}`)
   }
-  await inTransaction(own, [
-    `DELETE FROM ${tables.rows} WHERE scope IN (${literal(name)}, ${literal(downOf(name))}) AND position = 0`,
-  ])
+  await remove(`scope IN (${literal(name)}, ${literal(downOf(name))}) AND position = 0`)
 }
 
 const MAX_DELETED = 2_500
@@ -664,7 +664,10 @@ async function resolveRow(
     waiting: (holder) => settings.onProgress({ type: 'lease', holder }),
   })
   try {
-    await inTransaction({ connection, lease, retry: settings.retry }, [sql])
+    await inTransaction({ connection, retry: settings.retry }, async () => {
+      await lease.check(connection)
+      await connection.query(sql)
+    })
   } finally {
     await lease.release(connection)
   }
@@ -732,37 +735,23 @@ function joined(statements: readonly Statement[]): Piece[] {
 type Atomic = Pick<ExecutorOptions, 'connection' | 'tables' | 'lease' | 'scope' | 'retry'>
 
 async function runAtomically(prepared: Prepared, own: Atomic): Promise<void> {
-  const { connection, tables, lease, scope, retry } = own
+  const { connection, tables, lease, scope } = own
   const { hash, statements } = prepared
   const [head] = await readRows(connection, tables, `scope = ${literal(scope)} AND position = 0`)
   if (head?.state === 'done') return
   checkNoTransactions(prepared)
-  await attempts(async () => {
-    await connection.query('BEGIN')
-    try {
-      await lease.check(connection)
-      for (const [index, statement] of statements.entries()) {
-        try {
-          await connection.query(statement.sql)
-        } catch (error) {
-          throw failedOnPostgres(error, prepared, index)
-        }
+  await inTransaction(own, async () => {
+    // Before its statements: nobody can take the lease over until they have ended.
+    await lease.check(connection)
+    for (const [index, statement] of statements.entries()) {
+      try {
+        await connection.query(statement.sql)
+      } catch (error) {
+        throw failedOnPostgres(error, prepared, index)
       }
-      const done = {
-        scope,
-        position: 0,
-        hash,
-        state: 'done',
-        statement: '',
-        before: undefined,
-      } as const
-      await connection.query(writeRow(tables, done))
-      await connection.query('COMMIT')
-    } catch (error) {
-      if (!isLoss(error, undefined)) await connection.query('ROLLBACK').catch(() => undefined)
-      throw error
     }
-  }, retry)
+    await write(own, { scope, position: 0, hash, state: 'done', statement: '', before: undefined })
+  })
   if (statements.some(({ kind }) => kind === 'session')) await connection.query('RESET ALL')
 }
 

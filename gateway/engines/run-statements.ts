@@ -2,7 +2,13 @@
 import { once } from 'node:events'
 import { parseErrorResponse, type ServerError } from '../../wire/error-response.js'
 import { createMessageReader } from '../../wire/framing.js'
-import { BackendType, cString, encodeMessage, FrontendType } from '../../wire/messages.js'
+import {
+  BackendType,
+  cString,
+  encodeMessage,
+  FrontendType,
+  HEADER_BYTES,
+} from '../../wire/messages.js'
 import { readDataRow } from '../../wire/replies.js'
 import type { EngineSession } from './engine.js'
 
@@ -10,6 +16,8 @@ import type { EngineSession } from './engine.js'
 export interface QueryOutcome {
   /** The rows of all its statements, as text. */
   readonly rows: readonly (readonly (string | null)[])[]
+  /** The names of the columns of the last statement that has any. */
+  readonly columns: readonly string[]
   readonly error: ServerError | undefined
 }
 
@@ -27,14 +35,16 @@ export async function sessionRunner(session: EngineSession): Promise<SessionRunn
   const untilReady = async (): Promise<QueryOutcome> => {
     let error: ServerError | undefined
     const rows: (string | null)[][] = []
+    let columns: string[] = []
     for (;;) {
       const { value: chunk } = await replies.next()
       if (chunk === undefined) throw error ?? new Error('the session was lost')
       for (const { type, bytes } of reader.push(chunk)) {
         if (type === BackendType.errorResponse) error = parseErrorResponse(bytes)
+        if (type === BackendType.rowDescription) columns = columnsOf(bytes)
         if (type === BackendType.dataRow)
           rows.push(readDataRow(bytes).map((value) => value?.toString() ?? null))
-        if (type === BackendType.readyForQuery) return { rows, error }
+        if (type === BackendType.readyForQuery) return { rows, columns, error }
       }
     }
   }
@@ -51,6 +61,18 @@ export async function sessionRunner(session: EngineSession): Promise<SessionRunn
       await once(session, 'close').catch(() => {})
     },
   }
+}
+
+/** The names in a RowDescription: each ends with a zero byte, and 18 bytes about the column. */
+function columnsOf(message: Buffer): string[] {
+  const names: string[] = []
+  let start = HEADER_BYTES + 2
+  for (let left = message.readInt16BE(HEADER_BYTES); left > 0; left--) {
+    const end = message.indexOf(0, start)
+    names.push(message.toString('utf8', start, end))
+    start = end + 19
+  }
+  return names
 }
 
 /** A statement that failed. */
