@@ -54,6 +54,7 @@ export async function runMigrate(context: CommandContext): Promise<number> {
       signal: stop.signal,
       logger: context.printer.logger,
       onProgress: (progress) => report(context, progress),
+      ...dialectOf(login),
       ...optionsOf(flags),
     })
     return await act(context, migrator, action, name)
@@ -69,6 +70,11 @@ export async function runMigrate(context: CommandContext): Promise<number> {
 
 function isAction(action: string | undefined): action is Action {
   return (ACTIONS as readonly (string | undefined)[]).includes(action)
+}
+
+/** What is certain by the provider. Others are asked: a custom host may be either, and so may a gateway. */
+function dialectOf({ provider }: Login): object {
+  return provider === 'aurora-dsql' || provider === 'custom' ? {} : { dialect: 'postgres' }
 }
 
 /** The flags that belong to one action. */

@@ -550,6 +550,7 @@ function startHeartbeat(
   const beats = async (stop: AbortSignal): Promise<void> => {
     for (;;) {
       await sleep(leaseMs / 3, stop)
+      if (stop.aborted) return
       try {
         own ??= await connect()
         await lease.renew(own)

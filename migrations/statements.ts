@@ -116,7 +116,8 @@ async function examine(given: string): Promise<Examined> {
     const { start, end } = statement
     const text = sql.slice(start, end)
     const plan = planOf(statement, text)
-    const findings = [...plan.findings, ...findingsAfter(plan, parse)]
+    const first = statementsIn(text, 1).next().value?.offsets[0] ?? 0
+    const findings = [...plan.findings, ...findingsAfter(plan, first, parse)]
     for (const { offset, rule, message, remedy, isFixable } of findings) {
       const place = start + offset
       problems.push({
@@ -124,8 +125,7 @@ async function examine(given: string): Promise<Examined> {
         problem: { ...at(place), rule, message, remedy, fixable: isFixable },
       })
     }
-    const [first] = statementsIn(text, 1)
-    const { line } = at(start + (first?.offsets[0] ?? 0))
+    const { line } = at(start + first)
     const source = { line, text: given.slice(originalOffset(start), originalOffset(end)).trim() }
     const rewritten = [...new Set(plan.reasons)].join(' ')
     for (const { sql: own, isJob, batch } of plan.steps)
@@ -143,7 +143,14 @@ async function examine(given: string): Promise<Examined> {
 }
 
 /** What the rules refuse in the rewritten statements: no planner knows about it. */
-function findingsAfter({ findings, steps }: Plan, parse: SqlParser['parse']): Finding[] {
+function findingsAfter(
+  { findings, steps }: Plan,
+  offset: number,
+  parse: SqlParser['parse'],
+): Finding[] {
+  const findingOf = (rule: string, message: string): Finding => ({
+    ...{ offset, rule, message, remedy: remedyFor(rule), isFixable: false },
+  })
   if (findings.some(({ isFixable }) => !isFixable)) return []
   return steps.flatMap(({ sql }) => {
     const { fault, statements = [] } = parse(sql) as {
@@ -157,10 +164,6 @@ function findingsAfter({ findings, steps }: Plan, parse: SqlParser['parse']): Fi
       return refusal === undefined ? [] : [findingOf(rule, refusal.message)]
     })
   })
-}
-
-function findingOf(rule: string, message: string): Finding {
-  return { offset: 0, rule, message, remedy: remedyFor(rule), isFixable: false }
 }
 
 /** How a statement runs. A text that cannot be parsed runs as `other`. */
