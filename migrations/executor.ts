@@ -17,6 +17,7 @@ import {
   type LedgerTables,
   type MigrationConnection,
   readRows,
+  retrying,
   textOf,
   writeRow,
 } from './ledger.js'
@@ -62,7 +63,8 @@ export interface StatementExecutor {
 }
 
 /** Reads what the ledger has about a migration, and returns the executor for its statements. */
-export async function createExecutor(options: ExecutorOptions): Promise<StatementExecutor> {
+export async function createExecutor(given: ExecutorOptions): Promise<StatementExecutor> {
+  const options = { ...given, connection: retrying(given.connection, given.retry) }
   const { connection, tables, scope, lease, progress } = options
   const recorded = await readRows(connection, tables, `scope = ${literal(scope)}`)
   const rows = new Map(recorded.map((row) => [row.position, row]))
@@ -147,6 +149,8 @@ async function runStatement(
     if (statement.kind === 'dml') return await runInTransaction(running, hash)
     return await runAlone(running, hash, row)
   } catch (error) {
+    // Another deployer may have run the same statement: that this one has lost the lease says more than its error.
+    if (!isLoss(error, undefined)) await running.lease.renew(running.connection)
     throw failureOf(error, running)
   }
 }
@@ -171,7 +175,7 @@ async function runInTransaction(running: Running, hash: string): Promise<Rows> {
 
 /** DDL runs alone: that it is to run is recorded before, with the state of the catalog. */
 async function runAlone(running: Running, hash: string, row: LedgerRow | undefined): Promise<Rows> {
-  const { connection, statement, retry } = running
+  const { connection, statement } = running
   const parsed = await parsedOf(statement.sql)
   const probe = parsed === undefined ? undefined : probeOf(parsed)
   const hasRun = row === undefined ? false : await hasChanged(running, probe, row)
@@ -182,7 +186,7 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
       await record(running, rowOf(running, hash, 'started', before))
     }
     try {
-      result = (await attempts(() => connection.query(statement.sql), retry)).rows
+      result = (await connection.query(statement.sql)).rows
     } catch (error) {
       // It is certain that it has not run: the statement may be corrected, and run again.
       if (!isLoss(error, undefined)) await forget(running)
@@ -253,8 +257,7 @@ function failureOf(error: unknown, { scope, statement, position }: Running): unk
   const isOurs = isPgIamError(error) && error.code.startsWith('ERR_MIGRATION_')
   if (isOurs) return error
   const { message, hint } = error as { message: string; hint?: unknown }
-  const own =
-    sqlStateOf(error) === '54000' ? 'Split it into statements of at most 3,000 rows.' : undefined
+  const own = sqlStateOf(error) === '54000' ? ROW_LIMIT : undefined
   const remedy = typeof hint === 'string' && hint !== '' ? hint : own
   return new PgIamError(
     'ERR_MIGRATION_FAILED',
@@ -266,6 +269,10 @@ function failureOf(error: unknown, { scope, statement, position }: Running): unk
     },
   )
 }
+
+/** https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html */
+const ROW_LIMIT =
+  'Split it into statements of at most 2,999 rows and 10 MiB. A transaction may change 3,000 rows, and one of them is that of the ledger.'
 
 function statementChanged({ scope, statement, position }: Running): PgIamError {
   return new PgIamError(
@@ -317,7 +324,7 @@ export async function write(
 }
 
 async function record(options: Writing, row: Parameters<typeof writeRow>[2]): Promise<void> {
-  await attempts(() => write(options, row), options.retry)
+  await write(options, row)
 }
 
 /** The first error matters more than that of ROLLBACK, which fails on a lost connection only. */

@@ -16,6 +16,27 @@ export interface MigrationConnection {
   query(sql: string): Promise<{ readonly rows: readonly Record<string, unknown>[] }>
 }
 
+/** Retries what conflicts outside of transactions: reading may, too, after another session has changed the schema. */
+export function retrying(
+  connection: MigrationConnection,
+  retry: RetryOptions,
+): MigrationConnection {
+  // The end of a run is no reason to keep its lease, or a transaction open.
+  const { signal: _, ...own } = retry
+  let isInTransaction = false
+  return {
+    async query(sql) {
+      if (isInTransaction) {
+        if (sql === 'COMMIT' || sql === 'ROLLBACK') isInTransaction = false
+        return connection.query(sql)
+      }
+      const result = await attempts(() => connection.query(sql), own)
+      isInTransaction = sql === 'BEGIN'
+      return result
+    },
+  }
+}
+
 export type Dialect = 'aurora-dsql' | 'postgres'
 
 /** Where the ledger is. The names are quoted, with their schema. */
@@ -71,7 +92,6 @@ export async function hasLedger(
 export async function createLedger(
   connection: MigrationConnection,
   tables: LedgerTables,
-  retry: RetryOptions,
 ): Promise<void> {
   if (await hasLedger(connection, tables)) return
   await create(
@@ -79,25 +99,19 @@ export async function createLedger(
     `CREATE TABLE IF NOT EXISTS ${tables.rows} (scope text NOT NULL, position integer NOT NULL, hash text NOT NULL, state text NOT NULL,
      statement text NOT NULL, before text, started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz,
      PRIMARY KEY (scope, position))`,
-    retry,
   )
-  // The fence is a part of the key: a takeover changes it, which conflicts with FOR KEY SHARE. A renewal does not.
+  // The fence is in a unique index: a takeover changes a key, which conflicts with FOR KEY SHARE. A renewal changes none.
   await create(
     connection,
-    `CREATE TABLE IF NOT EXISTS ${tables.lease} (name text NOT NULL, fence bigint NOT NULL, holder text NOT NULL,
-     expires_at timestamptz NOT NULL, PRIMARY KEY (name, fence))`,
-    retry,
+    `CREATE TABLE IF NOT EXISTS ${tables.lease} (name text PRIMARY KEY, fence bigint NOT NULL, holder text NOT NULL,
+     expires_at timestamptz NOT NULL, UNIQUE (name, fence))`,
   )
 }
 
 /** Another deployer may create the same table: PostgreSQL then fails in its catalog, in spite of IF NOT EXISTS. */
-async function create(
-  connection: MigrationConnection,
-  sql: string,
-  retry: RetryOptions,
-): Promise<void> {
+async function create(connection: MigrationConnection, sql: string): Promise<void> {
   try {
-    await attempts(() => connection.query(sql), retry)
+    await connection.query(sql)
   } catch (error) {
     if (!['23505', '42P07'].includes(sqlStateOf(error) ?? '')) throw error
   }
@@ -175,7 +189,6 @@ export interface LeaseOptions {
   readonly clock: () => number
   readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>
   readonly signal: AbortSignal | undefined
-  readonly retry: RetryOptions
   /** Called when another deployer holds it, with its name. */
   readonly waiting: (holder: string) => void
 }
@@ -202,26 +215,22 @@ const LEASE = literal('migrations')
 export async function acquireLease(
   connection: MigrationConnection,
   { lease }: LedgerTables,
-  { leaseMs, waitMs, clock, sleep, signal, retry, waiting }: LeaseOptions,
+  { leaseMs, waitMs, clock, sleep, signal, waiting }: LeaseOptions,
 ): Promise<Lease> {
   const holder = `${hostname()}:${process.pid}:${randomBytes(4).toString('hex')}`
   const expiry = `now() + interval '${leaseMs} milliseconds'`
-  const run = (sql: string): Promise<{ readonly rows: readonly Record<string, unknown>[] }> =>
-    attempts(() => connection.query(sql), retry)
   const until = clock() + waitMs
   for (let round = 0; ; round++) {
-    const taken = await run(
+    const taken = await connection.query(
       `UPDATE ${lease} SET fence = fence + 1, holder = ${literal(holder)}, expires_at = ${expiry}
        WHERE name = ${LEASE} AND expires_at <= now() RETURNING fence::text AS fence`,
     )
     const fence = textOf(taken.rows[0]?.['fence'])
-    if (fence !== '') return heldLease(lease, { holder, fence, leaseMs, expiry, clock, retry })
-    const { rows } = await run(
-      `SELECT holder FROM ${lease} WHERE name = ${LEASE} ORDER BY fence DESC`,
-    )
+    if (fence !== '') return heldLease(lease, { holder, fence, leaseMs, expiry, clock })
+    const { rows } = await connection.query(`SELECT holder FROM ${lease} WHERE name = ${LEASE}`)
     if (rows.length === 0) {
       // Expired from the beginning, and taken over in the next round.
-      await run(
+      await connection.query(
         `INSERT INTO ${lease} (name, fence, holder, expires_at) VALUES (${LEASE}, 0, '', now() - interval '1 second') ON CONFLICT DO NOTHING`,
       )
       continue
@@ -253,10 +262,9 @@ interface Held {
   readonly leaseMs: number
   readonly expiry: string
   readonly clock: () => number
-  readonly retry: RetryOptions
 }
 
-function heldLease(table: string, { holder, fence, leaseMs, expiry, clock, retry }: Held): Lease {
+function heldLease(table: string, { holder, fence, leaseMs, expiry, clock }: Held): Lease {
   const own = `name = ${LEASE} AND fence = ${fence}`
   let renewedAt = clock()
   const guard = `SELECT fence FROM ${table} WHERE ${own} FOR KEY SHARE`
@@ -269,12 +277,8 @@ function heldLease(table: string, { holder, fence, leaseMs, expiry, clock, retry
     },
     async renew(connection) {
       const at = clock()
-      const { rows } = await attempts(
-        () =>
-          connection.query(
-            `UPDATE ${table} SET expires_at = ${expiry} WHERE ${own} RETURNING fence::text AS fence`,
-          ),
-        retry,
+      const { rows } = await connection.query(
+        `UPDATE ${table} SET expires_at = ${expiry} WHERE ${own} RETURNING fence::text AS fence`,
       )
       if (rows.length === 0) throw leaseLost()
       renewedAt = at
@@ -283,10 +287,7 @@ function heldLease(table: string, { holder, fence, leaseMs, expiry, clock, retry
       if (clock() - renewedAt >= leaseMs / 3) await lease.renew(connection)
     },
     async release(connection) {
-      await attempts(
-        () => connection.query(`UPDATE ${table} SET expires_at = now() WHERE ${own}`),
-        retry,
-      )
+      await connection.query(`UPDATE ${table} SET expires_at = now() WHERE ${own}`)
     },
   }
   return lease

@@ -38,6 +38,7 @@ import {
   locateLedger,
   type MigrationConnection,
   readRows,
+  retrying,
 } from './ledger.js'
 import { type DsqlStatement, positionIn, toDsqlStatements } from './statements.js'
 
@@ -261,13 +262,13 @@ function settingsOf(options: MigratorOptions): Settings {
 }
 
 async function withConnection<T>(
-  { connect }: Settings,
-  work: (connection: PooledConnection) => Promise<T>,
+  { connect, retry }: Settings,
+  work: (connection: MigrationConnection) => Promise<T>,
 ): Promise<T> {
   const connection = await connect()
   let isLost = false
   try {
-    return await work(connection)
+    return await work(retrying(connection, retry))
   } catch (error) {
     isLost = isLoss(error, undefined)
     throw error
@@ -485,12 +486,14 @@ const MAX_LOSSES = 5
 async function openSession(settings: Settings): Promise<Session> {
   const { connect, retry, onProgress, signal, sleep } = settings
   let connection = await connect()
+  let retried = retrying(connection, retry)
+  const own = (): MigrationConnection => retried
   let tables: LedgerTables
   let lease: Lease
   try {
-    tables = await locateLedger(connection, settings)
-    await createLedger(connection, tables, retry)
-    lease = await acquireLease(connection, tables, {
+    tables = await locateLedger(own(), settings)
+    await createLedger(own(), tables)
+    lease = await acquireLease(own(), tables, {
       ...settings,
       waiting: (holder) => onProgress({ type: 'lease', holder }),
     })
@@ -509,10 +512,11 @@ async function openSession(settings: Settings): Promise<Session> {
         try {
           if (isLost) {
             connection = await connect()
+            retried = retrying(connection, retry)
             isLost = false
-            await lease.renew(connection)
+            await lease.renew(own())
           }
-          return await beat.during(work(connection))
+          return await beat.during(work(own()))
         } catch (error) {
           if (!isLoss(error, undefined)) throw error
           if (!isLost) connection.release(true)
@@ -528,7 +532,7 @@ async function openSession(settings: Settings): Promise<Session> {
       if (isLost) return
       let isBroken = false
       try {
-        await lease.release(connection)
+        await lease.release(own())
       } catch {
         // It expires by itself.
         isBroken = true

@@ -269,7 +269,7 @@ function planSetting(node: Node, source: Source, draft: Draft): void {
 
 function settingValue(constant: Node | undefined): string {
   const [, value] = firstEntry(constant)
-  const { sval, ival, boolval } = value
+  const { sval, ival, boolval } = value as { sval?: string; ival?: number; boolval?: boolean }
   return String(sval ?? ival ?? boolval ?? '')
 }
 
@@ -604,8 +604,36 @@ function keyEnd({ tokens }: Source, range: Range): number {
 
 /** As `ChooseIndexName` of PostgreSQL's indexcmds.c: the name must be known, so that a migration can find the index after it was killed. */
 function indexName({ relation, indexParams }: Node): string {
-  const columns = nodesIn(indexParams, 'IndexElem').map(({ name }) => textOf(name) || 'expr')
+  const columns: string[] = []
+  for (const { name, expr } of nodesIn(indexParams, 'IndexElem')) {
+    const own = textOf(name) || nameOfExpression(expr)
+    let unique = own
+    for (let count = 1; columns.includes(unique); count++) unique = `${own}${count}`
+    columns.push(unique)
+  }
   return objectName(textOf((relation as Node | undefined)?.['relname']), columns.join('_'), 'idx')
+}
+
+/** As `FigureIndexColname` of PostgreSQL's parse_target.c. */
+function nameOfExpression(expression: unknown): string {
+  const [tag, node] = firstEntry(expression)
+  switch (tag) {
+    case 'FuncCall':
+      return stringsOf(node['funcname']).at(-1) ?? 'expr'
+    case 'CoalesceExpr':
+      return 'coalesce'
+    case 'ColumnRef':
+      return stringsOf(node['fields']).at(-1) ?? 'expr'
+    case 'CollateClause':
+      return nameOfExpression(node['arg'])
+    case 'TypeCast': {
+      const inner = nameOfExpression(node['arg'])
+      const type = stringsOf(unwrapped(node['typeName'], 'TypeName')['names']).at(-1)
+      return inner === 'expr' ? (type ?? inner) : inner
+    }
+    default:
+      return 'expr'
+  }
 }
 
 // ALTER TABLE.

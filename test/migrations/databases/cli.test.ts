@@ -87,7 +87,7 @@ describe('pg-iam migrate', () => {
     for (const [index, name] of names.entries()) {
       await pool.query('DROP SCHEMA public CASCADE')
       await pool.query('CREATE SCHEMA public')
-      // A statement that waits for a lock is one at which it can be killed.
+      // It is killed as soon as the table is there: in its row of the ledger, or in the next statement.
       const doomed = startCommand(['migrate', 'up', URL_OF_ADMIN, '--verbose', '--lease', '1'], {
         ...{ cwd: folder, env: databases.env },
       })

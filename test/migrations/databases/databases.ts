@@ -178,5 +178,9 @@ export function interruptible(
 
 /** Ends the lease of a deployer that has died, as time would. */
 export async function expireLease({ pool }: TestSchema): Promise<void> {
+  const { rows } = await pool.query<{ found: boolean }>(
+    "SELECT to_regclass('pg_iam_migrations_lease') IS NOT NULL AS found",
+  )
+  if (rows[0]?.found !== true) return
   await pool.query(`UPDATE pg_iam_migrations_lease SET expires_at = now() - interval '1 second'`)
 }

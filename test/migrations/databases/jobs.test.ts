@@ -67,7 +67,7 @@ ALTER TABLE t ADD CONSTRAINT big CHECK (id > 5);`
           ...connection,
           async query(sql) {
             const result = await connection.query(sql)
-            if (/^CREATE INDEX/.test(sql))
+            if (sql.startsWith('CREATE INDEX'))
               await connection.query("UPDATE sys.jobs SET status = 'processing'")
             return result
           },
@@ -94,7 +94,7 @@ ALTER TABLE t ADD CONSTRAINT big CHECK (id > 5);`
           ...connection,
           async query(sql) {
             const result = await connection.query(sql)
-            if (/^CREATE INDEX/.test(sql)) await connection.query('DELETE FROM sys.jobs')
+            if (sql.startsWith('CREATE INDEX')) await connection.query('DELETE FROM sys.jobs')
             return result
           },
         }
@@ -111,8 +111,9 @@ describe('rows of a batch', () => {
     await migrate(
       schema,
       `CREATE TABLE t (a int, b text, PRIMARY KEY (b, a));
-INSERT INTO t SELECT i, 'k' || i % 7 FROM generate_series(1, 3000) i;
-INSERT INTO t SELECT i, 'k' || i % 7 FROM generate_series(3001, 6001) i WHERE i <> 5000;
+INSERT INTO t SELECT i, 'k' || i % 7 FROM generate_series(1, 2000) i;
+INSERT INTO t SELECT i, 'k' || i % 7 FROM generate_series(2001, 4000) i;
+INSERT INTO t SELECT i, 'k' || i % 7 FROM generate_series(4001, 6001) i WHERE i <> 5000;
 ALTER TABLE t ADD COLUMN c int DEFAULT 4;`,
       {
         onProgress: (progress) => {
@@ -144,6 +145,18 @@ TRUNCATE p;`,
 })
 
 describe('a migration', () => {
+  it('with a statement that changes more rows than a transaction may is told to split it', async () => {
+    const schema = await newSchema()
+    const up = `CREATE TABLE t (id int PRIMARY KEY);
+INSERT INTO t SELECT generate_series(1, 3000);`
+    expect(await rejectionOf(migrate(schema, up))).toMatchObject({
+      message:
+        'the migration "0001_own" failed at statement 2 (line 2): transaction row limit exceeded',
+      hint: expect.stringContaining('at most 2,999 rows'),
+    })
+    expect(await schema.rows('SELECT * FROM t')).toEqual([])
+  })
+
   it('with a statement that cannot be rewritten runs nothing, and neither does one before it', async () => {
     const schema = await newSchema()
     const migrations = [
@@ -166,7 +179,7 @@ describe('a migration', () => {
 CREATE TABLE one (id int);
 CREATE TABLE two (id int);`
     const { connect } = interruptible(schema.pool, {
-      after: (_, sql) => (/^CREATE TABLE one/.test(sql) ? 'kill' : undefined),
+      after: (_, sql) => (sql.startsWith('CREATE TABLE one') ? 'kill' : undefined),
     })
     await rejectionOf(migrate(schema, up, { connect }))
     await expireLease(schema)
@@ -195,7 +208,7 @@ CREATE TABLE two (id int);`
       const schema = await newSchema()
       const { connect } = interruptible(schema.pool, {
         [outcome === 'done' ? 'after' : 'before']: (_: number, sql: string) =>
-          /^ALTER FUNCTION/.test(sql) ? 'kill' : undefined,
+          sql.startsWith('ALTER FUNCTION') ? 'kill' : undefined,
       })
       await rejectionOf(migrate(schema, up, { connect }))
       await expireLease(schema)

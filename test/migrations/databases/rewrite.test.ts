@@ -91,13 +91,15 @@ const CASES: readonly (readonly [string, Difference?])[] = [
   ['ALTER TABLE child ALTER b SET NOT NULL; ALTER TABLE child ALTER b DROP NOT NULL'],
 ]
 
-it.each(CASES)(
-  'makes on Aurora DSQL what PostgreSQL makes of: %s',
-  async (sql, { of = [], instead = [] } = {}) => {
+const caseOf = (sql: string, { of = [], instead = [] }: Difference = {}) => ({ sql, of, instead })
+
+it.each(CASES.map(([sql, difference]) => caseOf(sql, difference)))(
+  'makes on Aurora DSQL what PostgreSQL makes of: $sql',
+  async ({ sql, of, instead }) => {
     const original = await contentAfter(await databases().schema('postgres'), sql)
     const rewritten = await contentAfter(await databases().schema('aurora-dsql'), sql)
     expect(original).toEqual(expect.arrayContaining([...of]))
     const expected = [...original.filter((line) => !of.includes(line)), ...instead]
-    expect(rewritten.toSorted()).toEqual(expected.toSorted())
+    expect(new Set(rewritten)).toEqual(new Set(expected))
   },
 )
