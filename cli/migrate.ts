@@ -1,8 +1,7 @@
 /** `pg-iam migrate`: runs a folder of SQL files, and says what has run. */
 import { resolve as resolvePath } from 'node:path'
 import type { Login } from '../core/login.js'
-import type { ServerError } from '../wire/error-response.js'
-import { sessionRunner } from '../gateway/engines/run-statements.js'
+import { type QueryOutcome, sessionRunner } from '../gateway/engines/run-statements.js'
 import { upstreamEngine } from '../gateway/index.js'
 import {
   createMigrator,
@@ -258,7 +257,7 @@ function lost(cause: unknown): Error {
 }
 
 /** With the properties of a driver's error, which are its own. */
-function asDriverError(error: ServerError): Error {
+function asDriverError(error: NonNullable<QueryOutcome['error']>): Error {
   const { message, sqlState, severity, hint, detail } = error
   return Object.assign(new Error(message), { code: sqlState, severity, hint, detail })
 }

@@ -477,10 +477,12 @@ interface Session {
    * that happens repeatedly.
    */
   run<T>(work: (connection: MigrationConnection) => Promise<T>): Promise<T>
+  /** Tells that so many statements of the migration have run. */
+  reached(position: number): void
   close(): Promise<void>
 }
 
-/** How often a connection may be lost in a row. */
+/** How often a connection may be lost in a row, without a statement that has run in between. */
 const MAX_LOSSES = 5
 
 async function openSession(settings: Settings): Promise<Session> {
@@ -502,11 +504,14 @@ async function openSession(settings: Settings): Promise<Session> {
     throw error
   }
   let isLost = false
+  let furthest = 0
   const beat = startHeartbeat(settings, lease)
   return {
     tables,
     lease,
     async run(work) {
+      furthest = 0
+      let seen = 0
       for (let losses = 0; ; losses++) {
         if (signal?.aborted === true) throw aborted(signal)
         try {
@@ -521,11 +526,16 @@ async function openSession(settings: Settings): Promise<Session> {
           if (!isLoss(error, undefined)) throw error
           if (!isLost) connection.release(true)
           isLost = true
+          if (furthest > seen) losses = 0
+          seen = furthest
           if (losses >= MAX_LOSSES) throw error
           onProgress({ type: 'reconnect', error })
           await sleep(Math.min(100 * 2 ** losses, 2_000), signal)
         }
       }
+    },
+    reached(position) {
+      furthest = Math.max(furthest, position)
     },
     async close() {
       await beat.close()
@@ -588,7 +598,7 @@ function startHeartbeat(
 async function runOne(
   connection: MigrationConnection,
   prepared: Prepared,
-  { tables, lease }: Session,
+  { tables, lease, reached }: Session,
   settings: Settings,
 ): Promise<void> {
   const { name, scope, hash, statements, sql } = prepared
@@ -606,8 +616,10 @@ async function runOne(
     ...own,
     sleep,
     signal,
-    progress: (event) =>
-      onProgress({ type: 'statement', name, total: statements.length, ...event }),
+    progress(event) {
+      if (event.state === 'done' || event.state === 'recorded') reached(event.position)
+      onProgress({ type: 'statement', name, total: statements.length, ...event })
+    },
   })
   let hasSettings = false
   for (const statement of statements) {

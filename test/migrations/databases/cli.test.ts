@@ -5,7 +5,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createPool } from '../../../adapters/pg.js'
 import { type Ended, runCommand, startCommand } from '../../cli/support/command.js'
-import { type CommandDatabases, DSQL_HOST, startDatabases } from '../../cli/support/databases.js'
+import {
+  type CommandDatabases,
+  DSQL_HOST,
+  RDS_HOST,
+  startDatabases,
+} from '../../cli/support/databases.js'
 import { codeBlocks } from '../../support/readme/code-blocks.js'
 
 const run = promisify(execFile)
@@ -75,6 +80,19 @@ describe('pg-iam migrate', () => {
       'pg-iam: undid 0002_price\npg-iam: undid 0001_item\n',
     )
     expect((await migrate(folder, 'up', URL_OF_ADMIN, '--to', '0001_item')).code).toBe(0)
+  })
+
+  it('runs the same files on PostgreSQL as they are written', async () => {
+    const folder = folderWith(FILES)
+    const { code, stderr } = await migrate(folder, 'up', `postgres://admin@${RDS_HOST}/postgres`)
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: 'pg-iam: applied 0001_item\npg-iam: applied 0002_price\n',
+    })
+    const { rows } = await pool.query(
+      "SELECT pg_catalog.format_type(atttypid, NULL) AS type FROM pg_attribute WHERE attrelid = 'item'::regclass AND attname = 'id'",
+    )
+    expect(rows).toEqual([{ type: 'integer' }])
   })
 
   it('is completed by the next one when it was killed at any statement', async () => {

@@ -216,6 +216,35 @@ describe.each(DIALECTS)('a migrator on %s', (dialect: Dialect) => {
       }
   })
 
+  it('goes on when the gateway cuts the connection at every COMMIT after it took effect', async () => {
+    const schema = await newSchema()
+    await migratorOf(schema, { migrations: [] }).up()
+    const { faults } = databases().gateway
+    let losses = 0
+    faults.cut({ at: 'after-commit', times: 1_000 })
+    await migratorOf(schema, {
+      sleep: impatient,
+      onProgress: ({ type }) => {
+        if (type === 'reconnect') losses++
+      },
+    })
+      .up()
+      .finally(() => faults.clear())
+    expect(losses).toBeGreaterThan(1)
+    expect(await schema.content()).toEqual(CONTENT)
+  })
+
+  it('runs a transaction again that was lost before its COMMIT', async () => {
+    const schema = await newSchema()
+    await migratorOf(schema, { migrations: [] }).up()
+    const { faults } = databases().gateway
+    faults.cut({ at: 'before-commit', times: 3 })
+    await migratorOf(schema, { sleep: impatient })
+      .up()
+      .finally(() => faults.clear())
+    expect(await schema.content()).toEqual(CONTENT)
+  })
+
   it('gives up with the error of the connection when it is lost again and again', async () => {
     const schema = await newSchema()
     const { connect } = interruptible(schema.pool, {
