@@ -113,7 +113,7 @@ async function create(connection: MigrationConnection, sql: string): Promise<voi
   try {
     await connection.query(sql)
   } catch (error) {
-    if (!['23505', '42P07'].includes(sqlStateOf(error) ?? '')) throw error
+    if (!['23505', '42710', '42P07'].includes(sqlStateOf(error) ?? '')) throw error
   }
 }
 

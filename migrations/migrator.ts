@@ -82,7 +82,7 @@ export interface MigratorOptions {
   onProgress?: (progress: MigrationProgress) => void
   /** The time in milliseconds. Default `Date.now`. */
   clock?: () => number
-  /** Default: Node's timers. */
+  /** Must reject when the signal aborts. Default: Node's timers. */
   sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>
 }
 
