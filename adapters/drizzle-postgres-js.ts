@@ -4,6 +4,7 @@ import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { PostgresType, Sql } from 'postgres'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
+import type { MigrationRun, MigratorOptions, PooledConnection } from '../migrations/migrator.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/login-stream.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
@@ -121,6 +122,46 @@ export async function drizzleTransaction<TDatabase extends DrizzleTransactions, 
       return db.transaction(run as never, config) as Promise<T>
     },
   })
+}
+
+/** Where the migrations are, and the options of `createMigrator`. */
+export interface DrizzleMigrateOptions extends Omit<
+  MigratorOptions,
+  'pool' | 'connect' | 'migrations'
+> {
+  /** The folder of drizzle-kit, with `meta/_journal.json`. */
+  migrationsFolder: string
+}
+
+/**
+ * Runs the migrations of drizzle-kit that have not run. On Aurora DSQL statements are rewritten as by `toDsqlStatements`, each runs alone,
+ * and a migration that broke half-way goes on where it stopped. Drizzle's own `migrate` runs all of them in one transaction.
+ *
+ * Exported from `'pg-iam/drizzle-postgres-js'`.
+ *
+ * Rejects as `up()` of `createMigrator` of `'pg-iam/migrations'` does. Its ledger is `pg_iam_migrations`, not the table of Drizzle's
+ * `migrate`: use one of them for a database.
+ *
+ * @param db a database of `drizzleClient`
+ */
+export async function drizzleMigrate(
+  db: Pick<DrizzleTransactions, '$client'>,
+  { migrationsFolder, ...options }: DrizzleMigrateOptions,
+): Promise<MigrationRun[]> {
+  checkClient(db?.$client, 'db.$client', ['reserve', 'unsafe'], 'the client of drizzleClient()')
+  const { createMigrator } = await import('../migrations/migrator.js')
+  const { readMigrations } = await import('../migrations/folder.js')
+  const migrations = await readMigrations(migrationsFolder)
+  return createMigrator({ ...options, connect: () => reserved(db.$client), migrations }).up()
+}
+
+async function reserved(sql: Sql): Promise<PooledConnection> {
+  const connection = await sql.reserve()
+  return {
+    query: async (text) => ({ rows: [...(await connection.unsafe(text))] }),
+    // A lost connection is not given out again.
+    release: () => connection.release(),
+  }
 }
 
 function clientOf(db: DrizzleTransactions): Sql {

@@ -9,6 +9,7 @@ import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { checkClient, invalidOption, isPlainObject } from '../core/options/check.js'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
+import type { MigrationRun, MigratorOptions } from '../migrations/migrator.js'
 import {
   attachLoss,
   scopeToTransaction,
@@ -129,6 +130,37 @@ export async function drizzleTransaction<TDatabase extends DrizzleTransactions, 
         connected,
       ),
   })
+}
+
+/** Where the migrations are, and the options of `createMigrator`. */
+export interface DrizzleMigrateOptions extends Omit<
+  MigratorOptions,
+  'pool' | 'connect' | 'migrations'
+> {
+  /** The folder of drizzle-kit, with `meta/_journal.json`. */
+  migrationsFolder: string
+}
+
+/**
+ * Runs the migrations of drizzle-kit that have not run. On Aurora DSQL statements are rewritten as by `toDsqlStatements`, each runs alone,
+ * and a migration that broke half-way goes on where it stopped. Drizzle's own `migrate` runs all of them in one transaction.
+ *
+ * Exported from `'pg-iam/drizzle'`.
+ *
+ * Rejects as `up()` of `createMigrator` of `'pg-iam/migrations'` does. Its ledger is `pg_iam_migrations`, not the table of Drizzle's
+ * `migrate`: use one of them for a database.
+ *
+ * @param db a database of `drizzleClient`
+ */
+export async function drizzleMigrate(
+  db: Pick<DrizzleTransactions, '$client'>,
+  { migrationsFolder, ...options }: DrizzleMigrateOptions,
+): Promise<MigrationRun[]> {
+  checkClient(db?.$client, 'db.$client', ['connect', 'query'], 'the pool of drizzleClient()')
+  const { createMigrator } = await import('../migrations/migrator.js')
+  const { readMigrations } = await import('../migrations/folder.js')
+  const migrations = await readMigrations(migrationsFolder)
+  return createMigrator({ ...options, pool: db.$client, migrations }).up()
 }
 
 function poolOf(db: DrizzleTransactions): Pool {

@@ -10,6 +10,7 @@ import { checkDriverOptions, OWNED_OF_PG } from '../core/connection/driver-optio
 import {
   createStreamFactory,
   isPastLifetime,
+  type LoginStreamOptions,
   loginOfFactory,
   markWithLogin,
 } from '../core/connection/login-stream.js'
@@ -17,6 +18,11 @@ import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { checkClient, describeValue, withoutUndefined } from '../core/options/check.js'
+import {
+  type DsqlMigrationsOption,
+  dsqlMigrationsOf,
+  refuseTransactions,
+} from '../migrations/in-options.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 
 /**
@@ -28,9 +34,17 @@ import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-par
  * @param config the options of `knex()` for PostgreSQL; `connection` without address, user, password and TLS, which the login determines
  * @throws PgIamError `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines
  */
-export function knexConfig(given: LoginOrUrl, config: Knex.Config = {}): Knex.Config {
+export function knexConfig(
+  given: LoginOrUrl,
+  { dsqlMigrations, ...config }: Knex.Config & DsqlMigrationsOption = {},
+): Knex.Config {
   const login = loginOf(given)
   refuseOtherPaths(config)
+  const { migrations } = config
+  const tables = [migrations?.tableName ?? 'knex_migrations']
+  const through = dsqlMigrationsOf(login, dsqlMigrations, 'knex', tables)
+  if (through !== undefined)
+    refuseTransactions('migrations.disableTransactions', migrations?.disableTransactions, true)
   return {
     client: 'pg',
     // Without a version Knex (3.3) queries it on its first connection, and leaks that connection if the query fails.
@@ -41,7 +55,8 @@ export function knexConfig(given: LoginOrUrl, config: Knex.Config = {}): Knex.Co
       : {}),
     ...withoutUndefined(config),
     pool: poolConfig(login, config.pool),
-    connection: connectionConfig(login, (config.connection ?? {}) as Knex.PgConnectionConfig),
+    connection: connectionConfig(login, config.connection as Knex.PgConnectionConfig, through),
+    ...(through && { migrations: { ...migrations, disableTransactions: true } }),
   }
 }
 
@@ -167,7 +182,8 @@ interface KnexInternals {
 
 function connectionConfig(
   login: Login,
-  connection: Knex.PgConnectionConfig,
+  connection: Knex.PgConnectionConfig = {},
+  through?: LoginStreamOptions['through'],
 ): Knex.PgConnectionConfig {
   const tls = checkDriverOptions(login, connection, OWNED_OF_PG, 'connection.')
   const given = givenParameters(connection, PG_STARTUP_OPTIONS, 'connection.')
@@ -181,7 +197,7 @@ function connectionConfig(
     // Set explicitly: pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION, and start TLS inside TLS.
     ssl: false,
     ...NEGOTIATION,
-    stream: createStreamFactory(login, { tls, given }),
+    stream: createStreamFactory(login, { tls, given, ...(through && { through }) }),
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type IsolationLevel,
   type Kysely,
   type KyselyPlugin,
+  PostgresAdapter,
   PostgresDialect,
   type PostgresDialectConfig,
   PostgresDriver,
@@ -17,11 +18,12 @@ import {
   type Transaction,
   type TransactionSettings,
 } from 'kysely'
-import type { Pool, PoolClient, PoolConfig } from 'pg'
+import { Pool, type PoolClient, type PoolConfig } from 'pg'
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import {
+  boolean,
   type Check,
   checkClient,
   checkOptions,
@@ -39,10 +41,12 @@ import {
   transactionOver,
   watchPgClient,
 } from '../core/transactions/transaction-connection.js'
-import { createPool } from './pg.js'
+import { type DsqlMigrationsOption, dsqlMigrationsOf } from '../migrations/in-options.js'
+import { ignore, poolConfig as configOfPool } from './pg/config.js'
 
 /** The options of Kysely's `PostgresDialect`, with the options of `pg.Pool` in place of a pool. */
-export interface KyselyDialectConfig extends Omit<PostgresDialectConfig, 'pool'> {
+export interface KyselyDialectConfig
+  extends Omit<PostgresDialectConfig, 'pool'>, DsqlMigrationsOption {
   pool?: PoolConfig
 }
 
@@ -148,6 +152,7 @@ const poolConfig: Check<PoolConfig> = (value, name) => {
 }
 
 const DIALECT_CHECKS = {
+  dsqlMigrations: boolean,
   pool: poolConfig,
   cursor: functionOf<NonNullable<PostgresDialectConfig['cursor']>>(),
   onCreateConnection: functionOf<NonNullable<PostgresDialectConfig['onCreateConnection']>>(),
@@ -179,17 +184,40 @@ interface Internals {
 
 const INTERNALS: unique symbol = Symbol.for('pg-iam.kysely-dialect') as never
 
+/** Kysely (0.28) takes an advisory lock, also with `disableTransactions`. Aurora DSQL has none: the lease keeps others out. */
+class DsqlMigrationsAdapter extends PostgresAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return false
+  }
+
+  override async acquireMigrationLock(): Promise<void> {}
+
+  override async releaseMigrationLock(): Promise<void> {}
+}
+
 class LoginDialect extends PostgresDialect {
   readonly #internals: Internals
   readonly #pool: Pool
   readonly #config: DriverConfig
+  readonly #isForMigrations: boolean
 
-  constructor(login: Login, { pool: options = {}, ...config }: KyselyDialectConfig) {
-    const pool = createPool(login, options)
+  constructor(
+    login: Login,
+    { pool: options = {}, dsqlMigrations, ...config }: KyselyDialectConfig,
+  ) {
+    const through = dsqlMigrationsOf(login, dsqlMigrations, 'kysely', ['kysely_migration'])
+    const pool = new Pool(configOfPool(login, options, { ...(through && { through }) }))
+    // Without a listener the loss of an idle connection ends the process. The pool has already removed the connection.
+    pool.on('error', ignore)
     super({ ...config, pool })
     this.#internals = { login, starts: new AsyncLocalStorage() }
     this.#pool = pool
     this.#config = config
+    this.#isForMigrations = through !== undefined
+  }
+
+  override createAdapter(): PostgresAdapter {
+    return this.#isForMigrations ? new DsqlMigrationsAdapter() : new PostgresAdapter()
   }
 
   override createDriver(): Driver {

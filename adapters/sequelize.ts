@@ -10,6 +10,7 @@ import { loginForAddress, readLogins } from '../core/connection/replicas.js'
 import {
   createStreamFactory,
   isPastLifetime,
+  type LoginStreamOptions,
   loginOfFactory,
   lossOf,
   markWithLogin,
@@ -21,6 +22,7 @@ import { checkClient, describeValue, type Explicit, invalidOption } from '../cor
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { type DsqlMigrationsOption, dsqlMigrationsOf } from '../migrations/in-options.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import { watchPgClient } from '../core/transactions/transaction-connection.js'
 
@@ -64,20 +66,24 @@ type ClassOrFiles = any
  */
 export function sequelizeOptions<Framework extends object = {}>(
   given: LoginOrUrl,
-  options?: (Options | SequelizeLoginOptions) & SequelizeFrameworkOptions & Explicit<Framework>,
+  options?: (Options | SequelizeLoginOptions) &
+    SequelizeFrameworkOptions &
+    DsqlMigrationsOption &
+    Explicit<Framework>,
 ): Options & SequelizeFrameworkOptions & Explicit<Framework>
 export function sequelizeOptions(
   given: LoginOrUrl,
-  options: Options | SequelizeLoginOptions = {},
+  { dsqlMigrations, ...options }: (Options | SequelizeLoginOptions) & DsqlMigrationsOption = {},
 ): Options {
   const login = loginOf(given)
+  const through = dsqlMigrationsOf(login, dsqlMigrations, 'sequelize', tablesOf(options))
   refuseOtherDrivers(options)
   refuseMessageLevel(login, 'clientMinMessages', options.clientMinMessages)
   const read = readLogins(options.replication)
   // Sequelize ignores a top-level `ssl`, but `ssl: false` is still rejected.
   checkDriverOptions(login, { ...options }, { ...OWNED, ssl: 'tls' })
   const { ssl: _ssl, replication: _replication, ...rest } = options
-  const connection = connectionOf(login, options.dialectOptions)
+  const connection = connectionOf(login, options.dialectOptions, through)
   return {
     ...KNOWN_VERSION,
     ...(options.timezone === undefined && keepsTimeZone(login)
@@ -346,13 +352,24 @@ type ConnectionPart = 'host' | 'port' | 'database' | 'username' | 'dialectOption
  *
  * Throws `ERR_OPTION_CONFLICT` or `ERR_TLS_UNVERIFIED` for options that the login determines.
  */
-function connectionOf(login: Login, dialectOptions: object = {}): Pick<Options, ConnectionPart> {
+/** The tables of sequelize-cli (6) and of Umzug, whose names its configuration has. */
+function tablesOf(options: object): string[] {
+  const { migrationStorageTableName = 'SequelizeMeta', seederStorageTableName = 'SequelizeData' } =
+    options as { migrationStorageTableName?: string; seederStorageTableName?: string }
+  return [migrationStorageTableName, seederStorageTableName]
+}
+
+function connectionOf(
+  login: Login,
+  dialectOptions: object = {},
+  through?: LoginStreamOptions['through'],
+): Pick<Options, ConnectionPart> {
   return {
     host: login.host,
     port: login.port,
     database: login.database,
     ...(login.user === undefined ? {} : { username: login.user }),
-    dialectOptions: withLogin(login, dialectOptions, 'dialectOptions.'),
+    dialectOptions: withLogin(login, dialectOptions, 'dialectOptions.', through),
   }
 }
 
@@ -378,7 +395,12 @@ const OWNED_OF_CONNECTION: Readonly<Record<string, OwnedByLogin>> = {
   target_session_attrs: 'session-attributes',
 }
 
-function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
+function withLogin(
+  login: Login,
+  dialectOptions: object,
+  prefix = '',
+  through?: LoginStreamOptions['through'],
+): object {
   refuseDirectNegotiation('Sequelize')
   const tls = checkDriverOptions(login, dialectOptions, OWNED_OF_CONNECTION, prefix)
   const given = givenParameters(dialectOptions, PG_STARTUP_OPTIONS, prefix)
@@ -389,7 +411,12 @@ function withLogin(login: Login, dialectOptions: object, prefix = ''): object {
     ...dialectOptions,
     ...(setsMessageLevel(login) ? {} : { clientMinMessages: 'ignore' }),
     ssl: false,
-    stream: createStreamFactory(login, { tls, given, bootstrapQuery }),
+    stream: createStreamFactory(login, {
+      tls,
+      given,
+      bootstrapQuery,
+      ...(through && { through }),
+    }),
   }
 }
 

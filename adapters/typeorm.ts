@@ -29,6 +29,11 @@ import {
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { unverified, type VerifiedTls, weakens } from '../core/tls.js'
 import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import {
+  type DsqlMigrationsOption,
+  dsqlMigrationsOf,
+  refuseTransactions,
+} from '../migrations/in-options.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   endsTransaction,
@@ -84,13 +89,21 @@ export function typeormOptions<Framework extends object = {}>(
   given: LoginOrUrl,
   options?: (Partial<TypeormPostgresOptions> | TypeormLoginOptions) &
     TypeormFrameworkOptions &
+    DsqlMigrationsOption &
     Explicit<Framework>,
 ): TypeormPostgresOptions & TypeormFrameworkOptions & Explicit<Framework>
 export function typeormOptions(
   given: LoginOrUrl,
-  options: Partial<TypeormPostgresOptions> | TypeormLoginOptions = {},
+  {
+    dsqlMigrations,
+    ...options
+  }: (Partial<TypeormPostgresOptions> | TypeormLoginOptions) & DsqlMigrationsOption = {},
 ): TypeormPostgresOptions {
   const login = loginOf(given)
+  const tables = [options.migrationsTableName ?? 'migrations']
+  const through = dsqlMigrationsOf(login, dsqlMigrations, 'typeorm', tables)
+  if (through !== undefined)
+    refuseTransactions('migrationsTransactionMode', options.migrationsTransactionMode, 'none')
   refuseOtherDatabases(options)
   const { replication: givenReplication, ...rest } = options
   const replication = checkReplication(givenReplication)
@@ -108,6 +121,7 @@ export function typeormOptions(
   // Without `native`: TypeORM uses pg-native if it is installed, which does not support `stream`.
   const driver = (options.driver ?? { ...pg, native: undefined }) as typeof pg
   return {
+    ...(through && DSQL_MIGRATIONS),
     ...rest,
     type: 'postgres',
     ...addressOf(login),
@@ -122,10 +136,21 @@ export function typeormOptions(
       // `extra` overrides the options above. Both are set explicitly, since pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION.
       ssl: false,
       sslnegotiation: 'postgres',
-      stream: createStreamFactory(login, { tls: tlsOf(login), given: parameters }),
+      stream: createStreamFactory(login, {
+        tls: tlsOf(login),
+        given: parameters,
+        ...(through && { through }),
+      }),
     },
   }
 }
+
+/** Aurora DSQL has no extensions; `gen_random_uuid()` is built in. */
+const DSQL_MIGRATIONS = {
+  migrationsTransactionMode: 'none',
+  installExtensions: false,
+  uuidExtension: 'pgcrypto',
+} as const
 
 /** TypeORM's types reject it too, but options are often read from a file or the environment. */
 function refuseOtherDatabases({ type }: { type?: unknown }): void {

@@ -3,7 +3,7 @@ import type { Refusal } from './connection/authenticate.js'
 import { type ConnectLimiter, createConnectLimiter } from './connection/connect-limiter.js'
 import { createEndpointHealth, type EndpointHealth } from './connection/endpoint-health.js'
 import type { Address, Endpoint, ResolvedEndpoint } from './connection/log-in.js'
-import { createReporter, type Report } from './events.js'
+import { createReporter, type Logger, type Report } from './events.js'
 import { type Check, invalidOption, isPlainObject, type NonEmpty } from './options/check.js'
 import type { StartupParameters } from './options/startup-parameters.js'
 import type { CommonSettings } from './options/common-options.js'
@@ -63,6 +63,8 @@ export interface LoginInternals {
   conflictRetried(): void
   /** Publishes an event, and logs it if the login has a logger. */
   readonly report: Report
+  /** The logger of the login's options. */
+  readonly logger: Logger | undefined
   /** Limits when connections may be dialled. */
   readonly connectLimiter: ConnectLimiter
   /** The endpoints that connections may go to, and their health. */
@@ -156,6 +158,7 @@ export function createLogin(given: LoginSettings, clock?: Clock): Login {
       counters.conflictsRetried++
     },
     report,
+    logger: settings.logger,
     connectLimiter: createConnectLimiter(settings.connectRate),
     endpoints: createEndpointHealth(endpoints),
     renewCredentials: settings.credentials?.renewAfterRefusal ?? (() => Promise.resolve(false)),

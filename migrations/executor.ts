@@ -31,7 +31,8 @@ import { type DsqlStatement, sqlParser, toDsqlStatements } from './statements.js
 
 export interface ExecutorOptions {
   readonly connection: MigrationConnection
-  readonly tables: LedgerTables
+  /** `undefined`: nothing is recorded. */
+  readonly tables: LedgerTables | undefined
   readonly lease: Lease
   /** The name of the migration, under which its statements are in the ledger. */
   readonly scope: string
@@ -71,7 +72,8 @@ export interface StatementExecutor {
 export async function createExecutor(given: ExecutorOptions): Promise<StatementExecutor> {
   const options = { ...given, connection: retrying(given.connection, given.retry) }
   const { connection, tables, scope, lease, progress } = options
-  const recorded = await readRows(connection, tables, `scope = ${literal(scope)}`)
+  const recorded =
+    tables === undefined ? [] : await readRows(connection, tables, `scope = ${literal(scope)}`)
   const rows = new Map(recorded.map((row) => [row.position, row]))
   let position = 0
   const executor: StatementExecutor = {
@@ -275,6 +277,7 @@ function rowOf(
 
 async function forget(running: Running): Promise<void> {
   const { connection, lease, tables, scope, position } = running
+  if (tables === undefined) return
   await inTransaction(running, async () => {
     await lease.check(connection)
     await connection.query(
@@ -383,6 +386,7 @@ export async function write(
   { connection, tables, lease }: Writing,
   row: Parameters<typeof writeRow>[2],
 ): Promise<void> {
+  if (tables === undefined) return
   const { rows } = await connection.query(writeRow(tables, lease, row))
   if (rows.length === 0) throw leaseLost()
 }

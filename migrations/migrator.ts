@@ -749,7 +749,9 @@ function joined(statements: readonly Statement[]): Piece[] {
   return pieces
 }
 
-type Atomic = Pick<ExecutorOptions, 'connection' | 'tables' | 'lease' | 'scope' | 'retry'>
+type Atomic = Pick<ExecutorOptions, 'connection' | 'lease' | 'scope' | 'retry'> & {
+  readonly tables: LedgerTables
+}
 
 async function runAtomically(prepared: Prepared, own: Atomic): Promise<void> {
   const { connection, tables, lease, scope } = own

@@ -9,9 +9,9 @@ const ROOT = process.cwd()
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   core: ['wire'],
-  adapters: ['core'],
+  adapters: ['core', 'migrations'],
   dsql: ['core', 'wire'],
-  migrations: ['dsql', 'core'],
+  migrations: ['dsql', 'core', 'wire'],
   gateway: ['dsql', 'core', 'wire'],
   cli: ['gateway', 'migrations', 'dsql', 'core'],
   register: ['adapters', 'core'],

@@ -6,7 +6,7 @@ import {
   jitteredMaxLifetime,
   OWNED_OF_PG,
 } from '../../core/connection/driver-options.js'
-import { createStreamFactory } from '../../core/connection/login-stream.js'
+import { createStreamFactory, type LoginStreamOptions } from '../../core/connection/login-stream.js'
 import type { Login } from '../../core/login.js'
 import { loginOf, type LoginOrUrl } from '../../core/login-from.js'
 import { withoutUndefined } from '../../core/options/check.js'
@@ -55,12 +55,20 @@ export function pgConfig<Config extends PoolConfig = {}>(
   config?: Config & PoolConfig & OnlyKnown<Config, PoolConfig>,
 ): PgLoginConfig<Config>
 export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig {
-  const login = loginOf(given)
+  return poolConfig(loginOf(given), config)
+}
+
+/** The options of a `pg.Pool`. */
+export function poolConfig(
+  login: Login,
+  config: PoolConfig,
+  stream?: Pick<LoginStreamOptions, 'through'>,
+): PoolConfig {
   const { onConnect } = config
   return {
     ...jitteredMaxLifetime(login),
     ...withoutUndefined(config),
-    ...clientConfig(login, config),
+    ...clientConfig(login, config, stream),
     // The pool has no error listener on a client that is checked out, so the loss of its connection would end the process.
     onConnect: (client: ClientBase) => {
       client.on('error', ignore)
@@ -73,7 +81,11 @@ export function pgConfig(given: LoginOrUrl, config: PoolConfig = {}): PoolConfig
 type OnlyKnown<Given, Known> = { [Name in Exclude<keyof Given, keyof Known>]: never }
 
 /** The options of a `pg.Client`. */
-export function clientConfig(login: Login, config: ClientConfig): ClientConfig {
+export function clientConfig(
+  login: Login,
+  config: ClientConfig,
+  { through }: Pick<LoginStreamOptions, 'through'> = {},
+): ClientConfig {
   const tls = checkDriverOptions(login, config, OWNED_OF_PG)
   const given = givenParameters(config, PG_STARTUP_OPTIONS)
   return {
@@ -85,7 +97,7 @@ export function clientConfig(login: Login, config: ClientConfig): ClientConfig {
     // Set explicitly: pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION, and start TLS inside TLS.
     ssl: false,
     sslnegotiation: 'postgres',
-    stream: createStreamFactory(login, { tls, given }),
+    stream: createStreamFactory(login, { tls, given, ...(through && { through }) }),
   }
 }
 

@@ -52,6 +52,8 @@ export interface LoginStreamOptions {
    * answered: if the connection is lost before that, this is called, and the stream neither ends nor fails.
    */
   failQuery?: (error: Error) => void
+  /** Puts a stream between the driver and the server, once the connection has logged in. */
+  through?: (connection: OpenConnection) => Promise<OpenConnection>
 }
 
 /** The stream of one physical connection. It does nothing until the driver writes its first packet. */
@@ -206,9 +208,14 @@ export class LoginStream extends DriverSocket {
     this.#isClosing ||= isForCancel
     const [login, { signal }] = [this.#login, this.#abort]
     const { tls = login.tls, given } = this.#options
-    const connection = await open({ login, tls, given, firstPacket, signal })
+    const opened = await open({ login, tls, given, firstPacket, signal })
+    const isSession = !isForCancel && opened.refusedWith === undefined
+    const connection =
+      isSession && this.#options.through !== undefined
+        ? await this.#options.through(opened)
+        : opened
     if (this.destroyed) return void connection.socket.destroy()
-    if (!isForCancel && connection.refusedWith === undefined) {
+    if (isSession) {
       this.#openedAt = Date.now()
       this.#record = recordConnection(login, connection.host, startedAt)
       this.#pace = internalsOf(login)?.connectLimiter.opened()

@@ -1,0 +1,804 @@
+/**
+ * The migrations of ORMs on Aurora DSQL: a stream between a driver and the server, which runs the DDL of the driver as Aurora DSQL takes it.
+ *
+ * It is below the driver, so that it is the same for every client, whatever it does with its connections. A statement of DDL is replaced by
+ * those of `toDsqlStatements`, each of them alone, with jobs awaited and conflicts retried. What else the driver sends passes unchanged.
+ *
+ * Once the client reads its table of applied migrations, it migrates: this process holds the lease, and DDL is in the ledger until the
+ * client writes to that table. So a migration that broke half-way goes on where it stopped: the client starts it over, and what the ledger
+ * has is not run again.
+ */
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { sleep } from '../core/async.js'
+import { isPgIamError, PgIamError } from '../core/errors.js'
+import { type Logger, SILENT } from '../core/events.js'
+import { identifier, literal } from '../core/sql.js'
+import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
+import { attempts } from '../core/transactions/retry.js'
+import type { ParsedStatement } from '../dsql/statement.js'
+import { unwrapped } from '../dsql/statement.js'
+import { errorFields, errorResponse, ServerError } from '../wire/error-response.js'
+import { createMessageReader, createReplyTracker, eachMessage } from '../wire/framing.js'
+import { createFrontendReader, readFrontendMessage } from '../wire/frontend.js'
+import {
+  BackendType,
+  cString,
+  encodeMessage,
+  FrontendType,
+  HEADER_BYTES,
+  readyForQuery,
+  TransactionStatus,
+} from '../wire/messages.js'
+import { createExecutor, type StatementExecutor, type StatementProgress } from './executor.js'
+import {
+  acquireLease,
+  createLedger,
+  type Lease,
+  type LedgerTables,
+  locateLedger,
+  type MigrationConnection,
+} from './ledger.js'
+import { type DsqlStatement, sqlParser, toDsqlStatements } from './statements.js'
+
+export interface SessionMigrationsOptions {
+  /** The client, in the names of its migrations in the ledger, such as `knex`. */
+  readonly tool: string
+  /** The names of the client's tables of applied migrations. */
+  readonly tables: readonly string[]
+  readonly logger?: Logger | undefined
+  /** How long a process that died keeps others waiting, in milliseconds. Default 60,000. */
+  readonly leaseMs?: number
+}
+
+/** A connection that has logged in, and what the server has sent already. */
+interface Opened {
+  readonly socket: Socket
+  readonly received: Buffer
+}
+
+/** Returns what puts the stream into each connection of one pool. */
+export function migrationsOfSessions(
+  options: SessionMigrationsOptions,
+): <T extends Opened>(opened: T) => T {
+  const run = new MigrationRun(options)
+  return (opened) => ({
+    ...opened,
+    socket: new MigrationStream(opened, run) as unknown as Socket,
+    received: NOTHING,
+  })
+}
+
+// What the connections of a pool have in common.
+
+interface TableName {
+  readonly schema: string | undefined
+  readonly name: string
+}
+
+class MigrationRun {
+  readonly #options: SessionMigrationsOptions & { readonly logger: Logger }
+  /** The connection that runs a statement: an executor lives longer than one. */
+  #current: MigrationConnection | undefined
+  readonly #connection: MigrationConnection = {
+    query: (sql) => this.#current!.query(sql),
+  }
+  #ledger: LedgerTables | undefined
+  #lease: Lease | undefined
+  /** The table of applied migrations, once the client has read it. */
+  #applied: TableName | undefined
+  #executor: StatementExecutor | undefined
+  /** How many streams are open. */
+  streams = 0
+
+  constructor(options: SessionMigrationsOptions) {
+    this.#options = { ...options, logger: options.logger ?? SILENT }
+  }
+
+  /** Whether a text may concern migrations: all others pass without being parsed. */
+  mayConcern(sql: string): boolean {
+    return DDL.test(sql) || this.#options.tables.some((name) => sql.includes(name))
+  }
+
+  /** Resolves with the table of applied migrations, if the statement is about it. */
+  appliedIn({ tag, node }: ParsedStatement): TableName | undefined {
+    const relations =
+      tag === 'SelectStmt'
+        ? ((node['fromClause'] as unknown[] | undefined) ?? []).map((one) =>
+            unwrapped(one, 'RangeVar'),
+          )
+        : [node['relation'] as Record<string, unknown> | undefined]
+    for (const relation of relations) {
+      const name = relation?.['relname']
+      if (typeof name !== 'string' || !this.#options.tables.includes(name)) continue
+      const schema = relation!['schemaname']
+      return { name, schema: typeof schema === 'string' ? schema : undefined }
+    }
+    return undefined
+  }
+
+  /** Before the client reads which migrations are applied: waits for other deployers. */
+  async begin(connection: MigrationConnection, table: TableName): Promise<void> {
+    this.#applied = table
+    await this.#hold(connection)
+    if (this.#executor === undefined) await this.#forget(connection, await this.#scope(connection))
+  }
+
+  /** After the client has noted that a migration is applied, or undone. */
+  async noted(connection: MigrationConnection): Promise<void> {
+    this.#executor = undefined
+    await this.#hold(connection)
+    await this.#forget(connection, undefined)
+  }
+
+  /** Runs a statement of DDL. */
+  async run(connection: MigrationConnection, statement: DsqlStatement): Promise<void> {
+    this.#current = connection
+    if (await this.#createsOwnTable(statement)) {
+      await this.#createOwnTable(connection, statement)
+      return
+    }
+    if (this.#applied === undefined) {
+      const executor = await this.#executorOf(undefined, NO_LEASE, 'a statement')
+      await executor.run(statement)
+      return
+    }
+    const lease = await this.#hold(connection)
+    this.#executor ??= await this.#executorOf(this.#ledger, lease, await this.#scope(connection))
+    try {
+      await this.#executor.run(statement)
+    } catch (error) {
+      // The client may start over.
+      this.#executor = undefined
+      throw error
+    }
+  }
+
+  async #createsOwnTable({ sql }: DsqlStatement): Promise<boolean> {
+    const [parsed] = await parsedOf(sql)
+    return parsed?.tag === 'CreateStmt' && this.appliedIn(parsed) !== undefined
+  }
+
+  /** Clients look whether it is there before they create it: another deployer may have created it in between. */
+  async #createOwnTable(connection: MigrationConnection, { sql }: DsqlStatement): Promise<void> {
+    await this.#hold(connection)
+    try {
+      await attempts(() => connection.query(sql), {})
+    } catch (error) {
+      if (sqlStateOf(error) !== DUPLICATE_TABLE) throw error
+    }
+  }
+
+  /** When the last connection ends. */
+  async end(connection: MigrationConnection): Promise<void> {
+    const lease = this.#lease
+    this.#lease = undefined
+    this.#executor = undefined
+    await lease?.release(connection)
+  }
+
+  rewritten(statement: DsqlStatement): void {
+    const { source, sql, rewritten } = statement
+    this.#options.logger.info('migrations: a statement was rewritten', {
+      before: source.text,
+      after: sql,
+      why: rewritten,
+    })
+  }
+
+  async #hold(connection: MigrationConnection): Promise<Lease> {
+    this.#current = connection
+    if (this.#lease !== undefined) {
+      await this.#lease.renewIfDue(connection)
+      return this.#lease
+    }
+    this.#ledger ??= await locateLedger(connection, { dialect: 'aurora-dsql' })
+    await createLedger(connection, this.#ledger, {})
+    this.#lease = await acquireLease(connection, this.#ledger, {
+      leaseMs: this.#options.leaseMs ?? 60_000,
+      waitMs: 600_000,
+      clock: Date.now,
+      sleep,
+      signal: undefined,
+      retry: {},
+      waiting: (holder) =>
+        this.#options.logger.info('migrations: waiting for another deployer', { holder }),
+    })
+    return this.#lease
+  }
+
+  /** A name for the next migration: that so many are applied. The client's own name of it is not known here. */
+  async #scope(connection: MigrationConnection): Promise<string> {
+    const { schema, name } = this.#applied!
+    const table = [...(schema === undefined ? [] : [schema]), name].map(identifier).join('.')
+    const { rows } = await connection.query(`SELECT count(*)::text AS applied FROM ${table}`)
+    return `${this.#options.tool}: after ${String(rows[0]?.['applied'])} of ${table}`
+  }
+
+  /** Removes what the ledger has of other migrations of the client, which are complete. */
+  async #forget(connection: MigrationConnection, kept: string | undefined): Promise<void> {
+    const others = kept === undefined ? '' : ` AND scope <> ${literal(kept)}`
+    const own = literal(`${this.#options.tool}: %`)
+    await connection.query(`DELETE FROM ${this.#ledger!.rows} WHERE scope LIKE ${own}${others}`)
+  }
+
+  #executorOf(
+    tables: LedgerTables | undefined,
+    lease: Lease,
+    scope: string,
+  ): Promise<StatementExecutor> {
+    return createExecutor({
+      connection: this.#connection,
+      tables,
+      lease,
+      scope,
+      retry: {},
+      sleep,
+      signal: undefined,
+      progress: (event) => this.#progress(event),
+    })
+  }
+
+  #progress({ state, statement, job, rows }: StatementProgress): void {
+    if (state === 'started' || state === 'done') return
+    this.#options.logger.info(`migrations: ${PROGRESS[state]}`, {
+      statement: statement.sql,
+      ...(job !== undefined && { job }),
+      ...(rows !== undefined && { rows }),
+    })
+  }
+}
+
+const PROGRESS = {
+  recorded: 'a statement has run before',
+  waiting: 'a job is running',
+  rows: 'rows were changed',
+} as const
+
+/** Outside of a migration nothing is recorded. */
+const NO_LEASE: Lease = {
+  holder: '',
+  guard: '',
+  check: async () => {},
+  renew: async () => {},
+  renewIfDue: async () => {},
+  release: async () => {},
+}
+
+const DUPLICATE_TABLE = '42P07'
+const DDL = /\b(?:create|alter|drop|truncate|comment|grant|revoke)\b/i
+
+// One connection.
+
+/** A request of this module: the replies to it are not the driver's. */
+interface Request {
+  readonly messages: Buffer[]
+  readonly settle: (messages: readonly Buffer[]) => void
+  readonly fail: (error: Error) => void
+}
+
+class MigrationStream extends Duplex {
+  readonly #socket: Socket
+  readonly #run: MigrationRun
+  readonly #fromDriver = createFrontendReader()
+  readonly #tracker = createReplyTracker()
+  readonly #ownReader = createMessageReader(MAX_OWN_BYTES)
+  /** How many ReadyForQuery the server has sent or will send, including that of its login. */
+  #requests = 1
+  #request: Request | undefined
+  #idle: (() => void) | undefined
+  #failure: Error | undefined
+  /** Prepared statements and portals that the server does not know, with their SQL. */
+  readonly #statements = new Map<string, string>()
+  readonly #portals = new Map<string, string>()
+  /** Whether one of the messages since the last Sync was answered here. */
+  #isLocal = false
+  /** Whether a statement failed here, so that messages up to Sync are ignored. */
+  #hasFailed = false
+  /** What is to do when the server has answered the messages up to the next Sync. */
+  #afterSync: (() => Promise<void>) | undefined
+  #errors = 0
+
+  constructor({ socket, received }: Opened, run: MigrationRun) {
+    super({ allowHalfOpen: true })
+    this.#socket = socket
+    this.#run = run
+    run.streams++
+    socket
+      .on('data', (chunk: Buffer) => this.#receive(chunk))
+      .on('end', () => this.#ended(closed()))
+      .on('error', (error) => {
+        this.#ended(error)
+        this.destroy(error)
+      })
+      .on('close', () => {
+        this.#ended(closed())
+        this.destroy()
+      })
+    if (received.length > 0) this.#receive(received)
+  }
+
+  // What a driver's socket has.
+
+  setNoDelay(noDelay?: boolean): this {
+    this.#socket.setNoDelay(noDelay)
+    return this
+  }
+
+  setKeepAlive(enable?: boolean, initialDelay?: number): this {
+    this.#socket.setKeepAlive(enable, initialDelay)
+    return this
+  }
+
+  ref(): this {
+    this.#socket.ref()
+    return this
+  }
+
+  unref(): this {
+    this.#socket.unref()
+    return this
+  }
+
+  override _read(): void {
+    this.#socket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
+    this.#send(chunk).then(
+      () => done(),
+      (error: unknown) => done(error as Error),
+    )
+  }
+
+  override _final(done: (error?: Error) => void): void {
+    this.#leave()
+      .catch(() => {})
+      .finally(() => {
+        this.#socket.end()
+        done()
+      })
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#socket.destroy()
+    this.#ended(error ?? closed())
+    done(error)
+  }
+
+  /** The lease is released with the last connection, before its Terminate. */
+  async #leave(): Promise<void> {
+    if (--this.#run.streams === 0 && this.#failure === undefined && this.#isIdle)
+      await this.#run.end(this.#connection)
+  }
+
+  #ended(error: Error): void {
+    if (this.#failure !== undefined) return
+    this.#failure = error
+    this.#request?.fail(error)
+    this.#idle?.()
+    if (!this.destroyed) this.push(null)
+  }
+
+  // From the server.
+
+  #receive(chunk: Buffer): void {
+    if (this.#request === undefined) this.#deliver(chunk)
+    else {
+      this.#tracker.push(chunk)
+      this.#takeOwn(this.#request, chunk)
+    }
+    if (this.#isIdle) this.#idle?.()
+  }
+
+  #deliver(bytes: Buffer): void {
+    eachReply(this.#tracker, bytes, () => this.#errors++)
+    if (!this.push(bytes)) this.#socket.pause()
+  }
+
+  #takeOwn(request: Request, chunk: Buffer): void {
+    for (const { type, bytes } of this.#ownReader.push(chunk)) {
+      // These are for the driver at any time.
+      if (ASYNCHRONOUS.has(type)) this.push(bytes)
+      else if (type === BackendType.readyForQuery) {
+        this.#request = undefined
+        request.settle(request.messages)
+      } else request.messages.push(bytes)
+    }
+  }
+
+  get #isIdle(): boolean {
+    return this.#tracker.atBoundary && this.#tracker.readyCount >= this.#requests
+  }
+
+  get #status(): number {
+    return this.#tracker.transactionStatus
+  }
+
+  /** Resolves when the server owes nothing. Rejects if the connection is lost before. */
+  async #whenIdle(): Promise<void> {
+    if (!this.#isIdle && this.#failure === undefined)
+      await new Promise<void>((resolve) => (this.#idle = resolve))
+    this.#idle = undefined
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  // Requests of this module.
+
+  /** Sends a text to the idle server. Resolves with the replies, without ReadyForQuery. */
+  async #ask(sql: string): Promise<readonly Buffer[]> {
+    await this.#whenIdle()
+    return new Promise((settle, fail) => {
+      this.#requests++
+      this.#request = { messages: [], settle, fail }
+      this.#socket.write(encodeMessage(FrontendType.query, cString(sql)))
+    })
+  }
+
+  readonly #connection: MigrationConnection = {
+    query: async (sql) => {
+      const replies = await this.#ask(sql)
+      const failed = replies.find((reply) => reply[0] === BackendType.errorResponse)
+      if (failed !== undefined) throw serverError(failed)
+      return { rows: rowsIn(replies) }
+    },
+  }
+
+  // From the driver.
+
+  async #send(chunk: Buffer): Promise<void> {
+    const messages = this.#fromDriver.push(chunk) ?? NOTHING
+    let passed: Buffer[] = []
+    const flush = async (): Promise<void> => {
+      const bytes = Buffer.concat(passed)
+      passed = []
+      if (bytes.length > 0 && !this.#socket.write(bytes) && this.#failure === undefined)
+        await new Promise<void>((resolve) => {
+          this.#socket.once('drain', resolve).once('close', resolve)
+        })
+    }
+    const all: Buffer[] = []
+    eachMessage(messages, (message) => void all.push(message))
+    for (const message of all) {
+      const answer = this.#isPassed(message)
+      if (answer) {
+        if (message[0] === FrontendType.query || message[0] === FrontendType.sync) this.#requests++
+        passed.push(message)
+        if (message[0] !== FrontendType.sync || this.#afterSync === undefined) continue
+        await flush()
+        await this.#settleAfterSync()
+        continue
+      }
+      await flush()
+      await this.#answer(message)
+    }
+    await flush()
+    if (this.#fromDriver.terminated) {
+      await this.#leave().catch(() => {})
+      this.#run.streams++
+      this.#socket.write(TERMINATE)
+    }
+  }
+
+  async #settleAfterSync(): Promise<void> {
+    const act = this.#afterSync!
+    this.#afterSync = undefined
+    const before = this.#errors
+    await this.#whenIdle()
+    if (this.#errors === before) await act()
+  }
+
+  /** Whether the server gets the message as it is. */
+  #isPassed(message: Buffer): boolean {
+    switch (message[0]) {
+      case FrontendType.query:
+        return !this.#run.mayConcern(message.toString('utf8', HEADER_BYTES))
+      case FrontendType.parse: {
+        const { statement, sql } = readFrontendMessage(message) as {
+          statement: string
+          sql: string
+        }
+        if (this.#hasFailed || this.#run.mayConcern(sql)) return false
+        this.#statements.delete(statement)
+        return true
+      }
+      case FrontendType.bind:
+      case FrontendType.describe:
+      case FrontendType.close:
+      case FrontendType.execute:
+        return !this.#hasFailed && this.#localSql(message) === undefined
+      case FrontendType.flush:
+      case FrontendType.sync:
+        return !this.#isLocal
+      default:
+        return true
+    }
+  }
+
+  /** The SQL of the statement or portal that the message names, if the server does not know it. */
+  #localSql(message: Buffer): string | undefined {
+    const read = readFrontendMessage(message)
+    if (read.type === 'bind') {
+      const sql = this.#statements.get(read.statement)
+      if (sql === undefined) this.#portals.delete(read.portal)
+      return sql
+    }
+    if (read.type === 'execute') return this.#portals.get(read.portal)
+    if (read.type === 'describe' || read.type === 'close')
+      return (read.of === 'statement' ? this.#statements : this.#portals).get(read.name)
+    return undefined
+  }
+
+  async #answer(message: Buffer): Promise<void> {
+    const read = readFrontendMessage(message)
+    if (read.type === 'query') {
+      await this.#query(read.sql)
+      return
+    }
+    if (read.type === 'sync') {
+      this.#isLocal = false
+      this.#hasFailed = false
+      this.#emit(readyForQuery(statusText(this.#status)))
+      return
+    }
+    if (this.#hasFailed || read.type === 'flush') return
+    if (read.type === 'parse') {
+      await this.#parse(message, read)
+      return
+    }
+    this.#isLocal = true
+    if (read.type === 'bind') {
+      this.#portals.set(read.portal, this.#statements.get(read.statement)!)
+      this.#emit(encodeMessage(BackendType.bindComplete))
+    } else if (read.type === 'describe') {
+      const none = encodeMessage(BackendType.noData)
+      this.#emit(read.of === 'statement' ? Buffer.concat([NO_PARAMETERS, none]) : none)
+    } else if (read.type === 'close') {
+      ;(read.of === 'statement' ? this.#statements : this.#portals).delete(read.name)
+      this.#emit(encodeMessage(BackendType.closeComplete))
+    } else if (read.type === 'execute') {
+      try {
+        this.#emit(...(await this.#runAll(this.#portals.get(read.portal)!)))
+      } catch (error) {
+        this.#hasFailed = true
+        this.#emit(this.#failed(error))
+      }
+    }
+  }
+
+  async #parse(
+    message: Buffer,
+    { statement, sql }: { statement: string; sql: string },
+  ): Promise<void> {
+    this.#statements.delete(statement)
+    const parsed = await parsedOf(sql)
+    const [first] = parsed
+    if (parsed.length === 1 && isDdl(first!)) {
+      await this.#whenIdle()
+      this.#isLocal = true
+      this.#statements.set(statement, sql)
+      this.#emit(encodeMessage(BackendType.parseComplete))
+      return
+    }
+    const table = first === undefined ? undefined : this.#run.appliedIn(first)
+    if (table !== undefined && this.#status !== TransactionStatus.failed) {
+      if (first!.tag === 'SelectStmt') {
+        await this.#whenIdle()
+        await this.#run.begin(this.#connection, table)
+      } else this.#afterSync = () => this.#run.noted(this.#connection)
+    }
+    this.#socket.write(message)
+  }
+
+  async #query(sql: string): Promise<void> {
+    const parsed = await parsedOf(sql)
+    const tables = parsed.flatMap((each) => {
+      const table = this.#run.appliedIn(each)
+      return table === undefined || isDdl(each)
+        ? []
+        : [{ table, isRead: each.tag === 'SelectStmt' }]
+    })
+    await this.#whenIdle()
+    if (!parsed.some(isDdl)) {
+      const read = tables.find(({ isRead }) => isRead)
+      try {
+        if (read !== undefined) await this.#run.begin(this.#connection, read.table)
+        const replies = await this.#ask(sql)
+        this.#emit(...replies)
+        const isDone = !replies.some((reply) => reply[0] === BackendType.errorResponse)
+        if (isDone && tables.some(({ isRead }) => !isRead)) await this.#run.noted(this.#connection)
+      } catch (error) {
+        this.#emit(this.#failed(error))
+      }
+    } else {
+      try {
+        this.#emit(...(await this.#runAll(sql)))
+      } catch (error) {
+        this.#emit(this.#failed(error))
+      }
+    }
+    this.#emit(readyForQuery(statusText(this.#status)))
+  }
+
+  /** Runs the statements of a text, some of which are DDL. Resolves with their replies. */
+  async #runAll(sql: string): Promise<Buffer[]> {
+    const statements = await toDsqlStatements(sql)
+    await this.#whenIdle()
+    if (this.#status !== TransactionStatus.idle) {
+      const [only] = statements
+      if (statements.length === 1 && only!.rewritten === undefined && only!.job !== true)
+        return this.#askAll(sql)
+      throw inTransaction()
+    }
+    const replies: Buffer[] = []
+    for (const [source, own] of grouped(statements)) {
+      if (
+        !own.some(({ kind, job, batch }) => kind === 'ddl' || job === true || batch !== undefined)
+      ) {
+        replies.push(...(await this.#askAll(source.text)))
+        continue
+      }
+      const [first] = own
+      if (first!.rewritten !== undefined)
+        this.#run.rewritten({ ...first!, sql: own.map((each) => each.sql).join('; ') })
+      for (const each of own) await this.#run.run(this.#connection, each)
+      replies.push(encodeMessage(BackendType.commandComplete, cString(commandOf(source.text))))
+    }
+    return replies
+  }
+
+  async #askAll(sql: string): Promise<Buffer[]> {
+    const replies = await this.#ask(sql)
+    const failed = replies.find((reply) => reply[0] === BackendType.errorResponse)
+    if (failed !== undefined) throw serverError(failed)
+    return [...replies]
+  }
+
+  #emit(...messages: readonly Buffer[]): void {
+    if (messages.length > 0 && this.#failure === undefined) this.push(Buffer.concat(messages))
+  }
+
+  /** A lost connection fails the stream; everything else is an error of the statement. */
+  #failed(error: unknown): Buffer {
+    if (this.#failure !== undefined) throw this.#failure
+    return responseTo(error)
+  }
+}
+
+// Messages.
+
+const NOTHING: Buffer = Buffer.alloc(0)
+const MAX_OWN_BYTES = 0x3fff_ffff
+const TERMINATE = encodeMessage(FrontendType.terminate)
+const NO_PARAMETERS = encodeMessage(BackendType.parameterDescription, Buffer.alloc(2))
+const ASYNCHRONOUS: ReadonlySet<number> = new Set([
+  BackendType.parameterStatus,
+  BackendType.notificationResponse,
+])
+
+function statusText(status: number): 'I' | 'T' | 'E' {
+  return String.fromCharCode(status) as 'I'
+}
+
+function closed(): Error {
+  return Object.assign(new Error('the connection was closed'), { code: 'ECONNRESET' })
+}
+
+/** Counts errors, which may be split over chunks like every message. */
+function eachReply(
+  tracker: ReturnType<typeof createReplyTracker>,
+  bytes: Buffer,
+  failed: () => void,
+): void {
+  const before = tracker.lastType
+  tracker.push(bytes)
+  if (tracker.lastType === BackendType.errorResponse && before !== BackendType.errorResponse)
+    failed()
+}
+
+/** An error as pg has it, with the message of the server. */
+function serverError(response: Buffer): Error {
+  const fields = errorFields(response)
+  return Object.assign(new Error(fields.get('M')), {
+    code: fields.get('C'),
+    severity: fields.get('V') ?? fields.get('S'),
+    detail: fields.get('D'),
+    hint: fields.get('H'),
+    response,
+  })
+}
+
+/** The ErrorResponse for the driver: that of the server, if it is one. */
+function responseTo(error: unknown): Buffer {
+  const { response, cause } = error as { response?: Buffer; cause?: { response?: Buffer } }
+  const own = response ?? cause?.response
+  if (own !== undefined) return own
+  const { message } = error as Error
+  const code = isPgIamError(error) ? (SQL_STATES[error.code] ?? '58000') : 'XX000'
+  const hint = isPgIamError(error) ? error.hint : undefined
+  return errorResponse(new ServerError(code, message, hint === undefined ? {} : { hint }))
+}
+
+const SQL_STATES: Readonly<Record<string, string>> = {
+  ERR_DSQL_STATEMENT: '0A000',
+  ERR_MIGRATION_LEASE: '55P03',
+  ERR_MIGRATION_STATE: '55000',
+  ERR_OPTION_CONFLICT: '25001',
+}
+
+function inTransaction(): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    'a statement that has to be rewritten for Aurora DSQL was sent in a transaction',
+    {
+      hint: 'Aurora DSQL runs one statement of DDL in a transaction. Turn the transactions of the migration off.',
+    },
+  )
+}
+
+/** The columns of a result in text format. */
+function rowsIn(replies: readonly Buffer[]): Record<string, unknown>[] {
+  let names: string[] = []
+  const rows: Record<string, unknown>[] = []
+  for (const reply of replies) {
+    if (reply[0] === BackendType.rowDescription) names = namesIn(reply)
+    else if (reply[0] === BackendType.dataRow) {
+      let offset = HEADER_BYTES + 2
+      rows.push(
+        Object.fromEntries(
+          names.map((name) => {
+            const length = reply.readInt32BE(offset)
+            offset += 4
+            if (length < 0) return [name, null]
+            offset += length
+            return [name, reply.toString('utf8', offset - length, offset)]
+          }),
+        ),
+      )
+    }
+  }
+  return rows
+}
+
+function namesIn(description: Buffer): string[] {
+  const names: string[] = []
+  let offset = HEADER_BYTES + 2
+  for (let left = description.readInt16BE(HEADER_BYTES); left > 0; left--) {
+    const end = description.indexOf(0, offset)
+    names.push(description.toString('utf8', offset, end))
+    // The terminator, and six fields of 18 bytes together.
+    offset = end + 1 + 18
+  }
+  return names
+}
+
+// Statements.
+
+async function parsedOf(sql: string): Promise<readonly ParsedStatement[]> {
+  const { parse } = await sqlParser()
+  const parsed = parse(sql)
+  // PostgreSQL reports what is wrong with it.
+  return parsed.fault === undefined ? parsed.statements : []
+}
+
+function isDdl({ tag = '' }: ParsedStatement): boolean {
+  return /^(?:Create|Alter|Drop|Index|Rename|Comment|Truncate|Grant|View|Define|Composite)/.test(
+    tag,
+  )
+}
+
+function grouped(
+  statements: readonly DsqlStatement[],
+): Map<DsqlStatement['source'], DsqlStatement[]> {
+  const groups = new Map<DsqlStatement['source'], DsqlStatement[]>()
+  for (const statement of statements)
+    groups.set(statement.source, [...(groups.get(statement.source) ?? []), statement])
+  return groups
+}
+
+/** The tag of a command, such as `CREATE INDEX`: drivers report it. */
+function commandOf(sql: string): string {
+  const words = sql.replace(/^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*/s, '').split(/\s+/, 3)
+  const [first = '', second = '', third = ''] = words.map((word) => word.toUpperCase())
+  return second === 'UNIQUE' ? `${first} ${third}` : `${first} ${second}`
+}
