@@ -6,7 +6,11 @@ import {
   OWNED_OF_PG,
   type OwnedByLogin,
 } from '../core/connection/driver-options.js'
-import { createStreamFactory, loginOfFactory } from '../core/connection/login-stream.js'
+import {
+  createStreamFactory,
+  loginOfFactory,
+  type LoginStreamOptions,
+} from '../core/connection/login-stream.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
@@ -24,6 +28,11 @@ import {
 } from '../core/options/check.js'
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import {
+  type DsqlMigrationsOption,
+  dsqlMigrationsOf,
+  refuseTransactions,
+} from '../migrations/in-options.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   attachLoss,
@@ -34,12 +43,19 @@ import {
 } from '../core/transactions/transaction-connection.js'
 
 /** The options of MikroORM that the login determines or completes. All others are passed on. */
-export interface MikroOrmLoginOptions {
+export interface MikroOrmLoginOptions extends DsqlMigrationsOption {
   /** The options of `pg.Pool`, and MikroORM's `onPoolCreated`. */
   driverOptions?: Readonly<Record<string, unknown>>
   /** The read replicas: logins or URLs, in place of MikroORM's addresses. */
   replicas?: readonly LoginOrUrl[]
 }
+
+/** With `disableForeignKeys` MikroORM sets `session_replication_role`, which Aurora DSQL refuses. */
+const DSQL_MIGRATIONS = {
+  transactional: false,
+  allOrNothing: false,
+  disableForeignKeys: false,
+} as const
 
 /** The options of one server, for MikroORM. */
 export interface MikroOrmServer {
@@ -56,9 +72,13 @@ export type MikroOrmResult<Options extends object> = {
   -readonly [
     Name in Exclude<keyof Options, OwnedName>
   ]: Options[Name] extends readonly (infer Each)[] ? Each[] : Options[Name]
-} & MikroOrmServer & { replicas?: MikroOrmServer[] }
+} & MikroOrmServer & { replicas?: MikroOrmServer[]; migrations?: MigrationsOf<Options> }
 
-type OwnedName = keyof MikroOrmServer | 'replicas' | 'password' | 'clientUrl'
+/** MikroORM's own options of migrations, if they are given. */
+type MigrationsOf<Options> = Options extends { migrations: infer Given } ? Given : object
+
+type OwnedName =
+  keyof MikroOrmServer | 'replicas' | 'password' | 'clientUrl' | 'dsqlMigrations' | 'migrations'
 
 /**
  * Returns the options for `MikroORM.init()`, `new MikroORM()` or `defineConfig()` of `@mikro-orm/postgresql`. Each physical connection logs
@@ -85,13 +105,20 @@ export function mikroOrmOptions(
 ): MikroOrmServer & { replicas?: MikroOrmServer[] } {
   const login = loginOf(given)
   checkDriverOptions(login, options, OWNED)
-  const { replicas: givenReplicas, driverOptions = {}, ...rest } = options
+  const { replicas: givenReplicas, driverOptions = {}, dsqlMigrations, ...rest } = options
+  const { migrations = {} } = rest as { migrations?: Readonly<Record<string, unknown>> }
+  const tables = [(migrations['tableName'] as string | undefined) ?? 'mikro_orm_migrations']
+  const through = dsqlMigrationsOf(login, dsqlMigrations, 'mikro-orm', tables)
+  if (through !== undefined)
+    for (const name of Object.keys(DSQL_MIGRATIONS))
+      refuseTransactions(`migrations.${name}`, migrations[name], false)
   checkPoolOptions(driverOptions)
   const replicas = givenReplicas === undefined ? undefined : loginsOf(givenReplicas)
   return {
     ...withoutUndefined(rest),
     ...hooksOf(options),
-    ...serverOf(login, driverOptions),
+    ...serverOf(login, driverOptions, {}, through),
+    ...(through && { migrations: { ...migrations, ...DSQL_MIGRATIONS } }),
     ...(replicas === undefined
       ? {}
       : // Without the address that the caller's options may have, which is that of the writer.
@@ -249,6 +276,7 @@ function serverOf(
   login: Login,
   given: Readonly<Record<string, unknown>>,
   without: object = {},
+  through?: LoginStreamOptions['through'],
 ): MikroOrmServer {
   const own = { ...given, ...without }
   const tls = checkDriverOptions(login, own, OWNED_OF_PG, PREFIX)
@@ -265,7 +293,7 @@ function serverOf(
       // Set explicitly: pg would otherwise read PGSSLMODE and PGSSLNEGOTIATION, and start TLS inside TLS.
       ssl: false,
       sslnegotiation: 'postgres',
-      stream: createStreamFactory(login, { tls, given: parameters }),
+      stream: createStreamFactory(login, { tls, given: parameters, ...(through && { through }) }),
       onPoolCreated: (pool: GuardedPool) => {
         guardCheckouts(pool)
         return onPoolCreated?.(pool)

@@ -39,6 +39,7 @@ import {
 import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-parameters.js'
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { type DsqlMigrationsOption, dsqlMigrationsOf } from '../migrations/in-options.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   type TransactionConnection,
@@ -67,14 +68,20 @@ export interface SequelizeLoginOptions extends Partial<
  */
 export function sequelizeOptions(
   given: LoginOrUrl,
-  options: Partial<SequelizePostgresOptions> | SequelizeLoginOptions = {},
+  {
+    dsqlMigrations,
+    ...options
+  }: (Partial<SequelizePostgresOptions> | SequelizeLoginOptions) & DsqlMigrationsOption = {},
 ): SequelizePostgresOptions {
   const login = loginOf(given)
+  // Sequelize 7 has no migrations of its own. Those are the tables of sequelize-cli and Umzug.
+  const tables = ['SequelizeMeta', 'SequelizeData']
+  const through = dsqlMigrationsOf(login, dsqlMigrations, 'sequelize', tables)
   refuseOtherDrivers(options)
   refuseOptionsOfVersion6(options)
   refuseMessageLevel(login, options.clientMinMessages)
   const read = readLogins(options.replication)
-  const connection = connectionOf(login, options)
+  const connection = connectionOf(login, options, undefined, through)
   const { replication: _replication, ...rest } = options as SequelizeLoginOptions
   return {
     ...sessionOptions(login, options),
@@ -322,6 +329,7 @@ function connectionOf(
   login: Login,
   options: object,
   server: 'writer' | 'replica' = 'writer',
+  through?: LoginStreamOptions['through'],
 ): Pick<SequelizePostgresOptions, ConnectionPart> {
   refuseDirectNegotiation('sequelizeOptions', ' Or use sequelizeHook.')
   const owned = server === 'writer' ? OWNED : OWNED_OF_REPLICA
@@ -335,7 +343,12 @@ function connectionOf(
     ...(login.user === undefined ? {} : { user: login.user }),
     // Set explicitly: pg would otherwise read PGSSLMODE, and start TLS inside TLS.
     ssl: false,
-    stream: streamFactory(login, { tls, given, bootstrapQuery: requiredBootstrap }),
+    stream: streamFactory(login, {
+      tls,
+      given,
+      bootstrapQuery: requiredBootstrap,
+      ...(through && { through }),
+    }),
   }
 }
 
