@@ -4,6 +4,7 @@
  * All SQL has its values as literals, so that it runs on whatever can run a text.
  */
 import { randomBytes } from 'node:crypto'
+import { readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { PgIamError } from '../core/errors.js'
 import { identifier, literal } from '../core/sql.js'
@@ -217,7 +218,7 @@ export async function acquireLease(
   { lease }: LedgerTables,
   { leaseMs, waitMs, clock, sleep, signal, waiting }: LeaseOptions,
 ): Promise<Lease> {
-  const holder = `${hostname()}:${process.pid}:${randomBytes(4).toString('hex')}`
+  const holder = `${PLACE}:${process.pid}:${randomBytes(4).toString('hex')}`
   const expiry = `now() + interval '${leaseMs} milliseconds'`
   const until = clock() + waitMs
   for (let round = 0; ; round++) {
@@ -236,9 +237,38 @@ export async function acquireLease(
       continue
     }
     const other = textOf(rows[0]?.['holder'])
+    if (hasDied(other)) {
+      await run(
+        `UPDATE ${lease} SET expires_at = now() WHERE name = ${LEASE} AND holder = ${literal(other)}`,
+      )
+      continue
+    }
     if (clock() >= until) throw leaseHeld(other)
     waiting(other)
     await sleep(Math.min(100 * 2 ** Math.min(round, 5), Math.max(until - clock(), 1)), signal)
+  }
+}
+
+/** Where process IDs mean the same: the machine, and on Linux its namespace of process IDs, which containers have their own of. */
+const PLACE = `${hostname()}${namespaceOfProcesses()}`
+
+function namespaceOfProcesses(): string {
+  try {
+    return `/${/\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? ''}`
+  } catch {
+    return ''
+  }
+}
+
+/** Whether the holder was a process of this machine that has ended: sequelize-cli (6) exits without closing its connections. */
+function hasDied(holder: string): boolean {
+  const [place, pid] = [holder.split(':').slice(0, -2).join(':'), Number(holder.split(':').at(-2))]
+  if (place !== PLACE || !Number.isInteger(pid)) return false
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
   }
 }
 
