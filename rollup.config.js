@@ -260,6 +260,9 @@ function manualChunks(id, { getModuleInfo, getModuleIds }) {
   // The gateway and the migrations share these. The worker thread of PGlite needs the first only.
   if (id.endsWith(`${COMPILED}/core/sql.js`)) return 'sql'
   if (id.includes(`${COMPILED}/dsql/`)) return 'dsql'
+  // The option of the adapters loads the rest with the first connection.
+  if (id.endsWith(`${COMPILED}/migrations/in-options.js`)) return 'connection'
+  if (id.includes(`${COMPILED}/migrations/`) && !id.endsWith('/index.js')) return 'migrations'
   const modules = [...getModuleIds()]
   const index = modules.find((known) => known.endsWith(`${COMPILED}/core/index.js`))
   if (importedBy(index, getModuleInfo).has(id)) return 'core'

@@ -238,7 +238,7 @@ export async function acquireLease(
     }
     const other = textOf(rows[0]?.['holder'])
     if (hasDied(other)) {
-      await run(
+      await connection.query(
         `UPDATE ${lease} SET expires_at = now() WHERE name = ${LEASE} AND holder = ${literal(other)}`,
       )
       continue

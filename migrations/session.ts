@@ -15,7 +15,6 @@ import { isPgIamError, PgIamError } from '../core/errors.js'
 import { type Logger, SILENT } from '../core/events.js'
 import { identifier, literal } from '../core/sql.js'
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
-import { attempts } from '../core/transactions/retry.js'
 import type { ParsedStatement } from '../dsql/statement.js'
 import { unwrapped } from '../dsql/statement.js'
 import { errorFields, errorResponse, ServerError } from '../wire/error-response.js'
@@ -38,6 +37,7 @@ import {
   type LedgerTables,
   locateLedger,
   type MigrationConnection,
+  retrying,
 } from './ledger.js'
 import { type DsqlStatement, sqlParser, toDsqlStatements } from './statements.js'
 
@@ -163,7 +163,7 @@ class MigrationRun {
   async #createOwnTable(connection: MigrationConnection, { sql }: DsqlStatement): Promise<void> {
     await this.#hold(connection)
     try {
-      await attempts(() => connection.query(sql), {})
+      await connection.query(sql)
     } catch (error) {
       if (sqlStateOf(error) !== DUPLICATE_TABLE) throw error
     }
@@ -193,14 +193,13 @@ class MigrationRun {
       return this.#lease
     }
     this.#ledger ??= await locateLedger(connection, { dialect: 'aurora-dsql' })
-    await createLedger(connection, this.#ledger, {})
+    await createLedger(connection, this.#ledger)
     this.#lease = await acquireLease(connection, this.#ledger, {
       leaseMs: this.#options.leaseMs ?? 60_000,
       waitMs: 600_000,
       clock: Date.now,
       sleep,
       signal: undefined,
-      retry: {},
       waiting: (holder) =>
         this.#options.logger.info('migrations: waiting for another deployer', { holder }),
     })
@@ -435,14 +434,17 @@ class MigrationStream extends Duplex {
     })
   }
 
-  readonly #connection: MigrationConnection = {
-    query: async (sql) => {
-      const replies = await this.#ask(sql)
-      const failed = replies.find((reply) => reply[0] === BackendType.errorResponse)
-      if (failed !== undefined) throw serverError(failed)
-      return { rows: rowsIn(replies) }
+  readonly #connection: MigrationConnection = retrying(
+    {
+      query: async (sql) => {
+        const replies = await this.#ask(sql)
+        const failed = replies.find((reply) => reply[0] === BackendType.errorResponse)
+        if (failed !== undefined) throw serverError(failed)
+        return { rows: rowsIn(replies) }
+      },
     },
-  }
+    {},
+  )
 
   // From the driver.
 

@@ -29,8 +29,8 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
     'retryOnConflict',
     'streamFactory',
   ],
-  './drizzle': ['drizzleClient', 'drizzleTransaction'],
-  './drizzle-postgres-js': ['drizzleClient', 'drizzleTransaction'],
+  './drizzle': ['drizzleClient', 'drizzleMigrate', 'drizzleTransaction'],
+  './drizzle-postgres-js': ['drizzleClient', 'drizzleMigrate', 'drizzleTransaction'],
   './gateway': [
     'Oid',
     'ProtocolViolation',
