@@ -249,6 +249,14 @@ export async function acquireLease(
   }
 }
 
+/** The holders of this process that have lost the connection on which they would have released their lease. */
+const abandoned = new Set<string>()
+
+/** Lets the next deployer of this process take the lease over at once. */
+export function abandonLease({ holder }: Lease): void {
+  abandoned.add(holder)
+}
+
 /** Where process IDs mean the same: the machine, and on Linux its namespace of process IDs, which containers have their own of. */
 const PLACE = `${hostname()}${namespaceOfProcesses()}`
 
@@ -262,6 +270,7 @@ function namespaceOfProcesses(): string {
 
 /** Whether the holder was a process of this machine that has ended: sequelize-cli (6) exits without closing its connections. */
 function hasDied(holder: string): boolean {
+  if (abandoned.has(holder)) return true
   const [place, pid] = [holder.split(':').slice(0, -2).join(':'), Number(holder.split(':').at(-2))]
   if (place !== PLACE || !Number.isInteger(pid)) return false
   try {

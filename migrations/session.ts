@@ -31,6 +31,7 @@ import {
 } from '../wire/messages.js'
 import { createExecutor, type StatementExecutor, type StatementProgress } from './executor.js'
 import {
+  abandonLease,
   acquireLease,
   createLedger,
   type Lease,
@@ -177,6 +178,13 @@ class MigrationRun {
     await lease?.release(connection)
   }
 
+  /** When the last connection is lost. */
+  abandon(): void {
+    if (this.#lease !== undefined) abandonLease(this.#lease)
+    this.#lease = undefined
+    this.#executor = undefined
+  }
+
   rewritten(statement: DsqlStatement): void {
     const { source, sql, rewritten } = statement
     this.#options.logger.info('migrations: a statement was rewritten', {
@@ -297,6 +305,7 @@ class MigrationStream extends Duplex {
   /** What is to do when the server has answered the messages up to the next Sync. */
   #afterSync: (() => Promise<void>) | undefined
   #errors = 0
+  #hasLeft = false
 
   constructor({ socket, received }: Opened, run: MigrationRun) {
     super({ allowHalfOpen: true })
@@ -362,13 +371,17 @@ class MigrationStream extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#socket.destroy()
     this.#ended(error ?? closed())
+    void this.#leave()
     done(error)
   }
 
   /** The lease is released with the last connection, before its Terminate. */
   async #leave(): Promise<void> {
-    if (--this.#run.streams === 0 && this.#failure === undefined && this.#isIdle)
-      await this.#run.end(this.#connection)
+    if (this.#hasLeft) return
+    this.#hasLeft = true
+    if (--this.#run.streams > 0) return
+    if (this.#failure === undefined && this.#isIdle) await this.#run.end(this.#connection)
+    else this.#run.abandon()
   }
 
   #ended(error: Error): void {
@@ -477,7 +490,6 @@ class MigrationStream extends Duplex {
     await flush()
     if (this.#fromDriver.terminated) {
       await this.#leave().catch(() => {})
-      this.#run.streams++
       this.#socket.write(TERMINATE)
     }
   }
