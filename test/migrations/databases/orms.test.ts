@@ -6,18 +6,18 @@ import knexOf, { type Knex } from 'knex'
 import { Kysely, Migrator as KyselyMigrator } from 'kysely'
 import { Sequelize, DataTypes, type QueryInterface } from 'sequelize'
 import { DataSource, type MigrationInterface, type QueryRunner, Table } from 'typeorm'
-import { drizzleClient, drizzleMigrate } from '../../adapters/drizzle.js'
+import { drizzleClient, drizzleMigrate } from '../../../adapters/drizzle.js'
 import {
   drizzleClient as drizzleOnPostgresJs,
   drizzleMigrate as migrateOnPostgresJs,
-} from '../../adapters/drizzle-postgres-js.js'
-import { knexConfig } from '../../adapters/knex.js'
-import { kyselyDialect } from '../../adapters/kysely.js'
-import { createPool } from '../../adapters/pg.js'
-import { sequelizeOptions } from '../../adapters/sequelize.js'
-import { typeormOptions } from '../../adapters/typeorm.js'
-import { type Login, rds } from '../../core/index.js'
-import { type Gateway, startGateway } from '../../gateway/index.js'
+} from '../../../adapters/drizzle-postgres-js.js'
+import { knexConfig } from '../../../adapters/knex.js'
+import { kyselyDialect } from '../../../adapters/kysely.js'
+import { createPool } from '../../../adapters/pg.js'
+import { sequelizeOptions } from '../../../adapters/sequelize.js'
+import { typeormOptions } from '../../../adapters/typeorm.js'
+import { type Login, rds } from '../../../core/index.js'
+import { type Gateway, startGateway } from '../../../gateway/index.js'
 
 let gateway: Gateway
 let login: Login
@@ -107,10 +107,13 @@ describe('a migration of Knex', () => {
     const knex = knexOf(
       knexConfig(login, { dsqlMigrations: true, migrations: { migrationSource, tableName } }),
     )
-    return knex.migrate
-      .latest()
-      .catch((error: Error) => error)
-      .finally(() => knex.destroy())
+    try {
+      return await knex.migrate.latest()
+    } catch (error) {
+      return error
+    } finally {
+      await knex.destroy()
+    }
   }
 
   it('that broke half-way goes on where it stopped, once it is corrected', async () => {
@@ -143,8 +146,8 @@ describe('a migration of Knex', () => {
     const refused = (await latest(
       (knex) => knex.raw('CREATE TABLE refused (tags text[])'),
       'refused',
-    )) as { hint?: string }
-    expect([String(refused), refused.hint]).toEqual([
+    )) as Error & { hint?: string }
+    expect([refused.message, refused.hint]).toEqual([
       expect.stringMatching(/array/i),
       expect.stringMatching(/./),
     ])
@@ -185,7 +188,11 @@ describe('a migration of Knex', () => {
             migrations: { migrationSource, tableName: `of_${table}` },
           }),
         )
-        return knex.migrate.latest().finally(async () => knex.destroy())
+        try {
+          return await knex.migrate.latest()
+        } finally {
+          await knex.destroy()
+        }
       }
       const first = await migrate().catch((error: unknown) => error)
       if (first instanceof Error) {
@@ -302,11 +309,11 @@ describe('Sequelize', () => {
 
 describe('Kysely', () => {
   it('migrates without its advisory lock', async () => {
-    const db = new Kysely<any>({ dialect: kyselyDialect(login, { dsqlMigrations: true }) })
+    const db = new Kysely<unknown>({ dialect: kyselyDialect(login, { dsqlMigrations: true }) })
     const provider = {
       getMigrations: async () => ({
         '1': {
-          up: async (on: Kysely<any>) => {
+          up: async (on: Kysely<unknown>) => {
             await on.schema
               .createTable('kysely_owners')
               .addColumn('id', 'serial', (column) => column.primaryKey())
@@ -318,7 +325,7 @@ describe('Kysely', () => {
               .column('name')
               .execute()
           },
-          down: async (on: Kysely<any>) => {
+          down: async (on: Kysely<unknown>) => {
             await on.schema.dropTable('kysely_owners').execute()
           },
         },

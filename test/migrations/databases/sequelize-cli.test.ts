@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { type CommandDatabases, DSQL_HOST, startDatabases } from '../cli/support/databases.js'
+import { type CommandDatabases, DSQL_HOST, startDatabases } from '../../cli/support/databases.js'
 
 const run = promisify(execFile)
 const CLI = join(process.cwd(), 'test/tools/node_modules/sequelize-cli/lib/sequelize')
