@@ -181,9 +181,11 @@ describe.each(PROVIDERS)('through exec, on %s', (name, url) => {
     const running = startCommand(['exec', url, '--', ...terminal], {
       env: { ...env, TERM: 'xterm', PAGER: 'cat' },
     })
+    // What is typed before the prompt is there is dropped, when the program changes the mode of the terminal.
+    await running.printed(/postgres>/)
     for (const [typed, shown] of [
-      ["SELECT 40 + 2 AS answer, 'ready'::text AS state;", /42.*ready[^;]*SELECT 1/s],
-      [String.raw`\dt ${tableOf(name)}`, /table[^;]*app[^;]*SELECT 1/s],
+      ["SELECT 40 + 2 AS answer, 'ready'::text AS state;", /42.*ready[^;]*SELECT 1.*postgres>/s],
+      [String.raw`\dn`, /public[^;]*SELECT \d.*postgres>/s],
     ] as const) {
       running.child.stdin.write(`${typed}\n`)
       await running.printed(shown)

@@ -290,23 +290,26 @@ describe.each([RDS, DSQL])('drizzle-kit through exec, on $name', (place) => {
       const response = await fetch(`http://127.0.0.1:${port}`, { method: 'POST', headers, body })
       return response.json()
     }
-    await studio.printed(/up and running/)
-    await eventually('Studio to answer', () =>
-      ask('SELECT 1').then(
-        () => true,
-        () => false,
-      ),
-    )
-    await query(place, 'CREATE TABLE by_studio (id int PRIMARY KEY, title text DEFAULT $$none$$)')
-    expect(await ask(STUDIO_COLUMNS, ['by_studio'])).toEqual([
-      ['public', 'by_studio', 'id', 'integer', true, null, 'p'],
-      ['public', 'by_studio', 'title', 'text', false, "'none'::text", null],
-    ])
-    await ask('INSERT INTO by_studio (id) VALUES ($1), ($2)', [1, 2])
-    expect(await ask('SELECT * FROM by_studio ORDER BY id LIMIT $1 OFFSET $2', [50, 1])).toEqual([
-      [2, 'none'],
-    ])
-    await studio.stop()
+    try {
+      await studio.printed(/up and running/)
+      await eventually('Studio to answer', () =>
+        ask('SELECT 1').then(
+          () => true,
+          () => false,
+        ),
+      )
+      await query(place, 'CREATE TABLE by_studio (id int PRIMARY KEY, title text DEFAULT $$none$$)')
+      expect(await ask(STUDIO_COLUMNS, ['by_studio'])).toEqual([
+        ['public', 'by_studio', 'id', 'integer', true, null, 'p'],
+        ['public', 'by_studio', 'title', 'text', false, "'none'::text", null],
+      ])
+      await ask('INSERT INTO by_studio (id) VALUES ($1), ($2)', [1, 2])
+      expect(await ask('SELECT * FROM by_studio ORDER BY id LIMIT $1 OFFSET $2', [50, 1])).toEqual([
+        [2, 'none'],
+      ])
+    } finally {
+      await studio.stop()
+    }
   })
 })
 
