@@ -546,7 +546,7 @@ class MigrationStream extends Duplex {
   async #answer(message: Buffer): Promise<void> {
     const read = readFrontendMessage(message)
     if (read.type === 'query') {
-      await this.#query(read.sql)
+      await this.#query(message, read.sql)
       return
     }
     if (read.type === 'sync') {
@@ -598,13 +598,20 @@ class MigrationStream extends Duplex {
     if (table !== undefined && this.#status !== TransactionStatus.failed) {
       if (first!.tag === 'SelectStmt') {
         await this.#whenIdle()
-        await this.#run.begin(this.#connection, table)
+        try {
+          await this.#run.begin(this.#connection, table)
+        } catch (error) {
+          this.#isLocal = true
+          this.#hasFailed = true
+          this.#emit(this.#failed(error))
+          return
+        }
       } else this.#afterSync = () => this.#run.noted(this.#connection)
     }
     this.#socket.write(message)
   }
 
-  async #query(sql: string): Promise<void> {
+  async #query(message: Buffer, sql: string): Promise<void> {
     const parsed = await parsedOf(sql)
     const tables = parsed.flatMap((each) => {
       const table = this.#run.appliedIn(each)
@@ -612,6 +619,11 @@ class MigrationStream extends Duplex {
         ? []
         : [{ table, isRead: each.tag === 'SelectStmt' }]
     })
+    if (!parsed.some(isDdl) && tables.length === 0) {
+      this.#requests++
+      this.#socket.write(message)
+      return
+    }
     await this.#whenIdle()
     if (!parsed.some(isDdl)) {
       const read = tables.find(({ isRead }) => isRead)

@@ -2,6 +2,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Client, type ClientConfig } from 'pg'
+import { from as copyFrom } from 'pg-copy-streams'
 import knexOf, { type Knex } from 'knex'
 import { Kysely, Migrator as KyselyMigrator } from 'kysely'
 import { Sequelize, DataTypes, type QueryInterface } from 'sequelize'
@@ -385,6 +389,24 @@ CREATE INDEX "${table}_name" ON "${table}" USING btree ("name");`,
 })
 
 describe('dsqlMigrations', () => {
+  it('passes on what only mentions DDL, such as COPY and large results', async () => {
+    const { connection } = knexConfig(login, { dsqlMigrations: true })
+    const client = new Client(connection as ClientConfig)
+    await client.connect()
+    try {
+      await client.query('CREATE TABLE copied (id int PRIMARY KEY, comment text)')
+      const copy = client.query(copyFrom('COPY copied (id, comment) FROM STDIN /* create */'))
+      await pipeline(Readable.from(['1\tdrop\n2\talter\n']), copy)
+      const { rows } = await client.query<{ comment: string }>(
+        `SELECT comment, 'drop table' AS word FROM copied ORDER BY id`,
+      )
+      expect(rows.map(({ comment }) => comment)).toEqual(['drop', 'alter'])
+      await expect(client.query('SELECT create')).rejects.toMatchObject({ code: '42601' })
+    } finally {
+      await client.end()
+    }
+  })
+
   it.each([
     ['knexConfig', (one: Login) => knexConfig(one, { dsqlMigrations: true })],
     ['kyselyDialect', (one: Login) => kyselyDialect(one, { dsqlMigrations: true })],
