@@ -1,5 +1,5 @@
 /** What Aurora DSQL refuses, and what is run in its place, without a database. */
-import { lintDsql, toDsqlStatements } from '../../migrations/index.js'
+import { createMigrator, lintDsql, toDsqlStatements } from '../../migrations/index.js'
 
 const sqlOf = async (sql: string): Promise<string[]> =>
   (await toDsqlStatements(sql)).map((statement) => statement.sql)
@@ -239,5 +239,37 @@ CREATE INDEX i ON t USING hash (id);`)
     ).toEqual([])
     expect(await lintDsql('')).toEqual([])
     expect(await lintDsql('-- nothing\n')).toEqual([])
+  })
+})
+
+describe('createMigrator', () => {
+  const pool = { connect: async () => Promise.reject(new Error('not asked')) }
+
+  it.each([
+    [{ migrations: [] }, 'either "pool" or "connect" must be given'],
+    [{ pool, connect: pool.connect, migrations: [] }, 'either "pool" or "connect" must be given'],
+    [{ pool }, '"migrations" must be an array of migrations, got undefined'],
+    [{ pool, migrations: [], leaseMS: 5_000 }, '"leaseMS" is not a known option'],
+    [{ pool, migrations: [], leaseMs: 5 }, '"leaseMs" must be'],
+    [{ pool, migrations: [], dialect: 'mysql' }, '"dialect" must be'],
+    [{ pool, migrations: [{ name: 'a' }] }, '"migrations[0].up" must be SQL'],
+    [
+      { pool, migrations: [{ name: 'a', up: '', dwon: '' }] },
+      '"migrations[0].dwon" is not a known option',
+    ],
+    [
+      { pool, migrations: ['a', 'a'].map((name) => ({ name, up: 'SELECT 1' })) },
+      '"migrations[1].name" must be given once',
+    ],
+  ])('refuses %j', (options, message) => {
+    expect(() => createMigrator(options as never)).toThrow(message)
+  })
+
+  it('connects when it is asked to migrate, and not before', async () => {
+    const migrator = createMigrator({ pool, migrations: [] })
+    await expect(migrator.up()).rejects.toThrow('not asked')
+    await expect(migrator.up({ to: 'nothing' })).rejects.toThrow(
+      '"to" must be the name of a migration',
+    )
   })
 })
