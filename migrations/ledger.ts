@@ -45,7 +45,6 @@ export interface LedgerTables {
   readonly dialect: Dialect
   readonly rows: string
   readonly lease: string
-  readonly schema: string
 }
 
 export interface LedgerPlace {
@@ -76,7 +75,7 @@ export async function locateLedger(
     })
   const name = (suffix: string): string => `${identifier(place)}.${identifier(`${table}${suffix}`)}`
   const found = textOf(rows[0]?.['own']) === '2' ? 'aurora-dsql' : 'postgres'
-  return { dialect: dialect ?? found, rows: name(''), lease: name('_lease'), schema: place }
+  return { dialect: dialect ?? found, rows: name(''), lease: name('_lease') }
 }
 
 export async function hasLedger(
