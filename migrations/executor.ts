@@ -3,7 +3,6 @@
  * process died. An ORM that starts a migration over passes its statements again, in the same order.
  */
 import { createHash } from 'node:crypto'
-import { sleep as realSleep } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import { identifier, literal } from '../core/sql.js'
 import { isOccConflict, sqlStateOf } from '../core/transactions/is-occ-conflict.js'
@@ -12,14 +11,10 @@ import { isLoss } from '../core/transactions/transaction-connection.js'
 import { nodesIn, type ParsedStatement } from '../dsql/statement.js'
 import { nameOf, oidOf, type Probe, probeOf } from './catalog.js'
 import {
-  acquireLease,
-  createLedger,
   leaseLost,
   type Lease,
-  type LedgerPlace,
   type LedgerRow,
   type LedgerTables,
-  locateLedger,
   type MigrationConnection,
   readRows,
   retrying,
@@ -27,7 +22,7 @@ import {
   writeRow,
 } from './ledger.js'
 import { type Batch, MAX_ROWS } from './rewrite.js'
-import { type DsqlStatement, sqlParser, toDsqlStatements } from './statements.js'
+import { type DsqlStatement, sqlParser } from './statements.js'
 
 export interface ExecutorOptions {
   readonly connection: MigrationConnection
@@ -115,65 +110,6 @@ export async function createExecutor(given: ExecutorOptions): Promise<StatementE
     },
   }
   return executor
-}
-
-/** How a runner for the migrations of an ORM is opened. */
-export interface RunnerOptions extends LedgerPlace {
-  /** The name of the migration. */
-  readonly scope: string
-  readonly leaseMs?: number
-  readonly waitMs?: number
-  readonly retry?: RetryOptions
-  readonly signal?: AbortSignal
-  readonly clock?: () => number
-  readonly sleep?: ExecutorOptions['sleep']
-  readonly progress?: (event: StatementProgress) => void
-  /** Called when another deployer holds the lease. */
-  readonly waiting?: (holder: string) => void
-}
-
-/** Runs the SQL of one migration of an ORM, text after text, on the ORM's own connection. */
-export interface StatementRunner {
-  /** Runs a text of one or more statements, rewritten for Aurora DSQL. Resolves with the rows of the last one that ran. */
-  run(sql: string): Promise<Rows>
-  /** Records that the migration is complete. */
-  finish(): Promise<void>
-  /** Gives the lease back. */
-  close(): Promise<void>
-}
-
-/**
- * Opens the ledger for one migration, and takes the lease. After a crash the ORM starts its migration over: what has run is skipped.
- */
-export async function openStatementRunner(
-  given: MigrationConnection,
-  options: RunnerOptions,
-): Promise<StatementRunner> {
-  const { scope, retry = {}, signal, clock = Date.now, sleep = realSleep } = options
-  const { leaseMs = 60_000, waitMs = 600_000, progress = () => {}, waiting = () => {} } = options
-  const connection = retrying(given, retry)
-  const tables = await locateLedger(connection, options)
-  await createLedger(connection, tables)
-  const timing = { leaseMs, waitMs, clock, sleep, signal, waiting }
-  const lease = await acquireLease(connection, tables, timing)
-  try {
-    const own = { connection, tables, lease, scope, retry }
-    const executor = await createExecutor({ ...own, sleep, signal, progress })
-    const [head] = await readRows(connection, tables, `scope = ${literal(scope)} AND position = 0`)
-    if (head === undefined) await recordStart(own, '')
-    return {
-      async run(sql) {
-        let rows: Rows = []
-        for (const statement of await toDsqlStatements(sql)) rows = await executor.run(statement)
-        return rows
-      },
-      finish: () => executor.finish(''),
-      close: () => lease.release(connection),
-    }
-  } catch (error) {
-    await lease.release(connection).catch(() => undefined)
-    throw error
-  }
 }
 
 /** Records that a migration has begun, with the hash of its text. */

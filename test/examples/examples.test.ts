@@ -27,7 +27,7 @@ describe('npm run example', () => {
 
   it('has an example for every client that the package has an adapter for', async () => {
     const { exports } = JSON.parse(readFileSync(join(process.cwd(), 'package.json'), 'utf8'))
-    const others = ['.', './gateway', './register', './package.json']
+    const others = ['.', './gateway', './migrations', './register', './package.json']
     const adapters = Object.keys(exports).filter((path) => !others.includes(path))
     expect(adapters.toSorted()).toEqual(ALL_EXAMPLES.map((name) => `./${name}`).toSorted())
   })

@@ -6,8 +6,6 @@ import {
   type MigratorOptions,
 } from '../../../migrations/migrator.js'
 import { sleep } from '../../../core/async.js'
-import { openStatementRunner } from '../../../migrations/executor.js'
-import type { MigrationConnection } from '../../../migrations/ledger.js'
 import { rejectionOf } from '../../support/adapter-contract/error-chain.js'
 import { expireLease, interruptible, type TestSchema, useDatabases } from './databases.js'
 
@@ -236,45 +234,5 @@ CREATE TABLE two (id int);`
       await migrator.up()
       expect(await schema.rows('SELECT uno()')).toEqual([['1']])
     }
-  })
-})
-
-describe('the migration of an ORM, which passes its statements one by one', () => {
-  it('starts over after a crash, and each statement runs once', async () => {
-    const schema = await newSchema()
-    const statements = [
-      'CREATE TABLE t (id serial PRIMARY KEY, n int)',
-      'INSERT INTO t (n) VALUES (1) RETURNING n',
-      'CREATE INDEX t_n ON t (n)',
-      'INSERT INTO t (n) VALUES (2) RETURNING n',
-    ]
-    const migrateWith = async (
-      connection: MigrationConnection,
-      sqls: readonly string[] = statements,
-    ): Promise<unknown[]> => {
-      const runner = await openStatementRunner(connection, { scope: 'orm: 0001' })
-      const results: unknown[] = []
-      for (const sql of sqls) results.push(await runner.run(sql))
-      await runner.finish()
-      await runner.close()
-      return results
-    }
-    const { connect } = interruptible(schema.pool, {
-      after: (_, sql) => (sql.startsWith('CREATE INDEX') ? 'kill' : undefined),
-    })
-    await rejectionOf(migrateWith(await connect()))
-    await expireLease(schema)
-    expect(await rejectionOf(migrateWith(schema.pool, ['SELECT 5']))).toMatchObject({
-      code: 'ERR_MIGRATION_STATE',
-      message: 'statement 1 of the migration "orm: 0001" (line 1) has changed since it ran',
-    })
-    await expireLease(schema)
-    const client = await schema.pool.connect()
-    expect(await migrateWith(client)).toEqual([[], [], [], [{ n: 2 }]])
-    client.release()
-    expect(await schema.rows('SELECT id, n FROM t ORDER BY id')).toEqual([
-      ['1', '1'],
-      ['2', '2'],
-    ])
   })
 })
