@@ -56,7 +56,9 @@ describe('the range of a peer', () => {
 })
 
 describe('the range of MikroORM', () => {
-  it.each(Object.entries(ofMikroOrm))('allows the version that is tested: %s', (name, version) => {
+  // Its migrator, which the tests use, is no peer.
+  const peers = Object.entries(ofMikroOrm).filter(([name]) => name !== '@mikro-orm/migrations')
+  it.each(peers)('allows the version that is tested: %s', (name, version) => {
     expect(ranges[name]).toMatch(/^>=\d+\.\d+\.\d+ <\d+$/)
     expect(satisfies(version, ranges[name]!)).toBe(true)
   })
