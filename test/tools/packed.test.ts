@@ -244,7 +244,7 @@ describe('an application that has pg-iam and the signers of AWS', () => {
 })
 
 const BELONGS =
-  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/(cli|register)\/(LICENSES\.txt|(lib\/)?[a-z-]+\.js)|docs\/[a-z-]+\.md|examples\/gateway\/[a-z-]+\.ts|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|adapters|gateway|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
+  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/(cli|register)\/(LICENSES\.txt|(lib\/)?[a-z-]+\.js)|docs\/[a-z-]+\.md|examples\/gateway\/[a-z-]+\.ts|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|dsql|adapters|migrations|gateway|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
 
 describe('an application that has only pg-iam and its client', () => {
   describe.each(ENTRIES)('pg-iam, entry "%s"', (entry, program) => {
