@@ -74,7 +74,7 @@ export function sequelizeOptions(
   }: (Partial<SequelizePostgresOptions> | SequelizeLoginOptions) & DsqlMigrationsOption = {},
 ): SequelizePostgresOptions {
   const login = loginOf(given)
-  // Sequelize 7 has no migrations of its own. Those are the tables of sequelize-cli and Umzug.
+  // The tables of sequelize-cli and Umzug, because Sequelize 7 has no migrations.
   const tables = ['SequelizeMeta', 'SequelizeData']
   const through = dsqlMigrationsOf(login, dsqlMigrations, 'sequelize', tables)
   refuseOtherDrivers(options)

@@ -3,7 +3,8 @@
  *
  * The gateway is a separate process in front of that PostgreSQL server, and uses its Unix socket. It uses TLS with the same type of
  * certificate, and verifies an RDS token where PostgreSQL checks a password. The relay is a Node process that terminates TLS and forwards
- * bytes, also those of the password that PostgreSQL checks behind it: no gateway in Node can be faster. Either has a CPU of its own.
+ * bytes, also those of the password that PostgreSQL checks behind it: no gateway in Node can be faster. The gateway and the relay share no CPU
+ * with the other processes.
  */
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 /**
- * Migration tools through `pg-iam exec`, by the `DATABASE_URL` that it gives them: on RDS, where all works, and on Aurora DSQL, where each is
- * refused in the words of the service, and works by the way out that docs/cli.md names.
+ * Migration tools through `pg-iam exec`, by the `DATABASE_URL` that it gives them: on RDS and Azure, where all works, and on Aurora DSQL,
+ * where each is refused in the words of the service, and works by the way out that docs/cli.md names.
  */
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -12,12 +12,16 @@ import { type Ended, runCommand, startCommand } from '../cli/support/command.js'
 import {
   type CommandDatabases,
   DSQL_HOST,
+  ENTRA_URL,
+  entraEndpoint,
   DSQL_URL,
   RDS_HOST,
   RDS_URL,
   startDatabases,
 } from '../cli/support/databases.js'
 import { eventually } from '../support/eventually.js'
+import { type EntraIssuer, startEntraIssuer } from '../support/issuers/entra-issuer.js'
+import { type ManagedIdentity, startManagedIdentity } from '../support/issuers/managed-identity.js'
 import { requirePrograms } from './programs.js'
 
 const ROOT = join(__dirname, '../..')
@@ -104,6 +108,9 @@ function drizzleConfig(file: string, schema: string): string {
 /** One gateway each, because the tools' tables have the same names. */
 let rds: CommandDatabases
 let dsql: CommandDatabases
+let azure: CommandDatabases
+let issuer: EntraIssuer
+let identity: ManagedIdentity
 
 beforeAll(async () => {
   for (const [name, program] of Object.entries(PROGRAMS))
@@ -120,20 +127,41 @@ beforeAll(async () => {
   // drizzle-kit is not among the packages of the repository.
   mkdirSync(join(FOLDER, 'node_modules'))
   symlinkSync(join(OF_TOOLS, 'drizzle-kit'), join(FOLDER, 'node_modules/drizzle-kit'))
-  ;[rds, dsql] = await Promise.all([
+  issuer = await startEntraIssuer()
+  identity = await startManagedIdentity(issuer, () => ({}))
+  ;[rds, dsql, azure] = await Promise.all([
     startDatabases({ endpoints: [{ provider: 'rds', hosts: [RDS_HOST] }] }),
     startDatabases({ endpoints: [{ provider: 'aurora-dsql', hosts: [DSQL_HOST] }] }),
+    // The first one is for the tests themselves, which have no identity of Azure.
+    startDatabases({
+      endpoints: [{ provider: 'rds', hosts: [RDS_HOST] }, entraEndpoint(issuer)],
+    }),
   ])
 })
-afterAll(() => Promise.all([rds?.close(), dsql?.close()]))
+afterAll(async () => {
+  await Promise.all([rds?.close(), dsql?.close(), azure?.close()])
+  await Promise.all([identity?.close(), issuer?.close()])
+})
 
 interface Place {
   readonly name: string
   readonly url: string
-  readonly databases: () => CommandDatabases
+  readonly databases: () => Pick<CommandDatabases, 'env' | 'gateway'>
 }
 
 const RDS: Place = { name: 'RDS', url: RDS_URL, databases: () => rds }
+const AZURE: Place = {
+  name: 'Azure',
+  url: ENTRA_URL,
+  databases: () => ({
+    gateway: azure.gateway,
+    env: {
+      ...azure.env,
+      ...identity.env,
+      AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential',
+    },
+  }),
+}
 const DSQL: Place = { name: 'Aurora DSQL', url: DSQL_URL, databases: () => dsql }
 
 /** Runs a tool in its folder. */
@@ -188,9 +216,9 @@ const COMMANDS = {
   'node-pg-migrate': { up: ['up'], down: ['down'], table: 'by_node_pg_migrate' },
 }
 
-describe('through exec, on RDS', () => {
+describe.each([RDS, AZURE])('through exec, on $name', (place) => {
   it.each(Object.entries(COMMANDS))('%s migrates and reverts', (tool, commands) =>
-    migratesAndReverts(RDS, tool as Tool, commands),
+    migratesAndReverts(place, tool as Tool, commands),
   )
 })
 
@@ -244,7 +272,7 @@ describe('through exec, on Aurora DSQL', () => {
   )
 })
 
-describe.each([RDS, DSQL])('drizzle-kit through exec, on $name', (place) => {
+describe.each([RDS, AZURE, DSQL])('drizzle-kit through exec, on $name', (place) => {
   it('generates a migration, and runs it or has psql run it', async () => {
     rmSync(join(FOLDER, 'drizzle-kit/migrated'), { recursive: true, force: true })
     expect((await exec(place, 'drizzle-kit', 'generate', '--name', 'note')).code).toBe(0)
