@@ -4,13 +4,16 @@ import type { PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { PostgresType, Sql } from 'postgres'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
-import type { MigrationRun, MigratorOptions, PooledConnection } from '../migrations/migrator.js'
+import { type DrizzleMigrateOptions, migrateFolder } from '../migrations/in-options.js'
+import type { MigrationRun, PooledConnection } from '../migrations/migrator.js'
 import { checkDriverOptions } from '../core/connection/driver-options.js'
 import { loginOfFactory } from '../core/connection/login-stream.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { checkClient, invalidOption } from '../core/options/check.js'
 import { createSql, type PostgresJsOptions } from './postgres-js.js'
 import { connectionOf, retryOf } from './postgres-js/transactions.js'
+
+export type { DrizzleMigrateOptions } from '../migrations/in-options.js'
 
 /** The schema type of a database: the schema in Drizzle 0.44 and 0.45, the relations in 1.0. */
 export type DrizzleSchema = SchemaOf<ReturnType<typeof drizzle>>
@@ -124,15 +127,6 @@ export async function drizzleTransaction<TDatabase extends DrizzleTransactions, 
   })
 }
 
-/** Where the migrations are, and the options of `createMigrator`. */
-export interface DrizzleMigrateOptions extends Omit<
-  MigratorOptions,
-  'pool' | 'connect' | 'migrations'
-> {
-  /** The folder of drizzle-kit, with `meta/_journal.json`. */
-  migrationsFolder: string
-}
-
 /**
  * Runs the migrations of drizzle-kit that have not run. On Aurora DSQL statements are rewritten as by `toDsqlStatements`, each runs alone,
  * and a migration that broke half-way goes on where it stopped. Drizzle's own `migrate` runs all of them in one transaction.
@@ -146,13 +140,10 @@ export interface DrizzleMigrateOptions extends Omit<
  */
 export async function drizzleMigrate(
   db: Pick<DrizzleTransactions, '$client'>,
-  { migrationsFolder, ...options }: DrizzleMigrateOptions,
+  options: DrizzleMigrateOptions,
 ): Promise<MigrationRun[]> {
   checkClient(db?.$client, 'db.$client', ['reserve', 'unsafe'], 'the client of drizzleClient()')
-  const { createMigrator } = await import('../migrations/migrator.js')
-  const { readMigrations } = await import('../migrations/folder.js')
-  const migrations = await readMigrations(migrationsFolder)
-  return createMigrator({ ...options, connect: () => reserved(db.$client), migrations }).up()
+  return migrateFolder(options, { connect: () => reserved(db.$client) })
 }
 
 async function reserved(sql: Sql): Promise<PooledConnection> {

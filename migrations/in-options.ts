@@ -1,8 +1,9 @@
-/** The option `dsqlMigrations` of the adapters. What it loads, it loads with the first connection. */
+/** What the adapters have of migrations. The rest is loaded when it is needed. */
 import type { LoginStreamOptions } from '../core/connection/login-stream.js'
 import { PgIamError } from '../core/errors.js'
 import { internalsOf, type Login } from '../core/login.js'
 import { invalidOption } from '../core/options/check.js'
+import type { MigrationRun, MigratorOptions } from './migrator.js'
 
 /** In the options of an adapter. */
 export interface DsqlMigrationsOption {
@@ -65,4 +66,24 @@ export function refuseTransactions(name: string, given: unknown, needed: unknown
     `"${name}" must be ${JSON.stringify(needed)} with "dsqlMigrations", got ${JSON.stringify(given)}`,
     { hint: 'Aurora DSQL runs one statement of DDL in a transaction.' },
   )
+}
+
+/** Where the migrations are, and the options of `createMigrator`. */
+export interface DrizzleMigrateOptions extends Omit<
+  MigratorOptions,
+  'pool' | 'connect' | 'migrations'
+> {
+  /** The folder of drizzle-kit, with `meta/_journal.json`. */
+  migrationsFolder: string
+}
+
+/** Runs the migrations of a folder that have not run. */
+export async function migrateFolder(
+  { migrationsFolder, ...options }: DrizzleMigrateOptions,
+  place: Pick<MigratorOptions, 'pool' | 'connect'>,
+): Promise<MigrationRun[]> {
+  const { createMigrator } = await import('./migrator.js')
+  const { readMigrations } = await import('./folder.js')
+  const migrations = await readMigrations(migrationsFolder)
+  return createMigrator({ ...options, ...place, migrations }).up()
 }
