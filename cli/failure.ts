@@ -181,7 +181,9 @@ function howToRunWith(message: string, args: readonly string[]): string | undefi
   if (name === undefined) return undefined
   const packages = TOGETHER[name] ?? [name]
   const line = `Run: npx -p pg-iam ${packages.map((each) => `-p ${each}`).join(' ')} pg-iam ${args.map(quoted).join(' ')}`
-  return name === 'libpg-query' ? `${line}. Or add --sql postgres, which accepts all SQL.` : line
+  return name === 'libpg-query' && args[0] === 'local'
+    ? `${line}. Or add --sql postgres, which accepts all SQL.`
+    : line
 }
 
 /** A word of a shell command. */

@@ -35,14 +35,19 @@ export function configurationFolder(env: Io['env']): string {
   return join(env['HOME'] || homedir(), '.config', 'pg-iam')
 }
 
-/** Each set of host names has separate files, because its authority can sign for these names only. */
+/** Each set of host names has a folder, because its authority can sign for these names only. */
+export function localFolder(hosts: readonly string[], env: Io['env']): string {
+  const id = createHash('sha256').update(hosts.toSorted().join(' ')).digest('hex').slice(0, 16)
+  return join(configurationFolder(env), 'local', id)
+}
+
+/** Reads the files of these host names, and makes those that are missing. */
 export async function localFiles(
   hosts: readonly string[],
   env: Io['env'],
   now: () => number,
 ): Promise<LocalFiles> {
-  const id = createHash('sha256').update(hosts.toSorted().join(' ')).digest('hex').slice(0, 16)
-  const folder = join(configurationFolder(env), 'local', id)
+  const folder = localFolder(hosts, env)
   try {
     makePrivate(folder)
     const paths = {

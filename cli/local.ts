@@ -9,7 +9,7 @@ import type { CommandContext } from './command-context.js'
 import { childEnvironment, runChild } from './exec.js'
 import { CommandError, ExitCode, usageError } from './failure.js'
 import { callLocal, injectFault, parseFault, serveControl } from './local-faults.js'
-import { type LocalFiles, localFiles, writePrivate } from './local-files.js'
+import { type LocalFiles, localFiles, localFolder, writePrivate } from './local-files.js'
 import { type Proxy, startProxy } from './proxy-server.js'
 import { proxyOptionsOf, randomPassword, stopSignals } from './serve.js'
 import type { Target } from './target.js'
@@ -51,8 +51,7 @@ export async function runLocal(context: CommandContext): Promise<number> {
     if (action === 'stop' && words.length > 0)
       throw usageError(`"${words[0]}" is no argument of local stop`)
     const call = action === 'stop' ? ({ name: 'stop' } as const) : parseFault(words)
-    const { folder } = await localFiles([host], io.env, Date.now)
-    const result = await callLocal(folder, port, call)
+    const result = await callLocal(localFolder([host], io.env), port, call)
     if (result !== null) printer.result(JSON.stringify(result))
     return ExitCode.ok
   }

@@ -1,5 +1,5 @@
 /** `pg-iam local` as a child process, and other processes that log in to it. */
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { localFiles } from '../../cli/local-files.js'
@@ -231,6 +231,10 @@ describe('pg-iam local', () => {
     expect(await run(stop)).toEqual({ code: 0, stdout: '', stderr: '' })
     expect((await local.ended).code).toBe(0)
     expect((await run(stop)).code).toBe(1)
+    // Without files of its own, and the packages that make them.
+    const other = join(folder, 'none')
+    await run(stop, { XDG_CONFIG_HOME: other })
+    expect(existsSync(other)).toBe(false)
   })
 
   it('ends with 130 after Ctrl-C', async () => {
