@@ -17,12 +17,7 @@ import {
 import { type Login, loginCheck } from '../../core/login.js'
 import { type TlsOptions, tlsOptions, verifiedTls } from '../../core/tls.js'
 import { parseErrorResponse, ServerError } from '../../wire/error-response.js'
-import {
-  createPacketReader,
-  eachMessage,
-  type PacketReader,
-  ProtocolViolation,
-} from '../../wire/framing.js'
+import { PacketReader, eachMessage, ProtocolViolation } from '../../wire/framing.js'
 import { AuthenticationRequest, BackendType, HEADER_BYTES } from '../../wire/messages.js'
 import {
   createPasswordClient,
@@ -124,11 +119,12 @@ export function createUpstreamSessions({
       logger.warn('gateway: a cancel request to the upstream server failed', { error })
     }
   }
+  const spares = createSpares()
   return {
     async open(upstream, request) {
       const server = isLogin(upstream)
         ? serverOfLogin(upstream)
-        : serverAt(upstream, connectTimeoutMs)
+        : serverAt(upstream, connectTimeoutMs, spares)
       try {
         const { socket, key } = await server.logIn(request, adopt)
         return Object.assign(socket, {
@@ -161,31 +157,46 @@ interface UpstreamServer {
   dialForCancel(request: Buffer): Promise<Socket>
 }
 
-function serverAt(upstream: UpstreamOptions, connectTimeoutMs: number): UpstreamServer {
+function serverAt(
+  upstream: UpstreamOptions,
+  connectTimeoutMs: number,
+  spares: Spares,
+): UpstreamServer {
   const open = (): Promise<Socket> => dialUpstream(upstream, connectTimeoutMs)
+  const logInOn = async (
+    socket: Socket,
+    { role, database, parameters }: SessionRequest,
+  ): Promise<{ socket: Socket; key: BackendKey | undefined }> => {
+    const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
+    try {
+      const { key, greeting } = await logInUpstream(socket, {
+        parameters: new Map([
+          ...parameters,
+          ['user', role],
+          ['database', upstream.database ?? database],
+        ]),
+        password: upstream.password,
+        allowsCleartext: isOnThisMachine(upstream) || isEncrypted(upstream),
+      })
+      socket.unshift(greeting)
+      return { socket, key }
+    } catch (error) {
+      socket.destroy()
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
   return {
     name: nameOf(upstream),
-    async logIn({ role, database, parameters }, adopt) {
-      const socket = adopt(await open())
-      const timer = setTimeout(() => socket.destroy(), connectTimeoutMs)
-      try {
-        const { key, greeting } = await logInUpstream(socket, {
-          parameters: new Map([
-            ...parameters,
-            ['user', role],
-            ['database', upstream.database ?? database],
-          ]),
-          password: upstream.password,
-          allowsCleartext: isOnThisMachine(upstream) || isEncrypted(upstream),
-        })
-        socket.unshift(greeting)
-        return { socket, key }
-      } catch (error) {
-        socket.destroy()
-        throw error
-      } finally {
-        clearTimeout(timer)
-      }
+    async logIn(request, adopt) {
+      const openAnew = async (): Promise<Socket> => adopt(await open())
+      const spare = spares.take(upstream)
+      // A spare may belong to a server that has restarted, or was starting up. A new connection tells what is wrong now.
+      const onSpare = spare && logInOn(spare, request).catch(() => undefined)
+      const opened = (await onSpare) ?? (await logInOn(await openAnew(), request))
+      spares.open(upstream, openAnew)
+      return opened
     },
     async dialForCancel(request) {
       const socket = await open()
@@ -194,6 +205,61 @@ function serverAt(upstream: UpstreamOptions, connectTimeoutMs: number): Upstream
     },
   }
 }
+
+interface Spares {
+  /** Returns the spare connection to the server, if there is one, and forgets it. */
+  take(upstream: UpstreamOptions): Socket | undefined
+  /** Opens a spare connection to the server, unless there is one. */
+  open(upstream: UpstreamOptions, openAnew: () => Promise<Socket>): void
+}
+
+/**
+ * Keeps one connection to each server for the session that opens next, without a login. PostgreSQL starts a process for a new connection,
+ * which takes a millisecond, and TLS takes round trips. A spare replaces one that was used, so clients without a token cause no connections.
+ */
+function createSpares(): Spares {
+  /** `undefined` while the connection is being opened. */
+  const spares = new Map<string, { release(): Socket } | undefined>()
+  const keys = new WeakMap<UpstreamOptions, string>()
+  const keyOf = (upstream: UpstreamOptions): string => {
+    const { host, port, tls } = upstream
+    const key = keys.get(upstream) ?? JSON.stringify([host, port, tls])
+    keys.set(upstream, key)
+    return key
+  }
+  const keep = (key: string, socket: Socket): void => {
+    const drop = (): void => void socket.destroy()
+    const timer = setTimeout(drop, SPARE_MS).unref()
+    const forget = (): void => {
+      clearTimeout(timer)
+      spares.delete(key)
+    }
+    // Without a login, a server sends nothing but an error, or the end.
+    socket.once('readable', drop).once('close', forget).unref()
+    spares.set(key, {
+      release() {
+        forget()
+        return socket.off('readable', drop).off('close', forget).ref()
+      },
+    })
+  }
+  return {
+    take: (upstream) => spares.get(keyOf(upstream))?.release(),
+    open(upstream, openAnew) {
+      const key = keyOf(upstream)
+      if (spares.has(key)) return
+      spares.set(key, undefined)
+      openAnew().then(
+        (socket) => keep(key, socket),
+        // The next session meets the same error, and tells it.
+        () => spares.delete(key),
+      )
+    },
+  }
+}
+
+/** Shorter than PostgreSQL's `authentication_timeout`, which is 60 s by default. */
+const SPARE_MS = 5_000
 
 /** Tokens, TLS, retries and time limits are those of the login. */
 function serverOfLogin(login: Login): UpstreamServer {
@@ -214,7 +280,7 @@ function serverOfLogin(login: Login): UpstreamServer {
       const socket = adopt(opened.socket)
       try {
         socket.unshift(opened.received)
-        const { key, greeting } = await readGreeting(createPacketReader(socket))
+        const { key, greeting } = await readGreeting(new PacketReader(socket))
         socket.unshift(greeting)
         return { socket, key }
       } catch (error) {
@@ -301,7 +367,7 @@ async function probe(upstream: UpstreamOptions, connectTimeoutMs: number): Promi
     const dialled = socket
     timer = setTimeout(() => dialled.destroy(), connectTimeoutMs)
     socket.write(sslRequestPacket())
-    const answer = await createPacketReader(socket).read(1)
+    const answer = await new PacketReader(socket).read(1)
     if (!/[SN]/.test(answer.toString('latin1')))
       throw new Error('the response is not that of a PostgreSQL server')
   } catch (cause) {
@@ -396,7 +462,7 @@ export async function logInUpstream(
   socket: Socket,
   settings: UpstreamLoginSettings,
 ): Promise<UpstreamLogin> {
-  const reader = createPacketReader(socket)
+  const reader = new PacketReader(socket)
   socket.write(startupPacket(settings.parameters))
   await authenticate(socket, reader, settings)
   return readGreeting(reader)

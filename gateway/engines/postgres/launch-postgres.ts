@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isPgIamError, PgIamError } from '../../../core/errors.js'
 import type { Logger } from '../../../core/events.js'
 import { BackendType, cString, FrontendType, encodeMessage } from '../../../wire/messages.js'
-import { createPacketReader } from '../../../wire/framing.js'
+import { PacketReader } from '../../../wire/framing.js'
 import { ServerError } from '../../../wire/error-response.js'
 import { dialUpstream, logInUpstream, readMessage } from '../upstream.js'
 import {
@@ -450,7 +450,7 @@ async function quit(socket: Socket): Promise<void> {
 
 /** Runs a simple query and reads it to its end. */
 async function runSql(socket: Socket, sql: string): Promise<(string | null)[][]> {
-  const reader = createPacketReader(socket)
+  const reader = new PacketReader(socket)
   socket.write(encodeMessage(FrontendType.query, cString(sql)))
   const rows: (string | null)[][] = []
   let failure: unknown

@@ -89,8 +89,11 @@ async function startUpstream(tls?: { key: string; cert: string }): Promise<Upstr
       else if (chunk[0] === 0 && chunk.readInt32BE(4) === 80_877_102) {
         cancels.push(chunk.subarray(8))
         socket.end()
-      } else if (chunk[0] === 0) send(LOGIN.slice(0, 1))
-      else if (chunk[0] === 'p'.charCodeAt(0)) send(GREETING)
+      } else if (chunk[0] === 0) {
+        // The connection may have been opened before the limit was set, for the session that follows.
+        left = limit
+        send(LOGIN.slice(0, 1))
+      } else if (chunk[0] === 'p'.charCodeAt(0)) send(GREETING)
       else if (chunk[0] === 'Q'.charCodeAt(0))
         send(REPLIES[chunk.toString('utf8', 5, chunk.length - 1)]!)
       else if (chunk.subarray(-5).equals(frontend('c'))) send(REPLIES['CopyDone']!)

@@ -8,6 +8,7 @@ import {
   startGateway,
   type UpstreamOptions,
 } from '../../../gateway/index.js'
+import { errorResponse, ServerError } from '../../../wire/error-response.js'
 import { authenticationOk, readyForQuery } from '../../../wire/messages.js'
 import * as backend from '../../../wire/messages.js'
 import { sslRequestPacket } from '../../../wire/startup.js'
@@ -91,9 +92,55 @@ it('the gateway does not connect to PostgreSQL before it has accepted the token 
   const client = await loggedIn(gateway)
   const { received } = await nextConnection()
   expect(received.length).toBeGreaterThan(0)
-  expect(connections).toHaveLength(0)
   client.socket.destroy()
 })
+
+describe('the connection that the gateway keeps for the next session', () => {
+  let spare: Connection
+  beforeEach(async () => {
+    await loggedIn(gateway)
+    await nextConnection()
+    spare = await nextConnection()
+  })
+  /** Logs in, and resolves with the connection that the server did not know before. */
+  const logInAnew = async (): Promise<Connection> => {
+    await loggedIn(gateway)
+    return nextConnection()
+  }
+
+  it('gets the startup packet of the next client only, and is then replaced by another one', async () => {
+    expect(spare.received).toHaveLength(0)
+    const next = await logInAnew()
+    expect(spare.received.length).toBeGreaterThan(0)
+    expect(next.received).toHaveLength(0)
+  })
+
+  it.each([
+    ['closes it', (socket: Socket) => void socket.end()],
+    ['resets it', (socket: Socket) => void socket.resetAndDestroy()],
+    ['sends an error', (socket: Socket) => void socket.write(errorResponse(shutDown))],
+  ])('is given up when the server %s, and the next client gets a new one', async (_how, act) => {
+    act(spare.socket)
+    await spare.ended
+    const fresh = await logInAnew()
+    expect(fresh.received.length).toBeGreaterThan(0)
+    expect(spare.received).toHaveLength(0)
+  })
+
+  it.each([
+    ['closes it', (socket: Socket) => void socket.end()],
+    ['sends an error', (socket: Socket) => void socket.end(errorResponse(shutDown))],
+  ])(
+    'is replaced by a new one when the server %s instead of a login, so that the client does not notice',
+    async (_how, act) => {
+      spare.socket.removeAllListeners('data').once('data', () => act(spare.socket))
+      const fresh = await logInAnew()
+      expect(fresh.received.length).toBeGreaterThan(0)
+    },
+  )
+})
+
+const shutDown = new ServerError('57P03', 'the database system is starting up')
 
 it.each(['Terminate', 'end', 'destroy'] as const)(
   'PostgreSQL gets exactly one Terminate when a client disconnects by %s',
