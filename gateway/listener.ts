@@ -40,7 +40,8 @@ export async function startListeners(
       const found = await tls(serverName)
       const endpoint = serverName === undefined ? first : choice.choose(serverName)
       const ca = 'reason' in endpoint ? undefined : endpoint.clientAuthority
-      return found && ({ ...found, ...(ca === undefined ? {} : { ca }) } satisfies TlsCredentials)
+      // The caller's own object, as its secure context is found by it.
+      return ca === undefined ? found : found && ({ ...found, ca } satisfies TlsCredentials)
     }
     const listener = await listen(host, wanted, {
       ...services,

@@ -93,23 +93,25 @@ export function eachMessage(messages: Buffer, take: (message: Buffer) => void): 
 
 // Reads an exact number of bytes from a socket, for the part of a connection where the two sides take turns.
 
-export interface PacketReader {
+/** Between two calls it has no listener on the socket, so the socket can be handed over. */
+export class PacketReader {
+  readonly #socket: Duplex
+
+  constructor(socket: Duplex) {
+    this.#socket = socket
+  }
+
   /**
    * Resolves with exactly `length` bytes. Rejects with the socket's error, or with `ECONNRESET` if the peer has closed the connection.
    * Calls must not overlap.
    */
-  read(length: number): Promise<Buffer>
-  /** The number of bytes received and not yet read. They stay in the socket. */
-  readonly buffered: number
-}
+  read(length: number): Promise<Buffer> {
+    return readExactly(this.#socket, length)
+  }
 
-/** Creates a reader. Between two calls it has no listener on the socket, so the socket can be handed over. */
-export function createPacketReader(socket: Duplex): PacketReader {
-  return {
-    read: (length) => readExactly(socket, length),
-    get buffered() {
-      return socket.readableLength
-    },
+  /** The number of bytes received and not yet read. They stay in the socket. */
+  get buffered(): number {
+    return this.#socket.readableLength
   }
 }
 

@@ -116,7 +116,7 @@ function checkTime(
   { now, maxDurationSecs }: PresignedSettings,
 ): TokenFault | undefined {
   const { signedAt, durationSecs, scope } = token
-  if (scope.date !== basicTime(signedAt).slice(0, 8))
+  if (scope.date !== token.request.timestamp.slice(0, 8))
     return fault(
       'date-inconsistent',
       'the date of the signing key differs from the date of the token',
@@ -267,8 +267,7 @@ function parseTimestamp(timestamp: string): number | undefined {
   const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(timestamp)
   if (parts === null) return undefined
   const [, year, month, day, hour, minute, second] = parts
-  const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`
-  const time = Date.parse(iso)
-  // `Date.parse` accepts 30 February as 2 March.
-  return Number.isNaN(time) || new Date(time).toISOString() !== iso ? undefined : time
+  const date = new Date(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
+  // `Date` accepts 30 February as 2 March, and 24:00 as the next day.
+  return date.getUTCDate() === Number(day) ? date.getTime() : undefined
 }

@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import { PgIamError } from '../../core/errors.js'
 import { errorResponse, ServerError } from '../../wire/error-response.js'
 import { invalidOption } from '../../core/options/check.js'
-import { createPacketReader, isWhole } from '../../wire/framing.js'
+import { PacketReader, isWhole } from '../../wire/framing.js'
 import {
   authenticationOk,
   backendKeyData,
@@ -637,7 +637,7 @@ function certificateOf(socket: TLSSocket): ClientCertificate | undefined {
 
 /** Reads one response. The limit is far above the size of tokens: with a session token they have about 2 kB. */
 async function readAnswer(stream: Duplex): Promise<Buffer> {
-  const reader = createPacketReader(stream)
+  const reader = new PacketReader(stream)
   const header = await reader.read(5)
   const type = header[0]!
   if (type !== FrontendType.password)

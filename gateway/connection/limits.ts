@@ -220,6 +220,9 @@ export function createDeadline(milliseconds: number): Deadline {
       clearTimeout(timer)
       timer = setTimeout(end, milliseconds + more)
     },
-    clear: () => clearTimeout(timer),
+    clear() {
+      clearTimeout(timer)
+      expire = undefined
+    },
   }
 }

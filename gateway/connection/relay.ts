@@ -1,5 +1,5 @@
 /** Relays messages between a logged-in client and its session in both directions, with back-pressure. */
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomInt, timingSafeEqual } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import { PgIamError } from '../../core/errors.js'
 import { errorResponse, parseErrorResponse, ServerError } from '../../wire/error-response.js'
@@ -485,7 +485,7 @@ export function createCancelKeys(): CancelKeys {
   const sessions = new Map<number, Set<{ secretKey: number; cancel: () => void }>>()
   return {
     issue(processId, cancel) {
-      const session = { secretKey: randomBytes(4).readInt32BE(), cancel }
+      const session = { secretKey: randomInt(-(2 ** 31), 2 ** 31), cancel }
       const sharing = sessions.get(processId) ?? new Set()
       sessions.set(processId, sharing.add(session))
       return {

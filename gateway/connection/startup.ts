@@ -1,7 +1,7 @@
 /** The packets before the login: SSLRequest, GSSENCRequest, CancelRequest, and the startup packet. */
 import type { Duplex } from 'node:stream'
 import type { ServerError } from '../../wire/error-response.js'
-import { createPacketReader, type PacketReader } from '../../wire/framing.js'
+import { PacketReader } from '../../wire/framing.js'
 import {
   CANCEL_REQUEST,
   GSSENC_REQUEST,
@@ -22,7 +22,7 @@ type Opening = 'direct-tls' | 'tls' | Buffer
  * Rejects with a refusal (see `refusalOf`), or with the error of a lost connection.
  */
 export async function readOpening(stream: Duplex, hasTls: boolean): Promise<Opening> {
-  const reader = createPacketReader(stream)
+  const reader = new PacketReader(stream)
   const first = await reader.read(1)
   if (first[0] === TLS_HANDSHAKE) {
     if (!hasTls) throw violation('TLS, which this server does not have')
@@ -53,7 +53,7 @@ const TLS_HANDSHAKE = 0x16
 
 /** Reads the startup packet or the cancel request of a client within TLS. */
 export async function readPacketWithinTls(stream: Duplex): Promise<Buffer> {
-  const packet = await readPacket(createPacketReader(stream))
+  const packet = await readPacket(new PacketReader(stream))
   const code = packet.readInt32BE(4)
   if (code === SSL_REQUEST || code === GSSENC_REQUEST)
     throw violation('an encryption request within TLS')

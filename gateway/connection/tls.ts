@@ -11,7 +11,7 @@ import {
 } from 'node:tls'
 import { PgIamError } from '../../core/errors.js'
 import { checkOptions, invalidSecret, isPlainObject } from '../../core/options/check.js'
-import { connectionClosed, createPacketReader } from '../../wire/framing.js'
+import { connectionClosed, PacketReader } from '../../wire/framing.js'
 import { refusal, refused } from '../auth/refusal.js'
 
 /** A certificate of the server, as `tls.createSecureContext` accepts it. */
@@ -223,7 +223,7 @@ function peerOf(stream: Duplex): string | undefined {
 
 /** Reads the first TLS record and puts it back. Resolves with the server name (SNI) in it, or with `undefined`. */
 async function peekServerName(stream: Duplex): Promise<string | undefined> {
-  const reader = createPacketReader(stream)
+  const reader = new PacketReader(stream)
   const header = await reader.read(RECORD_HEADER_BYTES)
   const length = header.readUInt16BE(3)
   const isHandshake = header[0] === HANDSHAKE_RECORD && length <= MAX_RECORD_BYTES
