@@ -37,6 +37,12 @@ const ONE_TOKEN: Section = [
   describeOneTokenPerConnection,
 ]
 
+/** For a client of which another entry, or another provider, has shown it with a thousand queries. */
+const ONE_TOKEN_AGAIN: Section = [
+  ONE_TOKEN[0],
+  (context) => describeOneTokenPerConnection(context, 100),
+]
+
 /** Behaviour that depends on the provider. */
 const OF_PROVIDER: readonly Section[] = [
   LOGIN,
@@ -122,12 +128,13 @@ function noProcess(): never {
 /** A second entry that gives the same options as the first connects in the same way, but a hook does not. */
 function sectionsOfEntry({ refusesAt }: ClientEntry, isFirst: boolean): readonly Section[] {
   if (isFirst || refusesAt === 'connection') return [...SECTIONS, VERIFIED_TLS, ...OPTIONS]
-  return [LOGIN, ONE_TOKEN, ...OPTIONS]
+  return [LOGIN, ONE_TOKEN_AGAIN, ...OPTIONS]
 }
 
 function sectionsOfPlace(engine: EngineName, scope: Scope): readonly Section[] {
   if (scope === 'everything')
     return engine === 'PGlite' ? SECTIONS : [...SECTIONS, VERIFIED_TLS, ...BEYOND_LOGIN]
   if (scope === 'login') return [LOGIN]
-  return engine === 'PGlite' ? [LOGIN, SQL, ONE_TOKEN] : OF_PROVIDER
+  if (engine === 'PGlite') return [LOGIN, SQL, ONE_TOKEN_AGAIN]
+  return OF_PROVIDER.map((section) => (section === ONE_TOKEN ? ONE_TOKEN_AGAIN : section))
 }

@@ -2,17 +2,17 @@
 import { atOnce, countCalls, tokensFor, type ContractContext } from '../contract-context.js'
 import { eventually } from '../../eventually.js'
 
-export function describeOneTokenPerConnection(context: ContractContext): void {
-  it('uses five tokens for 1,000 queries on five connections', async () => {
+export function describeOneTokenPerConnection(context: ContractContext, queries = 1_000): void {
+  it(`uses five tokens for ${queries.toLocaleString('en')} queries on five connections`, async () => {
     const { gateway, providerLogin, relay, stand } = context.server()
     const { request, calls } = countCalls(() => stand.issueForever(gateway))
     const before = { logins: gateway.stats().loginsAccepted, dialled: relay.accepted() }
     const login = providerLogin({}, request)
     const db = context.open(login, { poolSize: 5 })
 
-    const rows = await atOnce(1_000, (index) => db.run(`SELECT ${index} AS n`))
+    const rows = await atOnce(queries, (index) => db.run(`SELECT ${index} AS n`))
 
-    expect(rows.map(([row]) => row?.['n'])).toEqual(Array.from({ length: 1_000 }, (_, n) => n))
+    expect(rows.map(([row]) => row?.['n'])).toEqual(Array.from({ length: queries }, (_, n) => n))
     const tokensMade = tokensFor(context.server(), 5)
     expect(login.stats()).toMatchObject({
       tokensMade,
