@@ -4,7 +4,7 @@ export const TIERS = {
   bench: ['test/bench', 'test/soak'],
   engines: ['test/gateway/engines'],
   hostile: ['test/hostile', 'test/gateway/hostile'],
-  migrations: ['test/migrations/databases'],
+  migrations: ['test/migrations/clinic', 'test/migrations/databases'],
   'mikro-orm': ['test/mikro-orm'],
   tools: ['test/tools'],
 }

@@ -4,6 +4,7 @@ import { createPool } from '../../../adapters/pg.js'
 import { auroraDsql } from '../../../core/providers/aurora-dsql.js'
 import { rds } from '../../../core/providers/rds/rds.js'
 import { type Gateway, startGateway } from '../../../gateway/index.js'
+import type { Login } from '../../../core/index.js'
 import type { Dialect } from '../../../migrations/ledger.js'
 import type { PooledConnection } from '../../../migrations/migrator.js'
 
@@ -25,6 +26,8 @@ export interface TestSchema {
 
 export interface Databases {
   readonly gateway: Gateway
+  /** A login as admin at the endpoint of a dialect. */
+  login(dialect: Dialect): Login
   /** Registers nothing: the schema goes with the gateway. */
   schema(dialect: Dialect): Promise<TestSchema>
   /** A pool with the same search path, at the endpoint of a dialect. */
@@ -62,18 +65,20 @@ function databasesOf(gateway: Gateway, pools: Pool[]): Databases {
     connectTo: { host: '127.0.0.1', port: gateway.port },
     signer: 'built-in',
   } as const
+  const loginAt = (dialect: Dialect): Login =>
+    dialect === 'aurora-dsql'
+      ? auroraDsql({ host: DSQL_HOST, ...common })
+      : rds({ host: RDS_HOST, ...common })
   const poolOf = (dialect: Dialect, schema: string): Pool => {
-    const login =
-      dialect === 'aurora-dsql'
-        ? auroraDsql({ host: DSQL_HOST, ...common })
-        : rds({ host: RDS_HOST, ...common })
-    const pool = createPool(login, { max: 12, options: `-c search_path=${schema}` })
+    const options = `-c search_path=${schema}`
+    const pool = createPool(loginAt(dialect), { max: 12, options })
     pools.push(pool)
     return pool
   }
   let count = 0
   return {
     gateway,
+    login: loginAt,
     poolOf,
     async schema(dialect) {
       const name = `s${process.pid}_${count++}`
@@ -89,7 +94,7 @@ function databasesOf(gateway: Gateway, pools: Pool[]): Databases {
 }
 
 /** Lines about the relations, columns, constraints and indexes of a schema, and its rows. */
-async function contentOf(rows: TestSchema['rows'], schema: string): Promise<string[]> {
+export async function contentOf(rows: TestSchema['rows'], schema: string): Promise<string[]> {
   const found = await rows(`
     SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' ||
       concat_ws(' ', CASE WHEN a.attnotnull THEN 'not null' END, nullif(a.attidentity, ''), (SELECT pg_get_expr(d.adbin, d.adrelid)

@@ -1,0 +1,2 @@
+ALTER TABLE "owners" RENAME COLUMN "telephone" TO "phone";--> statement-breakpoint
+UPDATE "owners" SET "phone" = replace("phone", '-', '');

@@ -1,0 +1,1 @@
+CREATE VIEW "public"."owner_costs" AS (select "owners"."last_name", count(*) as "visits", sum("visits"."cost") as "total" from "owners" inner join "pets" on "pets"."owner_id" = "owners"."id" inner join "visits" on "visits"."pet_id" = "pets"."id" group by "owners"."id", "owners"."last_name");
