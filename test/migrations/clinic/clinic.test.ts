@@ -11,9 +11,11 @@ import {
   loadHistory,
   type MigratedClinic,
 } from './clinic.js'
-import { clinicOfDrizzle } from './drizzle.js'
+import { clinicOfDrizzle, clinicOfDrizzleOnPostgresJs } from './drizzle.js'
 import { clinicOfKnex } from './knex.js'
-import { clinicOfSequelize } from './sequelize.js'
+import { clinicOfKysely } from './kysely.js'
+import { clinicOfSequelize, clinicOfSequelize7 } from './sequelize.js'
+import { clinicOfPg, clinicOfPostgresJs, clinicOfPrisma } from './sql.js'
 import { clinicOfTypeorm } from './typeorm.js'
 
 const MIGRATED: readonly MigratedClinic[] = [
@@ -21,6 +23,16 @@ const MIGRATED: readonly MigratedClinic[] = [
   clinicOfTypeorm,
   clinicOfKnex,
   clinicOfDrizzle,
+]
+
+/** They use what Knex has migrated. */
+const OTHERS: readonly ClinicClient[] = [
+  clinicOfPg,
+  clinicOfPostgresJs,
+  clinicOfPrisma,
+  clinicOfKysely,
+  clinicOfSequelize7,
+  clinicOfDrizzleOnPostgresJs,
 ]
 
 const databases = useDatabases()
@@ -145,5 +157,13 @@ describe.each(MIGRATED)('the clinic in $name', (orm) => {
         expect(await orm.migrate(login)).toBe(3)
         expect(await schemaOfClinic()).toEqual(onPlainPostgres)
       })
+  })
+})
+
+describe.each(DIALECTS)('the clinic that Knex has migrated on %s', (dialect) => {
+  beforeEach(() => grow(clinicOfKnex, dialect))
+
+  it.each(OTHERS)('gives the answers of the list to $name', async (client) => {
+    expect(await answers(client, dialect)).toEqual(ANSWERS)
   })
 })

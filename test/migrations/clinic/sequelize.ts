@@ -1,6 +1,7 @@
-/** The clinic in Sequelize 6: the files of its command line, and models with associations, eager loading and its own version check. */
+/** The clinic in Sequelize 6: the files of its command line, and models with associations, eager loading and its own version check, also for Sequelize 7. */
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import * as sequelize7 from '@sequelize/core'
 import {
   col,
   DataTypes,
@@ -15,8 +16,12 @@ import {
   Sequelize,
 } from 'sequelize'
 import { sequelizeOptions, sequelizeTransaction } from '../../../adapters/sequelize.js'
+import {
+  sequelizeOptions as options7,
+  sequelizeTransaction as transaction7,
+} from '../../../adapters/sequelize-7.js'
 import type { Login } from '../../../core/index.js'
-import type { Clinic, MigratedClinic } from './clinic.js'
+import type { Clinic, ClinicClient, MigratedClinic } from './clinic.js'
 
 /** What a file of sequelize-cli exports. */
 interface MigrationFile {
@@ -213,7 +218,22 @@ export const clinicOfSequelize: MigratedClinic = {
     withUmzug(login, async (umzug) => {
       for (let step = 0; step < steps; step++) await umzug.down()
     }),
-  open: (login) => openSequelize(new Sequelize(sequelizeOptions(login, { logging: false }))),
+  open: (login) =>
+    openSequelize(
+      new Sequelize(sequelizeOptions(login, { logging: false })),
+      { DataTypes, literal, Op, OptimisticLockError },
+      sequelizeTransaction,
+    ),
+}
+
+export const clinicOfSequelize7: ClinicClient = {
+  name: 'Sequelize 7',
+  open: (login) =>
+    openSequelize(
+      new sequelize7.Sequelize(options7(login, { logging: false })) as unknown as Sequelize,
+      sequelize7 as unknown as Exports,
+      transaction7 as unknown as typeof sequelizeTransaction,
+    ),
 }
 
 interface Visits {
@@ -256,14 +276,27 @@ interface Specialties {
 
 type Rows<T extends object> = ModelStatic<Model<T, Partial<T>> & T>
 
-function openSequelize(sequelize: Sequelize): Clinic {
+/** What models and queries need of a version of Sequelize. */
+interface Exports {
+  readonly DataTypes: typeof DataTypes
+  readonly literal: typeof literal
+  readonly Op: typeof Op
+  readonly OptimisticLockError: typeof OptimisticLockError
+}
+
+/** The same models for Sequelize 6 and 7, with the types of 6. */
+function openSequelize(
+  sequelize: Sequelize,
+  { DataTypes, literal, Op, OptimisticLockError }: Exports,
+  inTransaction: typeof sequelizeTransaction,
+): Clinic {
   const { BIGINT, DATEONLY, DECIMAL, INTEGER, JSONB, STRING, UUID } = DataTypes
   const options = { underscored: true, timestamps: false }
   const generated = { type: BIGINT, primaryKey: true, autoIncrement: true }
   const owners: Rows<Owners> = sequelize.define(
     'owners',
     {
-      id: { type: UUID, primaryKey: true, defaultValue: DataTypes.UUIDV4 },
+      id: { type: UUID, primaryKey: true, defaultValue: literal('gen_random_uuid()') },
       ...{ firstName: STRING, lastName: STRING, city: STRING, phone: STRING },
     },
     options,
@@ -296,12 +329,13 @@ function openSequelize(sequelize: Sequelize): Clinic {
   pets.hasMany(visits, { as: 'visits', foreignKey: 'petId' })
   visits.belongsTo(pets, { as: 'pet', foreignKey: 'petId' })
   const through = sequelize.define('vet_specialties', {}, options)
-  vets.belongsToMany(specialties, { as: 'specialties', through, foreignKey: 'vetId' })
-  specialties.belongsToMany(vets, { as: 'vets', through, foreignKey: 'specialtyId' })
+  vets.belongsToMany(specialties, {
+    ...{ as: 'specialties', through, foreignKey: 'vetId', otherKey: 'specialtyId' },
+  })
 
   return {
     addOwner: (owner, own) =>
-      sequelizeTransaction(sequelize, async (transaction) => {
+      inTransaction(sequelize, async (transaction) => {
         const include = [{ model: pets, as: 'pets' }]
         const given = { ...owner, pets: own.map((pet) => ({ ...pet, chart: {}, version: 1 })) }
         const { id } = await owners.create(given as Partial<Owners>, { include, transaction })
@@ -336,7 +370,7 @@ function openSequelize(sequelize: Sequelize): Clinic {
       }
     },
     addVet: (firstName, lastName, names) =>
-      sequelizeTransaction(sequelize, async (transaction) => {
+      inTransaction(sequelize, async (transaction) => {
         const vet = await vets.create({ firstName, lastName }, { transaction })
         const found = await specialties.findAll({ where: { name: [...names] }, transaction })
         const added = found.map(({ id }) => ({ vetId: vet.id, specialtyId: id }))
@@ -385,7 +419,7 @@ function openSequelize(sequelize: Sequelize): Clinic {
       }
     },
     noteAllergy: (petId, allergy) =>
-      sequelizeTransaction(sequelize, async (transaction) => {
+      inTransaction(sequelize, async (transaction) => {
         const pet = (await pets.findByPk(petId, { transaction }))!
         const allergies = [...(pet.chart.allergies ?? []), allergy]
         await pet.update({ chart: { ...pet.chart, allergies } }, { transaction })
