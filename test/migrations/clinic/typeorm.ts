@@ -169,7 +169,8 @@ class Checks1704067200009 implements MigrationInterface {
     await runner.changeColumn('owners', 'city', new TableColumn(varchar('city', 80)))
   }
   async down(runner: QueryRunner): Promise<void> {
-    await runner.changeColumn('owners', 'city', new TableColumn(varchar('city', 80, true)))
+    // Not changeColumn(): on Aurora DSQL it finds a check, not NOT NULL, and would see nothing to change.
+    await runner.query('ALTER TABLE "owners" ALTER COLUMN "city" DROP NOT NULL')
     await runner.dropCheckConstraint('visits', 'visits_cost')
   }
 }
