@@ -180,7 +180,8 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
   const { connection, statement } = running
   const parsed = await parsedOf(statement.sql)
   const probe = parsed === undefined ? undefined : probeOf(parsed)
-  const hasRun = row === undefined ? false : await hasChanged(running, probe, row)
+  let hasRun = row === undefined ? false : await hasChanged(running, probe, row)
+  if (hasRun && parsed !== undefined && (await dropFailedIndex(running, parsed))) hasRun = false
   let result: Rows = []
   if (!hasRun) {
     if (row === undefined) {
@@ -468,42 +469,64 @@ async function awaitIndex(
   const left = (isUnique: boolean): string =>
     `it left ${shown} invalid${isUnique ? ', which keeps rejecting duplicates until it is dropped' : ''}`
   const isUnique = /\bUNIQUE\b/i.test(running.statement.sql.split('(')[0]!)
-  const known = job ?? (name === '' ? undefined : await jobOf(running, table, name))
+  const known = job ?? (name === '' ? undefined : (await jobOf(running, table, name))?.id)
   if (known !== undefined) await awaitJob(running, known, () => left(isUnique))
   // Rows of jobs vanish after 30 minutes, and IF NOT EXISTS returns none: the catalog decides.
-  if (name !== '' && (await isInvalid(running, table, name)))
+  if (name !== '' && (await invalidIndex(running, table, name)) !== undefined)
     throw new PgIamError(
       'ERR_MIGRATION_FAILED',
       `the migration "${running.scope}" found ${shown} invalid: its job has failed`,
-      { hint: dropHint(name) },
+      { hint: DROPPED_FIRST },
     )
 }
 
-function dropHint(name: string): string {
-  return `Correct the rows, run DROP INDEX ${identifier(name)}, and migrate again.`
+const DROPPED_FIRST = 'Correct the rows, and migrate again: that drops the index first.'
+
+/** The index that the statement has left invalid in an earlier run, when its job failed. It is built anew. */
+async function dropFailedIndex(running: Running, { tag, node }: ParsedStatement): Promise<boolean> {
+  const { connection, statement, lease } = running
+  const name = textOf(node['idxname'])
+  if (tag !== 'IndexStmt' || statement.job !== true || name === '') return false
+  const table = nameOf(node['relation'])
+  const index = await invalidIndex(running, table, name)
+  if (index === undefined) return false
+  const job = await jobOf(running, table, name)
+  // Its row vanishes 30 minutes after it has ended.
+  if (job !== undefined && !ENDED_WITHOUT.has(job.status)) return false
+  await lease.renew(connection)
+  await connection.query(`DROP INDEX ${index}`)
+  return true
 }
 
-async function isInvalid({ connection }: Running, table: string, name: string): Promise<boolean> {
-  const { rows } = await connection.query(
-    `SELECT i.indisvalid::text AS valid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-     WHERE i.indrelid = ${oidOf(table)} AND c.relname = ${literal(name)}`,
-  )
-  return rows.some(({ valid }) => valid === 'false')
-}
+/** How a job ends that has not built its index. */
+const ENDED_WITHOUT: ReadonlySet<string> = new Set(['failed', 'cancelled'])
 
-/** The job of an index whose ID was lost with the connection. */
-async function jobOf(
+/** The index in SQL, if it is invalid. */
+async function invalidIndex(
   { connection }: Running,
   table: string,
   name: string,
 ): Promise<string | undefined> {
   const { rows } = await connection.query(
-    `SELECT j.job_id FROM sys.jobs j JOIN pg_catalog.pg_class t ON t.oid = ${oidOf(table)} JOIN pg_catalog.pg_namespace n
+    `SELECT i.indexrelid::pg_catalog.regclass::text AS name FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+     WHERE i.indrelid = ${oidOf(table)} AND c.relname = ${literal(name)} AND NOT i.indisvalid`,
+  )
+  return rows[0] === undefined ? undefined : textOf(rows[0]['name'])
+}
+
+/** The last job of an index. */
+async function jobOf(
+  { connection }: Running,
+  table: string,
+  name: string,
+): Promise<{ id: string; status: string } | undefined> {
+  const { rows } = await connection.query(
+    `SELECT j.job_id, j.status FROM sys.jobs j JOIN pg_catalog.pg_class t ON t.oid = ${oidOf(table)} JOIN pg_catalog.pg_namespace n
      ON n.oid = t.relnamespace WHERE j.job_type = 'INDEX_BUILD' AND j.object_name IN (n.nspname || '.' || ${literal(name)}, ${literal(name)})
      ORDER BY j.start_time DESC LIMIT 1`,
   )
   const id = textOf(rows[0]?.['job_id'])
-  return id === '' ? undefined : id
+  return id === '' ? undefined : { id, status: textOf(rows[0]?.['status']) }
 }
 
 /** Asks for the state of a job until it has ended, and renews the lease in between. */
@@ -519,12 +542,11 @@ async function awaitJob(running: Running, id: string, left: () => string): Promi
     const status = textOf(row['status'])
     if (status === 'completed') return
     if (status === 'failed' || status === 'cancelled') {
-      const name = /"((?:[^"]|"")+)"/.exec(left())?.[1]
       throw new PgIamError(
         'ERR_MIGRATION_FAILED',
         `the job ${id} of the migration "${scope}" (statement ${position}, line ${statement.source.line}) ${status}: ` +
           `${textOf(row['details'])}; ${left()}`,
-        { hint: name === undefined ? 'Correct the rows, and migrate again.' : dropHint(name) },
+        { hint: left().includes('index') ? DROPPED_FIRST : 'Correct the rows, and migrate again.' },
       )
     }
     progress({ position, statement, state: 'waiting', job: { id, status } })

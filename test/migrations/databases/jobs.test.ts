@@ -37,11 +37,28 @@ INSERT INTO t VALUES (3, 8);`
       message: expect.stringMatching(
         /^the job [a-z2-7]{26} of the migration "0001_own" \(statement 3, line 3\) failed: Found duplicate key while validating index for UCVs; it left the index "t_n" invalid, which keeps rejecting duplicates until it is dropped$/,
       ),
-      hint: 'Correct the rows, run DROP INDEX "t_n", and migrate again.',
+      hint: 'Correct the rows, and migrate again: that drops the index first.',
     })
     await schema.pool.query('UPDATE t SET n = 9 WHERE id = 2')
     await migrate(schema, up)
     expect(await schema.rows('SELECT n FROM t ORDER BY n')).toEqual([['7'], ['8'], ['9']])
+  })
+
+  it('that left an invalid index is started again when the rows are corrected, and the invalid index is dropped first', async () => {
+    const schema = await newSchema()
+    const up = `CREATE TABLE t (id int PRIMARY KEY, n int);
+INSERT INTO t VALUES (1, 7), (2, 7);
+CREATE UNIQUE INDEX t_n ON t (n);`
+    await rejectionOf(migrate(schema, up))
+    // Of the index the gateway leaves nothing, a cluster what PostgreSQL leaves of CONCURRENTLY.
+    const plain = databases().poolOf('postgres', schema.name)
+    await rejectionOf(plain.query('CREATE UNIQUE INDEX CONCURRENTLY t_n ON t (n)'))
+    expect(await schema.content()).toContain(
+      'index CREATE UNIQUE INDEX t_n ON t USING btree (n) INVALID',
+    )
+    await schema.pool.query('DELETE FROM t WHERE id = 2')
+    await migrate(schema, up)
+    expect(await schema.content()).toContain('index CREATE UNIQUE INDEX t_n ON t USING btree (n)')
   })
 
   it('of a validation that fails names the constraint', async () => {
