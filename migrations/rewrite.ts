@@ -888,6 +888,12 @@ function planAddColumn(
   const isFixable = all.every(({ contype }) => ADDABLE.has(textOf(contype)))
   const [first] = all
   const place = source.at(first?.['location'])
+  const isNull = collClause === undefined && all.every(isNullConstraint)
+  if (command['missing_ok'] === true && isNull && hasNoDefault(typeName)) {
+    fix(draft, place, 'added-column', message, 'Leave DEFAULT NULL out: it is what there is.')
+    const plain = source.text.slice(source.at(column['location']), place)
+    return [{ sql: `${table.alter} ADD COLUMN IF NOT EXISTS ${trimmed(plain)}` }]
+  }
   if (!isFixable || command['missing_ok'] === true) {
     const remedy = isFixable
       ? 'Leave IF NOT EXISTS out: a migration runs once.'
@@ -920,6 +926,29 @@ function planAddColumn(
     ...parts.flatMap((part) => constraintSteps(part, name, table, source)),
   ]
 }
+
+/** Whether a constraint of a column says what is so without it, if its type has no default of its own. */
+function isNullConstraint({ contype, raw_expr }: Node): boolean {
+  if (contype === 'CONSTR_NULL') return true
+  const [tag, constant] = contype === 'CONSTR_DEFAULT' ? firstEntry(raw_expr) : []
+  return tag === 'A_Const' && constant?.['isnull'] === true
+}
+
+/** Domains have defaults. What is not here may be one. */
+function hasNoDefault(typeName: unknown): boolean {
+  const { names, arrayBounds } = unwrapped(typeName, 'TypeName')
+  const strings = stringsOf(names)
+  const isOfCatalog = strings.length === 1 || strings[0] === 'pg_catalog'
+  return isOfCatalog && arrayBounds === undefined && TYPES.has(strings.at(-1) ?? '')
+}
+
+/** The types of columns of Aurora DSQL, by their names in the catalog. */
+const TYPES: ReadonlySet<string> = new Set(
+  (
+    'bool int2 int4 int8 float4 float8 numeric bpchar varchar text uuid date time timetz timestamp timestamptz interval ' +
+    'bytea json jsonb'
+  ).split(' '),
+)
 
 const ADDED_SERIAL =
   'Create a sequence with CACHE 1, add a bigint column with the default nextval of it, and NOT NULL.'

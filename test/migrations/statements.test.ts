@@ -71,6 +71,13 @@ describe('toDsqlStatements', () => {
       ],
     ],
     [
+      'ALTER TABLE t ADD COLUMN IF NOT EXISTS a varchar(15) NULL DEFAULT NULL, ADD COLUMN IF NOT EXISTS b int',
+      [
+        'ALTER TABLE t ADD COLUMN IF NOT EXISTS a varchar(15)',
+        'ALTER TABLE t ADD COLUMN IF NOT EXISTS b int',
+      ],
+    ],
+    [
       "ALTER TABLE t ADD COLUMN é text DEFAULT 'x' NOT NULL -- why",
       [
         'ALTER TABLE t ADD COLUMN é text',
@@ -174,6 +181,12 @@ describe('toDsqlStatements', () => {
     ['ALTER TABLE t ADD COLUMN a serial', 'added-column', 'type "serial" does not exist'],
     [
       'ALTER TABLE t ADD COLUMN IF NOT EXISTS a int DEFAULT 1',
+      'added-column',
+      'ALTER TABLE ADD COLUMN with constraint not supported',
+    ],
+    // A domain may have a default.
+    [
+      'ALTER TABLE t ADD COLUMN IF NOT EXISTS a own DEFAULT NULL',
       'added-column',
       'ALTER TABLE ADD COLUMN with constraint not supported',
     ],
