@@ -41,8 +41,10 @@ export function knexConfig(
   const login = loginOf(given)
   refuseOtherPaths(config)
   const { migrations } = config
-  const tables = [migrations?.tableName ?? 'knex_migrations']
-  const through = dsqlMigrationsOf(login, dsqlMigrations, 'knex', tables)
+  const table = migrations?.tableName ?? 'knex_migrations'
+  const through = dsqlMigrationsOf(login, dsqlMigrations, 'knex', [table], {
+    locks: [`${table}_lock`],
+  })
   if (through !== undefined)
     refuseTransactions('migrations.disableTransactions', migrations?.disableTransactions, true)
   return {

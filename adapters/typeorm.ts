@@ -101,7 +101,9 @@ export function typeormOptions(
 ): TypeormPostgresOptions {
   const login = loginOf(given)
   const tables = [options.migrationsTableName ?? 'migrations']
-  const through = dsqlMigrationsOf(login, dsqlMigrations, 'typeorm', tables)
+  const through = dsqlMigrationsOf(login, dsqlMigrations, 'typeorm', tables, {
+    catalog: INDEX_TYPE,
+  })
   if (through !== undefined)
     refuseTransactions('migrationsTransactionMode', options.migrationsTransactionMode, 'none')
   refuseOtherDatabases(options)
@@ -144,6 +146,15 @@ export function typeormOptions(
     },
   }
 }
+
+/**
+ * The indexes of Aurora DSQL are of the type `btree_index`. TypeORM (1.1) compares it with `btree`, and would drop and create every index
+ * with each migration that it generates.
+ */
+const INDEX_TYPE = [
+  '"am"."amname" AS "index_type"',
+  `CASE "am"."amname" WHEN 'btree_index' THEN 'btree' ELSE "am"."amname" END AS "index_type"`,
+] as const
 
 /** Aurora DSQL has no extensions; `gen_random_uuid()` is built in. */
 const DSQL_MIGRATIONS = {

@@ -4,6 +4,7 @@ import { PgIamError } from '../core/errors.js'
 import { internalsOf, type Login } from '../core/login.js'
 import { invalidOption } from '../core/options/check.js'
 import type { MigrationRun, MigratorOptions } from './migrator.js'
+import type { SessionMigrationsOptions } from './session.js'
 
 /** In the options of an adapter. */
 export interface DsqlMigrationsOption {
@@ -19,6 +20,7 @@ export interface DsqlMigrationsOption {
  *
  * @param tool the client, in the names of its migrations in the ledger
  * @param tables its tables of applied migrations
+ * @param more its tables of locks, and its queries of the catalog
  * @throws PgIamError `ERR_OPTION_INVALID`, or `ERR_OPTION_CONFLICT` for a login that is not for Aurora DSQL
  */
 export function dsqlMigrationsOf(
@@ -26,6 +28,7 @@ export function dsqlMigrationsOf(
   option: unknown,
   tool: string,
   tables: readonly (string | undefined)[],
+  more: Pick<SessionMigrationsOptions, 'locks' | 'catalog'> = {},
 ): LoginStreamOptions['through'] {
   if (option === undefined || option === false) return undefined
   if (option !== true) throw invalidOption('dsqlMigrations', 'true or false', option)
@@ -44,7 +47,7 @@ export function dsqlMigrationsOf(
     // Without the parser the connection fails, not a statement in the middle of a migration.
     await sqlParser()
     const names = tables.filter((name) => name !== undefined)
-    return session.migrationsOfSessions({ tool, tables: names, ...(logger && { logger }) })
+    return session.migrationsOfSessions({ tool, tables: names, ...more, ...(logger && { logger }) })
   }
   let run: ReturnType<typeof loading> | undefined
   return async (opened) => {

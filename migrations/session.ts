@@ -6,7 +6,11 @@
  *
  * Once the client reads its table of applied migrations, it migrates: this process holds the lease, and DDL is in the ledger until the
  * client writes to that table. So a migration that broke half-way goes on where it stopped: the client starts it over, and what the ledger
- * has is not run again.
+ * has is not run again. A statement that changes rows commits together with its answer, which the client gets again if it starts over and
+ * has been told the same as before.
+ *
+ * A transaction in which DDL arrives is ended there, because Aurora DSQL has none for it: what follows runs statement by statement, while
+ * the client is told that it is in its transaction.
  */
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -29,7 +33,13 @@ import {
   readyForQuery,
   TransactionStatus,
 } from '../wire/messages.js'
-import { createExecutor, type StatementExecutor, type StatementProgress } from './executor.js'
+import {
+  createExecutor,
+  inTransaction,
+  type StatementExecutor,
+  type StatementProgress,
+  write,
+} from './executor.js'
 import {
   abandonLease,
   acquireLease,
@@ -38,15 +48,21 @@ import {
   type LedgerTables,
   locateLedger,
   type MigrationConnection,
+  readRows,
   retrying,
 } from './ledger.js'
 import { type DsqlStatement, sqlParser, toDsqlStatements } from './statements.js'
+import { Trail } from './trail.js'
 
 export interface SessionMigrationsOptions {
   /** The client, in the names of its migrations in the ledger, such as `knex`. */
   readonly tool: string
   /** The names of the client's tables of applied migrations. */
   readonly tables: readonly string[]
+  /** The names of its tables of locks, which the lease makes superfluous. */
+  readonly locks?: readonly string[]
+  /** A part of the client's queries of the catalog, and what the server gets instead: Aurora DSQL has other names there. */
+  readonly catalog?: readonly [part: string, instead: string]
   readonly logger?: Logger | undefined
   /** How long a process that died keeps others waiting, in milliseconds. Default 60,000. */
   readonly leaseMs?: number
@@ -89,6 +105,11 @@ class MigrationRun {
   /** The table of applied migrations, once the client has read it. */
   #applied: TableName | undefined
   #executor: StatementExecutor | undefined
+  /** The name of the migration that runs, in the ledger. */
+  #scopeName: string | undefined
+  /** The statements of the migration that have changed rows, with their answers, by the trail up to them. */
+  #answers: Map<string, Buffer> | undefined
+  readonly trail = new Trail()
   /** How many streams are open. */
   streams = 0
 
@@ -96,40 +117,105 @@ class MigrationRun {
     this.#options = { ...options, logger: options.logger ?? SILENT }
   }
 
+  /** Whether the client has begun to migrate. */
+  get isMigrating(): boolean {
+    return this.#applied !== undefined
+  }
+
   /** Whether a text may concern migrations: all others pass without being parsed. */
   mayConcern(sql: string): boolean {
-    return DDL.test(sql) || this.#options.tables.some((name) => sql.includes(name))
+    if (DDL.test(sql)) return true
+    // The names of locks begin with those of the tables.
+    if (this.#options.tables.some((name) => sql.includes(name))) return true
+    return this.isMigrating && CHANGE.test(sql)
+  }
+
+  /** The message with the names that Aurora DSQL has in its catalog. */
+  translated(message: Buffer): Buffer {
+    const { catalog } = this.#options
+    if (catalog === undefined || message[0] !== FrontendType.query || !message.includes(catalog[0]))
+      return message
+    const sql = (readFrontendMessage(message) as { sql: string }).sql.replaceAll(...catalog)
+    return encodeMessage(FrontendType.query, cString(sql))
+  }
+
+  /** Whether the statement is about the client's own tables. */
+  isOwn(statement: ParsedStatement): boolean {
+    return this.appliedIn(statement) !== undefined || this.isLock(statement)
+  }
+
+  isLock(statement: ParsedStatement): boolean {
+    return tableIn(statement, this.#options.locks ?? []) !== undefined
   }
 
   /** Resolves with the table of applied migrations, if the statement is about it. */
-  appliedIn({ tag, node }: ParsedStatement): TableName | undefined {
-    const relations =
-      tag === 'SelectStmt'
-        ? ((node['fromClause'] as unknown[] | undefined) ?? []).map((one) =>
-            unwrapped(one, 'RangeVar'),
-          )
-        : [node['relation'] as Record<string, unknown> | undefined]
-    for (const relation of relations) {
-      const name = relation?.['relname']
-      if (typeof name !== 'string' || !this.#options.tables.includes(name)) continue
-      const schema = relation!['schemaname']
-      return { name, schema: typeof schema === 'string' ? schema : undefined }
-    }
-    return undefined
+  appliedIn(statement: ParsedStatement): TableName | undefined {
+    return tableIn(statement, this.#options.tables)
   }
 
   /** Before the client reads which migrations are applied: waits for other deployers. */
   async begin(connection: MigrationConnection, table: TableName): Promise<void> {
     this.#applied = table
     await this.#hold(connection)
-    if (this.#executor === undefined) await this.#forget(connection, await this.#scope(connection))
+    if (this.#executor !== undefined) return
+    this.#answers = undefined
+    this.#scopeName = await this.#scope(connection)
+    await this.#forget(connection, this.#scopeName)
   }
 
   /** After the client has noted that a migration is applied, or undone. */
   async noted(connection: MigrationConnection): Promise<void> {
     this.#executor = undefined
+    this.#answers = undefined
+    this.#scopeName = undefined
     await this.#hold(connection)
     await this.#forget(connection, undefined)
+  }
+
+  /**
+   * Runs a statement that changes rows, together with its answer in the ledger. If it has run before, and the client has been told the same
+   * as then, resolves with that answer.
+   */
+  async change(
+    connection: MigrationConnection,
+    sql: string,
+    run: () => Promise<readonly Buffer[]>,
+  ): Promise<readonly Buffer[]> {
+    const lease = await this.#hold(connection)
+    const tables = this.#ledger!
+    this.#scopeName ??= await this.#scope(connection)
+    const scope = `${this.#scopeName}${ROWS}`
+    this.#answers ??= new Map(
+      (await readRows(connection, tables, `scope = ${literal(scope)}`)).map((row) => [
+        row.hash,
+        Buffer.from(row.before ?? '', 'base64'),
+      ]),
+    )
+    const answers = this.#answers
+    const hash = this.trail.digest()
+    const recorded = answers.get(hash)
+    if (recorded !== undefined) {
+      this.#options.logger.info(`migrations: ${PROGRESS.recorded}`, { statement: sql })
+      return [recorded]
+    }
+    try {
+      return await inTransaction({ connection, retry: {} }, async () => {
+        const replies = await run()
+        const answer = Buffer.concat(replies)
+        if (answer.length > MAX_ANSWER) return replies
+        const before = answer.toString('base64')
+        const position = answers.size + 1
+        const row = { scope, position, hash, state: 'done', statement: sql, before } as const
+        await write({ connection, retry: {}, tables, lease }, row)
+        answers.set(hash, answer)
+        return replies
+      })
+    } catch (error) {
+      answers.delete(hash)
+      // It has changed as many rows as a transaction may: there is none left for the ledger.
+      if (sqlStateOf(error) === TOO_MANY_ROWS) return run()
+      throw error
+    }
   }
 
   /** Runs a statement of DDL. */
@@ -145,7 +231,8 @@ class MigrationRun {
       return
     }
     const lease = await this.#hold(connection)
-    this.#executor ??= await this.#executorOf(this.#ledger, lease, await this.#scope(connection))
+    this.#scopeName ??= await this.#scope(connection)
+    this.#executor ??= await this.#executorOf(this.#ledger, lease, this.#scopeName)
     try {
       await this.#executor.run(statement)
     } catch (error) {
@@ -183,6 +270,13 @@ class MigrationRun {
     if (this.#lease !== undefined) abandonLease(this.#lease)
     this.#lease = undefined
     this.#executor = undefined
+  }
+
+  /** A transaction of the client was ended, because DDL arrived in it. */
+  left(sql: string): void {
+    this.#options.logger.warn('migrations: a transaction with DDL runs without a transaction', {
+      statement: sql,
+    })
   }
 
   rewritten(statement: DsqlStatement): void {
@@ -224,7 +318,8 @@ class MigrationRun {
 
   /** Removes what the ledger has of other migrations of the client, which are complete. */
   async #forget(connection: MigrationConnection, kept: string | undefined): Promise<void> {
-    const others = kept === undefined ? '' : ` AND scope <> ${literal(kept)}`
+    const others =
+      kept === undefined ? '' : ` AND scope NOT IN (${literal(kept)}, ${literal(kept + ROWS)})`
     const own = literal(`${this.#options.tool}: %`)
     await connection.query(`DELETE FROM ${this.#ledger!.rows} WHERE scope LIKE ${own}${others}`)
   }
@@ -272,8 +367,31 @@ const NO_LEASE: Lease = {
   release: async () => {},
 }
 
+/** The end of the name under which the ledger has the changes of rows of a migration. */
+const ROWS = ': rows'
+/** A row of Aurora DSQL has at most 2 MiB, and a text 1 MiB. In bytes, before base64. */
+const MAX_ANSWER = 500_000
 const DUPLICATE_TABLE = '42P07'
+const TOO_MANY_ROWS = '54000'
 const DDL = /\b(?:create|alter|drop|truncate|comment|grant|revoke)\b/i
+const CHANGE = /\b(?:insert|update|delete|merge)\b/i
+
+/** The table that a statement is about, if it is one of these. */
+function tableIn({ tag, node }: ParsedStatement, names: readonly string[]): TableName | undefined {
+  const relations =
+    tag === 'SelectStmt'
+      ? ((node['fromClause'] as unknown[] | undefined) ?? []).map((one) =>
+          unwrapped(one, 'RangeVar'),
+        )
+      : [node['relation'] as Record<string, unknown> | undefined]
+  for (const relation of relations) {
+    const name = relation?.['relname']
+    if (typeof name !== 'string' || !names.includes(name)) continue
+    const schema = relation!['schemaname']
+    return { name, schema: typeof schema === 'string' ? schema : undefined }
+  }
+  return undefined
+}
 
 // One connection.
 
@@ -304,6 +422,13 @@ class MigrationStream extends Duplex {
   #hasFailed = false
   /** What is to do when the server has answered the messages up to the next Sync. */
   #afterSync: (() => Promise<void>) | undefined
+  /** The messages of a statement that changes rows, up to its Sync, and its SQL. */
+  #collected: { readonly sql: string; readonly messages: Buffer[] } | undefined
+  /** Whether the transaction of the driver has changed rows other than those of its own tables. */
+  #hasChanged = false
+  /** The transaction of which only the driver knows. */
+  #detached: { hasFailed: boolean; hasRun: boolean } | undefined
+  readonly #detachedReader = createMessageReader(MAX_OWN_BYTES)
   #errors = 0
   #hasLeft = false
 
@@ -404,8 +529,29 @@ class MigrationStream extends Duplex {
   }
 
   #deliver(bytes: Buffer): void {
+    const before = this.#errors
+    const hasLoggedIn = this.#tracker.readyCount > 0
     eachReply(this.#tracker, bytes, () => this.#errors++)
-    if (!this.push(bytes)) this.#socket.pause()
+    if (this.#detached !== undefined && this.#errors > before) this.#detached.hasFailed = true
+    const shown = this.#detached === undefined ? bytes : this.#inTransaction(bytes)
+    // Not what the server says of itself when a connection is opened.
+    if (hasLoggedIn) this.#run.trail.received(shown)
+    if (!this.push(shown)) this.#socket.pause()
+  }
+
+  /** The same replies, with the state of the transaction of which only the driver knows. */
+  #inTransaction(bytes: Buffer): Buffer {
+    const messages = this.#detachedReader.push(bytes)
+    return Buffer.concat(
+      messages.map((message) =>
+        message.type === BackendType.readyForQuery ? this.#ready() : message.bytes,
+      ),
+    )
+  }
+
+  #ready(): Buffer {
+    if (this.#detached === undefined) return readyForQuery(statusText(this.#status))
+    return readyForQuery(this.#detached.hasFailed ? 'E' : 'T')
   }
 
   #takeOwn(request: Request, chunk: Buffer): void {
@@ -427,6 +573,11 @@ class MigrationStream extends Duplex {
     return this.#tracker.transactionStatus
   }
 
+  /** Whether the driver is in a transaction. What it has sent last may have begun one. */
+  get #isInTransaction(): boolean {
+    return this.#detached !== undefined || !this.#isIdle || this.#status !== TransactionStatus.idle
+  }
+
   /** Resolves when the server owes nothing. Rejects if the connection is lost before. */
   async #whenIdle(): Promise<void> {
     if (!this.#isIdle && this.#failure === undefined)
@@ -438,12 +589,17 @@ class MigrationStream extends Duplex {
   // Requests of this module.
 
   /** Sends a text to the idle server. Resolves with the replies, without ReadyForQuery. */
-  async #ask(sql: string): Promise<readonly Buffer[]> {
+  #ask(sql: string): Promise<readonly Buffer[]> {
+    return this.#askBytes(encodeMessage(FrontendType.query, cString(sql)))
+  }
+
+  /** The same for messages that end with a Query or Sync. */
+  async #askBytes(bytes: Buffer): Promise<readonly Buffer[]> {
     await this.#whenIdle()
     return new Promise((settle, fail) => {
       this.#requests++
       this.#request = { messages: [], settle, fail }
-      this.#socket.write(encodeMessage(FrontendType.query, cString(sql)))
+      this.#socket.write(bytes)
     })
   }
 
@@ -474,7 +630,9 @@ class MigrationStream extends Duplex {
     }
     const all: Buffer[] = []
     eachMessage(messages, (message) => void all.push(message))
-    for (const message of all) {
+    for (const given of all) {
+      const message = this.#run.translated(given)
+      if (this.#run.isMigrating) this.#run.trail.sent(message, BEGINNINGS.has(message[0]!))
       const answer = this.#isPassed(message)
       if (answer) {
         if (message[0] === FrontendType.query || message[0] === FrontendType.sync) this.#requests++
@@ -504,15 +662,18 @@ class MigrationStream extends Duplex {
 
   /** Whether the server gets the message as it is. */
   #isPassed(message: Buffer): boolean {
+    if (this.#collected !== undefined) return false
+    // In a transaction each statement decides what becomes of it when DDL arrives.
+    const isWatched = this.#run.isMigrating && this.#isInTransaction
     switch (message[0]) {
       case FrontendType.query:
-        return !this.#run.mayConcern(message.toString('utf8', HEADER_BYTES))
+        return !isWatched && !this.#run.mayConcern(message.toString('utf8', HEADER_BYTES))
       case FrontendType.parse: {
         const { statement, sql } = readFrontendMessage(message) as {
           statement: string
           sql: string
         }
-        if (this.#hasFailed || this.#run.mayConcern(sql)) return false
+        if (this.#hasFailed || isWatched || this.#run.mayConcern(sql)) return false
         this.#statements.delete(statement)
         return true
       }
@@ -544,6 +705,10 @@ class MigrationStream extends Duplex {
   }
 
   async #answer(message: Buffer): Promise<void> {
+    if (this.#collected !== undefined) {
+      await this.#collect(message, this.#collected)
+      return
+    }
     const read = readFrontendMessage(message)
     if (read.type === 'query') {
       await this.#query(message, read.sql)
@@ -552,7 +717,7 @@ class MigrationStream extends Duplex {
     if (read.type === 'sync') {
       this.#isLocal = false
       this.#hasFailed = false
-      this.#emit(readyForQuery(statusText(this.#status)))
+      this.#emit(this.#ready())
       return
     }
     if (this.#hasFailed || read.type === 'flush') return
@@ -587,6 +752,14 @@ class MigrationStream extends Duplex {
     this.#statements.delete(statement)
     const parsed = await parsedOf(sql)
     const [first] = parsed
+    if (this.#run.isMigrating) await this.#whenIdle()
+    const refusal = this.#refusal(parsed)
+    if (refusal !== undefined) {
+      this.#isLocal = true
+      this.#hasFailed = true
+      this.#emit(this.#failed(refusal))
+      return
+    }
     if (parsed.length === 1 && isDdl(first!)) {
       await this.#whenIdle()
       this.#isLocal = true
@@ -608,11 +781,114 @@ class MigrationStream extends Duplex {
         }
       } else this.#afterSync = () => this.#run.noted(this.#connection)
     }
+    if (this.#isChange(parsed)) {
+      this.#collected = { sql, messages: [message] }
+      return
+    }
     this.#socket.write(message)
+  }
+
+  async #collect(
+    message: Buffer,
+    { sql, messages }: { readonly sql: string; readonly messages: Buffer[] },
+  ): Promise<void> {
+    messages.push(message)
+    const [type] = message
+    if (type !== FrontendType.sync && type !== FrontendType.flush) return
+    this.#collected = undefined
+    const bytes = Buffer.concat(messages)
+    // Who sends Flush waits for the answer before Sync.
+    if (type === FrontendType.flush) this.#socket.write(bytes)
+    else {
+      await this.#change(sql, bytes)
+      this.#emit(this.#ready())
+    }
+  }
+
+  /** Runs a statement that changes rows, and tells the driver its answer. */
+  async #change(sql: string, bytes: Buffer): Promise<void> {
+    try {
+      const replies = await this.#run.change(this.#connection, sql, async () => {
+        const all = await this.#askBytes(bytes)
+        const failed = all.find((reply) => reply[0] === BackendType.errorResponse)
+        if (failed !== undefined) throw Object.assign(serverError(failed), { replies: all })
+        return all
+      })
+      this.#emit(...replies)
+    } catch (error) {
+      const { replies } = error as { replies?: readonly Buffer[] }
+      if (replies === undefined || this.#failure !== undefined) this.#emit(this.#failed(error))
+      else this.#emit(...replies)
+    }
+  }
+
+  /** Whether the statements change rows in a migration, outside of a transaction. */
+  #isChange(parsed: readonly ParsedStatement[]): boolean {
+    return (
+      this.#run.isMigrating &&
+      !this.#isInTransaction &&
+      parsed.some(changesRows) &&
+      !parsed.some((each) => isDdl(each) || each.tag === 'TransactionStmt' || this.#run.isOwn(each))
+    )
+  }
+
+  // Transactions with DDL.
+
+  /** Notes what a transaction does. Returns why a statement must not run in one of which only the driver knows. */
+  #refusal(parsed: readonly ParsedStatement[]): Error | undefined {
+    if (parsed.some((each) => this.#run.isOwn(each))) this.#run.trail.end()
+    if (!this.#run.isMigrating || !this.#isInTransaction) {
+      this.#hasChanged = false
+      return undefined
+    }
+    const isOwn = (each: ParsedStatement): boolean => this.#run.isOwn(each)
+    const foreign = parsed.find((each) => !isOwn(each) && !isDdl(each) && !runsAlike(each))
+    if (foreign !== undefined && foreign.tag !== 'TransactionStmt') this.#hasChanged = true
+    if (this.#detached === undefined) return undefined
+    // Knex (3.3) frees its lock in the transaction that has failed, and counts on ROLLBACK.
+    if (this.#detached.hasFailed)
+      return parsed.every((each) => this.#run.isLock(each)) ? undefined : inFailedTransaction()
+    return foreign === undefined ? undefined : changeInTransaction()
+  }
+
+  /** Ends the transaction of the driver, which goes on without knowing. */
+  async #detach(sql: string): Promise<void> {
+    await this.#askAll('COMMIT')
+    this.#run.left(sql)
+    this.#detached = { hasFailed: false, hasRun: false }
+  }
+
+  /** Answers the end of the transaction of which only the driver knows. */
+  #endDetached(kind: unknown): void {
+    const { hasFailed, hasRun } = this.#detached!
+    this.#detached = undefined
+    const isCommit = kind === 'TRANS_STMT_COMMIT'
+    if (!isCommit && !hasFailed && hasRun) this.#emit(this.#failed(cannotRollBack()))
+    else {
+      const command = isCommit && !hasFailed ? 'COMMIT' : 'ROLLBACK'
+      this.#emit(encodeMessage(BackendType.commandComplete, cString(command)))
+    }
+    this.#emit(this.#ready())
   }
 
   async #query(message: Buffer, sql: string): Promise<void> {
     const parsed = await parsedOf(sql)
+    if (this.#run.isMigrating) await this.#whenIdle()
+    const [first] = parsed
+    if (this.#detached !== undefined && parsed.length === 1 && endsTransaction(first!)) {
+      this.#endDetached(first!.node['kind'])
+      return
+    }
+    const refusal = this.#refusal(parsed)
+    if (refusal !== undefined) {
+      this.#emit(this.#failed(refusal), this.#ready())
+      return
+    }
+    if (this.#isChange(parsed)) {
+      await this.#change(sql, message)
+      this.#emit(this.#ready())
+      return
+    }
     const tables = parsed.flatMap((each) => {
       const table = this.#run.appliedIn(each)
       return table === undefined || isDdl(each)
@@ -632,6 +908,7 @@ class MigrationStream extends Duplex {
         const replies = await this.#ask(sql)
         this.#emit(...replies)
         const isDone = !replies.some((reply) => reply[0] === BackendType.errorResponse)
+        if (!isDone && this.#detached !== undefined) this.#detached.hasFailed = true
         if (isDone && tables.some(({ isRead }) => !isRead)) await this.#run.noted(this.#connection)
       } catch (error) {
         this.#emit(this.#failed(error))
@@ -643,18 +920,24 @@ class MigrationStream extends Duplex {
         this.#emit(this.#failed(error))
       }
     }
-    this.#emit(readyForQuery(statusText(this.#status)))
+    this.#emit(this.#ready())
   }
 
   /** Runs the statements of a text, some of which are DDL. Resolves with their replies. */
   async #runAll(sql: string): Promise<Buffer[]> {
     const statements = await toDsqlStatements(sql)
     await this.#whenIdle()
+    if (
+      this.#status === TransactionStatus.inTransaction &&
+      this.#run.isMigrating &&
+      !this.#hasChanged
+    )
+      await this.#detach(sql)
     if (this.#status !== TransactionStatus.idle) {
       const [only] = statements
       if (statements.length === 1 && only!.rewritten === undefined && only!.job !== true)
         return this.#askAll(sql)
-      throw inTransaction()
+      throw rewrittenInTransaction()
     }
     const replies: Buffer[] = []
     for (const [source, own] of grouped(statements)) {
@@ -668,6 +951,7 @@ class MigrationStream extends Duplex {
       if (first!.rewritten !== undefined)
         this.#run.rewritten({ ...first!, sql: own.map((each) => each.sql).join('; ') })
       for (const each of own) await this.#run.run(this.#connection, each)
+      if (this.#detached !== undefined) this.#detached.hasRun = true
       replies.push(encodeMessage(BackendType.commandComplete, cString(commandOf(source.text))))
     }
     return replies
@@ -681,12 +965,16 @@ class MigrationStream extends Duplex {
   }
 
   #emit(...messages: readonly Buffer[]): void {
-    if (messages.length > 0 && this.#failure === undefined) this.push(Buffer.concat(messages))
+    if (messages.length === 0 || this.#failure !== undefined) return
+    const bytes = Buffer.concat(messages)
+    this.#run.trail.received(bytes)
+    this.push(bytes)
   }
 
   /** A lost connection fails the stream; everything else is an error of the statement. */
   #failed(error: unknown): Buffer {
     if (this.#failure !== undefined) throw this.#failure
+    if (this.#detached !== undefined) this.#detached.hasFailed = true
     return responseTo(error)
   }
 }
@@ -697,6 +985,8 @@ const NOTHING: Buffer = Buffer.alloc(0)
 const MAX_OWN_BYTES = 0x3fff_ffff
 const TERMINATE = encodeMessage(FrontendType.terminate)
 const NO_PARAMETERS = encodeMessage(BackendType.parameterDescription, Buffer.alloc(2))
+/** The messages with which a driver begins a statement. */
+const BEGINNINGS: ReadonlySet<number> = new Set([FrontendType.query, FrontendType.parse])
 const ASYNCHRONOUS: ReadonlySet<number> = new Set([
   BackendType.parameterStatus,
   BackendType.notificationResponse,
@@ -752,7 +1042,7 @@ const SQL_STATES: Readonly<Record<string, string>> = {
   ERR_OPTION_CONFLICT: '25001',
 }
 
-function inTransaction(): PgIamError {
+function rewrittenInTransaction(): PgIamError {
   return new PgIamError(
     'ERR_OPTION_CONFLICT',
     'a statement that has to be rewritten for Aurora DSQL was sent in a transaction',
@@ -760,6 +1050,31 @@ function inTransaction(): PgIamError {
       hint: 'Aurora DSQL runs one statement of DDL in a transaction. Turn the transactions of the migration off.',
     },
   )
+}
+
+function changeInTransaction(): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    'a statement that may change rows was sent in a transaction with DDL, which Aurora DSQL does not have',
+    {
+      hint: 'Turn the transactions of the migration off (Knex: --disable-transactions), and start it again: it goes on where it stopped.',
+    },
+  )
+}
+
+function cannotRollBack(): PgIamError {
+  return new PgIamError(
+    'ERR_OPTION_CONFLICT',
+    'the DDL of the transaction has run and was not rolled back: Aurora DSQL has no transaction for it',
+    { hint: 'Start the migration again: it goes on where it stopped.' },
+  )
+}
+
+function inFailedTransaction(): Error {
+  const message = 'current transaction is aborted, commands ignored until end of transaction block'
+  return Object.assign(new Error(message), {
+    response: errorResponse(new ServerError('25P02', message)),
+  })
 }
 
 /** The columns of a result in text format. */
@@ -805,6 +1120,38 @@ async function parsedOf(sql: string): Promise<readonly ParsedStatement[]> {
   const parsed = parse(sql)
   // PostgreSQL reports what is wrong with it.
   return parsed.fault === undefined ? parsed.statements : []
+}
+
+function endsTransaction({ tag, node }: ParsedStatement): boolean {
+  return (
+    tag === 'TransactionStmt' &&
+    (node['kind'] === 'TRANS_STMT_COMMIT' || node['kind'] === 'TRANS_STMT_ROLLBACK')
+  )
+}
+
+/** Whether a statement changes rows, also within WITH. */
+function changesRows({ tag = '', node }: ParsedStatement): boolean {
+  return CHANGES.has(tag) || (tag === 'SelectStmt' && changesWithin(node))
+}
+
+const CHANGES: ReadonlySet<string> = new Set([
+  'InsertStmt',
+  'UpdateStmt',
+  'DeleteStmt',
+  'MergeStmt',
+])
+
+function changesWithin(node: unknown): boolean {
+  if (typeof node !== 'object' || node === null) return false
+  return Object.entries(node).some(([key, value]) => CHANGES.has(key) || changesWithin(value))
+}
+
+/** Whether it makes no difference if the statement runs in a transaction or alone. */
+function runsAlike(statement: ParsedStatement): boolean {
+  const { tag, node } = statement
+  if (tag === 'SelectStmt') return !changesRows(statement) && node['lockingClause'] === undefined
+  if (tag === 'VariableSetStmt') return node['is_local'] !== true
+  return tag === 'VariableShowStmt' || tag === 'ExplainStmt'
 }
 
 function isDdl({ tag = '' }: ParsedStatement): boolean {
