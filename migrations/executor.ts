@@ -183,13 +183,14 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
   let hasRun = row === undefined ? false : await hasChanged(running, probe, row)
   if (hasRun && parsed !== undefined && (await dropFailedIndex(running, parsed))) hasRun = false
   let result: Rows = []
-  if (!hasRun) {
+  const texts = hasRun ? [] : await textsOf(running)
+  if (texts.length > 0) {
     if (row === undefined) {
       const before = await stateOf(connection, probe)
       await record(running, rowOf(running, hash, 'started', before))
     }
     try {
-      result = (await connection.query(statement.sql)).rows
+      for (const text of texts) result = (await connection.query(text)).rows
     } catch (error) {
       // It is certain that it has not run: the statement may be corrected, and run again.
       if (!isLoss(error, undefined)) await forget(running)
@@ -197,10 +198,38 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
     }
   }
   const job = textOf(result[0]?.['job_id'])
-  if (statement.job === true && parsed !== undefined)
+  const isNeeded = hasRun || texts.length > 0
+  if (statement.job === true && parsed !== undefined && isNeeded)
     await awaitOutcome(running, parsed, job === '' ? undefined : job)
   await record(running, rowOf(running, hash, 'done'))
   return result
+}
+
+/**
+ * What to run for a statement. `SET NOT NULL` succeeds where the column is NOT NULL, and `DROP NOT NULL` where it is not. In place of it
+ * there is a check, with the name that the column had then.
+ */
+async function textsOf({ connection, statement }: Running): Promise<readonly string[]> {
+  const { notNull, sql, job } = statement
+  if (notNull === undefined) return [sql]
+  const { table, column, isSet } = notNull
+  const { rows } = await connection.query(
+    `SELECT a.attnotnull::text AS "isNotNull", c.conname AS name, c.convalidated::text AS "isValid" FROM pg_catalog.pg_attribute a
+     LEFT JOIN pg_catalog.pg_constraint c ON c.conrelid = a.attrelid AND c.contype = 'c' AND c.conname LIKE '%\\_not\\_null'
+       AND pg_catalog.pg_get_expr(c.conbin, c.conrelid) = '(' || pg_catalog.quote_ident(a.attname) || ' IS NOT NULL)'
+     WHERE a.attrelid = ${oidOf(table)} AND a.attname = ${literal(column)} AND NOT a.attisdropped`,
+  )
+  if (!isSet)
+    return rows
+      .filter(({ name }) => name !== null)
+      .map(
+        ({ name }) => `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${identifier(textOf(name))}`,
+      )
+  const isDone = rows.some(
+    ({ isNotNull, name, isValid }) =>
+      isNotNull === 'true' || (job === true ? isValid === 'true' : name !== null),
+  )
+  return isDone ? [] : [sql]
 }
 
 function rowOf(

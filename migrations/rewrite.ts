@@ -49,6 +49,16 @@ export interface Step {
   /** Whether it returns a job to wait for. */
   readonly isJob?: boolean
   readonly batch?: Batch
+  readonly notNull?: NotNullCheck
+}
+
+/** Of a statement about the check in place of a column's NOT NULL. Its name is that which the column had, and it may be there already. */
+export interface NotNullCheck {
+  /** Quoted. */
+  readonly table: string
+  readonly column: string
+  /** Whether it is to be added or validated, or else dropped. */
+  readonly isSet: boolean
 }
 
 export interface Plan {
@@ -720,7 +730,8 @@ function planAction(
       const message = 'unsupported ALTER TABLE ALTER COLUMN ... SET NOT NULL statement'
       const remedy = 'Use a validated CHECK (column IS NOT NULL).'
       fix(draft, start, 'not-null', message, remedy)
-      return notNullCheck(table, column)
+      const notNull = { table: table.sql, column, isSet: true }
+      return notNullCheck(table, column).map((step) => ({ ...step, notNull }))
     }
     case 'AT_DropNotNull': {
       // The check that stands for NOT NULL goes, too.
@@ -730,7 +741,10 @@ function planAction(
       const check = identifier(objectName(table.name, column, 'not_null'))
       return [
         { sql: `${table.alter} ${trimmed(source.text.slice(range.start, range.end))}` },
-        { sql: `ALTER TABLE ${table.sql} DROP CONSTRAINT IF EXISTS ${check}` },
+        {
+          sql: `ALTER TABLE ${table.sql} DROP CONSTRAINT IF EXISTS ${check}`,
+          notNull: { table: table.sql, column, isSet: false },
+        },
       ]
     }
     default: {

@@ -4,7 +4,14 @@ import { invalidOption } from '../core/options/check.js'
 import { statementsIn } from '../core/sql.js'
 import { ruleOn } from '../dsql/rules.js'
 import { loadSqlParser, type ParsedStatement, type SqlParser } from '../dsql/statement.js'
-import { type Batch, type Finding, type Plan, planOf, remedyFor } from './rewrite.js'
+import {
+  type Batch,
+  type Finding,
+  type NotNullCheck,
+  type Plan,
+  planOf,
+  remedyFor,
+} from './rewrite.js'
 
 /** What Aurora DSQL refuses. */
 export interface DsqlProblem {
@@ -43,6 +50,8 @@ export interface DsqlStatement {
   readonly job?: boolean
   /** Rows to change in several transactions: one may change 3,000. */
   readonly batch?: Batch
+  /** What decides, in the database, whether it has to run, and under which name of the check. */
+  readonly notNull?: NotNullCheck
 }
 
 /**
@@ -128,7 +137,7 @@ async function examine(given: string): Promise<Examined> {
     const { line } = at(start + first)
     const source = { line, text: given.slice(originalOffset(start), originalOffset(end)).trim() }
     const rewritten = [...new Set(plan.reasons)].join(' ')
-    for (const { sql: own, isJob, batch } of plan.steps)
+    for (const { sql: own, isJob, batch, notNull } of plan.steps)
       statements.push({
         sql: own,
         kind: kindOf(own, parse),
@@ -136,6 +145,7 @@ async function examine(given: string): Promise<Examined> {
         ...(rewritten !== '' && { rewritten }),
         ...(isJob === true && { job: true }),
         ...(batch !== undefined && { batch }),
+        ...(notNull !== undefined && { notNull }),
       })
   }
   const sorted = problems.toSorted((one, other) => one.offset - other.offset)

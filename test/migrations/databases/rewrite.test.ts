@@ -89,6 +89,23 @@ const CASES: readonly (readonly [string, Difference?])[] = [
     },
   ],
   ['ALTER TABLE child ALTER b SET NOT NULL; ALTER TABLE child ALTER b DROP NOT NULL'],
+  ['ALTER TABLE child ALTER id SET NOT NULL'],
+  [
+    'ALTER TABLE child ALTER b SET NOT NULL; ALTER TABLE child ALTER b SET NOT NULL; ALTER TABLE child RENAME b TO c; ALTER TABLE child ALTER c SET NOT NULL',
+    {
+      of: ['column child.c text not null'],
+      instead: [
+        'column child.c text ',
+        'constraint child child_b_not_null CHECK ((c IS NOT NULL))',
+      ],
+    },
+  ],
+  [
+    'ALTER TABLE child ALTER b SET NOT NULL; ALTER TABLE child RENAME b TO "C d"; ALTER TABLE child ALTER "C d" DROP NOT NULL; ALTER TABLE child ALTER "C d" DROP NOT NULL',
+  ],
+  [
+    'ALTER TABLE child ADD CONSTRAINT own CHECK (b IS NOT NULL); ALTER TABLE child ALTER b DROP NOT NULL',
+  ],
 ]
 
 const caseOf = (sql: string, { of = [], instead = [] }: Difference = {}) => ({ sql, of, instead })
