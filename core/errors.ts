@@ -18,6 +18,7 @@
  * | `ERR_LOGIN_REJECTED` | the server requests an authentication method that tokens do not support | no |
  * | `ERR_PROTOCOL` | the server violated the PostgreSQL protocol, or is not a PostgreSQL server | no |
  * | `ERR_OCC_EXHAUSTED` | each attempt of a transaction failed with a conflict; `cause` is the last one | yes |
+ * | `ERR_CHUNK_FAILED` | a chunk of `insertInChunks` failed; `insertedRows` are in, `cause` is the error | if none are in, as the cause |
  * | `ERR_OUTCOME_UNKNOWN` | the connection was lost after COMMIT was written | no |
  * | `ERR_TRANSACTION_NESTED` | a transaction function was called inside another one | no |
  * | `ERR_ABORTED` | the caller's signal was aborted | no |
@@ -43,6 +44,7 @@ export type PgIamErrorCode =
   | 'ERR_LOGIN_REJECTED'
   | 'ERR_PROTOCOL'
   | 'ERR_OCC_EXHAUSTED'
+  | 'ERR_CHUNK_FAILED'
   | 'ERR_OUTCOME_UNKNOWN'
   | 'ERR_TRANSACTION_NESTED'
   | 'ERR_ABORTED'
@@ -61,6 +63,8 @@ export interface PgIamErrorOptions {
   retryable?: boolean
   /** The original error, unchanged. */
   cause?: unknown
+  /** Of `ERR_CHUNK_FAILED`: the number of rows that are inserted, from the first one on. */
+  insertedRows?: number
 }
 
 /**
@@ -72,14 +76,17 @@ export class PgIamError extends Error {
   override readonly name = 'PgIamError'
   readonly code: PgIamErrorCode
   readonly retryable: boolean
-  // Only declared: a field would be an own property, and `util.inspect` would print it even without a hint.
+  // Only declared: fields would be own properties, and `util.inspect` would print them without a value.
   declare readonly hint?: string
+  /** Of `ERR_CHUNK_FAILED`: the number of rows that are inserted, from the first one on. */
+  declare readonly insertedRows?: number
 
   constructor(code: PgIamErrorCode, message: string, options: PgIamErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined)
     this.code = code
     this.retryable = options.retryable ?? false
     if (options.hint !== undefined) this.hint = options.hint
+    if (options.insertedRows !== undefined) this.insertedRows = options.insertedRows
     // isolatedDeclarations does not allow a computed member here (TS9038).
     Object.defineProperty(this, BRAND, { value: true })
   }

@@ -20,6 +20,7 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
     'cloudSql',
     'customLogin',
     'entra',
+    'insertInChunks',
     'isOccConflict',
     'isPgIamError',
     'loginFromEnv',
