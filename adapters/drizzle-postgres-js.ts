@@ -82,9 +82,33 @@ export function drizzleClient<TSchema extends DrizzleSchema = NoDrizzleSchema>(
   const { connection = {}, ...own } = config
   const client = createSql(login, connection) as Sql
   const db = drizzle({ ...own, client }) as DrizzleDatabase<TSchema>
+  const transaction = db.transaction.bind(db)
   // An own property, so that it is copied by `{ ...db }`.
-  db.transaction = db.transaction.bind(db)
+  db.transaction = (fn, settings) => {
+    const modes = login.provider === 'aurora-dsql' ? modesOf(settings) : ''
+    return modes === ''
+      ? transaction(fn, settings)
+      : drizzle({ ...own, client: beginningWith(client, modes) }).transaction(fn)
+  }
   return db
+}
+
+/** The settings of a transaction, as part of BEGIN. Drizzle (0.45) sends them with SET TRANSACTION, which Aurora DSQL rejects. */
+function modesOf({ isolationLevel, accessMode, deferrable }: PgTransactionConfig = {}): string {
+  return [
+    ...(isolationLevel === undefined ? [] : [`isolation level ${isolationLevel}`]),
+    ...(accessMode === undefined ? [] : [accessMode]),
+    ...(deferrable === undefined ? [] : [deferrable ? 'deferrable' : 'not deferrable']),
+  ].join(' ')
+}
+
+function beginningWith(client: Sql, modes: string): Sql {
+  return new Proxy(client, {
+    get: (target, name) =>
+      name === 'begin'
+        ? (fn: never) => target.begin(modes, fn)
+        : (Reflect.get(target, name) as unknown),
+  })
 }
 
 /**

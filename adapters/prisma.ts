@@ -7,6 +7,7 @@ import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import type { Login } from '../core/login.js'
 import { checkClient, checkOptions, numberWithin, oneOf } from '../core/options/check.js'
 import { RETRY_CHECKS, type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
+import { isOnlyLevel } from '../core/transactions/only-isolation-level.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   attachLoss,
@@ -70,7 +71,10 @@ class LoginAdapter extends PrismaPg {
   override async connect(): Promise<ConnectedAdapter> {
     const adapter = keepErrors(await super.connect())
     const begin = adapter.startTransaction.bind(adapter)
-    adapter.startTransaction = async (level) => {
+    const { [LOGIN]: login } = this as { [LOGIN]?: Login }
+    adapter.startTransaction = async (given) => {
+      // Prisma's adapter (7.10) sends it as a statement of its own.
+      const level = isOnlyLevel(login, given) ? undefined : given
       const start = starts().getStore()
       const begun =
         start === undefined || start.isOver

@@ -40,6 +40,7 @@ import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-par
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { type DsqlMigrationsOption, dsqlMigrationsOf } from '../migrations/in-options.js'
+import { withoutDefaultLevel, withoutOnlyLevel } from '../core/transactions/only-isolation-level.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   type TransactionConnection,
@@ -82,7 +83,10 @@ export function sequelizeOptions(
   refuseMessageLevel(login, options.clientMinMessages)
   const read = readLogins(options.replication)
   const connection = connectionOf(login, options, undefined, through)
-  const { replication: _replication, ...rest } = options as SequelizeLoginOptions
+  const { replication: _replication, ...rest } = withoutDefaultLevel(
+    login,
+    options,
+  ) as SequelizeLoginOptions
   return {
     ...sessionOptions(login, options),
     ...withoutUndefined(rest),
@@ -143,11 +147,13 @@ export async function sequelizeTransaction<T>(
   options: ManagedTransactionOptions & RetryOptions = {},
 ): Promise<T> {
   checkClient(sequelize, 'sequelize', CLIENT_METHODS, 'what new Sequelize() of Sequelize 7 returns')
-  const { retry, own } = splitRetryOptions(options)
+  const { retry, own: given } = splitRetryOptions(options)
+  const login = loginOfSequelize(sequelize)
+  const own = withoutOnlyLevel(login, given) as typeof given
   let committed: (() => Promise<void>) | undefined
   const result = await runTransaction({
     client: sequelize,
-    login: loginOfSequelize(sequelize),
+    login,
     isNested: isInsideOwnTransaction(sequelize, own),
     retry,
     fn,

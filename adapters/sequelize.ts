@@ -23,6 +23,7 @@ import { givenParameters, PG_STARTUP_OPTIONS } from '../core/options/startup-par
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
 import { type RetryOptions, splitRetryOptions } from '../core/transactions/retry.js'
 import { type DsqlMigrationsOption, dsqlMigrationsOf } from '../migrations/in-options.js'
+import { withoutDefaultLevel, withoutOnlyLevel } from '../core/transactions/only-isolation-level.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import { watchPgClient } from '../core/transactions/transaction-connection.js'
 
@@ -82,7 +83,11 @@ export function sequelizeOptions(
   const read = readLogins(options.replication)
   // Sequelize ignores a top-level `ssl`, but `ssl: false` is still rejected.
   checkDriverOptions(login, { ...options }, { ...OWNED, ssl: 'tls' })
-  const { ssl: _ssl, replication: _replication, ...rest } = options
+  const {
+    ssl: _ssl,
+    replication: _replication,
+    ...rest
+  } = withoutDefaultLevel(login, options) as typeof options
   const connection = connectionOf(login, options.dialectOptions, through)
   return {
     ...KNOWN_VERSION,
@@ -157,11 +162,13 @@ export async function sequelizeTransaction<T>(
   // Sequelize 7 lacks the last one.
   const methods = ['transaction', 'query', 'databaseVersion']
   checkClient(sequelize, 'sequelize', methods, 'what new Sequelize() of Sequelize 6 returns')
-  const { retry, own } = splitRetryOptions(options)
+  const { retry, own: given } = splitRetryOptions(options)
+  const login = loginOfSequelize(sequelize)
+  const own = withoutOnlyLevel(login, given) as typeof given
   let committed: (() => Promise<void>) | undefined
   const result = await runTransaction({
     client: sequelize,
-    login: loginOfSequelize(sequelize),
+    login,
     isNested: own.transaction !== undefined && own.transaction !== null,
     retry,
     fn,

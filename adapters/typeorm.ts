@@ -34,6 +34,7 @@ import {
   dsqlMigrationsOf,
   refuseTransactions,
 } from '../migrations/in-options.js'
+import { isOnlyLevel, withoutDefaultLevel } from '../core/transactions/only-isolation-level.js'
 import { runTransaction } from '../core/transactions/run-transaction.js'
 import {
   endsTransaction,
@@ -107,7 +108,10 @@ export function typeormOptions(
   if (through !== undefined)
     refuseTransactions('migrationsTransactionMode', options.migrationsTransactionMode, 'none')
   refuseOtherDatabases(options)
-  const { replication: givenReplication, ...rest } = options
+  const { replication: givenReplication, ...rest } = withoutDefaultLevel(
+    login,
+    options,
+  ) as typeof options
   const replication = checkReplication(givenReplication)
   const { extra = {} } = options as { extra?: Extra }
   checkDriverOptions(login, rest, OWNED)
@@ -123,6 +127,7 @@ export function typeormOptions(
   // Without `native`: TypeORM uses pg-native if it is installed, which does not support `stream`.
   const driver = (options.driver ?? { ...pg, native: undefined }) as typeof pg
   return {
+    ...(login.provider === 'aurora-dsql' && NO_EXTENSIONS),
     ...(through && DSQL_MIGRATIONS),
     ...rest,
     type: 'postgres',
@@ -156,12 +161,13 @@ const INDEX_TYPE = [
   `CASE "am"."amname" WHEN 'btree_index' THEN 'btree' ELSE "am"."amname" END AS "index_type"`,
 ] as const
 
-/** Aurora DSQL has no extensions; `gen_random_uuid()` is built in. */
-const DSQL_MIGRATIONS = {
-  migrationsTransactionMode: 'none',
-  installExtensions: false,
-  uuidExtension: 'pgcrypto',
-} as const
+/**
+ * Aurora DSQL has no extensions; `gen_random_uuid()` is built in. TypeORM (1.1) sends `CREATE EXTENSION` on its first connection if an entity
+ * has a generated UUID, and logs that it failed.
+ */
+const NO_EXTENSIONS = { installExtensions: false, uuidExtension: 'pgcrypto' } as const
+
+const DSQL_MIGRATIONS = { migrationsTransactionMode: 'none' } as const
 
 /** TypeORM's types reject it too, but options are often read from a file or the environment. */
 function refuseOtherDatabases({ type }: { type?: unknown }): void {
@@ -219,10 +225,12 @@ export async function typeormTransaction<T>(
 ): Promise<T> {
   checkClient(dataSource, 'dataSource', ['createQueryRunner'], 'what new DataSource() returns')
   const { retry, own } = splitRetryOptions(options)
-  const { isolationLevel } = checkOptions(own, TRANSACTION_CHECKS)
+  const { isolationLevel: given } = checkOptions(own, TRANSACTION_CHECKS)
+  const login = loginOfDataSource(dataSource)
+  const isolationLevel = isOnlyLevel(login, given) ? undefined : given
   return runTransaction({
     client: dataSource,
-    login: loginOfDataSource(dataSource),
+    login,
     retry,
     fn,
     attempt: (work, connected) => runOnRunner(dataSource, isolationLevel, work, connected),
