@@ -4,7 +4,7 @@ export const TIERS = {
   bench: ['test/bench', 'test/soak'],
   engines: ['test/gateway/engines'],
   hostile: ['test/hostile', 'test/gateway/hostile'],
-  migrations: ['test/migrations/clinic', 'test/migrations/databases'],
+  migrations: ['test/migrations/clinic', 'test/migrations/databases', 'test/migrations/features'],
   'mikro-orm': ['test/mikro-orm'],
   tools: ['test/tools'],
 }
