@@ -122,6 +122,14 @@ class MigrationRun {
     return this.#applied !== undefined
   }
 
+  /**
+   * Whether DDL of a migration has run that is not noted as applied. Only then is a change of rows a part of a migration for certain: an
+   * application may go on with the instance that has migrated, and write the same at each start.
+   */
+  get isHalfDone(): boolean {
+    return this.#executor !== undefined && this.isMigrating
+  }
+
   /** Whether a text may concern migrations: all others pass without being parsed. */
   mayConcern(sql: string): boolean {
     if (DDL.test(sql)) return true
@@ -822,10 +830,10 @@ class MigrationStream extends Duplex {
     }
   }
 
-  /** Whether the statements change rows in a migration, outside of a transaction. */
+  /** Whether the statements change rows in a migration that has begun with DDL, outside of a transaction. */
   #isChange(parsed: readonly ParsedStatement[]): boolean {
     return (
-      this.#run.isMigrating &&
+      this.#run.isHalfDone &&
       !this.#isInTransaction &&
       parsed.some(changesRows) &&
       !parsed.some((each) => isDdl(each) || each.tag === 'TransactionStmt' || this.#run.isOwn(each))

@@ -233,6 +233,26 @@ describe('rows that a half-done migration has changed', () => {
     expect(await rows('SELECT count(*)::int FROM many')).toEqual([6_000])
   })
 
+  it('are not what an application writes with the instance after its migrations, the same at each start', async () => {
+    const migrationSource = {
+      getMigrations: async () => ['1'],
+      getMigrationName: (one: string) => one,
+      getMigration: async () => ({
+        up: async (knex: Knex) => void (await knex.raw('CREATE TABLE started (n int)')),
+        down: async () => {},
+      }),
+    }
+    const login = gateway.login({ user: 'admin' })
+    const migrations = { migrationSource, tableName: 'of_started' }
+    for (let start = 0; start < 3; start++) {
+      const knex = knexOf(knexConfig(login, { dsqlMigrations: true, migrations }))
+      await knex.migrate.latest()
+      await knex('started').insert({ n: 1 })
+      await knex.destroy()
+    }
+    expect(await rows('SELECT n FROM started')).toEqual([1, 1, 1])
+  })
+
   it('are those of the migration alone: a failure is told as it is, and nothing of it stays', async () => {
     await twice('failing', async (knex, told) => {
       await knex.raw('CREATE TABLE failing (n int PRIMARY KEY)')
