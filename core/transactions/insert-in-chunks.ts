@@ -40,11 +40,13 @@ export async function insertInChunks<Row, Result>(
   if (isInsideRetry()) throw nestedTransaction()
   const results: Result[] = []
   for (let index = 0; index < rows.length; index += maxRows) {
-    const chunk = rows.slice(index, index + maxRows) as Row[]
+    const end = Math.min(index + maxRows, rows.length)
+    // A list of its own for each attempt: `insert` may change it.
+    const insertChunk = async (): Promise<Result> => insert(rows.slice(index, end), index)
     try {
-      results.push(await insideRetry(() => attempts(async () => insert(chunk, index), retry)))
+      results.push(await insideRetry(() => attempts(insertChunk, retry)))
     } catch (error) {
-      throw chunkFailed(error, index, index + chunk.length)
+      throw chunkFailed(error, index, end)
     }
   }
   return results

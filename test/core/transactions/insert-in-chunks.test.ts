@@ -18,6 +18,21 @@ describe('insertInChunks', () => {
     expect(chunks.flat()).toEqual(all)
   })
 
+  it('gives each attempt all rows of the chunk, also if the one before has emptied its list', async () => {
+    const inserted: number[] = []
+    let attempt = 0
+    await insertInChunks(
+      rows(3),
+      async (chunk) => {
+        const taken = chunk.splice(0)
+        if (++attempt === 1) throw withCode('40001')
+        inserted.push(...taken)
+      },
+      { baseDelayMs: 0 },
+    )
+    expect(inserted).toEqual(rows(3))
+  })
+
   it('calls nothing for no rows', async () => {
     expect(await insertInChunks([], () => Promise.reject(new Error('called')))).toEqual([])
   })
