@@ -1,7 +1,7 @@
 /** Inserts more rows than one transaction may change. */
 import { isPgIamError, PgIamError } from '../errors.js'
 import { checkOptions, integerWithin, invalidOption } from '../options/check.js'
-import { isOccConflict } from './is-occ-conflict.js'
+import { isOccConflict, sqlStateOf } from './is-occ-conflict.js'
 import { attempts, insideRetry, isInsideRetry, RETRY_CHECKS, type RetryOptions } from './retry.js'
 import { nestedTransaction } from './run-transaction.js'
 import { isLoss } from './transaction-connection.js'
@@ -17,7 +17,8 @@ export interface InsertInChunksOptions extends RetryOptions {
 
 /**
  * Calls `insert` for each chunk of `rows`, one after the other. `insert` must do one whole transaction: one statement, or one call of a
- * transaction function. A chunk that fails with a conflict is inserted again, after a pause with full jitter.
+ * transaction function. It must not use a transaction that was begun before: then the rows are inserted only if that one commits. A chunk
+ * that fails with a conflict is inserted again, after a pause with full jitter.
  *
  * The chunks are not one transaction: others see the first ones before the last.
  *
@@ -58,6 +59,8 @@ const MAX_ROWS = 3_000
 const CHECKS = { ...RETRY_CHECKS, maxRows: integerWithin(1, MAX_ROWS, 'rows') } as const
 
 function chunkFailed(cause: unknown, index: number, end: number): PgIamError {
+  // No chunk has more rows than a transaction may change.
+  if (index > 0 && sqlStateOf(cause) === ROW_LIMIT) return oneTransaction(cause)
   const rows = `rows ${index} to ${end - 1}`
   const isUnknown = isPgIamError(cause)
     ? cause.code === 'ERR_OUTCOME_UNKNOWN'
@@ -71,7 +74,7 @@ function chunkFailed(cause: unknown, index: number, end: number): PgIamError {
       ]
     : [
         `${rows} could not be inserted; ${others}`,
-        `Remove the cause, and go on with rows.slice(${index}).`,
+        `Remove the cause, and go on with rows.slice(${index}). If "insert" uses a transaction that was begun before, no row is inserted.`,
       ]
   const retryable = isOccConflict(cause) || (isPgIamError(cause) && cause.retryable)
   return new PgIamError('ERR_CHUNK_FAILED', message, {
@@ -79,4 +82,19 @@ function chunkFailed(cause: unknown, index: number, end: number): PgIamError {
     // The same call would insert the rows of the first chunks again.
     retryable: retryable && index === 0,
   })
+}
+
+/** SQLSTATE 54000, program_limit_exceeded: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html */
+const ROW_LIMIT = '54000'
+
+/** The usual way to get there: `insert` uses the transaction of an ORM, which is not known here. */
+function oneTransaction(cause: unknown): PgIamError {
+  return new PgIamError(
+    'ERR_CHUNK_FAILED',
+    'the chunks exceeded the limits of one transaction, so it is unknown whether any row is inserted',
+    {
+      cause,
+      hint: 'Do not use a transaction that was begun before insertInChunks() in "insert". If each call is a transaction of its own, lower "maxRows".',
+    },
+  )
 }

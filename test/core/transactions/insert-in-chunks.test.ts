@@ -33,6 +33,24 @@ describe('insertInChunks', () => {
     expect(inserted).toEqual(rows(3))
   })
 
+  it('counts no rows as inserted if the chunks are too much for one transaction, which they then share', async () => {
+    const error = await rejectionOf(
+      insertInChunks(
+        rows(2),
+        async (_, index) => {
+          if (index > 0) throw withCode('54000', 'transaction row limit exceeded')
+        },
+        { maxRows: 1 },
+      ),
+    )
+    expect(error).toMatchObject({
+      code: 'ERR_CHUNK_FAILED',
+      retryable: false,
+      hint: expect.stringContaining('Do not use a transaction that was begun before') as string,
+    })
+    expect(error).not.toHaveProperty('insertedRows')
+  })
+
   it('calls nothing for no rows', async () => {
     expect(await insertInChunks([], () => Promise.reject(new Error('called')))).toEqual([])
   })
