@@ -34,6 +34,8 @@ export interface ExecutorOptions {
   readonly retry: RetryOptions
   readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>
   readonly signal: AbortSignal | undefined
+  /** The migration is a program, of which nothing but its statements is known. */
+  readonly isProgram?: boolean
   readonly progress: (event: StatementProgress) => void
 }
 
@@ -79,11 +81,12 @@ export async function createExecutor(given: ExecutorOptions): Promise<StatementE
       if (statement.kind === 'session') return runSession(own)
       const hash = hashOf(statement.sql)
       if (row?.state === 'done') {
-        if (row.hash !== hash) throw statementChanged(own)
+        if (row.hash !== hash) throw statementChanged(own, row)
         progress({ position, statement, state: 'recorded' })
         return []
       }
-      if (row !== undefined && row.hash !== hash) throw startedChanged(own)
+      if (row !== undefined && row.hash !== hash)
+        throw given.isProgram === true ? statementChanged(own, row) : startedChanged(own)
       await lease.renewIfDue(connection)
       progress({ position, statement, state: 'started' })
       const result = await runStatement(own, hash, row)
@@ -307,13 +310,30 @@ function failureOf(error: unknown, { scope, statement, position }: Running): unk
 const ROW_LIMIT =
   'Split it into statements of at most 2,999 rows and 10 MiB. A transaction may change 3,000 rows, and one of them is that of the ledger.'
 
-function statementChanged({ scope, statement, position }: Running): PgIamError {
+function statementChanged(
+  { scope, statement, position, isProgram, tables }: Running,
+  before: LedgerRow,
+): PgIamError {
+  // The commands of ORMs print no hints, and the ledger does not know the file.
+  if (isProgram === true && tables !== undefined)
+    return new PgIamError(
+      'ERR_MIGRATION_STATE',
+      [
+        `statement ${position} of the migration "${scope}" has changed since it ran`,
+        `It was: ${before.statement.slice(0, MAX_SHOWN)}`,
+        'Restore the migration',
+        `If what has run is to stay, run: DELETE FROM ${tables.rows} WHERE scope LIKE ${literal(`${scope}%`)}`,
+      ].join('. '),
+    )
   return new PgIamError(
     'ERR_MIGRATION_STATE',
     `statement ${position} of the migration "${scope}" (line ${statement.source.line}) has changed since it ran`,
     { hint: 'Restore the file to what it was, and put the change into a new migration.' },
   )
 }
+
+/** Characters. */
+const MAX_SHOWN = 200
 
 function startedChanged({ scope, statement, position }: Running): PgIamError {
   return new PgIamError(

@@ -14,13 +14,13 @@
  */
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { sleep } from '../core/async.js'
+import { createMutex, sleep } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import { type Logger, SILENT } from '../core/events.js'
 import { identifier, literal } from '../core/sql.js'
 import { sqlStateOf } from '../core/transactions/is-occ-conflict.js'
 import type { ParsedStatement } from '../dsql/statement.js'
-import { unwrapped } from '../dsql/statement.js'
+import { stringsOf, unwrapped } from '../dsql/statement.js'
 import { errorFields, errorResponse, ServerError } from '../wire/error-response.js'
 import { createMessageReader, createReplyTracker, eachMessage } from '../wire/framing.js'
 import { createFrontendReader, readFrontendMessage } from '../wire/frontend.js'
@@ -107,8 +107,14 @@ class MigrationRun {
   #executor: StatementExecutor | undefined
   /** The name of the migration that runs, in the ledger. */
   #scopeName: string | undefined
-  /** The statements of the migration that have changed rows, with their answers, by the trail up to them. */
+  /** The statements of earlier runs of the migration that have changed rows, with their answers, by the trail up to them. */
   #answers: Map<string, Buffer> | undefined
+  /** The last position in the ledger of a statement that has changed rows. */
+  #lastAnswer = 0
+  /** Whether a statement has failed, or the client has touched its lock: it may start the migration over. */
+  #mayStartOver = false
+  /** The connections take turns: the lease, the ledger and the executor are those of all. */
+  readonly #turns = createMutex()
   readonly trail = new Trail()
   /** How many streams are open. */
   streams = 0
@@ -161,93 +167,117 @@ class MigrationRun {
     return tableIn(statement, this.#options.tables)
   }
 
+  /** Must be called when a statement has failed, or the client has touched its lock. */
+  interrupted(): void {
+    this.#mayStartOver = true
+  }
+
   /** Before the client reads which migrations are applied: waits for other deployers. */
-  async begin(connection: MigrationConnection, table: TableName): Promise<void> {
-    this.#applied = table
-    await this.#hold(connection)
-    if (this.#executor !== undefined) return
-    this.#answers = undefined
-    this.#scopeName = await this.#scope(connection)
-    await this.#forget(connection, this.#scopeName)
+  begin(connection: MigrationConnection, table: TableName): Promise<void> {
+    return this.#inTurn(connection, async () => {
+      this.#applied = table
+      await this.#hold(connection)
+      if (this.#executor !== undefined && !this.#mayStartOver) return
+      this.#executor = undefined
+      this.#answers = undefined
+      this.#scopeName = await this.#scope(connection)
+      await this.#forget(connection, this.#scopeName)
+    })
   }
 
   /** After the client has noted that a migration is applied, or undone. */
-  async noted(connection: MigrationConnection): Promise<void> {
-    this.#executor = undefined
-    this.#answers = undefined
-    this.#scopeName = undefined
-    await this.#hold(connection)
-    await this.#forget(connection, undefined)
+  noted(connection: MigrationConnection): Promise<void> {
+    return this.#inTurn(connection, async () => {
+      this.#executor = undefined
+      this.#answers = undefined
+      this.#scopeName = undefined
+      await this.#hold(connection)
+      await this.#forget(connection, undefined)
+    })
+  }
+
+  async #inTurn<T>(connection: MigrationConnection, work: () => Promise<T>): Promise<T> {
+    const release = await this.#turns.acquire(new AbortController().signal)
+    this.#current = connection
+    try {
+      return await work()
+    } finally {
+      release()
+    }
   }
 
   /**
    * Runs a statement that changes rows, together with its answer in the ledger. If it has run before, and the client has been told the same
    * as then, resolves with that answer.
    */
-  async change(
+  change(
     connection: MigrationConnection,
     sql: string,
     run: () => Promise<readonly Buffer[]>,
   ): Promise<readonly Buffer[]> {
-    const lease = await this.#hold(connection)
-    const tables = this.#ledger!
-    this.#scopeName ??= await this.#scope(connection)
-    const scope = `${this.#scopeName}${ROWS}`
-    this.#answers ??= new Map(
-      (await readRows(connection, tables, `scope = ${literal(scope)}`)).map((row) => [
-        row.hash,
-        Buffer.from(row.before ?? '', 'base64'),
-      ]),
-    )
-    const answers = this.#answers
-    const hash = this.trail.digest()
-    const recorded = answers.get(hash)
-    if (recorded !== undefined) {
-      this.#options.logger.info(`migrations: ${PROGRESS.recorded}`, { statement: sql })
-      return [recorded]
-    }
-    try {
-      return await inTransaction({ connection, retry: {} }, async () => {
-        const replies = await run()
-        const answer = Buffer.concat(replies)
-        if (answer.length > MAX_ANSWER) return replies
-        const before = answer.toString('base64')
-        const position = answers.size + 1
-        const row = { scope, position, hash, state: 'done', statement: sql, before } as const
-        await write({ connection, retry: {}, tables, lease }, row)
-        answers.set(hash, answer)
-        return replies
-      })
-    } catch (error) {
-      answers.delete(hash)
-      // It has changed as many rows as a transaction may: there is none left for the ledger.
-      if (sqlStateOf(error) === TOO_MANY_ROWS) return run()
-      throw error
-    }
+    return this.#inTurn(connection, async () => {
+      const lease = await this.#hold(connection)
+      const tables = this.#ledger!
+      this.#scopeName ??= await this.#scope(connection)
+      const scope = `${this.#scopeName}${ROWS}`
+      this.#answers ??= await this.#readAnswers(connection, scope)
+      const hash = this.trail.digest()
+      const recorded = this.#answers.get(hash)
+      if (recorded !== undefined) {
+        this.#answers.delete(hash)
+        this.#options.logger.info(`migrations: ${PROGRESS.recorded}`, { statement: sql })
+        return [recorded]
+      }
+      try {
+        return await inTransaction({ connection, retry: {} }, async () => {
+          const replies = await run()
+          const answer = Buffer.concat(replies)
+          if (answer.length > MAX_ANSWER) return replies
+          const before = answer.toString('base64')
+          const position = this.#lastAnswer + 1
+          const row = { scope, position, hash, state: 'done', statement: sql, before } as const
+          await write({ connection, retry: {}, tables, lease }, row)
+          this.#lastAnswer = position
+          return replies
+        })
+      } catch (error) {
+        // It has changed as many rows as a transaction may: there is none left for the ledger.
+        if (sqlStateOf(error) === TOO_MANY_ROWS) return run()
+        throw error
+      }
+    })
+  }
+
+  async #readAnswers(connection: MigrationConnection, scope: string): Promise<Map<string, Buffer>> {
+    const rows = await readRows(connection, this.#ledger!, `scope = ${literal(scope)}`)
+    this.#lastAnswer = Math.max(0, ...rows.map(({ position }) => position))
+    return new Map(rows.map(({ hash, before }) => [hash, Buffer.from(before ?? '', 'base64')]))
   }
 
   /** Runs a statement of DDL. */
-  async run(connection: MigrationConnection, statement: DsqlStatement): Promise<void> {
-    this.#current = connection
-    if (await this.#createsOwnTable(statement)) {
-      await this.#createOwnTable(connection, statement)
-      return
-    }
-    if (this.#applied === undefined) {
-      const executor = await this.#executorOf(undefined, NO_LEASE, 'a statement')
-      await executor.run(statement)
-      return
-    }
-    const lease = await this.#hold(connection)
-    this.#scopeName ??= await this.#scope(connection)
-    this.#executor ??= await this.#executorOf(this.#ledger, lease, this.#scopeName)
-    try {
-      await this.#executor.run(statement)
-    } catch (error) {
-      // The client may start over.
-      this.#executor = undefined
-      throw error
-    }
+  run(connection: MigrationConnection, statement: DsqlStatement): Promise<void> {
+    return this.#inTurn(connection, async () => {
+      if (await this.#createsOwnTable(statement)) {
+        await this.#createOwnTable(connection, statement)
+        return
+      }
+      if (this.#applied === undefined) {
+        const executor = await this.#executorOf(undefined, NO_LEASE, 'a statement')
+        await executor.run(statement)
+        return
+      }
+      const lease = await this.#hold(connection)
+      this.#scopeName ??= await this.#scope(connection)
+      this.#executor ??= await this.#executorOf(this.#ledger, lease, this.#scopeName)
+      this.#mayStartOver = false
+      try {
+        await this.#executor.run(statement)
+      } catch (error) {
+        // The client may start over.
+        this.#executor = undefined
+        throw error
+      }
+    })
   }
 
   async #createsOwnTable({ sql }: DsqlStatement): Promise<boolean> {
@@ -297,7 +327,6 @@ class MigrationRun {
   }
 
   async #hold(connection: MigrationConnection): Promise<Lease> {
-    this.#current = connection
     if (this.#lease !== undefined) {
       await this.#lease.renewIfDue(connection)
       return this.#lease
@@ -345,6 +374,7 @@ class MigrationRun {
       retry: {},
       sleep,
       signal: undefined,
+      isProgram: true,
       progress: (event) => this.#progress(event),
     })
   }
@@ -432,8 +462,10 @@ class MigrationStream extends Duplex {
   #afterSync: (() => Promise<void>) | undefined
   /** The messages of a statement that changes rows, up to its Sync, and its SQL. */
   #collected: { readonly sql: string; readonly messages: Buffer[] } | undefined
-  /** Whether the transaction of the driver has changed rows other than those of its own tables. */
+  /** Whether the transaction of the driver has, or may have, changed rows other than those of its own tables. */
   #hasChanged = false
+  /** The functions that the transaction has called: those of the database may change rows. */
+  readonly #called = new Set<string>()
   /** The transaction of which only the driver knows. */
   #detached: { hasFailed: boolean; hasRun: boolean } | undefined
   readonly #detachedReader = createMessageReader(MAX_OWN_BYTES)
@@ -540,7 +572,10 @@ class MigrationStream extends Duplex {
     const before = this.#errors
     const hasLoggedIn = this.#tracker.readyCount > 0
     eachReply(this.#tracker, bytes, () => this.#errors++)
-    if (this.#detached !== undefined && this.#errors > before) this.#detached.hasFailed = true
+    if (this.#errors > before) {
+      this.#run.interrupted()
+      if (this.#detached !== undefined) this.#detached.hasFailed = true
+    }
     const shown = this.#detached === undefined ? bytes : this.#inTransaction(bytes)
     // Not what the server says of itself when a connection is opened.
     if (hasLoggedIn) this.#run.trail.received(shown)
@@ -686,6 +721,8 @@ class MigrationStream extends Duplex {
         return true
       }
       case FrontendType.bind:
+        if (isWatched) this.#noteBind(message)
+        return !this.#hasFailed && this.#localSql(message) === undefined
       case FrontendType.describe:
       case FrontendType.close:
       case FrontendType.execute:
@@ -696,6 +733,13 @@ class MigrationStream extends Duplex {
       default:
         return true
     }
+  }
+
+  /** What a statement with a name does was decided before the transaction. */
+  #noteBind(message: Buffer): void {
+    const read = readFrontendMessage(message)
+    if (read.type === 'bind' && read.statement !== '' && !this.#statements.has(read.statement))
+      this.#hasChanged = true
   }
 
   /** The SQL of the statement or portal that the message names, if the server does not know it. */
@@ -776,7 +820,7 @@ class MigrationStream extends Duplex {
       return
     }
     const table = first === undefined ? undefined : this.#run.appliedIn(first)
-    if (table !== undefined && this.#status !== TransactionStatus.failed) {
+    if (table !== undefined && this.#mayBegin) {
       if (first!.tag === 'SelectStmt') {
         await this.#whenIdle()
         try {
@@ -789,11 +833,18 @@ class MigrationStream extends Duplex {
         }
       } else this.#afterSync = () => this.#run.noted(this.#connection)
     }
-    if (this.#isChange(parsed)) {
+    // The server has to know a statement with a name, also if it has run before.
+    if (statement === '' && this.#isChange(parsed)) {
       this.#collected = { sql, messages: [message] }
       return
     }
     this.#socket.write(message)
+  }
+
+  /** A look at the applied migrations in a transaction, in which no lease can be taken for certain, begins nothing. */
+  get #mayBegin(): boolean {
+    if (this.#status === TransactionStatus.failed) return false
+    return this.#run.isMigrating || !this.#isInTransaction
   }
 
   async #collect(
@@ -835,8 +886,9 @@ class MigrationStream extends Duplex {
     return (
       this.#run.isHalfDone &&
       !this.#isInTransaction &&
-      parsed.some(changesRows) &&
-      !parsed.some((each) => isDdl(each) || each.tag === 'TransactionStmt' || this.#run.isOwn(each))
+      parsed.length > 0 &&
+      // What else a text does, such as SET, has to be done again.
+      parsed.every((each) => changesRows(each) && !this.#run.isOwn(each))
     )
   }
 
@@ -845,10 +897,14 @@ class MigrationStream extends Duplex {
   /** Notes what a transaction does. Returns why a statement must not run in one of which only the driver knows. */
   #refusal(parsed: readonly ParsedStatement[]): Error | undefined {
     if (parsed.some((each) => this.#run.isOwn(each))) this.#run.trail.end()
-    if (!this.#run.isMigrating || !this.#isInTransaction) {
+    if (parsed.some((each) => this.#run.isLock(each))) this.#run.interrupted()
+    const isOutside = !this.#run.isMigrating || !this.#isInTransaction
+    if (isOutside || parsed.some(endsTransaction)) {
       this.#hasChanged = false
-      return undefined
+      this.#called.clear()
     }
+    if (isOutside) return undefined
+    for (const name of parsed.flatMap(functionsIn)) this.#called.add(name)
     const isOwn = (each: ParsedStatement): boolean => this.#run.isOwn(each)
     const foreign = parsed.find((each) => !isOwn(each) && !isDdl(each) && !runsAlike(each))
     if (foreign !== undefined && foreign.tag !== 'TransactionStmt') this.#hasChanged = true
@@ -857,6 +913,19 @@ class MigrationStream extends Duplex {
     if (this.#detached.hasFailed)
       return parsed.every((each) => this.#run.isLock(each)) ? undefined : inFailedTransaction()
     return foreign === undefined ? undefined : changeInTransaction()
+  }
+
+  /** Whether the transaction may have changed rows that a ROLLBACK has to undo. */
+  async #mayHaveChanged(): Promise<boolean> {
+    if (this.#hasChanged || this.#called.size === 0) return this.#hasChanged
+    const { rows } = await this.#connection.query(
+      `SELECT 1 AS own FROM pg_catalog.pg_proc WHERE pronamespace <> 'pg_catalog'::regnamespace AND proname IN (${[
+        ...this.#called,
+      ]
+        .map(literal)
+        .join(', ')}) LIMIT 1`,
+    )
+    return rows.length > 0
   }
 
   /** Ends the transaction of the driver, which goes on without knowing. */
@@ -912,7 +981,8 @@ class MigrationStream extends Duplex {
     if (!parsed.some(isDdl)) {
       const read = tables.find(({ isRead }) => isRead)
       try {
-        if (read !== undefined) await this.#run.begin(this.#connection, read.table)
+        if (read !== undefined && this.#mayBegin)
+          await this.#run.begin(this.#connection, read.table)
         const replies = await this.#ask(sql)
         this.#emit(...replies)
         const isDone = !replies.some((reply) => reply[0] === BackendType.errorResponse)
@@ -938,7 +1008,7 @@ class MigrationStream extends Duplex {
     if (
       this.#status === TransactionStatus.inTransaction &&
       this.#run.isMigrating &&
-      !this.#hasChanged
+      !(await this.#mayHaveChanged())
     )
       await this.#detach(sql)
     if (this.#status !== TransactionStatus.idle) {
@@ -983,6 +1053,7 @@ class MigrationStream extends Duplex {
   #failed(error: unknown): Buffer {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#detached !== undefined) this.#detached.hasFailed = true
+    this.#run.interrupted()
     return responseTo(error)
   }
 }
@@ -1154,6 +1225,20 @@ function changesWithin(node: unknown): boolean {
   return Object.entries(node).some(([key, value]) => CHANGES.has(key) || changesWithin(value))
 }
 
+/** The names of the functions that a statement calls, without their schema. */
+function functionsIn({ node }: ParsedStatement): string[] {
+  return calledWithin(node)
+}
+
+function calledWithin(node: unknown): string[] {
+  if (typeof node !== 'object' || node === null) return []
+  return Object.entries(node).flatMap(([key, value]) => {
+    const own =
+      key === 'FuncCall' ? stringsOf((value as Record<string, unknown>)['funcname']).slice(-1) : []
+    return [...own, ...calledWithin(value)]
+  })
+}
+
 /** Whether it makes no difference if the statement runs in a transaction or alone. */
 function runsAlike(statement: ParsedStatement): boolean {
   const { tag, node } = statement
@@ -1179,7 +1264,16 @@ function grouped(
 
 /** The tag of a command, such as `CREATE INDEX`: drivers report it. */
 function commandOf(sql: string): string {
-  const words = sql.replace(/^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*/s, '').split(/\s+/, 3)
-  const [first = '', second = '', third = ''] = words.map((word) => word.toUpperCase())
-  return second === 'UNIQUE' ? `${first} ${third}` : `${first} ${second}`
+  const words = sql
+    .replace(/^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*/s, '')
+    .toUpperCase()
+    .split(/\s+/, 5)
+    .filter((word) => !LEFT_OUT_OF_TAGS.has(word))
+  const [first = '', second = ''] = words
+  if (first === 'TRUNCATE') return 'TRUNCATE TABLE'
+  return ALONE.has(first) ? first : `${first} ${second}`
 }
+
+/** https://www.postgresql.org/docs/current/protocol-message-formats.html: CommandComplete. */
+const ALONE: ReadonlySet<string> = new Set(['COMMENT', 'GRANT', 'REVOKE'])
+const LEFT_OUT_OF_TAGS: ReadonlySet<string> = new Set(['OR', 'REPLACE', 'UNIQUE', 'ASYNC'])

@@ -1,5 +1,9 @@
 /** What becomes of the transactions of ORMs' migrations on Aurora DSQL, and of rows that a half-done migration has changed. */
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import knexOf, { type Knex } from 'knex'
+import type { Client } from 'pg'
+import { from as copyFrom } from 'pg-copy-streams'
 import { DataSource, type MigrationInterface, type QueryRunner } from 'typeorm'
 import { knexConfig } from '../../../adapters/knex.js'
 import { createPool } from '../../../adapters/pg.js'
@@ -141,6 +145,39 @@ describe('TypeORM on Aurora DSQL', () => {
       expect(await rows('SELECT id FROM mixed')).toEqual([2])
     }))
 
+  it.each([
+    ['a function of the database', 'calling', () => ({ text: 'SELECT add_row()' })],
+    [
+      'a prepared statement',
+      'executing',
+      () => ({ name: 'add', text: 'INSERT INTO added VALUES (1)' }),
+    ],
+  ])(
+    'is refused DDL in a transaction that may have changed rows by %s, which is rolled back',
+    async (_what, name, change) => {
+      await rows('DROP TABLE IF EXISTS added')
+      await rows('CREATE TABLE added (n int)')
+      await rows(
+        'CREATE OR REPLACE FUNCTION add_row() RETURNS int LANGUAGE sql AS $$ INSERT INTO added VALUES (2) RETURNING n $$',
+      )
+      await using(name, Nothing1700000000001, async (source) => {
+        await source.runMigrations()
+        const runner = source.createQueryRunner()
+        const client = (await runner.connect()) as Client
+        // Before the transaction, so that the server knows it.
+        await client.query(change())
+        await rows('DELETE FROM added')
+        await client.query('BEGIN')
+        await client.query(change())
+        const refused = await rejectionOf(client.query('CREATE INDEX added_n ON added (n)'))
+        expect(String(refused)).toMatch(/has to be rewritten .* was sent in a transaction/)
+        expect(await client.query('ROLLBACK')).toMatchObject({ command: 'ROLLBACK' })
+        await runner.release()
+      })
+      expect(await rows('SELECT n FROM added')).toEqual([])
+    },
+  )
+
   it('is refused DDL in a transaction that has changed rows, which is rolled back', async () => {
     await inTransaction('changed', async (runner) => {
       await runner.query('SELECT 1')
@@ -157,6 +194,22 @@ describe('TypeORM on Aurora DSQL', () => {
     expect(await rows('SELECT name FROM of_changed')).toEqual(['Nothing1700000000001'])
   })
 })
+
+/** Calls `work` with a connection of Knex's pool, as Knex's own client does. */
+async function onConnection(knex: Knex, work: (client: Client) => Promise<unknown>): Promise<void> {
+  const { client } = knex as unknown as {
+    client: {
+      acquireConnection(): Promise<Client>
+      releaseConnection(connection: Client): Promise<void>
+    }
+  }
+  const connection = await client.acquireConnection()
+  try {
+    await work(connection)
+  } finally {
+    await client.releaseConnection(connection)
+  }
+}
 
 describe('rows that a half-done migration has changed', () => {
   /** Runs a migration that fails at its end, and then the same one without that end. */
@@ -231,6 +284,124 @@ describe('rows that a half-done migration has changed', () => {
       await knex.raw('INSERT INTO many SELECT generate_series(1, 3000)')
     })
     expect(await rows('SELECT count(*)::int FROM many')).toEqual([6_000])
+  })
+
+  it('are changed again with all that is in one text with SET, so that later statements find its setting', async () => {
+    await twice('setting', async (knex) => {
+      await knex.raw('CREATE SCHEMA elsewhere')
+      await knex.raw('CREATE TABLE elsewhere.setting (n int)')
+      await knex.raw('CREATE TABLE setting (n int)')
+      await knex.raw('SET search_path = elsewhere, public; INSERT INTO setting VALUES (1)')
+      await knex.raw('INSERT INTO setting VALUES (2)')
+      await knex.raw('SET search_path = public')
+    })
+    expect(await rows('SELECT n FROM public.setting')).toEqual([])
+    expect(await rows('SELECT DISTINCT n FROM elsewhere.setting ORDER BY n')).toEqual([1, 2])
+  })
+
+  it('are changed again by a prepared statement with a name, which the server then knows', async () => {
+    await twice('named', async (knex) => {
+      await knex.raw('CREATE TABLE named (n int)')
+      await onConnection(knex, async (client) => {
+        for (const n of [1, 2])
+          await client.query({ name: 'i', text: 'INSERT INTO named VALUES ($1)', values: [n] })
+      })
+    })
+    expect(await rows('SELECT n FROM named ORDER BY n')).toEqual([1, 1, 2, 2])
+  })
+
+  it('are loaded by a COPY in one text with an INSERT', async () => {
+    await twice('copied', async (knex) => {
+      await knex.raw('CREATE TABLE copied (n int)')
+      await onConnection(knex, (client) =>
+        pipeline(
+          Readable.from(['2\n']),
+          client.query(copyFrom('INSERT INTO copied VALUES (1); COPY copied FROM STDIN')),
+        ),
+      )
+    })
+    expect(await rows('SELECT DISTINCT n FROM copied ORDER BY n')).toEqual([1, 2])
+  })
+
+  it('are all changed by statements that run at the same time on several connections', async () => {
+    const migrations = {
+      tableName: 'of_concurrent',
+      migrationSource: {
+        getMigrations: async () => ['1'],
+        getMigrationName: (one: string) => one,
+        getMigration: async () => ({
+          async up(knex: Knex) {
+            for (const name of ['concurrent', 'beside'])
+              await knex.raw(`CREATE TABLE ${name} (n int, m int)`)
+            await Promise.all([
+              knex.raw('CREATE INDEX beside_n ON beside (n)'),
+              knex.raw('CREATE INDEX beside_m ON beside (m)'),
+              knex.transaction(async (own) => {
+                for (const n of [1, 2, 3]) await own('concurrent').insert({ n })
+              }),
+              ...[4, 4, 4].map((n) => knex('concurrent').insert({ n })),
+            ])
+          },
+          down: async () => {},
+        }),
+      },
+    }
+    const login = gateway.login({ user: 'admin' })
+    const knex = knexOf(
+      knexConfig(login, { dsqlMigrations: true, migrations, pool: { min: 0, max: 4 } }),
+    )
+    await knex.migrate.latest()
+    await knex.destroy()
+    expect(await rows('SELECT n FROM concurrent ORDER BY n')).toEqual([1, 2, 3, 4, 4, 4])
+  })
+
+  it('go on in the same instance after an error of the migration itself', async () => {
+    let fails = true
+    const migrationSource = {
+      getMigrations: async () => ['1'],
+      getMigrationName: (one: string) => one,
+      getMigration: async () => ({
+        async up(knex: Knex) {
+          await knex.raw('CREATE TABLE same (n int)')
+          await knex('same').insert({ n: 1 })
+          if (fails) throw new Error('not yet')
+        },
+        down: async () => {},
+      }),
+    }
+    const login = gateway.login({ user: 'admin' })
+    const migrations = { migrationSource, tableName: 'of_same' }
+    const knex = knexOf(knexConfig(login, { dsqlMigrations: true, migrations }))
+    expect(await rejectionOf(knex.migrate.latest())).toMatchObject({ message: 'not yet' })
+    fails = false
+    expect(await knex.migrate.latest()).toEqual([1, ['1']])
+    await knex.destroy()
+    expect(await rows('SELECT n FROM same')).toEqual([1])
+  })
+
+  it('begin with the first migration, also if an application has looked at the applied ones in a transaction', async () => {
+    const migrationSource = {
+      getMigrations: async () => ['1'],
+      getMigrationName: (one: string) => one,
+      getMigration: async () => ({
+        up: async (knex: Knex) => void (await knex.raw('CREATE TABLE looked (n int)')),
+        down: async () => {},
+      }),
+    }
+    const login = gateway.login({ user: 'admin' })
+    const migrations = { migrationSource, tableName: 'of_looked' }
+    const instance = (): Knex => knexOf(knexConfig(login, { dsqlMigrations: true, migrations }))
+    const first = instance()
+    await first.migrate.currentVersion()
+    await first.destroy()
+    const knex = instance()
+    const left = knex.transaction(async (own) => {
+      await own('of_looked').select()
+      throw new Error('rolled back')
+    })
+    expect(await rejectionOf(left)).toMatchObject({ message: 'rolled back' })
+    expect(await knex.migrate.latest()).toEqual([1, ['1']])
+    await knex.destroy()
   })
 
   it('are not what an application writes with the instance after its migrations, the same at each start', async () => {
