@@ -34,8 +34,11 @@ export interface ExecutorOptions {
   readonly retry: RetryOptions
   readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>
   readonly signal: AbortSignal | undefined
-  /** The migration is a program, of which nothing but its statements is known. */
-  readonly isProgram?: boolean
+  /** The migration is a program, of which only its statements are known. */
+  readonly program?: {
+    /** Whether it has read from the database: it may leave out what has run, as in `if (!hasTable) createTable`. */
+    readonly hasRead: () => boolean
+  }
   readonly progress: (event: StatementProgress) => void
 }
 
@@ -71,22 +74,30 @@ export async function createExecutor(given: ExecutorOptions): Promise<StatementE
   const { connection, tables, scope, lease, progress } = options
   const recorded =
     tables === undefined ? [] : await readRows(connection, tables, `scope = ${literal(scope)}`)
-  const rows = new Map(recorded.map((row) => [row.position, row]))
+  const left = new Map(recorded.map((row) => [row.position, row]))
   let position = 0
+  /** The row of a statement of a program, which is found by its text if the program may have left out others. */
+  const rowInProgram = (hash: string): LedgerRow | undefined => {
+    const [next] = left.values()
+    if (next === undefined || given.program?.hasRead() !== true) return next
+    return [...left.values()].find((row) => row.hash === hash)
+  }
   const executor: StatementExecutor = {
     async run(statement) {
-      position++
-      const own = { ...options, position, statement }
-      const row = rows.get(position)
-      if (statement.kind === 'session') return runSession(own)
       const hash = hashOf(statement.sql)
+      const isSession = statement.kind === 'session'
+      const isProgram = given.program !== undefined
+      const row = isProgram && !isSession ? rowInProgram(hash) : left.get(position + 1)
+      position = row?.position ?? Math.max(position, ...(isProgram ? left.keys() : [])) + 1
+      const own = { ...options, position, statement }
+      if (isSession) return runSession(own)
+      left.delete(position)
+      if (row !== undefined && row.hash !== hash)
+        throw isProgram || row.state === 'done' ? statementChanged(own, row) : startedChanged(own)
       if (row?.state === 'done') {
-        if (row.hash !== hash) throw statementChanged(own, row)
         progress({ position, statement, state: 'recorded' })
         return []
       }
-      if (row !== undefined && row.hash !== hash)
-        throw given.isProgram === true ? statementChanged(own, row) : startedChanged(own)
       await lease.renewIfDue(connection)
       progress({ position, statement, state: 'started' })
       const result = await runStatement(own, hash, row)
@@ -311,11 +322,11 @@ const ROW_LIMIT =
   'Split it into statements of at most 2,999 rows and 10 MiB. A transaction may change 3,000 rows, and one of them is that of the ledger.'
 
 function statementChanged(
-  { scope, statement, position, isProgram, tables }: Running,
+  { scope, statement, position, program, tables }: Running,
   before: LedgerRow,
 ): PgIamError {
   // The commands of ORMs print no hints, and the ledger does not know the file.
-  if (isProgram === true && tables !== undefined)
+  if (program !== undefined && tables !== undefined)
     return new PgIamError(
       'ERR_MIGRATION_STATE',
       [

@@ -12,9 +12,9 @@
  * A transaction in which DDL arrives is ended there, because Aurora DSQL has none for it: what follows runs statement by statement, while
  * the client is told that it is in its transaction.
  */
-import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { createMutex, sleep } from '../core/async.js'
+import type { ConnectionSocket } from '../core/connection/web-socket-stream.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import { type Logger, SILENT } from '../core/events.js'
 import { identifier, literal } from '../core/sql.js'
@@ -70,7 +70,7 @@ export interface SessionMigrationsOptions {
 
 /** A connection that has logged in, and what the server has sent already. */
 interface Opened {
-  readonly socket: Socket
+  readonly socket: ConnectionSocket
   readonly received: Buffer
 }
 
@@ -81,7 +81,7 @@ export function migrationsOfSessions(
   const run = new MigrationRun(options)
   return (opened) => ({
     ...opened,
-    socket: new MigrationStream(opened, run) as unknown as Socket,
+    socket: new MigrationStream(opened, run) as unknown as ConnectionSocket,
     received: NOTHING,
   })
 }
@@ -374,7 +374,7 @@ class MigrationRun {
       retry: {},
       sleep,
       signal: undefined,
-      isProgram: true,
+      program: { hasRead: () => this.trail.hasRead },
       progress: (event) => this.#progress(event),
     })
   }
@@ -441,7 +441,7 @@ interface Request {
 }
 
 class MigrationStream extends Duplex {
-  readonly #socket: Socket
+  readonly #socket: ConnectionSocket
   readonly #run: MigrationRun
   readonly #fromDriver = createFrontendReader()
   readonly #tracker = createReplyTracker()
@@ -675,7 +675,7 @@ class MigrationStream extends Duplex {
     eachMessage(messages, (message) => void all.push(message))
     for (const given of all) {
       const message = this.#run.translated(given)
-      if (this.#run.isMigrating) this.#run.trail.sent(message, BEGINNINGS.has(message[0]!))
+      if (this.#run.isMigrating) this.#run.trail.sent(message, textIn(message))
       const answer = this.#isPassed(message)
       if (answer) {
         if (message[0] === FrontendType.query || message[0] === FrontendType.sync) this.#requests++
@@ -1064,8 +1064,6 @@ const NOTHING: Buffer = Buffer.alloc(0)
 const MAX_OWN_BYTES = 0x3fff_ffff
 const TERMINATE = encodeMessage(FrontendType.terminate)
 const NO_PARAMETERS = encodeMessage(BackendType.parameterDescription, Buffer.alloc(2))
-/** The messages with which a driver begins a statement. */
-const BEGINNINGS: ReadonlySet<number> = new Set([FrontendType.query, FrontendType.parse])
 const ASYNCHRONOUS: ReadonlySet<number> = new Set([
   BackendType.parameterStatus,
   BackendType.notificationResponse,
@@ -1109,9 +1107,10 @@ function responseTo(error: unknown): Buffer {
   const own = response ?? cause?.response
   if (own !== undefined) return own
   const { message } = error as Error
-  const code = isPgIamError(error) ? (SQL_STATES[error.code] ?? '58000') : 'XX000'
-  const hint = isPgIamError(error) ? error.hint : undefined
-  return errorResponse(new ServerError(code, message, hint === undefined ? {} : { hint }))
+  if (!isPgIamError(error)) return errorResponse(new ServerError('XX000', message))
+  // The commands of ORMs print the message only.
+  const whole = error.hint === undefined ? message : `${message}. ${error.hint}`
+  return errorResponse(new ServerError(SQL_STATES[error.code] ?? '58000', whole))
 }
 
 const SQL_STATES: Readonly<Record<string, string>> = {
@@ -1260,6 +1259,14 @@ function grouped(
   for (const statement of statements)
     groups.set(statement.source, [...(groups.get(statement.source) ?? []), statement])
   return groups
+}
+
+/** The text of the statement that a driver begins with the message. */
+function textIn(message: Buffer): string | undefined {
+  if (message[0] === FrontendType.query) return message.toString('utf8', HEADER_BYTES)
+  if (message[0] !== FrontendType.parse) return undefined
+  const read = readFrontendMessage(message)
+  return read.type === 'parse' ? read.sql : undefined
 }
 
 /** The tag of a command, such as `CREATE INDEX`: drivers report it. */

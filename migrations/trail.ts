@@ -10,19 +10,27 @@ export class Trail {
   #sent: Hash = createHash('sha256')
   #received: Hash = createHash('sha256')
   #isOver = false
+  #hasRead = false
+
+  /** Whether the client has asked for rows, on which its next statement may depend. */
+  get hasRead(): boolean {
+    return this.#hasRead
+  }
 
   /** After a statement about the client's own tables, whose answers differ from run to run: the next one begins a new trail. */
   end(): void {
     this.#isOver = true
   }
 
-  /** A message of the client. */
-  sent(message: Buffer, beginsStatement: boolean): void {
-    if (this.#isOver && beginsStatement) {
+  /** A message of the client. `sql`: the text of the statement that begins with it. */
+  sent(message: Buffer, sql: string | undefined): void {
+    if (this.#isOver && sql !== undefined) {
       this.#sent = createHash('sha256')
       this.#received = createHash('sha256')
       this.#isOver = false
+      this.#hasRead = false
     }
+    this.#hasRead ||= sql !== undefined && QUERY.test(sql)
     this.#sent.update(message)
   }
 
@@ -39,3 +47,6 @@ export class Trail {
       .digest('hex')
   }
 }
+
+/** A text that begins with a query, after comments. */
+const QUERY = /^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*(?:select|with|values|show|table)\b/is

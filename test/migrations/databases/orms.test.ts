@@ -146,15 +146,32 @@ describe('a migration of Knex', () => {
     expect(String(again)).toMatch(/statement 1 of the migration .* has changed since it ran/)
   })
 
+  it('goes on if it leaves out what has run because of what it has read', async () => {
+    const migrate = (last: string): Promise<unknown> =>
+      latest(async (knex) => {
+        if (!(await knex.schema.hasTable('kept')))
+          await knex.raw('CREATE TABLE kept (id int PRIMARY KEY)')
+        await knex.raw('ALTER TABLE kept ADD COLUMN name text')
+        if (!(await knex.schema.hasColumn('kept', 'city')))
+          await knex.raw('ALTER TABLE kept ADD COLUMN city text')
+        await knex.raw(last)
+      }, 'kept')
+    expect(String(await migrate('ALTER TABLE nothing ADD COLUMN name text'))).toMatch(/nothing/)
+    expect(await migrate('ALTER TABLE kept ADD COLUMN street text')).toEqual([1, ['kept']])
+    const pool = createPool(login)
+    const { rows } = await pool.query<{ name: string }>(
+      `SELECT column_name::text AS name FROM information_schema.columns WHERE table_name = 'kept' ORDER BY ordinal_position`,
+    )
+    await pool.end()
+    expect(rows.map(({ name }) => name)).toEqual(['id', 'name', 'city', 'street'])
+  })
+
   it('is refused with the remedy where it cannot be rewritten', async () => {
-    const refused = (await latest(
+    const refused = await latest(
       (knex) => knex.raw('CREATE TABLE refused (tags text[])'),
       'refused',
-    )) as Error & { hint?: string }
-    expect([refused.message, refused.hint]).toEqual([
-      expect.stringMatching(/array/i),
-      expect.stringMatching(/./),
-    ])
+    )
+    expect(String(refused)).toMatch(/array.*\. Use a table with one row for each element, or jsonb/)
   })
 
   it('goes on after its connection was lost, at whichever statement', async () => {
