@@ -7,6 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, posix, resolve } from 'node:path'
 import commonjs from '@rollup/plugin-commonjs'
+import inject from '@rollup/plugin-inject'
 import json from '@rollup/plugin-json'
 import { nodeResolve } from '@rollup/plugin-node-resolve'
 
@@ -49,6 +50,19 @@ const OF_REGISTER = [
   'module-details-from-path',
   'cjs-module-lexer',
   'es-module-lexer',
+]
+const OF_BROWSER = [
+  'postgres',
+  'readable-stream',
+  'buffer',
+  'events',
+  'string_decoder',
+  'abort-controller',
+  'event-target-shim',
+  'base64-js',
+  'ieee754',
+  'safe-buffer',
+  'process',
 ]
 const isBundled = (id) =>
   /[/\\]node_modules[/\\]/.test(id) ||
@@ -171,7 +185,7 @@ export default [
       bundledOnly(nodeResolve({ preferBuiltins: true })),
       json(),
       commonjs({ include: /node_modules/ }),
-      { name: 'licences', generateBundle: emitLicences },
+      { name: 'licences', generateBundle: emitLicencesOfNode },
     ],
     output: {
       dir: 'dist',
@@ -203,7 +217,83 @@ export default [
       dynamicImportInCjs: false,
     },
   },
+  {
+    ...common,
+    input: {
+      index: `${COMPILED}/browser/index.js`,
+      'postgres-js-websocket': `${COMPILED}/adapters/postgres-js-websocket.js`,
+    },
+    // readable-stream's modules require each other.
+    onwarn(warning) {
+      const isTheirs = warning.ids?.every((id) => id.includes('node_modules')) === true
+      if (warning.code !== 'CIRCULAR_DEPENDENCY' || !isTheirs) throw new Error(warning.message)
+    },
+    // The bundled packages count on what their modules do when they are loaded.
+    treeshake: { moduleSideEffects: (id) => /[/\\]node_modules[/\\]/.test(id) },
+    // Bundlers take it, or leave it out if it is not installed.
+    external: ['@aws-sdk/dsql-signer'],
+    plugins: [
+      browserModules(),
+      nodeResolve({ browser: true, preferBuiltins: false }),
+      json(),
+      commonjs({ include: /node_modules/ }),
+      inject({
+        exclude: [`${COMPILED}/browser/node.js`],
+        modules: {
+          Buffer: ['buffer/', 'Buffer'],
+          process: [resolve(`${COMPILED}/browser/node.js`), 'process'],
+          setImmediate: [resolve(`${COMPILED}/browser/node.js`), 'setImmediate'],
+        },
+      }),
+      {
+        name: 'licences-of-browser',
+        generateBundle() {
+          emitLicences.call(this, 'browser', 'These files contain these packages.', OF_BROWSER)
+        },
+      },
+    ],
+    output: {
+      dir: 'dist/browser',
+      format: 'es',
+      entryFileNames: '[name].js',
+      chunkFileNames: 'shared/[name].js',
+    },
+  },
 ]
+
+/** What a browser has in place of Node's modules, and of what of ours needs them. */
+function browserModules() {
+  const own = (name) => resolve(`${COMPILED}/browser/${name}.js`)
+  const packages = {
+    'node:stream': 'readable-stream',
+    'node:events': 'events/',
+    'node:buffer': 'buffer/',
+    postgres: resolve('node_modules/postgres/cf/src/index.js'),
+  }
+  const platform = ['diagnostics_channel', 'async_hooks', 'util/types', 'fs']
+  const replaced = {
+    'core/connection/web-socket-dial.js': 'web-socket-dial',
+    'core/login-from.js': 'login-from',
+  }
+  /** Only what a login in a browser never gets to. */
+  const absent = ['node:tls', '@aws-sdk/credential-providers', './amazon-roots.js']
+  return {
+    name: 'browser-modules',
+    resolveId(id, importer = '', options) {
+      if (Object.hasOwn(packages, id)) return this.resolve(packages[id], importer, options)
+      if (platform.some((name) => id === `node:${name}`)) return own('node')
+      if (id === '../polyfills.js' && importer.includes('/postgres/cf/')) return own('node')
+      if (id.endsWith('/sigv4.js') && importer.endsWith('core/providers/aurora-dsql.js'))
+        return own('presigner')
+      const path = id.startsWith('.') ? resolve(importer, '..', id) : ''
+      const found = Object.keys(replaced).find((name) => path === resolve(COMPILED, name))
+      return found === undefined ? undefined : own(replaced[found])
+    },
+    resolveDynamicImport: (id) => (absent.includes(id) ? '\0absent' : undefined),
+    load: (id) =>
+      id === '\0absent' ? "throw new Error('a browser does not have this module')" : undefined,
+  }
+}
 
 /**
  * In CommonJS, a client that is not installed is `ERR_PEER_MISSING`. An ES module cannot catch that: the modules that it imports are
@@ -317,24 +407,28 @@ function bundledOnly(plugin) {
 }
 
 /** @this {import('rollup').PluginContext} */
-function emitLicences() {
-  const emit = (folder, title, names) => {
-    const texts = names.map((name) => {
-      const path = folderOf(name)
-      const { version } = JSON.parse(readFileSync(`${path}/package.json`, 'utf8'))
-      const files = ['LICENSE', 'NOTICE'].map((file) => `${path}/${file}`).filter(existsSync)
-      const text = files.map((file) => readFileSync(file, 'utf8').trim()).join('\n\n')
-      return `${name} ${version}\n\n${text}\n`
-    })
-    const source = `${title}\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`
-    this.emitFile({ type: 'asset', fileName: `${folder}/LICENSES.txt`, source })
-  }
-  emit('cli', 'The command contains these packages.', OF_COMMAND)
-  emit(
+function emitLicencesOfNode() {
+  emitLicences.call(this, 'cli', 'The command contains these packages.', OF_COMMAND)
+  emitLicences.call(
+    this,
     'register',
     'pg-iam/register contains these packages. The build changes two of them: rollup.config.js says how.',
     OF_REGISTER,
   )
+}
+
+/** @this {import('rollup').PluginContext} */
+function emitLicences(folder, title, names) {
+  const texts = names.map((name) => {
+    const path = folderOf(name)
+    const { version } = JSON.parse(readFileSync(`${path}/package.json`, 'utf8'))
+    const files = ['LICENSE', 'NOTICE'].map((file) => `${path}/${file}`).filter(existsSync)
+    const text = files.map((file) => readFileSync(file, 'utf8').trim()).join('\n\n')
+    return `${name} ${version}\n\n${text}\n`
+  })
+  const source = `${title}\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`
+  const fileName = folder === 'browser' ? 'LICENSES.txt' : `${folder}/LICENSES.txt`
+  this.emitFile({ type: 'asset', fileName, source })
 }
 
 /** Other packages may need another version, which is then the one at the top. */

@@ -44,6 +44,17 @@ const SERVERS: Readonly<Record<string, () => Promise<ServerExample>>> = {
   'gateway/pooler': () => import('./gateway/pooler.js'),
 }
 
+/** With Vite, which the others do not need. */
+async function serveBrowser(): Promise<number> {
+  const { start } = await import('./browser/server.js')
+  const server = await start()
+  print(`https://localhost:${server.port}`)
+  print('The browser asks once about the certificate. Press Ctrl-C to end.')
+  await once(process, 'SIGINT')
+  await server.close()
+  return 0
+}
+
 async function serve(load: () => Promise<ServerExample>): Promise<number> {
   const { start } = await load()
   const server = await start()
@@ -58,8 +69,9 @@ async function run([name = '', ...rest]: readonly string[]): Promise<number> {
   const load = Object.hasOwn(EXAMPLES, name) ? EXAMPLES[name] : undefined
   const server = Object.hasOwn(SERVERS, name) ? SERVERS[name] : undefined
   if (server !== undefined && rest.length === 0) return serve(server)
+  if (name === 'browser' && rest.length === 0) return serveBrowser()
   if (load === undefined || rest.length > 0) {
-    const names = [...Object.keys(EXAMPLES), ...Object.keys(SERVERS)]
+    const names = [...Object.keys(EXAMPLES), ...Object.keys(SERVERS), 'browser']
     process.stderr.write(`usage: npm run example ${names.join('|')}\n`)
     return 2
   }

@@ -133,7 +133,13 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   }
   const tls = settings.tls ?? { key: certificates!.privateKey, cert: certificates!.certificate }
   const listeners = await startListeners(
-    { host, port: settings.port, endpoints, tls: typeof tls === 'function' ? tls : () => tls },
+    {
+      host,
+      port: settings.port,
+      endpoints,
+      webSocket: settings.webSocket,
+      tls: typeof tls === 'function' ? tls : () => tls,
+    },
     services,
   ).catch(async (error: unknown) => {
     await engine?.close()

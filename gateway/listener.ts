@@ -1,11 +1,14 @@
 /** The listeners of a gateway: a shared one, and separate ones of endpoints with the option `listen`. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { fatal } from './auth/refusal.js'
 import type { Endpoint } from './auth/endpoint.js'
 import { createEndpointChoice } from './auth/endpoints.js'
 import type { ServerConnection } from './connection/handle-connection.js'
 import type { TlsCredentials, TlsLookup } from './connection/tls.js'
 import { type ClientServices, serveClient } from './serve-client.js'
+import { createWebSockets, type WebSocketOptions } from './web-sockets.js'
 
 interface Listeners {
   /** The port of the shared listener, or of the first endpoint if there is no shared listener. */
@@ -24,12 +27,14 @@ interface ListenersSettings {
   port: number
   endpoints: readonly Endpoint[]
   tls: TlsLookup
+  /** `undefined`: only TCP. */
+  webSocket: WebSocketOptions | undefined
 }
 
 /** Rejects with Node's error if listening on a port fails. The other listeners are then closed. */
 export async function startListeners(
-  { host, port, endpoints, tls }: ListenersSettings,
-  services: Omit<ClientServices, 'tls' | 'endpoints'>,
+  { host, port, endpoints, tls, webSocket }: ListenersSettings,
+  services: Omit<ClientServices, 'tls' | 'endpoints' | 'onHttp'>,
 ): Promise<Listeners> {
   const ports = new Map<Endpoint, number>()
   const listeners: Listener[] = []
@@ -43,11 +48,8 @@ export async function startListeners(
       // The caller's own object, as its secure context is found by it.
       return ca === undefined ? found : found && ({ ...found, ca } satisfies TlsCredentials)
     }
-    const listener = await listen(host, wanted, {
-      ...services,
-      tls: withAuthority,
-      endpoints: choice,
-    })
+    const own = { ...services, tls: withAuthority, endpoints: choice }
+    const listener = await listen(host, wanted, own, webSocket)
     listeners.push(listener)
     for (const endpoint of choice.all) ports.set(endpoint, listener.port)
   }
@@ -82,9 +84,24 @@ interface Listener {
 }
 
 /** Rejects with Node's error if listening fails. */
-async function listen(host: string, port: number, services: ClientServices): Promise<Listener> {
+async function listen(
+  host: string,
+  port: number,
+  services: Omit<ClientServices, 'onHttp'>,
+  webSocket: WebSocketOptions | undefined,
+): Promise<Listener> {
   const { stats, logger } = services
-  const connections = new Map<Socket, ServerConnection | undefined>()
+  /** The connections by their TCP socket. */
+  const connections = new Map<Duplex, ServerConnection | undefined>()
+  const sockets = new WeakMap<TLSSocket, Socket>()
+  const webSockets =
+    webSocket &&
+    (await createWebSockets(
+      webSocket,
+      (stream, secured) =>
+        connections.set(sockets.get(secured)!, serveClient(stream, services, secured)),
+      logger,
+    ))
   // The protocol exchanges small messages in turn. Nagle's algorithm would delay each by 40 ms.
   const server = createServer({ noDelay: true }, (socket) => {
     stats.connectionOpened()
@@ -92,7 +109,14 @@ async function listen(host: string, port: number, services: ClientServices): Pro
       connections.delete(socket)
       stats.connectionClosed()
     })
-    connections.set(socket, serveClient(socket, services))
+    const onHttp =
+      webSockets &&
+      ((secured: TLSSocket) => {
+        sockets.set(secured, socket)
+        connections.set(socket, undefined)
+        webSockets.serve(secured)
+      })
+    connections.set(socket, serveClient(socket, { ...services, onHttp }))
   })
   await listening(server, host, port)
   server.on('error', (error) => logger.error('gateway: the listener failed', { error }))
@@ -114,7 +138,7 @@ function listening(server: Server, host: string, port: number): Promise<void> {
 
 async function closeServer(
   server: Server,
-  connections: ReadonlyMap<Socket, ServerConnection | undefined>,
+  connections: ReadonlyMap<Duplex, ServerConnection | undefined>,
   drainMs: number,
 ): Promise<void> {
   const stopped = new Promise<void>((resolve) => void server.close(() => resolve()))
@@ -140,7 +164,7 @@ async function closeServer(
 
 /** Ends the clients that have not logged in, and does something with the others. */
 function forSessions(
-  connections: ReadonlyMap<Socket, ServerConnection | undefined>,
+  connections: ReadonlyMap<Duplex, ServerConnection | undefined>,
   act: (connection: ServerConnection) => void,
 ): void {
   for (const [socket, connection] of connections) {

@@ -28,6 +28,7 @@ import { LIMIT_CHECKS, type LimitOptions } from './connection/limits.js'
 import { type TlsCredentials, type TlsLookup, tlsOption } from './connection/tls.js'
 import type { Engine } from './engines/engine.js'
 import { type UpstreamTarget, upstreamTarget } from './engines/upstream.js'
+import { type WebSocketOptions, webSocketOption } from './web-sockets.js'
 
 export interface GatewayOptions extends LimitOptions {
   /**
@@ -42,6 +43,11 @@ export interface GatewayOptions extends LimitOptions {
   tls?: TlsCredentials | TlsLookup
   /** The port to listen on. Default 0, which selects a free port. */
   port?: number
+  /**
+   * Whether clients may also connect over WebSocket, at the same ports, or the options for them. It needs the package `ws`. Default
+   * `false`.
+   */
+  webSocket?: boolean | WebSocketOptions
   /**
    * The emulated endpoints: databases of one or more providers. Endpoints without `listen` share the gateway's listener, which
    * selects the endpoint by the server name (SNI) of the client's TLS handshake.
@@ -123,6 +129,7 @@ export interface GatewaySettings {
   host: string
   port: number
   tls: TlsCredentials | TlsLookup | undefined
+  webSocket: WebSocketOptions | undefined
   /** At least one. */
   endpoints: readonly EndpointOptions[]
   /** Empty if none were given. */
@@ -146,6 +153,7 @@ export function gatewaySettings(given: GatewayOptions): GatewaySettings {
     host: options.host ?? '127.0.0.1',
     port: options.port ?? 0,
     tls: options.tls,
+    webSocket: options.webSocket,
     endpoints,
     principals: options.principals ?? [],
     roles: [...new Set(['admin', ...(options.roles ?? ['app', ...named])])],
@@ -222,6 +230,7 @@ const CHECKS = {
   host: text,
   tls: tlsOption,
   port: integerWithin(0, 65_535),
+  webSocket: webSocketOption,
   endpoints: endpointList,
   clusters: clusterNames,
   sql: oneOf('aurora-dsql', 'postgres'),

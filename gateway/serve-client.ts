@@ -1,5 +1,6 @@
 /** How the gateway serves one client: `handleConnection` with the endpoints, their rules, the faults and the counters. */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import type { Logger } from '../core/events.js'
 import { ServerError } from '../wire/error-response.js'
 import { takeClusterId } from './auth/aurora-dsql.js'
@@ -16,6 +17,7 @@ import { type UpstreamClient, type UpstreamSessions, upstreamTarget } from './en
 import type { FaultHooks, LoginPlace } from './faults/faults.js'
 import { createSessionFaults } from './faults/session-faults.js'
 import type { StatsRecorder } from './stats.js'
+import { HTTP } from './web-sockets.js'
 
 export interface ClientServices {
   readonly endpoints: EndpointChoice
@@ -31,6 +33,8 @@ export interface ClientServices {
   readonly stats: StatsRecorder
   readonly loginTimeoutMs: number
   readonly logger: Logger
+  /** Takes over a connection on which HTTP is spoken. */
+  readonly onHttp?: ((secured: TLSSocket) => void) | undefined
 }
 
 /** What the gateway knows about a client, once it has chosen its endpoint. */
@@ -40,22 +44,35 @@ interface Client {
   login?: AcceptedLogin
 }
 
-/** Serves a connection that was just accepted. Returns `undefined` if a fault has cut it. */
+/**
+ * Serves a connection that was just accepted. Returns `undefined` if a fault has cut it.
+ *
+ * @param securedBy the TLS socket below a WebSocket
+ */
 export function serveClient(
-  socket: Socket,
+  stream: Duplex,
   services: ClientServices,
+  securedBy?: TLSSocket,
 ): ServerConnection | undefined {
-  const { endpoints, tls, existing, limits, faults, stats, loginTimeoutMs, logger } = services
+  const { endpoints, existing, limits, faults, stats, loginTimeoutMs, logger, onHttp } = services
   let client: Client | undefined
   let place: LoginPlace | undefined
   let unregister: (() => void) | undefined
-  if (faults.cutOnAccept()) {
-    socket.on('error', () => {}).destroy()
+  if (securedBy === undefined && faults.cutOnAccept()) {
+    stream.on('error', () => {}).destroy()
     return undefined
   }
-  const connection = handleConnection(socket, {
-    tls,
-    requestCertificate: endpoints.all.some((each) => each.clientAuthority !== undefined),
+  const requestCertificate = endpoints.all.some((each) => each.clientAuthority !== undefined)
+  const connection = handleConnection(stream, {
+    ...(securedBy === undefined ? { tls: services.tls, requestCertificate } : { securedBy }),
+    ...(onHttp !== undefined && {
+      alpnProtocols: [HTTP],
+      async onTlsUpgrade({ tls }: ConnectionState) {
+        // Not all clients of HTTP offer a protocol. Those of PostgreSQL must.
+        if (tls!.negotiation === 'direct' && tls!.alpn !== 'postgresql')
+          onHttp((await connection.detach()) as TLSSocket)
+      },
+    }),
     limits,
     loginTimeoutMs,
     logger,

@@ -15,6 +15,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   gateway: ['dsql', 'core', 'wire'],
   cli: ['gateway', 'migrations', 'dsql', 'core'],
   register: ['adapters', 'core'],
+  browser: ['core'],
 }
 
 /** The adapters of libraries that run on another library, which has an adapter itself. */
@@ -22,8 +23,18 @@ const BUILT_ON: Readonly<Record<string, string>> = {
   drizzle: 'pg',
   'drizzle-postgres-js': 'postgres-js',
   kysely: 'pg',
+  'postgres-js-websocket': 'postgres-js',
   prisma: 'pg',
   typeorm: 'pg',
+}
+
+/** The entries with a build for browsers. */
+const IN_BROWSER: Readonly<Record<string, object>> = {
+  '.': { types: './dist/esm/browser/index.d.ts', default: './dist/browser/index.js' },
+  './postgres-js-websocket': {
+    types: './dist/esm/adapters/postgres-js-websocket.d.ts',
+    default: './dist/browser/postgres-js-websocket.js',
+  },
 }
 
 interface PackageJson {
@@ -259,7 +270,8 @@ describe('package.json', () => {
           types: built(format, '.d.ts'),
           default: built(format, '.js'),
         })
-        return [name, { import: condition('esm'), require: condition('cjs') }]
+        const browser = Object.hasOwn(IN_BROWSER, name) && { browser: IN_BROWSER[name] }
+        return [name, { ...browser, import: condition('esm'), require: condition('cjs') }]
       }),
     )
     expect(packageJson.exports).toEqual({

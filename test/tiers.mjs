@@ -1,6 +1,7 @@
 /** The folders of each tier, which `npm test` leaves out; `contract` is a part of it, run in more places. */
 export const TIERS = {
   apps: ['test/apps'],
+  browser: ['test/browser'],
   bench: ['test/bench', 'test/soak'],
   engines: ['test/gateway/engines'],
   hostile: ['test/hostile', 'test/gateway/hostile'],

@@ -16,6 +16,7 @@ import {
   jitteredLifetimeSecs,
   loginOfFactory,
   type LoginStream,
+  type LoginStreamOptions,
   markWithLogin,
 } from '../../core/connection/login-stream.js'
 import { internalsOf, type Login } from '../../core/login.js'
@@ -49,16 +50,23 @@ export type PostgresJsOptions<T extends Record<string, PostgresType> = {}> = Opt
 /** What a copy of Postgres.js exports. */
 export type PostgresFunction = (options: Options<Record<string, PostgresType>>) => object
 
+/** What differs for connections that are not TCP. */
+export interface ConnectionSettings extends Pick<LoginStreamOptions, 'dial' | 'through'> {
+  /** Called when a connection from `reserve()` is lost before its release. */
+  onReservedLoss?: () => void
+}
+
 /** An instance of this copy of Postgres.js, whose `begin` and `reserve` are safe. */
 export function createSqlOf<T extends Record<string, PostgresType>>(
   postgres: PostgresFunction,
   login: LoginOrUrl,
   options: PostgresJsOptions<T>,
+  { onReservedLoss, ...ofStreams }: ConnectionSettings = {},
 ): Sql {
-  const sql = postgres(optionsOf(postgres, login, options))
+  const sql = postgres(optionsOf(postgres, login, options, ofStreams))
   const own = sql as unknown as Sql
   const begin = safeBegin(own)
-  const reserve = safeReserve(own, (state) => repeatReady(own, state))
+  const reserve = safeReserve(own, (state) => repeatReady(own, state), onReservedLoss)
   const retry = retryOf(own)
   Object.assign(sql, { reserve }, retry === undefined ? { begin } : retrying(own, begin, retry))
   return own
@@ -69,6 +77,7 @@ export function optionsOf<T extends Record<string, PostgresType>>(
   postgres: PostgresFunction,
   givenLogin: LoginOrUrl,
   givenOptions: PostgresJsOptions<T>,
+  ofStreams: Pick<LoginStreamOptions, 'dial' | 'through'> = {},
 ): Options<T> {
   const login = loginOf(givenLogin)
   const tls = checkDriverOptions(login, givenOptions, OWNED)
@@ -80,7 +89,7 @@ export function optionsOf<T extends Record<string, PostgresType>>(
   checkDriverOptions(login, connection, CONNECTION_OWNED, 'connection.')
   const given = givenParameters(connection, undefined, 'connection.')
   const lossError = lossErrorOf(postgres)
-  const open = createStreamFactory(login, { tls, given, lossError, bootstrapQuery })
+  const open = createStreamFactory(login, { tls, given, lossError, bootstrapQuery, ...ofStreams })
   const streams = new Set<LoginStream>()
   const socket = markWithLogin(() => {
     const stream = announceClosing(open())

@@ -423,7 +423,11 @@ type RepeatReady = (state: BackendState) => boolean
  * Returns a `reserve` that behaves like the original, except when the connection reaches its maximum age or is lost, and after `release()`:
  * statements are then rejected with `ERR_CLOSED`, and an open transaction is rolled back.
  */
-export function safeReserve(sql: Sql, repeatReady: RepeatReady): Sql['reserve'] {
+export function safeReserve(
+  sql: Sql,
+  repeatReady: RepeatReady,
+  onLoss?: () => void,
+): Sql['reserve'] {
   const { reserve } = sql
   return async () => {
     // In this case Postgres.js (3.4) does not hand out connections, not even to transactions.
@@ -435,7 +439,7 @@ export function safeReserve(sql: Sql, repeatReady: RepeatReady): Sql['reserve'] 
       // Postgres.js does not hand out the connection, and the query is repeated.
       let reservation: Reservation | undefined
       const onexecute = (connection: Connection): void => {
-        reservation = new Reservation(sql, connection, query.state!, repeatReady)
+        reservation = new Reservation(sql, connection, query.state!, repeatReady, onLoss)
       }
       const query = sql.unsafe('', [], { onexecute } as never) as unknown as Query
       try {
@@ -459,6 +463,7 @@ class Reservation implements ConnectionUse {
   readonly #connection: Connection
   readonly #state: BackendState
   readonly #repeatReady: RepeatReady
+  readonly #onLoss: (() => void) | undefined
   /** The queries without a reply so far. */
   readonly #unanswered = new Set<Query>()
   /** Those that Postgres.js accepts only after all previous ones have been answered. */
@@ -471,8 +476,15 @@ class Reservation implements ConnectionUse {
   #loss: { error: unknown } | undefined
 
   /** Must be called in `onexecute`. That returns nothing, so Postgres.js assigns no other query to the connection. */
-  constructor(pool: Sql, connection: Connection, state: BackendState, repeatReady: RepeatReady) {
+  constructor(
+    pool: Sql,
+    connection: Connection,
+    state: BackendState,
+    repeatReady: RepeatReady,
+    onLoss: (() => void) | undefined,
+  ) {
     this.#pool = pool
+    this.#onLoss = onLoss
     this.#connection = connection
     this.#state = state
     this.#repeatReady = repeatReady
@@ -574,6 +586,7 @@ class Reservation implements ConnectionUse {
     // Postgres.js has rejected the queries that were sent, but does not know those that waited for them.
     for (const query of this.#unanswered) query.reject(loss)
     this.#unanswered.clear()
+    this.#onLoss?.()
   }
 }
 

@@ -1,5 +1,5 @@
 /** Authenticates to a PostgreSQL server with a token as the password. */
-import type { TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
 import { bodyFlaw, headerFlaw } from '../../wire/backend-structure.js'
 import { errorFields } from '../../wire/error-response.js'
 import { ProtocolViolation } from '../../wire/framing.js'
@@ -14,7 +14,7 @@ import { protocolError } from './backend-tracker.js'
 
 /** The inputs of the authentication, which pg-iam does in place of the driver. */
 interface Authentication {
-  socket: TLSSocket
+  socket: Duplex
   /** The client's startup packet. */
   startup: Buffer
   user: string

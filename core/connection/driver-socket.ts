@@ -1,8 +1,8 @@
 /** The part of a `net.Socket`'s interface that drivers rely on, beyond a stream's. */
-import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { PgIamError } from '../errors.js'
 import { isPlainObject } from '../options/check.js'
+import type { ConnectionSocket } from './web-socket-stream.js'
 
 export type WriteCallback = (error?: Error | null) => void
 
@@ -15,9 +15,9 @@ export type WriteCallback = (error?: Error | null) => void
 export abstract class DriverSocket extends Duplex {
   protected readonly settings: SocketSettings = createSocketSettings()
   /** The socket that writes go to directly; `undefined` while they must be queued. Cached, since every query reads it. */
-  #direct: Socket | undefined
+  #direct: ConnectionSocket | undefined
   /** The corked socket, until `uncork`. */
-  #corked: Socket | undefined
+  #corked: ConnectionSocket | undefined
   #corks = 0
   #needsDrain = false
 
@@ -26,7 +26,7 @@ export abstract class DriverSocket extends Duplex {
   }
 
   /** The connected socket, unless writes must be queued. */
-  protected abstract readonly openSocket: Socket | undefined
+  protected abstract readonly openSocket: ConnectionSocket | undefined
 
   /** Called with all bytes before they are written to that socket. */
   protected abstract writing(bytes: Buffer): void
@@ -152,7 +152,7 @@ export abstract class DriverSocket extends Duplex {
   }
 
   /** Queued or corked writes must be sent first, so there is no direct socket while there are any. */
-  #findDirect(): Socket | undefined {
+  #findDirect(): ConnectionSocket | undefined {
     if (this.writableLength > 0 || this.writableCorked > 0 || !this.writable) return undefined
     this.#direct = this.openSocket?.writable === true ? this.openSocket : undefined
     return this.#direct
@@ -169,25 +169,25 @@ function bytesOf(chunk: unknown, encoding: unknown): Buffer | undefined {
 }
 
 /** Passes on the socket's write callback, which gives drivers backpressure. */
-export function writeThrough(socket: Socket, chunk: Buffer, done: WriteCallback): void {
+export function writeThrough(socket: ConnectionSocket, chunk: Buffer, done: WriteCallback): void {
   if (socket.destroyed) done(brokenPipe())
   else socket.write(chunk, (error) => done(error))
 }
 
-const ref = (socket: Socket): void => void socket.ref()
-const unref = (socket: Socket): void => void socket.unref()
+const ref = (socket: ConnectionSocket): void => void socket.ref()
+const unref = (socket: ConnectionSocket): void => void socket.unref()
 
 // Socket settings, which a driver may change before the socket exists.
 
 interface SocketSettings {
-  set(change: (socket: Socket) => void): void
+  set(change: (socket: ConnectionSocket) => void): void
   /** Applies all changes so far to `socket`, and later ones immediately. */
-  apply(socket: Socket): void
+  apply(socket: ConnectionSocket): void
 }
 
 function createSocketSettings(): SocketSettings {
-  const waiting: ((socket: Socket) => void)[] = []
-  let target: Socket | undefined
+  const waiting: ((socket: ConnectionSocket) => void)[] = []
+  let target: ConnectionSocket | undefined
   return {
     set(change) {
       if (target === undefined) waiting.push(change)

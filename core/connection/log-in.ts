@@ -11,6 +11,7 @@ import type { TlsNegotiation, VerifiedTls } from '../tls.js'
 import type { Token } from '../tokens/token.js'
 import { VERSION } from '../version.js'
 import { authenticate, type Refusal } from './authenticate.js'
+import type { ConnectionSocket } from './web-socket-stream.js'
 
 /** A server to log in to. */
 export interface Endpoint {
@@ -48,13 +49,22 @@ export interface LoginAttempt {
   /** Whether tokens are ordinary passwords, so that the server may also request SCRAM. */
   tokensArePasswords?: boolean
   explainRefusal?: ((refusal: Refusal) => string | undefined) | undefined
+  /** Opens the verified connection. Default: TLS over TCP. */
+  dial?: Dial | undefined
   /** Aborts the attempt and closes its socket. */
   signal: AbortSignal
 }
 
+/** Opens a verified connection to an endpoint. Rejects with the original error, and closes its socket then, and when `signal` aborts. */
+export type Dial = (
+  endpoint: Endpoint,
+  resolved: ResolvedEndpoint,
+  signal: AbortSignal,
+) => Promise<ConnectionSocket>
+
 export interface LoggedIn {
   /** Paused. Further data is for the driver. */
-  socket: TLSSocket
+  socket: ConnectionSocket
   /** The data received so far that is for the driver. */
   received: Buffer
   /** The SQLSTATE if the server rejected the login; `received` then has its error. */
@@ -72,11 +82,12 @@ export async function logIn({
   user,
   tokensArePasswords = false,
   explainRefusal,
+  dial: open = dialEndpoint,
   signal,
 }: LoginAttempt): Promise<LoggedIn> {
   const resolved = await abortable(endpoint.resolve(), signal)
   const token = await abortable(resolved.token(), signal)
-  const socket = await dialEndpoint(endpoint, resolved, signal)
+  const socket = await open(endpoint, resolved, signal)
   const abandon = (): void => void socket.destroy()
   signal.addEventListener('abort', abandon, { once: true })
   try {
@@ -113,16 +124,22 @@ function startupOf(parameters: ReadonlyMap<string, string>, protocolVersion: num
   }
 }
 
-/** Opens a verified TLS connection. Rejects with the original error, and adds the provider's hint if there is one. */
+/**
+ * Opens a verified TLS connection. Rejects with the original error, and adds the provider's hint if there is one.
+ *
+ * @param alpn the protocol to start TLS for at once, in place of `endpoint.negotiation`
+ */
 export async function dialEndpoint(
   endpoint: Endpoint,
   { address = endpoint.address, tls, loadAuthorities, explainFailure }: ResolvedEndpoint,
   signal: AbortSignal,
+  alpn?: 'http/1.1',
 ): Promise<TLSSocket> {
   const ca = tls.ca ?? (await abortable(Promise.resolve(loadAuthorities?.()), signal))
   const trusted = ca === undefined ? tls : { ...tls, ca }
   try {
-    return await dial({ ...endpoint, address, tls: trusted, signal })
+    const negotiation = alpn ?? endpoint.negotiation
+    return await dial({ ...endpoint, address, negotiation, tls: trusted, signal })
   } catch (error) {
     throw withHint(error, explainFailure?.(error))
   }
@@ -185,7 +202,8 @@ export interface Address {
 interface DialSettings {
   address: Address
   tls: VerifiedTls
-  negotiation: TlsNegotiation
+  /** `http/1.1`: direct TLS for that protocol. */
+  negotiation: TlsNegotiation | 'http/1.1'
   /** Whether TCP keepalive is on, or its idle time in seconds. Default: off. */
   keepAlive?: boolean | number
   /** Aborts the attempt and closes its socket. */
@@ -240,7 +258,7 @@ export async function dial({
 function tlsSettings(
   socket: Socket,
   tls: VerifiedTls,
-  negotiation: TlsNegotiation,
+  negotiation: DialSettings['negotiation'],
 ): ConnectionOptions {
   return {
     socket,
@@ -253,6 +271,7 @@ function tlsSettings(
     ...(isDnsName(tls.servername) ? { servername: tls.servername } : {}),
     // PostgreSQL rejects direct TLS without this ALPN protocol.
     ...(negotiation === 'direct' ? { ALPNProtocols: ['postgresql'] } : {}),
+    ...(negotiation === 'http/1.1' ? { ALPNProtocols: [negotiation] } : {}),
   }
 }
 

@@ -9,7 +9,6 @@
  * So the driver gets no password and uses no TLS. When it writes its startup packet to this stream, the stream gets a token, dials the
  * server, verifies TLS, and answers the password request.
  */
-import type { TLSSocket } from 'node:tls'
 import { HEADER_BYTES } from '../../wire/messages.js'
 import { PgIamError } from '../errors.js'
 import { publish } from '../events.js'
@@ -32,7 +31,9 @@ import {
   type WriteCallback,
   writeThrough,
 } from './driver-socket.js'
+import type { Dial } from './log-in.js'
 import { type OpenConnection, parseFirstPacket } from './open-connection.js'
+import type { ConnectionSocket } from './web-socket-stream.js'
 
 /** How the stream behaves towards its driver. */
 export interface LoginStreamOptions {
@@ -52,6 +53,8 @@ export interface LoginStreamOptions {
    * answered: if the connection is lost before that, this is called, and the stream neither ends nor fails.
    */
   failQuery?: (error: Error) => void
+  /** Opens the verified connection. Default: TLS over TCP. */
+  dial?: Dial
   /** Puts a stream between the driver and the server, once the connection has logged in. */
   through?: (connection: OpenConnection) => Promise<OpenConnection>
 }
@@ -68,7 +71,7 @@ export class LoginStream extends DriverSocket {
   readonly #firstPacket = createFirstPacketReader()
   readonly #tracker: BackendTracker
   #isOpening = false
-  #socket: TLSSocket | undefined
+  #socket: ConnectionSocket | undefined
   #openedAt = Infinity
   #record: ConnectionRecord | undefined
   #pace: OpenedConnection | undefined
@@ -139,7 +142,7 @@ export class LoginStream extends DriverSocket {
       : otherServer(this.#login, host)
   }
 
-  protected override get openSocket(): TLSSocket | undefined {
+  protected override get openSocket(): ConnectionSocket | undefined {
     return this.#isLost ? undefined : this.#socket
   }
 
@@ -207,8 +210,8 @@ export class LoginStream extends DriverSocket {
     // The server closes the connection of a cancel request without a reply.
     this.#isClosing ||= isForCancel
     const [login, { signal }] = [this.#login, this.#abort]
-    const { tls = login.tls, given } = this.#options
-    const opened = await open({ login, tls, given, firstPacket, signal })
+    const { tls = login.tls, given, dial } = this.#options
+    const opened = await open({ login, tls, given, firstPacket, dial, signal })
     const isSession = !isForCancel && opened.refusedWith === undefined
     const connection =
       isSession && this.#options.through !== undefined

@@ -15,6 +15,7 @@ import {
   shouldFailOver,
 } from './endpoint-health.js'
 import {
+  type Dial,
   dialEndpoint,
   type Endpoint,
   type LoggedIn,
@@ -37,6 +38,8 @@ interface ConnectionRequest {
   given?: readonly string[] | undefined
   /** The driver's first packet: a startup packet or a cancel request. */
   firstPacket: Buffer
+  /** Opens the verified connection. Default: TLS over TCP. */
+  dial?: Dial | undefined
   /** Aborts the attempt and closes its socket. */
   signal: AbortSignal
 }
@@ -60,7 +63,7 @@ export function parseFirstPacket(firstPacket: Buffer): {
  * Rejects with the original error or with `ERR_CONNECT_TIMEOUT`, and closes its socket, also when `signal` aborts.
  */
 async function openConnection(request: ConnectionRequest): Promise<OpenConnection> {
-  const { login, firstPacket, given, signal } = request
+  const { login, firstPacket, given, dial, signal } = request
   const sent = startupParameters(firstPacket)
   if (sent === undefined) {
     throw new PgIamError(
@@ -81,6 +84,7 @@ async function openConnection(request: ConnectionRequest): Promise<OpenConnectio
     endpoints: endpointsOf(request),
     tokensArePasswords: internals?.tokensArePasswords ?? false,
     explainRefusal: internals?.explainRefusal,
+    dial,
   }
   const {
     connectLimiter: limiter = createConnectLimiter(),
@@ -101,14 +105,14 @@ async function openConnection(request: ConnectionRequest): Promise<OpenConnectio
 
 /** Sends a cancel request, which needs TLS but no token. The time limit applies to connecting and again to the server's close. */
 async function openForCancel(request: ConnectionRequest): Promise<OpenConnection> {
-  const { login, firstPacket, signal } = request
+  const { login, firstPacket, dial = dialEndpoint, signal } = request
   const { all, coolingDown } = endpointsOf(request)
   const failed = new Set(coolingDown())
   const [endpoint] = [...all.filter((one) => !failed.has(one)), ...all] as [Endpoint]
   const timeoutMs = internalsOf(login)?.connectTimeoutMs ?? DEFAULT_TIMEOUT_MS
   const what = `${login.provider}: could not connect to ${login.host}`
   const socket = await withConnectTimeout({ what, timeoutMs, signal }, async (limited) =>
-    dialEndpoint(endpoint, await abortable(endpoint.resolve(), limited), limited),
+    dial(endpoint, await abortable(endpoint.resolve(), limited), limited),
   )
   socket.setTimeout(timeoutMs, () => socket.destroy()).write(firstPacket)
   return { socket, received: Buffer.alloc(0), host: endpoint.host }

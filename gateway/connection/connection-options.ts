@@ -1,5 +1,5 @@
 /** The options of `handleConnection`: types, validation and defaults. */
-import type { PeerCertificate } from 'node:tls'
+import { type PeerCertificate, TLSSocket } from 'node:tls'
 import { PgIamError } from '../../core/errors.js'
 import { logger, type Logger, SILENT } from '../../core/events.js'
 import {
@@ -10,6 +10,7 @@ import {
   integerWithin,
   invalidOption,
   isPlainObject,
+  isText,
   text,
 } from '../../core/options/check.js'
 import type { ProviderErrors, RefusalReason } from '../auth/refusal.js'
@@ -48,7 +49,9 @@ export interface ConnectionState {
 export interface ConnectionTls {
   /** The server name (SNI) that the client sent. */
   readonly serverName: string | undefined
-  /** The protocol that was agreed on (ALPN): `postgresql`, or `undefined` if the client offered none. */
+  /** Whether the client started TLS at once, or after an SSLRequest. */
+  readonly negotiation: 'direct' | 'postgres'
+  /** The protocol that was agreed on (ALPN), such as `postgresql`, or `undefined` if the client offered none. */
   readonly alpn: string | undefined
   /** Whether the client has a certificate of an authority in `tls.ca`. */
   readonly authorized: boolean
@@ -133,6 +136,16 @@ export interface HandleConnectionOptions {
   tls?: TlsCredentials | TlsLookup
   /** Whether logins without TLS are refused. Default: `true` with the option `tls`. */
   requireTls?: boolean
+  /**
+   * The TLS socket below the stream, for a stream within an encrypted protocol, such as that of a WebSocket. `state.tls` then has its state
+   * from the start.
+   */
+  securedBy?: TLSSocket
+  /**
+   * Further protocols for clients that start TLS directly (ALPN), such as `http/1.1`. `onTlsUpgrade` must detach the connections of those that
+   * negotiate another protocol than `postgresql`, or none: otherwise they are refused.
+   */
+  alpnProtocols?: readonly string[]
   /** Whether TLS clients are asked for a certificate. Default: `true` with `tls.ca` or `auth: 'certificate'`. */
   requestCertificate?: boolean
   /**
@@ -209,6 +222,9 @@ export interface ConnectionSettings extends Hooks {
   readonly engine: HandleConnectionOptions['engine']
   readonly auth: NonNullable<HandleConnectionOptions['auth']>
   readonly tls: TlsUpgrader | undefined
+  readonly securedBy: TLSSocket | undefined
+  /** Whether `onTlsUpgrade` may detach the connections of clients that do not speak PostgreSQL's protocol. */
+  readonly servesOtherProtocols: boolean
   readonly requireTls: boolean
   /** The parameters that take precedence over the engine's. */
   readonly parameters: ReadonlyMap<string, string>
@@ -252,6 +268,18 @@ const parametersOption: Check<Readonly<Record<string, string>>> = (value, name) 
   )
 }
 
+const tlsSocket: Check<TLSSocket> = (value, name) => {
+  if (value instanceof TLSSocket) return value
+  throw invalidOption(name, 'a tls.TLSSocket', value)
+}
+
+const protocolNames: Check<readonly string[]> = (value, name) => {
+  const isName = (each: unknown): boolean =>
+    isText(each) && Buffer.byteLength(each) <= 255 && each !== 'postgresql'
+  if (Array.isArray(value) && value.every(isName)) return value as readonly string[]
+  throw invalidOption(name, 'an array of ALPN protocols besides "postgresql"', value)
+}
+
 const limitsOption: Check<Limits> = (value, name) => {
   if (isPlainObject(value) && 'seats' in value && 'logins' in value)
     return value as unknown as Limits
@@ -264,6 +292,8 @@ const CHECKS = {
   engine: engineOption,
   tls: tlsOption,
   requireTls: boolean,
+  securedBy: tlsSocket,
+  alpnProtocols: protocolNames,
   requestCertificate: boolean,
   auth: authOption,
   password: hook,
@@ -299,7 +329,13 @@ export function connectionSettings(given: HandleConnectionOptions): ConnectionSe
       throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given without "auth"`, {
         hint: "It would not be called. Set auth: 'scram-sha-256', or another method.",
       })
-  if (tls === undefined && (auth === 'certificate' || requireTls === true)) {
+  const { securedBy, alpnProtocols = [] } = options
+  if (tls !== undefined && securedBy !== undefined)
+    throw new PgIamError('ERR_OPTION_CONFLICT', '"tls" must not be given with "securedBy"')
+  if (tls === undefined && alpnProtocols.length > 0)
+    throw new PgIamError('ERR_OPTION_CONFLICT', '"tls" must be given with "alpnProtocols"')
+  const hasTls = tls !== undefined || securedBy !== undefined
+  if (!hasTls && (auth === 'certificate' || requireTls === true)) {
     const reason = auth === 'certificate' ? 'auth: "certificate"' : '"requireTls"'
     throw new PgIamError('ERR_OPTION_CONFLICT', `"tls" must be given with ${reason}`)
   }
@@ -309,8 +345,10 @@ export function connectionSettings(given: HandleConnectionOptions): ConnectionSe
     ...(options as Hooks),
     engine: options.engine,
     auth,
-    tls: tls === undefined ? undefined : tlsUpgrader(tls, asksForCertificate),
-    requireTls: requireTls ?? tls !== undefined,
+    tls: tls === undefined ? undefined : tlsUpgrader(tls, { asksForCertificate, alpnProtocols }),
+    securedBy,
+    servesOtherProtocols: alpnProtocols.length > 0,
+    requireTls: requireTls ?? hasTls,
     parameters: new Map(
       Object.entries({
         ...(serverVersion === undefined ? {} : { server_version: serverVersion }),

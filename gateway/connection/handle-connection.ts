@@ -116,6 +116,11 @@ export function handleConnection(
   return new Connection(stream, connectionSettings(options))
 }
 
+function notPostgresql(secured: TLSSocket): Error {
+  secured.destroy()
+  return violation('direct TLS without the ALPN protocol "postgresql"')
+}
+
 /** What unwinds a login after `detach()` or `end()`. */
 const OVER = new Error('the connection was ended or detached')
 
@@ -145,6 +150,8 @@ class Connection implements ServerConnection {
   #isOver = false
   /** The error of `end()`, before the session. */
   #reason: Error | undefined
+  /** The TLS socket that the protocol is spoken on, or within. */
+  #secured: TLSSocket | undefined
   /** Whether the TLS handshake runs, which bytes of the server's would disturb. */
   #isSecuring = false
   #leave: (() => void) | undefined
@@ -155,14 +162,15 @@ class Connection implements ServerConnection {
   constructor(stream: Duplex, settings: ConnectionSettings) {
     this.#plain = this.#stream = stream
     this.#settings = settings
+    this.#secured = settings.securedBy
     this.#state = {
       phase: 'startup',
-      tls: undefined,
+      tls: this.#secured && tlsStateOf(this.#secured, 'direct'),
       startup: undefined,
       authenticated: false,
       identity: undefined,
       session: undefined,
-      remoteAddress: (stream as { remoteAddress?: string }).remoteAddress,
+      remoteAddress: (this.#secured ?? (stream as { remoteAddress?: string })).remoteAddress,
     }
     this.state = this.#state
     this.#left = new Promise((resolve) => (this.#leave = resolve))
@@ -284,14 +292,13 @@ class Connection implements ServerConnection {
     const secured = await this.#going(tls!.upgrade(this.#plain))
     this.#isSecuring = false
     // ALPN distinguishes PostgreSQL clients from other TLS clients, such as browsers. PostgreSQL requires it too.
-    if (opening === 'direct-tls' && secured.alpnProtocol !== 'postgresql') {
-      secured.destroy()
-      throw violation('direct TLS without the ALPN protocol "postgresql"')
-    }
-    this.#stream = secured
+    const isOther = opening === 'direct-tls' && secured.alpnProtocol !== 'postgresql'
+    if (isOther && !this.#settings.servesOtherProtocols) throw notPostgresql(secured)
+    this.#stream = this.#secured = secured
     secured.on('error', this.#failed)
-    this.#state.tls = tlsStateOf(secured)
+    this.#state.tls = tlsStateOf(secured, opening === 'direct-tls' ? 'direct' : 'postgres')
     await this.#call(this.#settings.onTlsUpgrade)
+    if (isOther) throw notPostgresql(secured)
     return this.#going(readPacketWithinTls(secured))
   }
 
@@ -320,7 +327,7 @@ class Connection implements ServerConnection {
 
   #loginClient(): LoginClient {
     const stream = this.#stream
-    const secured = this.#state.tls && (stream as TLSSocket)
+    const secured = this.#secured
     return {
       ask: async (request) => {
         await this.#going(undefined)
@@ -610,11 +617,12 @@ function toServerError(error: ErrorToSend, isFatal: boolean): ServerError {
   return errorOfHook(error, isFatal)
 }
 
-function tlsStateOf(secured: TLSSocket): ConnectionTls {
+function tlsStateOf(secured: TLSSocket, negotiation: ConnectionTls['negotiation']): ConnectionTls {
   const { servername, alpnProtocol } = secured as TLSSocket & { servername?: string | false }
   const hasCertificate = secured.getPeerX509Certificate() !== undefined
   return {
     serverName: servername || undefined,
+    negotiation,
     alpn: alpnProtocol || undefined,
     authorized: secured.authorized,
     peerCertificate: hasCertificate ? secured.getPeerCertificate() : undefined,

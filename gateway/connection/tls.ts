@@ -61,36 +61,39 @@ export function tlsOption(value: unknown, name: string): TlsCredentials | TlsLoo
   return value as unknown as TlsCredentials
 }
 
-/**
- * Returns the upgrader for TLS 1.2 and later. The only ALPN protocol is `postgresql`. The same options give the same upgrader, which keeps
- * a TLS server of Node's.
- *
- * @param asksForCertificate whether clients are asked for a certificate. A missing or untrusted one does not fail the handshake: the login
- * checks it, and can tell the client why.
- */
+interface HandshakeSettings {
+  /**
+   * Whether clients are asked for a certificate. A missing or untrusted one does not fail the handshake: the login checks it, and can tell
+   * the client why.
+   */
+  readonly asksForCertificate: boolean
+  /** The ALPN protocols besides `postgresql`. */
+  readonly alpnProtocols: readonly string[]
+}
+
+/** Returns the upgrader for TLS 1.2 and later. The same options give the same upgrader, which keeps a TLS server of Node's. */
 export function tlsUpgrader(
   tls: TlsCredentials | TlsLookup,
-  asksForCertificate: boolean,
+  settings: HandshakeSettings,
 ): TlsUpgrader {
+  const key = JSON.stringify(settings)
   if (typeof tls !== 'function')
-    return keep(upgraders, `${contentOf(tls)} ${asksForCertificate}`, () =>
-      createTlsUpgrader(() => tls, asksForCertificate),
-    )
+    return keep(upgraders, `${contentOf(tls)} ${key}`, () => createTlsUpgrader(() => tls, settings))
   const known = upgradersByLookup.get(tls)
-  if (known?.asksForCertificate === asksForCertificate) return known.upgrader
-  const upgrader = createTlsUpgrader(tls, asksForCertificate)
-  upgradersByLookup.set(tls, { upgrader, asksForCertificate })
+  if (known?.key === key) return known.upgrader
+  const upgrader = createTlsUpgrader(tls, settings)
+  upgradersByLookup.set(tls, { upgrader, key })
   return upgrader
 }
 
 const upgraders = new Map<string, TlsUpgrader>()
 const upgradersByLookup = new WeakMap<
   TlsLookup,
-  { readonly upgrader: TlsUpgrader; readonly asksForCertificate: boolean }
+  { readonly upgrader: TlsUpgrader; readonly key: string }
 >()
 
-function createTlsUpgrader(lookUp: TlsLookup, asksForCertificate: boolean): TlsUpgrader {
-  const shared = createTlsServer(asksForCertificate)
+function createTlsUpgrader(lookUp: TlsLookup, settings: HandshakeSettings): TlsUpgrader {
+  const shared = createTlsServer(settings)
   return {
     async upgrade(stream) {
       const serverName = await peekServerName(stream)
@@ -98,7 +101,7 @@ function createTlsUpgrader(lookUp: TlsLookup, asksForCertificate: boolean): TlsU
       if (chosen === undefined) throw refuseName(stream, serverName)
       const peer = peerOf(stream)
       // A stream without an address could not be found again in the events of a server that it shares.
-      const server = peer === undefined ? createTlsServer(asksForCertificate) : shared
+      const server = peer === undefined ? createTlsServer(settings) : shared
       try {
         return await server.upgrade(stream, peer ?? '', chosen)
       } catch (error) {
@@ -143,7 +146,7 @@ interface TlsServer {
 }
 
 /** This server does not listen. Emitting "connection" is the documented way to use a TLS server with an existing stream. */
-function createTlsServer(asksForCertificate: boolean): TlsServer {
+function createTlsServer({ asksForCertificate, alpnProtocols }: HandshakeSettings): TlsServer {
   const waiting = new Map<string, Waiting>()
   const byName = new Map<string, SecureContext>()
   let nameless: TlsCredentials | undefined
@@ -154,7 +157,7 @@ function createTlsServer(asksForCertificate: boolean): TlsServer {
   }
   const server: Server = createServer({
     ...settings,
-    ALPNProtocols: ['postgresql'],
+    ALPNProtocols: ['postgresql', ...alpnProtocols],
     // Disabled, because the whole login has a time limit.
     handshakeTimeout: 0x7fff_ffff,
     SNICallback: (serverName, done) => done(null, byName.get(serverName)),

@@ -277,7 +277,8 @@ function serverOfLogin(login: Login): UpstreamServer {
         opened.socket.destroy()
         throw refusalIn(opened.received)
       }
-      const socket = adopt(opened.socket)
+      // It was dialled over TCP.
+      const socket = adopt(opened.socket as Socket)
       try {
         socket.unshift(opened.received)
         const { key, greeting } = await readGreeting(new PacketReader(socket))
@@ -290,7 +291,7 @@ function serverOfLogin(login: Login): UpstreamServer {
     },
     async dialForCancel(request) {
       const { socket } = await open(request)
-      return socket
+      return socket as Socket
     },
   }
 }

@@ -24,6 +24,8 @@ export interface ClientEntry<Options extends object = object> {
   readonly refusals: readonly Refusal[]
   /** Whether the client opens its connections itself, with only the password from the login. */
   readonly connectsItself?: boolean
+  /** Whether its connections are WebSockets. */
+  readonly isWebSocket?: boolean
   /** Whether no query fails right after a connection past its maximum age was released. */
   readonly takesAgedBack: boolean
   /** The behaviour of the client's own managed transaction when its connection is lost. */

@@ -12,6 +12,7 @@ const CLIENTS = {
   'drizzle-postgres-js': () => import('./drizzle-postgres-js.js'),
   pg: () => import('./pg.js'),
   'postgres-js': () => import('./postgres-js.js'),
+  'postgres-js-websocket': () => import('./postgres-js-websocket.js'),
 } as const satisfies Record<string, () => Promise<{ client: Client }>>
 
 /** Clients that not every supported version of Node can run. They are tested by name only: their packages may be missing. */

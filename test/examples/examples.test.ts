@@ -28,6 +28,8 @@ describe('npm run example', () => {
   it('has an example for every client that the package has an adapter for', async () => {
     const { exports } = JSON.parse(readFileSync(join(process.cwd(), 'package.json'), 'utf8'))
     const others = ['.', './gateway', './migrations', './register', './package.json']
+    // test/browser runs that of WebSockets.
+    others.push('./postgres-js-websocket')
     const adapters = Object.keys(exports).filter((path) => !others.includes(path))
     expect(adapters.toSorted()).toEqual(ALL_EXAMPLES.map((name) => `./${name}`).toSorted())
   })
@@ -38,7 +40,7 @@ describe('npm run example', () => {
     ['two names', ['pg', 'knex']],
   ])('says which examples there are for %s', async (_case, names) => {
     const { exitCode, stdout, stderr } = await runProgram('run.js', names)
-    expect(stderr).toBe(`usage: npm run example ${[...ALL_EXAMPLES, ...SERVERS].join('|')}\n`)
+    expect(stderr).toBe(`usage: npm run example ${[...ALL_EXAMPLES, ...SERVERS, 'browser'].join('|')}\n`)
     expect(stdout).toBe('')
     expect(exitCode).toBe(2)
   })

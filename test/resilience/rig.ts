@@ -54,6 +54,7 @@ export async function startRig(
   const upstream = { host: socketDirectory, port, database }
   const gateway = await startGateway({
     sql: 'postgres',
+    webSocket: true,
     upstream,
     clusters: ['abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'],
     endpoints: [{ provider: 'rds', hosts: [RDS_HOST] }],

@@ -62,6 +62,16 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
       return code`,
     gives: 'ECONNREFUSED',
   },
+  './postgres-js-websocket': {
+    installed: ['postgres'],
+    names: 'createWebSocketSql',
+    use: `
+      const sql = createWebSocketSql(login)
+      const code = await sql\`SELECT 1\`.catch(${CODE})
+      await sql.end({ timeout: 1 })
+      return code`,
+    gives: 'ERR_PEER_MISSING',
+  },
   './drizzle': {
     installed: ['drizzle-orm', 'pg'],
     names: 'drizzleClient',

@@ -75,7 +75,7 @@ function encodeRfc3986(text: string): string {
 }
 
 /** The scope in `X-Amz-Credential` and in the string to sign. */
-function scopeName({ date, region, service }: CredentialScope): string {
+export function scopeName({ date, region, service }: CredentialScope): string {
   return `${date}/${region}/${service}/aws4_request`
 }
 
@@ -84,12 +84,19 @@ export function basicTime(epochMs: number): string {
   return new Date(epochMs).toISOString().replaceAll(/[-:]|\.\d+/g, '')
 }
 
-function signingKey(secretAccessKey: string, { date, region, service }: CredentialScope): Buffer {
-  const steps = [date, region, service, 'aws4_request']
-  return steps.reduce((key: Buffer, step) => hmac(key, step), Buffer.from(`AWS4${secretAccessKey}`))
+/** What the secret key is hashed with, one after the other. */
+export function signingSteps({ date, region, service }: CredentialScope): readonly string[] {
+  return [date, region, service, 'aws4_request']
 }
 
-function canonicalRequest(request: PresignedRequest): string {
+function signingKey(secretAccessKey: string, scope: CredentialScope): Buffer {
+  return signingSteps(scope).reduce(
+    (key: Buffer, step) => hmac(key, step),
+    Buffer.from(`AWS4${secretAccessKey}`),
+  )
+}
+
+export function canonicalRequest(request: PresignedRequest): string {
   const { host, query, payloadHash = EMPTY_BODY, path = '/' } = request
   return `GET\n${path}\n${query}\nhost:${host}\n\nhost\n${payloadHash}`
 }
@@ -113,7 +120,7 @@ function nodeCrypto(): typeof import('node:crypto') {
 
 // The built-in signer of tokens that are presigned requests: Aurora DSQL and RDS.
 
-interface PresignSettings {
+export interface PresignSettings {
   /** The host that the token is for, or `HOST:PORT`. */
   authority: string
   /** The service prefix in IAM: `dsql`, `rds-db`. */
@@ -133,21 +140,47 @@ type Presigner = (credentials: AwsCredentials) => Token
  * It is for cold starts and small bundles; docs/aurora-dsql.md has measurements. Signature Version 4 has not changed since 2012.
  */
 export function createPresigner(settings: PresignSettings, now: Clock = Date.now): Presigner {
+  const nextToken = createUnsignedTokens(settings, now)
+  let kept: { readonly credentials: AwsCredentials; readonly sign: Signer } | undefined
+  return (credentials) => {
+    if (kept?.credentials !== credentials)
+      kept = { credentials, sign: createSigner(credentials.secretAccessKey) }
+    const { request, signed } = nextToken(credentials)
+    return signed(kept.sign(request).toString('hex'))
+  }
+}
+
+/** A token without its signature. */
+interface UnsignedToken {
+  readonly request: PresignedRequest
+  /** @param signature in hexadecimal */
+  signed(signature: string): Token
+}
+
+/** Returns the function that creates the tokens for `createPresigner` to sign. It keeps what those of one day and one identity share. */
+export function createUnsignedTokens(
+  settings: PresignSettings,
+  now: Clock,
+): (credentials: AwsCredentials) => UnsignedToken {
   const { authority, durationSecs } = settings
   let kept: Day | undefined
-
   return (credentials) => {
     const signedAt = Math.floor(now() / 1_000) * 1_000
     const timestamp = basicTime(signedAt)
     const date = timestamp.slice(0, 8)
-    if (kept?.credentials !== credentials || kept.date !== date)
+    if (kept?.credentials !== credentials || kept.scope.date !== date)
       kept = dayOf(date, credentials, settings)
-    const signed = `${kept.beforeTime}${timestamp}${kept.afterTime}`
-    const signature = kept.sign(timestamp, `${signed}&${SIGNED_HEADERS}`)
-    const value = `${authority}/?${signed}&X-Amz-Signature=${signature}&${SIGNED_HEADERS}`
-    const endsAt = signedAt + durationSecs * 1_000
-    const credentialsEndAt = credentials.expiration?.getTime() ?? Infinity
-    return createToken(value, new Date(Math.min(endsAt, credentialsEndAt)))
+    const { beforeTime, afterTime, scope } = kept
+    const parameters = `${beforeTime}${timestamp}${afterTime}`
+    return {
+      request: { host: authority, query: `${parameters}&${SIGNED_HEADERS}`, timestamp, scope },
+      signed(signature) {
+        const value = `${authority}/?${parameters}&X-Amz-Signature=${signature}&${SIGNED_HEADERS}`
+        const endsAt = signedAt + durationSecs * 1_000
+        const credentialsEndAt = credentials.expiration?.getTime() ?? Infinity
+        return createToken(value, new Date(Math.min(endsAt, credentialsEndAt)))
+      },
+    }
   }
 }
 
@@ -156,26 +189,23 @@ const SIGNED_HEADERS = 'X-Amz-SignedHeaders=host'
 /** The common parts of the tokens of one day and one identity: everything but the time and the signature. */
 interface Day {
   readonly credentials: AwsCredentials
-  readonly date: string
+  readonly scope: CredentialScope
   readonly beforeTime: string
   readonly afterTime: string
-  readonly sign: (timestamp: string, query: string) => string
 }
 
 function dayOf(date: string, credentials: AwsCredentials, settings: PresignSettings): Day {
-  const { authority: host, region, service, parameters, durationSecs } = settings
-  const { accessKeyId, secretAccessKey, sessionToken } = credentials
+  const { region, service, parameters, durationSecs } = settings
+  const { accessKeyId, sessionToken } = credentials
   const scope = { date, region, service }
-  const signer = createSigner(secretAccessKey)
   const identity = encodeRfc3986(`${accessKeyId}/${scopeName(scope)}`)
   const session =
     sessionToken === undefined ? '' : `&X-Amz-Security-Token=${encodeRfc3986(sessionToken)}`
   return {
     credentials,
-    date,
+    scope,
     // In alphabetical order, which is the order of signing.
     beforeTime: `${canonicalQuery(Object.entries(parameters))}&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${identity}&X-Amz-Date=`,
     afterTime: `&X-Amz-Expires=${durationSecs}${session}`,
-    sign: (timestamp, query) => signer({ host, query, timestamp, scope }).toString('hex'),
   }
 }

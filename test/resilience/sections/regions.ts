@@ -26,6 +26,7 @@ export function describeRegions({ open, rig }: SectionContext): void {
     const start = (cluster: string): Promise<Gateway> =>
       startGateway({
         sql: 'postgres',
+        webSocket: true,
         upstream: rig().upstream,
         clusters: [cluster],
         principals: [{ ...key, roles: ['app'] }],

@@ -65,6 +65,7 @@ export async function startContractServers(
     const gateway = keep(
       await startGateway({
         ...mergedOptions(stands),
+        webSocket: true,
         // Read at each call, because tests change the date.
         clock: () => Date.now(),
         engine: postgres === undefined ? 'pglite' : engineOn(postgres, SILENT),

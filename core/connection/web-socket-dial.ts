@@ -1,0 +1,86 @@
+/** Opens a WebSocket to a login's server, in Node. The build for browsers has a module of its own in place of this one. */
+import { PgIamError } from '../errors.js'
+import { peerError } from '../load-peer.js'
+import type { Login } from '../login.js'
+import { type Address, type Dial, dialEndpoint, type ResolvedEndpoint } from './log-in.js'
+import { type WebSocketLike, WebSocketStream } from './web-socket-stream.js'
+
+/**
+ * Returns how to dial: by `ws`, with the login's own TLS settings. Without that package, by the built-in WebSocket of Node 22 and later, if
+ * the login trusts the certificate authorities of Node only, which is all that the built-in one can.
+ */
+export function webSocketDial({ connectTo }: Pick<Login, 'connectTo'>): Dial {
+  return async (endpoint, resolved, signal) => {
+    const { host } = resolved.address ?? endpoint.address
+    const address = connectTo ?? { host, port: HTTPS_PORT }
+    const url = `wss://${urlHost(endpoint.host)}`
+    const loaded = await loadWs()
+    if (loaded instanceof Error) {
+      const BuiltIn = builtInFor(resolved, connectTo)
+      if (BuiltIn === undefined) throw loaded
+      return openedStream(new WebSocketStream(new BuiltIn(url), { peer: endpoint.host }), signal)
+    }
+    const socket = await dialEndpoint(endpoint, { ...resolved, address }, signal, 'http/1.1')
+    const webSocket = new loaded.WebSocket(url, {
+      createConnection: () => socket,
+      perMessageDeflate: false,
+      followRedirects: false,
+    } as never)
+    return openedStream(
+      new WebSocketStream(webSocket as unknown as WebSocketLike, {
+        peer: endpoint.host,
+        below: socket,
+      }),
+      signal,
+    )
+  }
+}
+
+const HTTPS_PORT = 443
+
+/** Resolves when the WebSocket is open, or rejects with why it is not. */
+export async function openedStream(
+  stream: WebSocketStream,
+  signal: AbortSignal,
+): Promise<WebSocketStream> {
+  const abandon = (): void => void stream.destroy()
+  signal.addEventListener('abort', abandon, { once: true })
+  // Whoever uses the stream gets the error from there, or from `opened`.
+  stream.on('error', () => {})
+  try {
+    if (signal.aborted) abandon()
+    await stream.opened
+    return stream
+  } catch (error) {
+    stream.destroy()
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', abandon)
+  }
+}
+
+function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}
+
+async function loadWs(): Promise<typeof import('ws') | Error> {
+  try {
+    return await import('ws')
+  } catch (error) {
+    return peerError(error, 'ws') as Error
+  }
+}
+
+function builtInFor(
+  { tls, address }: ResolvedEndpoint,
+  connectTo: Address | undefined,
+): (new (url: string) => WebSocketLike) | undefined {
+  const { WebSocket: BuiltIn } = globalThis as { WebSocket?: new (url: string) => WebSocketLike }
+  if (tls.ca === undefined && connectTo === undefined && address === undefined) return BuiltIn
+  if (BuiltIn === undefined) return undefined
+  throw new PgIamError(
+    'ERR_PEER_MISSING',
+    'the package "ws" is not installed, and the WebSocket of Node takes neither "tls.ca" nor "connectTo"',
+    { hint: 'Run: npm install ws' },
+  )
+}

@@ -1,0 +1,253 @@
+/**
+ * A WebSocket as a byte stream, for both sides: the bytes of PostgreSQL's protocol in binary messages, which may begin and end anywhere.
+ *
+ * It uses the interface that browsers, Node's own WebSocket and `ws` (8) share, and what only `ws` has where that is there: to stop
+ * reading, and to end a connection at once.
+ */
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { PgIamError } from '../errors.js'
+
+/** The part of a WebSocket that the stream uses. */
+export interface WebSocketLike {
+  binaryType: string
+  readonly readyState: number
+  /** Bytes that `send` has taken, and that are not with the network yet. */
+  readonly bufferedAmount: number
+  send(data: Uint8Array): void
+  close(code?: number, reason?: string): void
+  addEventListener(type: string, listener: (event: never) => void): void
+  /** Only `ws` has these. */
+  pause?(): void
+  resume?(): void
+  terminate?(): void
+}
+
+export interface WebSocketStreamOptions {
+  /** What is at the other end, for messages. */
+  peer: string
+  /** The socket below a WebSocket of `ws`. */
+  below?: Socket
+  /** The maximum number of bytes that nobody has read, where reading can't be stopped. Default 16 MiB. */
+  maxUnreadBytes?: number
+}
+
+/** What drivers call on their sockets, besides a stream's methods. */
+export interface ConnectionSocket extends Duplex {
+  setNoDelay(noDelay?: boolean): this
+  setKeepAlive(enable?: boolean, initialDelay?: number): this
+  setTimeout(timeoutMs: number, callback?: () => void): this
+  ref(): this
+  unref(): this
+}
+
+/** The stream of one WebSocket, which may still be connecting. It ends when the peer closes the WebSocket with the code 1000 or 1001. */
+export class WebSocketStream extends Duplex implements ConnectionSocket {
+  readonly #socket: WebSocketLike
+  readonly #peer: string
+  readonly #below: Socket | undefined
+  readonly #maxUnreadBytes: number
+  #opening: ((error?: Error) => void) | undefined
+  /** Resolves when the WebSocket is open. Rejects if it closes before. */
+  readonly opened: Promise<void>
+  #lastError: Error | undefined
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #hasClosed = false
+  #closing: (() => void) | undefined
+
+  constructor(
+    socket: WebSocketLike,
+    { peer, below, maxUnreadBytes = MAX_UNREAD_BYTES }: WebSocketStreamOptions,
+  ) {
+    super({ allowHalfOpen: false, writableHighWaterMark: HIGH_WATER_MARK })
+    this.#socket = socket
+    this.#peer = peer
+    this.#below = below
+    this.#maxUnreadBytes = maxUnreadBytes
+    socket.binaryType = 'arraybuffer'
+    this.opened =
+      socket.readyState === OPEN
+        ? Promise.resolve()
+        : new Promise((resolve, reject) => {
+            this.#opening = (error) => (error === undefined ? resolve() : reject(error))
+          })
+    // Whoever does not wait for it hears of the error from the stream.
+    this.opened.catch(() => {})
+    socket.addEventListener('open', () => {
+      this.#opening?.()
+      this.#opening = undefined
+    })
+    socket.addEventListener('message', ({ data }: { data: unknown }) => this.#receive(data))
+    socket.addEventListener('error', ({ error }: { error?: Error }) => (this.#lastError = error))
+    socket.addEventListener('close', (event: { code: number; reason: string }) =>
+      this.#closed(event.code, event.reason),
+    )
+  }
+
+  #receive(data: unknown): void {
+    if (this.destroyed) return
+    if (typeof data === 'string') {
+      this.#fail(UNSUPPORTED_DATA, `${this.#peer} sent a text message in a WebSocket`)
+      return
+    }
+    if (this.push(Buffer.from(data as ArrayBuffer))) return
+    if (this.#socket.pause !== undefined) this.#socket.pause()
+    else if (this.readableLength > this.#maxUnreadBytes)
+      this.#fail(
+        POLICY_VIOLATION,
+        `${this.#peer} sent ${this.readableLength} bytes that were not read in time`,
+        'A WebSocket of a browser cannot be paused. Read large results with a cursor, or in parts.',
+      )
+  }
+
+  #fail(code: number, message: string, hint?: string): void {
+    const error = new PgIamError('ERR_PROTOCOL', message, hint === undefined ? {} : { hint })
+    try {
+      this.#socket.close(code)
+    } catch {
+      // Browsers let pages close with 1000 and with 3000 to 4999 only.
+      this.#socket.close(NORMAL)
+    }
+    this.destroy(error)
+  }
+
+  #closed(code: number, reason: string): void {
+    this.#hasClosed = true
+    this.#closing?.()
+    const failure = this.#closeError(code, reason)
+    this.#opening?.(failure ?? closedInLogin())
+    this.#opening = undefined
+    if (failure !== undefined && !this.writableFinished) {
+      this.destroy(failure)
+      return
+    }
+    this.push(null)
+  }
+
+  /** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
+  #closeError(code: number, reason: string): Error | undefined {
+    if (code === NORMAL || code === GOING_AWAY) return undefined
+    const why = this.#lastError?.message ?? (reason === '' ? CLOSE_CODES[code] : reason)
+    const what = this.#opening === undefined ? 'closed' : 'did not open'
+    const shown = [`the WebSocket to ${this.#peer} ${what} (code ${code}`, why && `: ${why}`, ')']
+    return Object.assign(new Error(shown.filter(Boolean).join(''), { cause: this.#lastError }), {
+      code: (this.#lastError as { code?: string } | undefined)?.code ?? 'ECONNRESET',
+      closeCode: code,
+    })
+  }
+
+  override _read(): void {
+    this.#socket.resume?.()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
+    this.opened.then(() => this.#send(chunk, done), done)
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error) => void): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done)
+  }
+
+  #send(chunk: Buffer, done: (error?: Error) => void): void {
+    if (this.#socket.readyState !== OPEN) {
+      done(Object.assign(new Error('the connection is closed'), { code: 'EPIPE' }))
+      return
+    }
+    for (let at = 0; at < chunk.length; at += MAX_MESSAGE_BYTES)
+      this.#socket.send(chunk.subarray(at, at + MAX_MESSAGE_BYTES))
+    this.#whenSent(done)
+  }
+
+  /** No event says that `bufferedAmount` has decreased. */
+  #whenSent(done: (error?: Error) => void, waitMs = 1): void {
+    if (this.#socket.bufferedAmount <= HIGH_WATER_MARK || this.destroyed) done()
+    else this.#timer = setTimeout(() => this.#whenSent(done, Math.min(2 * waitMs, 50)), waitMs)
+  }
+
+  override _final(done: (error?: Error) => void): void {
+    this.#close(done)
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    clearTimeout(this.#timer)
+    this.#close(() => {})
+    this.#socket.resume?.()
+    this.#socket.terminate?.()
+    this.#opening?.(error ?? closedInLogin())
+    this.#opening = undefined
+    done(error)
+  }
+
+  #close(done: () => void): void {
+    if (this.#hasClosed || this.#socket.readyState === CLOSED) {
+      done()
+      return
+    }
+    // The peer may never answer.
+    const timer = setTimeout(() => this.#closing?.(), CLOSE_MS)
+    this.#closing = () => {
+      clearTimeout(timer)
+      this.#closing = undefined
+      done()
+    }
+    this.#socket.close(NORMAL)
+  }
+
+  setNoDelay(noDelay?: boolean): this {
+    this.#below?.setNoDelay(noDelay)
+    return this
+  }
+
+  setKeepAlive(enable?: boolean, initialDelay?: number): this {
+    this.#below?.setKeepAlive(enable, initialDelay)
+    return this
+  }
+
+  setTimeout(timeoutMs: number, callback?: () => void): this {
+    this.#below?.setTimeout(timeoutMs, callback)
+    return this
+  }
+
+  ref(): this {
+    this.#below?.ref()
+    return this
+  }
+
+  unref(): this {
+    this.#below?.unref()
+    return this
+  }
+}
+
+const OPEN = 1
+const CLOSED = 3
+const NORMAL = 1000
+const GOING_AWAY = 1001
+const UNSUPPORTED_DATA = 1003
+const POLICY_VIOLATION = 1008
+const HIGH_WATER_MARK = 64 * 1024
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024
+/** Servers limit the size of messages, usually to more than this. */
+const MAX_MESSAGE_BYTES = 1024 * 1024
+/** How long a peer may take to answer a close. */
+const CLOSE_MS = 2_000
+
+const CLOSE_CODES: Readonly<Record<number, string>> = {
+  1002: 'protocol error',
+  1003: 'unsupported data',
+  1005: 'no reason given',
+  1006: 'the connection was lost, or refused',
+  1007: 'invalid data',
+  1008: 'policy violation',
+  1009: 'message too big',
+  1011: 'internal error',
+  1012: 'the service restarts',
+  1013: 'try again later',
+  1015: 'the TLS handshake failed',
+}
+
+function closedInLogin(): Error {
+  return Object.assign(new Error('the server closed the connection during login'), {
+    code: 'ECONNRESET',
+  })
+}
