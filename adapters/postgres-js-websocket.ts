@@ -1,9 +1,9 @@
 /** Logins for Postgres.js over WebSocket, for places without TCP. */
 import postgres, { type PostgresType, type Sql } from 'postgres'
+import { connectionCheck as checkConnections } from '../core/connection/connection-check.js'
 import { webSocketDial } from '../core/connection/web-socket-dial.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
 import { boolean, checkOptions, functionOf, text } from '../core/options/check.js'
-import { connectionCheck as checkConnections } from './postgres-js/connection-check.js'
 import { createSqlOf, type PostgresJsOptions } from './postgres-js/instance.js'
 
 /** The options of `postgres()`, and those for WebSockets. */
@@ -24,8 +24,8 @@ export type WebSocketSqlOptions<T extends Record<string, PostgresType> = {}> =
  * Returns a Postgres.js instance whose connections are WebSockets to `wss://HOST:443`, or to the login's `connectTo`. Each has its own
  * token. Otherwise it is as `createSql` of `pg-iam/postgres-js` returns it.
  *
- * In Node it needs the package `ws`, or Node 22 and a login without `tls.ca` and `connectTo`. In a browser TLS is verified by the browser,
- * and `connectTo` must be a loopback address.
+ * In Node it needs the package `ws`, or Node 22 and a login without `tls.ca`. In a browser TLS is verified by the browser,
+ * and `connectTo` must be the same host or a loopback address.
  *
  * Exported from `'pg-iam/postgres-js-websocket'`.
  *

@@ -9,6 +9,7 @@ import type * as Knex from '../adapters/knex.js'
 import type * as Kysely from '../adapters/kysely.js'
 import type * as Pg from '../adapters/pg.js'
 import type * as PostgresJs from '../adapters/postgres-js.js'
+import type * as PostgresJsWebSocket from '../adapters/postgres-js-websocket.js'
 import type * as Prisma from '../adapters/prisma.js'
 import type * as Sequelize7 from '../adapters/sequelize-7.js'
 import type * as Sequelize from '../adapters/sequelize.js'
@@ -46,6 +47,7 @@ interface Entries {
   readonly 'drizzle-postgres-js': typeof DrizzlePostgresJs
   readonly pg: typeof Pg
   readonly 'postgres-js': typeof PostgresJs
+  readonly 'postgres-js-websocket': typeof PostgresJsWebSocket
 }
 
 /** Loads an entry of the package. Later calls use the module cache. */

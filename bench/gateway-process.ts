@@ -39,7 +39,7 @@ async function startOurs({ host, role, database, upstream }: GatewayOrder): Prom
   const { startGateway } = (await import(entry)) as typeof GatewayModule
   const principals = [{ ...CREDENTIALS, roles: [role] }]
   const endpoints = [{ provider: 'rds' as const, hosts: [host], principals }]
-  const { port, ca } = await startGateway({ endpoints, database, upstream })
+  const { port, ca } = await startGateway({ endpoints, database, upstream, webSocket: true })
   return { port, ca, pid: process.pid }
 }
 

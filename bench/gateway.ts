@@ -16,7 +16,9 @@ import { promisify } from 'node:util'
 import { Client, Pool } from 'pg'
 import { average, CREDENTIALS, RDS_HOST, type Benchmark, type BenchContext } from './benchmark.js'
 import { openPool } from '../test/clients/pg.js'
-import { pgSettings } from './clients.js'
+import type { Sql } from 'postgres'
+import type { Login } from '../core/index.js'
+import { pgSettings, QUERY } from './clients.js'
 import type { GatewayOrder, GatewayReady } from './gateway-process.js'
 import { startTlsPostgres, type StaticLogin, type TlsPostgres } from './postgres.js'
 import { startProcess } from './process.js'
@@ -61,6 +63,12 @@ export const gateway: Benchmark = async (context) => {
       PostgreSQL: { ...address, ssl, password: async () => password },
     }
     await queriesThrough(ways, context)
+    const { port: ownPort, ssl: own } = ways['the gateway']
+    const connectTo = { host: '127.0.0.1', port: ownPort }
+    await overWebSocket(
+      rds({ host: RDS_HOST, ...identity, connectTo, tls: { ca: own.ca } }),
+      context,
+    )
     await pgbenchThrough('pgbench', ways, postgres, context)
     await connectsThrough(ways, postgres, context)
     await proxied(postgres, context, isPinned, processes)
@@ -114,6 +122,35 @@ async function queriesThrough(ways: Ways, { isQuick, measure }: BenchContext): P
           openPool(new Pool({ ...way, ...pgSettings(tasks) })),
         ),
       ),
+    }
+    const full: Effort = { rounds: 11, warmUpRounds: 1, turns: 3, warmUpTurns: 1 }
+    await measure(contest, isQuick ? { rounds: 1, warmUpTurns: 1 } : full)
+  }
+}
+
+/** Postgres.js at the gateway, over TCP and over WebSocket: small queries, and a result of a megabyte. */
+async function overWebSocket(
+  login: Login,
+  { isQuick, build, measure }: BenchContext,
+): Promise<void> {
+  const { createSql } = await build('postgres-js')
+  const { createWebSocketSql } = await build('postgres-js-websocket')
+  const megabyte = `SELECT repeat('x', 1000) FROM generate_series(1, 1000)`
+  for (const [what, text, tasks, perTurn] of [
+    ['1 task', QUERY, 1, 2_000],
+    ['5 tasks', QUERY, 5, 2_000],
+    ['a result of 1 MB', megabyte, 1, 100],
+  ] as const) {
+    const through = (name: string, open: () => Sql): Competitor =>
+      poolCompetitor(name, tasks, isQuick ? 5 : perTurn, () => {
+        const sql = open()
+        return { run: async () => [...(await sql.unsafe(text))], close: () => sql.end() }
+      })
+    const contest = {
+      what: `Postgres.js, ${what}`,
+      unit: 'µs a query',
+      baseline: through('TCP', () => createSql(login, { max: tasks }) as Sql),
+      others: [through('WebSocket', () => createWebSocketSql(login, { max: tasks }) as Sql)],
     }
     const full: Effort = { rounds: 11, warmUpRounds: 1, turns: 3, warmUpTurns: 1 }
     await measure(contest, isQuick ? { rounds: 1, warmUpTurns: 1 } : full)

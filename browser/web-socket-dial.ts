@@ -7,10 +7,10 @@ import type { Login } from '../core/login.js'
 /** @throws PgIamError `ERR_OPTION_CONFLICT` for what a browser cannot do, `ERR_TLS_UNVERIFIED` for a `connectTo` that is not loopback */
 export function webSocketDial({ connectTo, tls, host: ownHost }: Login): Dial {
   refuseTls({ tls, host: ownHost })
-  if (connectTo !== undefined && !isLoopback(connectTo.host))
+  if (connectTo !== undefined && connectTo.host !== ownHost && !isLoopback(connectTo.host))
     throw new PgIamError(
       'ERR_TLS_UNVERIFIED',
-      `"connectTo.host" must be a loopback address in a browser, got "${connectTo.host}"`,
+      `"connectTo.host" must be "host" or a loopback address in a browser, got "${connectTo.host}"`,
       { hint: 'A browser verifies the name that is dialled, and not that of the login.' },
     )
   return async (endpoint, resolved, signal) => {

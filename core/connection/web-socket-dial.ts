@@ -2,7 +2,7 @@
 import { PgIamError } from '../errors.js'
 import { peerError } from '../load-peer.js'
 import type { Login } from '../login.js'
-import { type Address, type Dial, dialEndpoint, type ResolvedEndpoint } from './log-in.js'
+import { type Dial, dialEndpoint, type ResolvedEndpoint } from './log-in.js'
 import { type WebSocketLike, WebSocketStream } from './web-socket-stream.js'
 
 /**
@@ -13,15 +13,15 @@ export function webSocketDial({ connectTo }: Pick<Login, 'connectTo'>): Dial {
   return async (endpoint, resolved, signal) => {
     const { host } = resolved.address ?? endpoint.address
     const address = connectTo ?? { host, port: HTTPS_PORT }
-    const url = `wss://${urlHost(endpoint.host)}`
     const loaded = await loadWs()
     if (loaded instanceof Error) {
-      const BuiltIn = builtInFor(resolved, connectTo)
-      if (BuiltIn === undefined) throw loaded
+      const isOwnHost = address.host === endpoint.host
+      const BuiltIn = builtInFor(resolved, isOwnHost, loaded)
+      const url = `wss://${urlHost(address.host)}:${address.port}`
       return openedStream(new WebSocketStream(new BuiltIn(url), { peer: endpoint.host }), signal)
     }
     const socket = await dialEndpoint(endpoint, { ...resolved, address }, signal, 'http/1.1')
-    const webSocket = new loaded.WebSocket(url, {
+    const webSocket = new loaded.WebSocket(`wss://${urlHost(endpoint.host)}`, {
       createConnection: () => socket,
       perMessageDeflate: false,
       followRedirects: false,
@@ -72,15 +72,16 @@ async function loadWs(): Promise<typeof import('ws') | Error> {
 }
 
 function builtInFor(
-  { tls, address }: ResolvedEndpoint,
-  connectTo: Address | undefined,
-): (new (url: string) => WebSocketLike) | undefined {
+  { tls }: ResolvedEndpoint,
+  isOwnHost: boolean,
+  missing: Error,
+): new (url: string) => WebSocketLike {
   const { WebSocket: BuiltIn } = globalThis as { WebSocket?: new (url: string) => WebSocketLike }
-  if (tls.ca === undefined && connectTo === undefined && address === undefined) return BuiltIn
-  if (BuiltIn === undefined) return undefined
+  if (BuiltIn === undefined) throw missing
+  if (tls.ca === undefined && isOwnHost) return BuiltIn
   throw new PgIamError(
     'ERR_PEER_MISSING',
-    'the package "ws" is not installed, and the WebSocket of Node takes neither "tls.ca" nor "connectTo"',
+    'the package "ws" is not installed, and Node\'s own WebSocket takes neither "tls.ca" nor a "connectTo" of another name',
     { hint: 'Run: npm install ws' },
   )
 }

@@ -61,7 +61,8 @@ export async function start({ port = 0, credentialSecs = 900 } = {}): Promise<Br
       return
     }
     // Another site's form or script must not act as the user.
-    if (!['same-origin', 'none'].includes(String(request.headers['sec-fetch-site'] ?? 'none'))) {
+    const { 'sec-fetch-site': site = 'none' } = request.headers
+    if (site !== 'same-origin' && site !== 'none') {
       response.writeHead(403).end()
       return
     }

@@ -1,6 +1,11 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { Sql } from 'postgres'
 import { type WebSocket, WebSocketServer } from 'ws'
 import {
@@ -151,6 +156,55 @@ describe('createWebSocketSql on PostgreSQL', () => {
       const [row] = await sql`SELECT count(*)::int AS count FROM lost`
       return row!['count'] === 0
     })
+  })
+})
+
+describe('the built package without ws', () => {
+  it('uses the WebSocket of Node, if it has one, and else names the package', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pg-iam-no-ws-'))
+    const gateway = await startGateway({
+      endpoints: [
+        {
+          provider: 'password',
+          hosts: ['localhost'],
+          users: { app: 'secret' },
+          method: 'cleartext',
+        },
+      ],
+      webSocket: true,
+    })
+    try {
+      cpSync('dist/esm', join(folder, 'dist'), { recursive: true })
+      writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+      writeFileSync(join(folder, 'ca.pem'), gateway.ca)
+      cpSync('node_modules/postgres', join(folder, 'node_modules/postgres'), { recursive: true })
+      writeFileSync(
+        join(folder, 'main.js'),
+        `import { customLogin } from './dist/core/index.js'
+         import { createWebSocketSql } from './dist/adapters/postgres-js-websocket.js'
+         const open = (tls) => createWebSocketSql(customLogin({
+           host: 'localhost', user: 'app', connectTo: { host: 'localhost', port: ${gateway.port} },
+           getToken: () => 'secret', tls,
+         }), { max: 1 })
+         const told = []
+         for (const tls of [{}, { ca: 'ca.pem' }]) {
+           const sql = open(tls)
+           told.push(await sql\`SELECT 1 AS one\`.then(([{ one }]) => one, ({ code, hint }) => [code, hint]))
+           await sql.end({ timeout: 1 })
+         }
+         console.log(JSON.stringify(told))`,
+      )
+      const { stdout } = await promisify(execFile)(process.execPath, ['main.js'], {
+        cwd: folder,
+        env: { ...process.env, NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem') },
+      })
+      const missing = ['ERR_PEER_MISSING', 'Run: npm install ws']
+      const hasOwn = 'WebSocket' in globalThis
+      expect(JSON.parse(stdout)).toEqual([hasOwn ? 1 : missing, missing])
+    } finally {
+      await gateway.close()
+      rmSync(folder, { recursive: true })
+    }
   })
 })
 

@@ -43,6 +43,8 @@ describe('npm run bench -- --quick --docs FILE', () => {
     }
     // MikroORM needs Node 22.
     const others = ['.', './gateway', './migrations', './mikro-orm', './register', './package.json']
+    // "gateway" compares it with TCP.
+    others.push('./postgres-js-websocket')
     const adapters = Object.keys(exports).filter((entry) => !others.includes(entry))
     const measured = rows.map(({ what }) => /^queries: ([^,]+)/.exec(what)?.[1])
     expect(new Set(measured.filter(Boolean))).toEqual(new Set(adapters.map((one) => one.slice(2))))

@@ -290,7 +290,7 @@ describe('Postgres.js over WebSocket in Chromium', () => {
     [
       'an address that is not loopback',
       `createWebSocketSql(pgIam.auroraDsql({ host: '${HOST}', user: 'app', credentials: ${JSON.stringify(PRINCIPAL)}, connectTo: { host: 'db.example.com', port: 443 } }))`,
-      /must be a loopback address in a browser/,
+      /must be "host" or a loopback address in a browser/,
     ],
     ['a URL', "createWebSocketSql('postgres://localhost')", /"login" must be a login/],
   ])('refuses %s', async (_name, code, message) => {
@@ -307,7 +307,7 @@ describe('Postgres.js over WebSocket in Chromium', () => {
       return [
         JSON.stringify(login),
         JSON.stringify(token),
-        String(token),
+        Object.keys(token).join(),
         JSON.stringify(sql.options),
       ].join()
     })

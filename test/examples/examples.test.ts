@@ -40,7 +40,9 @@ describe('npm run example', () => {
     ['two names', ['pg', 'knex']],
   ])('says which examples there are for %s', async (_case, names) => {
     const { exitCode, stdout, stderr } = await runProgram('run.js', names)
-    expect(stderr).toBe(`usage: npm run example ${[...ALL_EXAMPLES, ...SERVERS, 'browser'].join('|')}\n`)
+    expect(stderr).toBe(
+      `usage: npm run example ${[...ALL_EXAMPLES, ...SERVERS, 'browser'].join('|')}\n`,
+    )
     expect(stdout).toBe('')
     expect(exitCode).toBe(2)
   })

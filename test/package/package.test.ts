@@ -1,3 +1,4 @@
+import { build, type OutputFile } from 'esbuild'
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { CREDENTIALS, HOST } from '../core/support/dsql-options.js'
@@ -258,6 +259,26 @@ describe('the built package', () => {
       )
     for (const format of ['esm', 'cjs', 'cli', 'register'])
       expect(modules(format).length).toBeLessThan(30)
+  })
+
+  it('is a bundle for browsers without polyfills and without modules of Node, of at most 265,000 bytes', async () => {
+    const entry = `
+      import { auroraDsql } from 'pg-iam'
+      import { createWebSocketSql } from 'pg-iam/postgres-js-websocket'
+      globalThis.open = [auroraDsql, createWebSocketSql]`
+    const { outputFiles, warnings } = await build({
+      stdin: { contents: entry, resolveDir: process.cwd() },
+      bundle: true,
+      minify: true,
+      write: false,
+      format: 'esm',
+      platform: 'browser',
+      external: ['@aws-sdk/dsql-signer'],
+    })
+    expect(warnings).toEqual([])
+    const [{ text, contents }] = outputFiles as [OutputFile]
+    expect(text.match(/(?:import|from|require)\W{1,3}node:/g)).toBeNull()
+    expect(contents.length).toBeLessThanOrEqual(265_000)
   })
 
   it('lets a process exit that has created a token and has no other work', async () => {

@@ -1,7 +1,7 @@
 /** Asks the server `select 1` before a query on a connection that has been idle, so that a lost network is noticed in seconds. */
 import { Duplex } from 'node:stream'
-import type { OpenConnection } from '../../core/connection/open-connection.js'
-import type { ConnectionSocket } from '../../core/connection/web-socket-stream.js'
+import type { OpenConnection } from './open-connection.js'
+import type { ConnectionSocket } from './web-socket-stream.js'
 import { createMessageReader, createReplyTracker } from '../../wire/framing.js'
 import { createFrontendReader } from '../../wire/frontend.js'
 import {
