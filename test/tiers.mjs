@@ -8,6 +8,7 @@ export const TIERS = {
   migrations: ['test/migrations/clinic', 'test/migrations/databases', 'test/migrations/features'],
   'mikro-orm': ['test/mikro-orm'],
   tools: ['test/tools'],
+  workers: ['test/workers'],
 }
 
 export const FOLDERS = { ...TIERS, contract: ['test/adapters', 'test/register/contract.test.ts'] }

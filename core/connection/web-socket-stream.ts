@@ -12,8 +12,8 @@ import { PgIamError } from '../errors.js'
 export interface WebSocketLike {
   binaryType: string
   readonly readyState: number
-  /** Bytes that `send` has taken, and that are not with the network yet. */
-  readonly bufferedAmount: number
+  /** Bytes that `send` has taken, and that are not with the network yet. Cloudflare's Workers do not have it. */
+  readonly bufferedAmount?: number
   send(data: Uint8Array): void
   close(code?: number, reason?: string): void
   addEventListener(type: string, listener: (event: never) => void): void
@@ -160,7 +160,8 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
 
   /** No event says that `bufferedAmount` has decreased. */
   #whenSent(done: (error?: Error) => void, waitMs = 1): void {
-    if (this.#socket.bufferedAmount <= HIGH_WATER_MARK || this.destroyed) done()
+    const { bufferedAmount = 0 } = this.#socket
+    if (bufferedAmount <= HIGH_WATER_MARK || this.destroyed) done()
     else this.#timer = setTimeout(() => this.#whenSent(done, Math.min(2 * waitMs, 50)), waitMs)
   }
 

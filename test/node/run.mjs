@@ -36,12 +36,15 @@ process.stdout.write(
 )
 process.exit(status ?? 1)
 
-/** MikroORM needs a newer Node than the others, so its tests run only here. Its packages are beside them. */
+/** What needs a newer Node than the others runs only here. The packages are beside the tests. */
 function tier() {
-  if (!parameters.some((parameter) => parameter.startsWith('test/mikro-orm'))) return {}
-  if (!existsSync(join(here, '../mikro-orm/node_modules')))
-    fail('MikroORM is not installed. Run: npm install --prefix test/mikro-orm')
-  return { PG_IAM_TIER: 'mikro-orm' }
+  const name = ['mikro-orm', 'workers'].find((one) =>
+    parameters.some((parameter) => parameter.startsWith(`test/${one}`)),
+  )
+  if (name === undefined) return {}
+  if (!existsSync(join(here, '..', name, 'node_modules')))
+    fail(`The packages of test/${name} are missing. Run: npm install --prefix test/${name}`)
+  return { PG_IAM_TIER: name }
 }
 
 function fail(message) {
