@@ -22,7 +22,7 @@ import {
   writeRow,
 } from './ledger.js'
 import { type Batch, MAX_ROWS } from './rewrite.js'
-import { type DsqlStatement, sqlParser } from './statements.js'
+import { type DsqlStatement, sqlParser, toDsqlStatements } from './statements.js'
 
 export interface ExecutorOptions {
   readonly connection: MigrationConnection
@@ -34,11 +34,6 @@ export interface ExecutorOptions {
   readonly retry: RetryOptions
   readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>
   readonly signal: AbortSignal | undefined
-  /** The migration is a program, of which only its statements are known. */
-  readonly program?: {
-    /** Whether it has read from the database: it may leave out what has run, as in `if (!hasTable) createTable`. */
-    readonly hasRead: () => boolean
-  }
   readonly progress: (event: StatementProgress) => void
 }
 
@@ -74,30 +69,21 @@ export async function createExecutor(given: ExecutorOptions): Promise<StatementE
   const { connection, tables, scope, lease, progress } = options
   const recorded =
     tables === undefined ? [] : await readRows(connection, tables, `scope = ${literal(scope)}`)
-  const left = new Map(recorded.map((row) => [row.position, row]))
+  const rows = new Map(recorded.map((row) => [row.position, row]))
   let position = 0
-  /** The row of a statement of a program, which is found by its text if the program may have left out others. */
-  const rowInProgram = (hash: string): LedgerRow | undefined => {
-    const [next] = left.values()
-    if (next === undefined || given.program?.hasRead() !== true) return next
-    return [...left.values()].find((row) => row.hash === hash)
-  }
   const executor: StatementExecutor = {
     async run(statement) {
-      const hash = hashOf(statement.sql)
-      const isSession = statement.kind === 'session'
-      const isProgram = given.program !== undefined
-      const row = isProgram && !isSession ? rowInProgram(hash) : left.get(position + 1)
-      position = row?.position ?? Math.max(position, ...(isProgram ? left.keys() : [])) + 1
+      position++
       const own = { ...options, position, statement }
-      if (isSession) return runSession(own)
-      left.delete(position)
-      if (row !== undefined && row.hash !== hash)
-        throw isProgram || row.state === 'done' ? statementChanged(own, row) : startedChanged(own)
+      const row = rows.get(position)
+      if (statement.kind === 'session') return runSession(own)
+      const hash = hashOf(statement.sql)
       if (row?.state === 'done') {
+        if (row.hash !== hash) throw statementChanged(own)
         progress({ position, statement, state: 'recorded' })
         return []
       }
+      if (row !== undefined && row.hash !== hash) throw startedChanged(own)
       await lease.renewIfDue(connection)
       progress({ position, statement, state: 'started' })
       const result = await runStatement(own, hash, row)
@@ -143,6 +129,170 @@ export async function recordStart(
   await record(options, row)
 }
 
+// A migration that is a program, of which only its statements are known: that of an ORM.
+
+export interface ProgramOptions extends Omit<ExecutorOptions, 'tables'> {
+  readonly tables: LedgerTables
+  /**
+   * Whether the program may send other statements than in an earlier run: it has read from the database, as in
+   * `if (!hasTable) createTable`, or uses several connections at the same time.
+   */
+  readonly mayDiffer: () => boolean
+}
+
+export interface ProgramExecutor {
+  /** Runs what Aurora DSQL has in place of one statement of the program, unless it has run. Rejects as `StatementExecutor.run`. */
+  run(steps: readonly DsqlStatement[]): Promise<void>
+  /**
+   * Must be called before the program notes that the migration is applied, or undone. Completes what an earlier run has begun and this one has
+   * left out. Rejects with `ERR_MIGRATION_STATE` if what has run does not belong to the migration.
+   */
+  complete(isUndone: boolean): Promise<void>
+  /** Must be called when another deployer may have held the lease. */
+  reload(): void
+}
+
+/** The end of the name under which the ledger has the statements of a program whose steps have not all run. */
+export const BEGUN = ': begun'
+
+/**
+ * A program is started over after an error, and its statements are found in the ledger by their text. One that has read nothing sends the same
+ * statements again: another one means that the program was changed.
+ */
+export function createProgramExecutor(given: ProgramOptions): ProgramExecutor {
+  const options = { ...given, connection: retrying(given.connection, given.retry), isProgram: true }
+  const { connection, tables, scope, lease, progress, mayDiffer } = options
+  /** The positions of this run. */
+  const seen = new Set<number>()
+  /** What earlier runs have recorded, and this one has not sent yet. */
+  let left = new Map<number, LedgerRow>()
+  let begun: LedgerRow[] = []
+  let last = 0
+  let isStale = true
+  /** Whether a statement has run that no earlier run has: what those have recorded may no longer be true. */
+  let hasDiverged = false
+
+  const load = async (): Promise<void> => {
+    if (!isStale) return
+    const names = [scope, scope + BEGUN].map(literal).join(', ')
+    const rows = await readRows(connection, tables, `scope IN (${names})`)
+    const own = rows.filter((row) => row.scope === scope && !seen.has(row.position))
+    left = new Map(own.map((row) => [row.position, row]))
+    begun = rows.filter((row) => row.scope !== scope)
+    last = Math.max(last, ...rows.map(({ position }) => position))
+    isStale = false
+  }
+
+  const find = (hash: string): LedgerRow | undefined =>
+    [...left.values()].find((row) => row.hash === hash)
+
+  /** Throws if a program that has read nothing sends another statement than before. */
+  const refuseChange = (statement: DsqlStatement): void => {
+    const next = [...left.values()].find(({ state }) => state !== 'failed')
+    if (next === undefined || mayDiffer() || find(hashOf(statement.sql)) !== undefined) return
+    throw programChanged({ ...options, position: next.position, statement }, next)
+  }
+
+  const runStep = async (statement: DsqlStatement): Promise<void> => {
+    const running = (position: number): Running => ({ ...options, position, statement })
+    if (statement.kind === 'session') {
+      await runSession(running(last))
+      return
+    }
+    const hash = hashOf(statement.sql)
+    let row = find(hash)
+    if (row === undefined) hasDiverged ||= left.size > 0
+    // Whether it fails again decides the program, which may catch the error.
+    const hasFailed = row?.state === 'failed'
+    const position = row?.position ?? ++last
+    const own = running(position)
+    left.delete(position)
+    seen.add(position)
+    try {
+      const isOutdated = row?.state === 'done' && hasDiverged && !(await isStillTrue(own, row))
+      if (hasFailed || isOutdated) row = undefined
+      if (row?.state === 'done') {
+        progress({ position, statement, state: 'recorded' })
+        return
+      }
+      await lease.renewIfDue(connection)
+      progress({ position, statement, state: 'started' })
+      await runStatement(own, hash, row)
+      progress({ position, statement, state: 'done' })
+    } catch (error) {
+      // Whether it has run is in the ledger, or can be found out from there.
+      seen.delete(position)
+      isStale = true
+      throw error
+    }
+  }
+
+  const runSteps = async (steps: readonly DsqlStatement[]): Promise<void> => {
+    const [{ source }] = steps as [DsqlStatement]
+    const hash = hashOf(source.text)
+    const known = begun.find((row) => row.hash === hash)
+    const own = { scope: scope + BEGUN, position: known?.position ?? last + 1, hash }
+    const isBegun = known !== undefined || steps.length > 1
+    if (isBegun && known === undefined)
+      await record(options, {
+        ...own,
+        state: 'started',
+        statement: source.text,
+        before: source.text,
+      })
+    for (const step of steps) await runStep(step)
+    if (!isBegun) return
+    begun = begun.filter((row) => row !== known)
+    await forget({ ...options, ...own })
+  }
+
+  /** Runs the steps that are left of other statements than the one with this hash. */
+  const finishOthers = async (current: string | undefined): Promise<void> => {
+    for (const { before: text = '' } of begun.filter(({ hash }) => hash !== current)) {
+      try {
+        await runSteps(await toDsqlStatements(text))
+      } catch (error) {
+        throw isPgIamError(error, 'ERR_MIGRATION_FAILED') ? notFinished(error, options) : error
+      }
+    }
+  }
+
+  return {
+    async run(steps) {
+      await load()
+      const [first] = steps as [DsqlStatement]
+      refuseChange(first)
+      if (find(hashOf(first.sql)) === undefined) await finishOthers(hashOf(first.source.text))
+      await runSteps(steps)
+    },
+    async complete(isUndone) {
+      await load()
+      await finishOthers(undefined)
+      const done = [...left.values()].filter(({ state }) => state === 'done')
+      const other = isUndone
+        ? done.find(({ statement }) => CREATION.test(statement))
+        : done.find(() => !mayDiffer())
+      if (other !== undefined) throw notSent(options, other)
+    },
+    reload() {
+      isStale = true
+    },
+  }
+}
+
+const CREATION = /^\s*(?:create\b|alter\s+table\b.*\badd\b)/is
+
+/** Whether the catalog is still as it was after the statement. Without a way to tell, the ledger counts. */
+async function isStillTrue(
+  { connection, statement }: Running,
+  { before: after }: LedgerRow,
+): Promise<boolean> {
+  const parsed = await parsedOf(statement.sql)
+  const probe = parsed === undefined ? undefined : probeOf(parsed)
+  if (probe === undefined || probe === 'repeatable' || after === undefined) return true
+  return (await stateOf(connection, probe)) === after
+}
+
 export function hashOf(sql: string): string {
   return createHash('sha256').update(sql.replaceAll('\r\n', '\n').trim()).digest('hex')
 }
@@ -150,6 +300,7 @@ export function hashOf(sql: string): string {
 // One statement.
 
 interface Running extends ExecutorOptions {
+  readonly isProgram?: boolean
   readonly position: number
   readonly statement: DsqlStatement
 }
@@ -207,7 +358,10 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
       for (const text of texts) result = (await connection.query(text)).rows
     } catch (error) {
       // It is certain that it has not run: the statement may be corrected, and run again.
-      if (!isLoss(error, undefined)) await forget(running)
+      if (!isLoss(error, undefined)) {
+        if (running.isProgram === true) await record(running, rowOf(running, hash, 'failed'))
+        else await forget(running)
+      }
       throw error
     }
   }
@@ -215,7 +369,9 @@ async function runAlone(running: Running, hash: string, row: LedgerRow | undefin
   const isNeeded = hasRun || texts.length > 0
   if (statement.job === true && parsed !== undefined && isNeeded)
     await awaitOutcome(running, parsed, job === '' ? undefined : job)
-  await record(running, rowOf(running, hash, 'done'))
+  // For a program that does not send the same statements again.
+  const after = running.isProgram === true ? await stateOf(connection, probe) : undefined
+  await record(running, rowOf(running, hash, 'done', after))
   return result
 }
 
@@ -249,13 +405,15 @@ async function textsOf({ connection, statement }: Running): Promise<readonly str
 function rowOf(
   { scope, position, statement }: Running,
   hash: string,
-  state: 'started' | 'done',
+  state: LedgerRow['state'],
   before?: string,
 ): Parameters<typeof writeRow>[2] {
   return { scope, position, hash, state, statement: statement.sql, before }
 }
 
-async function forget(running: Running): Promise<void> {
+async function forget(
+  running: Writing & { readonly scope: string; readonly position: number },
+): Promise<void> {
   const { connection, lease, tables, scope, position } = running
   if (tables === undefined) return
   await inTransaction(running, async () => {
@@ -280,19 +438,23 @@ async function stateOf(connection: MigrationConnection, probe: Probe): Promise<s
 
 /** Whether a statement that was recorded as started has run, as the catalog shows. */
 async function hasChanged(
-  { connection, scope, statement, position }: Running,
+  { connection, scope, statement, position, isProgram = false, tables }: Running,
   probe: Probe,
   { before }: LedgerRow,
 ): Promise<boolean> {
   if (probe === 'repeatable') return false
-  if (probe === undefined || before === undefined)
+  if (probe === undefined || before === undefined) {
+    const own = `scope = ${literal(scope)} AND position = ${position}`
     throw new PgIamError(
       'ERR_MIGRATION_STATE',
       `it is not known whether statement ${position} of the migration "${scope}" (line ${statement.source.line}) has run`,
       {
-        hint: `Look in the database, and run pg-iam migrate resolve ${scope} --done, or --not-done.`,
+        hint: isProgram
+          ? `Look in the database. If it has run, run: UPDATE ${tables!.rows} SET state = 'done' WHERE ${own}. If it has not, run: DELETE FROM ${tables!.rows} WHERE ${own}`
+          : `Look in the database, and run pg-iam migrate resolve ${scope} --done, or --not-done.`,
       },
     )
+  }
   return (await stateOf(connection, probe)) !== before
 }
 
@@ -321,26 +483,49 @@ function failureOf(error: unknown, { scope, statement, position }: Running): unk
 const ROW_LIMIT =
   'Split it into statements of at most 2,999 rows and 10 MiB. A transaction may change 3,000 rows, and one of them is that of the ledger.'
 
-function statementChanged(
-  { scope, statement, position, program, tables }: Running,
-  before: LedgerRow,
-): PgIamError {
-  // The commands of ORMs print no hints, and the ledger does not know the file.
-  if (program !== undefined && tables !== undefined)
-    return new PgIamError(
-      'ERR_MIGRATION_STATE',
-      [
-        `statement ${position} of the migration "${scope}" has changed since it ran`,
-        `It was: ${before.statement.slice(0, MAX_SHOWN)}`,
-        'Restore the migration',
-        `If what has run is to stay, run: DELETE FROM ${tables.rows} WHERE scope LIKE ${literal(`${scope}%`)}`,
-      ].join('. '),
-    )
+function statementChanged({ scope, statement, position }: Running): PgIamError {
   return new PgIamError(
     'ERR_MIGRATION_STATE',
     `statement ${position} of the migration "${scope}" (line ${statement.source.line}) has changed since it ran`,
     { hint: 'Restore the file to what it was, and put the change into a new migration.' },
   )
+}
+
+/** The commands of ORMs print no hints, and the ledger does not know the file, so the message has everything. */
+function programChanged({ scope, position, tables }: Running, before: LedgerRow): PgIamError {
+  return new PgIamError(
+    'ERR_MIGRATION_STATE',
+    [
+      `statement ${position} of the migration "${scope}" has changed since it ran`,
+      `It was: ${before.statement.slice(0, MAX_SHOWN)}`,
+      'Restore the migration',
+      `If what has run is to stay, run: ${removal(tables!, scope)}`,
+    ].join('. '),
+  )
+}
+
+function notSent({ scope, tables }: ProgramOptions, before: LedgerRow): PgIamError {
+  return new PgIamError(
+    'ERR_MIGRATION_STATE',
+    [
+      `the migration "${scope}" has run in part before, and not all of that is in the one that ends now`,
+      `It was: ${before.statement.slice(0, MAX_SHOWN)}`,
+      'Restore the migration, and complete it first',
+      `If what has run is to stay, run: ${removal(tables, scope)}`,
+    ].join('. '),
+  )
+}
+
+function notFinished(error: PgIamError, { scope, tables }: ProgramOptions): PgIamError {
+  return new PgIamError(
+    'ERR_MIGRATION_FAILED',
+    `${error.message}. An earlier run has begun the statement. If it is to stay as it is, run: ${removal(tables, scope)}`,
+    { cause: error, retryable: error.retryable },
+  )
+}
+
+function removal({ rows }: LedgerTables, scope: string): string {
+  return `DELETE FROM ${rows} WHERE scope LIKE ${literal(`${scope}%`)}`
 }
 
 /** Characters. */

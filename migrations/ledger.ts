@@ -124,10 +124,11 @@ export interface LedgerRow {
   readonly scope: string
   readonly position: number
   readonly hash: string
-  readonly state: 'started' | 'done'
+  /** `failed`: of a program, which may go on. */
+  readonly state: 'started' | 'done' | 'failed'
   /** The beginning of the statement, for people. */
   readonly statement: string
-  /** The state of the catalog before the statement. */
+  /** The state of the catalog before the statement; for those of programs that are done, after it. Or what the row is about. */
   readonly before: string | undefined
   readonly finishedAt: Date | undefined
 }
@@ -146,12 +147,14 @@ export async function readRows(
     scope: textOf(row['scope']),
     position: Number(row['position']),
     hash: textOf(row['hash']),
-    state: row['state'] === 'done' ? 'done' : 'started',
+    state: STATES.find((one) => one === row['state']) ?? 'started',
     statement: textOf(row['statement']),
     before: row['before'] === null ? undefined : textOf(row['before']),
     finishedAt: row['at'] === null ? undefined : new Date(Number(row['at'])),
   }))
 }
+
+const STATES = ['started', 'done', 'failed'] as const
 
 type NewRow = Pick<LedgerRow, 'scope' | 'position' | 'hash' | 'state' | 'statement' | 'before'>
 

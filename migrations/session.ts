@@ -34,9 +34,11 @@ import {
   TransactionStatus,
 } from '../wire/messages.js'
 import {
+  BEGUN,
   createExecutor,
+  createProgramExecutor,
   inTransaction,
-  type StatementExecutor,
+  type ProgramExecutor,
   type StatementProgress,
   write,
 } from './executor.js'
@@ -104,22 +106,38 @@ class MigrationRun {
   #lease: Lease | undefined
   /** The table of applied migrations, once the client has read it. */
   #applied: TableName | undefined
-  #executor: StatementExecutor | undefined
+  #executor: ProgramExecutor | undefined
+  /** Whether the client has read its table of applied migrations after it had begun one: it may have started over. */
+  #mayHaveStartedOver = false
   /** The name of the migration that runs, in the ledger. */
   #scopeName: string | undefined
   /** The statements of earlier runs of the migration that have changed rows, with their answers, by the trail up to them. */
   #answers: Map<string, Buffer> | undefined
   /** The last position in the ledger of a statement that has changed rows. */
   #lastAnswer = 0
-  /** Whether a statement has failed, or the client has touched its lock: it may start the migration over. */
-  #mayStartOver = false
   /** The connections take turns: the lease, the ledger and the executor are those of all. */
   readonly #turns = createMutex()
   readonly trail = new Trail()
   /** How many streams are open. */
   streams = 0
 
+  /** An executor lives longer than a lease, which ends with the last connection. */
+  readonly #currentLease: Lease
+
   constructor(options: SessionMigrationsOptions) {
+    const current = (): Lease => this.#lease!
+    this.#currentLease = {
+      get holder() {
+        return current().holder
+      },
+      get guard() {
+        return current().guard
+      },
+      check: (connection) => current().check(connection),
+      renew: (connection) => current().renew(connection),
+      renewIfDue: (connection) => current().renewIfDue(connection),
+      release: (connection) => current().release(connection),
+    }
     this.#options = { ...options, logger: options.logger ?? SILENT }
   }
 
@@ -167,17 +185,12 @@ class MigrationRun {
     return tableIn(statement, this.#options.tables)
   }
 
-  /** Must be called when a statement has failed, or the client has touched its lock. */
-  interrupted(): void {
-    this.#mayStartOver = true
-  }
-
   /** Before the client reads which migrations are applied: waits for other deployers. */
   begin(connection: MigrationConnection, table: TableName): Promise<void> {
     return this.#inTurn(connection, async () => {
       this.#applied = table
-      await this.#hold(connection)
-      if (this.#executor !== undefined && !this.#mayStartOver) return
+      await this.#holdAnew(connection)
+      this.#mayHaveStartedOver = this.#executor !== undefined
       this.#executor = undefined
       this.#answers = undefined
       this.#scopeName = await this.#scope(connection)
@@ -185,10 +198,19 @@ class MigrationRun {
     })
   }
 
-  /** After the client has noted that a migration is applied, or undone. */
+  /** Before the client notes that a migration is applied, or undone. Rejects if it is not complete. */
+  complete(connection: MigrationConnection, isUndone: boolean): Promise<void> {
+    return this.#inTurn(connection, async () => {
+      await this.#hold(connection)
+      await (await this.#executorOfMigration(connection)).complete(isUndone)
+    })
+  }
+
+  /** After the client has noted it. */
   noted(connection: MigrationConnection): Promise<void> {
     return this.#inTurn(connection, async () => {
       this.#executor = undefined
+      this.#mayHaveStartedOver = false
       this.#answers = undefined
       this.#scopeName = undefined
       await this.#hold(connection)
@@ -254,29 +276,26 @@ class MigrationRun {
     return new Map(rows.map(({ hash, before }) => [hash, Buffer.from(before ?? '', 'base64')]))
   }
 
-  /** Runs a statement of DDL. */
-  run(connection: MigrationConnection, statement: DsqlStatement): Promise<void> {
+  /** Runs what Aurora DSQL has in place of a statement of DDL. */
+  run(connection: MigrationConnection, steps: readonly DsqlStatement[]): Promise<void> {
     return this.#inTurn(connection, async () => {
-      if (await this.#createsOwnTable(statement)) {
-        await this.#createOwnTable(connection, statement)
+      const [first] = steps
+      if (await this.#createsOwnTable(first!)) {
+        await this.#createOwnTable(connection, first!)
         return
       }
       if (this.#applied === undefined) {
-        const executor = await this.#executorOf(undefined, NO_LEASE, 'a statement')
-        await executor.run(statement)
+        const executor = await createExecutor({
+          ...this.#executorOptions(),
+          tables: undefined,
+          lease: NO_LEASE,
+          scope: 'a statement',
+        })
+        for (const step of steps) await executor.run(step)
         return
       }
-      const lease = await this.#hold(connection)
-      this.#scopeName ??= await this.#scope(connection)
-      this.#executor ??= await this.#executorOf(this.#ledger, lease, this.#scopeName)
-      this.#mayStartOver = false
-      try {
-        await this.#executor.run(statement)
-      } catch (error) {
-        // The client may start over.
-        this.#executor = undefined
-        throw error
-      }
+      await this.#hold(connection)
+      await (await this.#executorOfMigration(connection)).run(steps)
     })
   }
 
@@ -299,7 +318,6 @@ class MigrationRun {
   async end(connection: MigrationConnection): Promise<void> {
     const lease = this.#lease
     this.#lease = undefined
-    this.#executor = undefined
     await lease?.release(connection)
   }
 
@@ -307,7 +325,6 @@ class MigrationRun {
   abandon(): void {
     if (this.#lease !== undefined) abandonLease(this.#lease)
     this.#lease = undefined
-    this.#executor = undefined
   }
 
   /** A transaction of the client was ended, because DDL arrived in it. */
@@ -327,10 +344,30 @@ class MigrationRun {
   }
 
   async #hold(connection: MigrationConnection): Promise<Lease> {
-    if (this.#lease !== undefined) {
+    if (this.#lease === undefined) return this.#acquire(connection)
+    try {
       await this.#lease.renewIfDue(connection)
       return this.#lease
+    } catch (error) {
+      if (isPgIamError(error, 'ERR_MIGRATION_LEASE')) this.#lease = undefined
+      throw error
     }
+  }
+
+  /** As `#hold`, where it does no harm if another deployer has held the lease in between. */
+  async #holdAnew(connection: MigrationConnection): Promise<void> {
+    try {
+      await this.#hold(connection)
+      await this.#lease!.renew(connection)
+    } catch (error) {
+      if (!isPgIamError(error, 'ERR_MIGRATION_LEASE')) throw error
+      this.#lease = undefined
+      await this.#acquire(connection)
+    }
+  }
+
+  async #acquire(connection: MigrationConnection): Promise<Lease> {
+    this.#executor?.reload()
     this.#ledger ??= await locateLedger(connection, { dialect: 'aurora-dsql' })
     await createLedger(connection, this.#ledger)
     this.#lease = await acquireLease(connection, this.#ledger, {
@@ -356,27 +393,33 @@ class MigrationRun {
   /** Removes what the ledger has of other migrations of the client, which are complete. */
   async #forget(connection: MigrationConnection, kept: string | undefined): Promise<void> {
     const others =
-      kept === undefined ? '' : ` AND scope NOT IN (${literal(kept)}, ${literal(kept + ROWS)})`
+      kept === undefined
+        ? ''
+        : ` AND scope NOT IN (${[kept, kept + ROWS, kept + BEGUN].map(literal).join(', ')})`
     const own = literal(`${this.#options.tool}: %`)
     await connection.query(`DELETE FROM ${this.#ledger!.rows} WHERE scope LIKE ${own}${others}`)
   }
 
-  #executorOf(
-    tables: LedgerTables | undefined,
-    lease: Lease,
-    scope: string,
-  ): Promise<StatementExecutor> {
-    return createExecutor({
+  async #executorOfMigration(connection: MigrationConnection): Promise<ProgramExecutor> {
+    if (this.#executor !== undefined) return this.#executor
+    this.#scopeName ??= await this.#scope(connection)
+    return (this.#executor = createProgramExecutor({
+      ...this.#executorOptions(),
+      tables: this.#ledger!,
+      lease: this.#currentLease,
+      scope: this.#scopeName,
+      mayDiffer: () => this.trail.hasRead || this.#mayHaveStartedOver || this.streams > 1,
+    }))
+  }
+
+  #executorOptions() {
+    return {
       connection: this.#connection,
-      tables,
-      lease,
-      scope,
       retry: {},
       sleep,
       signal: undefined,
-      program: { hasRead: () => this.trail.hasRead },
-      progress: (event) => this.#progress(event),
-    })
+      progress: (event: StatementProgress) => this.#progress(event),
+    }
   }
 
   #progress({ state, statement, job, rows }: StatementProgress): void {
@@ -444,7 +487,7 @@ class MigrationStream extends Duplex {
   readonly #socket: ConnectionSocket
   readonly #run: MigrationRun
   readonly #fromDriver = createFrontendReader()
-  readonly #tracker = createReplyTracker()
+  readonly #tracker = createReplyTracker((type) => this.#answered(type))
   readonly #ownReader = createMessageReader(MAX_OWN_BYTES)
   /** How many ReadyForQuery the server has sent or will send, including that of its login. */
   #requests = 1
@@ -568,16 +611,20 @@ class MigrationStream extends Duplex {
     if (this.#isIdle) this.#idle?.()
   }
 
+  /** A message of the server's begins. */
+  #answered(type: number): void {
+    // Not what is asked here, nor what the server says of itself when a connection is opened.
+    if (this.#request !== undefined || this.#tracker.readyCount === 0) return
+    if (type === BackendType.rowDescription) this.#run.trail.rows()
+    if (type !== BackendType.errorResponse) return
+    this.#errors++
+    if (this.#detached !== undefined) this.#detached.hasFailed = true
+  }
+
   #deliver(bytes: Buffer): void {
-    const before = this.#errors
     const hasLoggedIn = this.#tracker.readyCount > 0
-    eachReply(this.#tracker, bytes, () => this.#errors++)
-    if (this.#errors > before) {
-      this.#run.interrupted()
-      if (this.#detached !== undefined) this.#detached.hasFailed = true
-    }
+    this.#tracker.push(bytes)
     const shown = this.#detached === undefined ? bytes : this.#inTransaction(bytes)
-    // Not what the server says of itself when a connection is opened.
     if (hasLoggedIn) this.#run.trail.received(shown)
     if (!this.push(shown)) this.#socket.pause()
   }
@@ -675,7 +722,7 @@ class MigrationStream extends Duplex {
     eachMessage(messages, (message) => void all.push(message))
     for (const given of all) {
       const message = this.#run.translated(given)
-      if (this.#run.isMigrating) this.#run.trail.sent(message, textIn(message))
+      if (this.#run.isMigrating) this.#run.trail.sent(message, BEGINNINGS.has(message[0]!))
       const answer = this.#isPassed(message)
       if (answer) {
         if (message[0] === FrontendType.query || message[0] === FrontendType.sync) this.#requests++
@@ -821,17 +868,18 @@ class MigrationStream extends Duplex {
     }
     const table = first === undefined ? undefined : this.#run.appliedIn(first)
     if (table !== undefined && this.#mayBegin) {
-      if (first!.tag === 'SelectStmt') {
+      {
         await this.#whenIdle()
         try {
-          await this.#run.begin(this.#connection, table)
+          await this.#look(first!, table)
         } catch (error) {
           this.#isLocal = true
           this.#hasFailed = true
           this.#emit(this.#failed(error))
           return
         }
-      } else this.#afterSync = () => this.#run.noted(this.#connection)
+      }
+      if (first!.tag !== 'SelectStmt') this.#afterSync = () => this.#run.noted(this.#connection)
     }
     // The server has to know a statement with a name, also if it has run before.
     if (statement === '' && this.#isChange(parsed)) {
@@ -839,6 +887,13 @@ class MigrationStream extends Duplex {
       return
     }
     this.#socket.write(message)
+  }
+
+  /** Before a statement about the applied migrations. */
+  async #look(statement: ParsedStatement, table: TableName): Promise<void> {
+    if (statement.tag === 'SelectStmt') await this.#run.begin(this.#connection, table)
+    else if (this.#run.isMigrating)
+      await this.#run.complete(this.#connection, statement.tag === 'DeleteStmt')
   }
 
   /** A look at the applied migrations in a transaction, in which no lease can be taken for certain, begins nothing. */
@@ -897,7 +952,6 @@ class MigrationStream extends Duplex {
   /** Notes what a transaction does. Returns why a statement must not run in one of which only the driver knows. */
   #refusal(parsed: readonly ParsedStatement[]): Error | undefined {
     if (parsed.some((each) => this.#run.isOwn(each))) this.#run.trail.end()
-    if (parsed.some((each) => this.#run.isLock(each))) this.#run.interrupted()
     const isOutside = !this.#run.isMigrating || !this.#isInTransaction
     if (isOutside || parsed.some(endsTransaction)) {
       this.#hasChanged = false
@@ -966,11 +1020,9 @@ class MigrationStream extends Duplex {
       this.#emit(this.#ready())
       return
     }
-    const tables = parsed.flatMap((each) => {
-      const table = this.#run.appliedIn(each)
-      return table === undefined || isDdl(each)
-        ? []
-        : [{ table, isRead: each.tag === 'SelectStmt' }]
+    const tables = parsed.flatMap((statement) => {
+      const table = this.#run.appliedIn(statement)
+      return table === undefined || isDdl(statement) ? [] : [{ table, statement }]
     })
     if (!parsed.some(isDdl) && tables.length === 0) {
       this.#requests++
@@ -979,15 +1031,15 @@ class MigrationStream extends Duplex {
     }
     await this.#whenIdle()
     if (!parsed.some(isDdl)) {
-      const read = tables.find(({ isRead }) => isRead)
       try {
-        if (read !== undefined && this.#mayBegin)
-          await this.#run.begin(this.#connection, read.table)
+        if (this.#mayBegin)
+          for (const { statement, table } of tables) await this.#look(statement, table)
         const replies = await this.#ask(sql)
         this.#emit(...replies)
         const isDone = !replies.some((reply) => reply[0] === BackendType.errorResponse)
         if (!isDone && this.#detached !== undefined) this.#detached.hasFailed = true
-        if (isDone && tables.some(({ isRead }) => !isRead)) await this.#run.noted(this.#connection)
+        if (isDone && tables.some(({ statement }) => statement.tag !== 'SelectStmt'))
+          await this.#run.noted(this.#connection)
       } catch (error) {
         this.#emit(this.#failed(error))
       }
@@ -1028,7 +1080,7 @@ class MigrationStream extends Duplex {
       const [first] = own
       if (first!.rewritten !== undefined)
         this.#run.rewritten({ ...first!, sql: own.map((each) => each.sql).join('; ') })
-      for (const each of own) await this.#run.run(this.#connection, each)
+      await this.#run.run(this.#connection, own)
       if (this.#detached !== undefined) this.#detached.hasRun = true
       replies.push(encodeMessage(BackendType.commandComplete, cString(commandOf(source.text))))
     }
@@ -1053,7 +1105,6 @@ class MigrationStream extends Duplex {
   #failed(error: unknown): Buffer {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#detached !== undefined) this.#detached.hasFailed = true
-    this.#run.interrupted()
     return responseTo(error)
   }
 }
@@ -1064,6 +1115,8 @@ const NOTHING: Buffer = Buffer.alloc(0)
 const MAX_OWN_BYTES = 0x3fff_ffff
 const TERMINATE = encodeMessage(FrontendType.terminate)
 const NO_PARAMETERS = encodeMessage(BackendType.parameterDescription, Buffer.alloc(2))
+/** The messages with which a driver begins a statement. */
+const BEGINNINGS: ReadonlySet<number> = new Set([FrontendType.query, FrontendType.parse])
 const ASYNCHRONOUS: ReadonlySet<number> = new Set([
   BackendType.parameterStatus,
   BackendType.notificationResponse,
@@ -1078,17 +1131,6 @@ function closed(): Error {
 }
 
 /** Counts errors, which may be split over chunks like every message. */
-function eachReply(
-  tracker: ReturnType<typeof createReplyTracker>,
-  bytes: Buffer,
-  failed: () => void,
-): void {
-  const before = tracker.lastType
-  tracker.push(bytes)
-  if (tracker.lastType === BackendType.errorResponse && before !== BackendType.errorResponse)
-    failed()
-}
-
 /** An error as pg has it, with the message of the server. */
 function serverError(response: Buffer): Error {
   const fields = errorFields(response)
@@ -1259,14 +1301,6 @@ function grouped(
   for (const statement of statements)
     groups.set(statement.source, [...(groups.get(statement.source) ?? []), statement])
   return groups
-}
-
-/** The text of the statement that a driver begins with the message. */
-function textIn(message: Buffer): string | undefined {
-  if (message[0] === FrontendType.query) return message.toString('utf8', HEADER_BYTES)
-  if (message[0] !== FrontendType.parse) return undefined
-  const read = readFrontendMessage(message)
-  return read.type === 'parse' ? read.sql : undefined
 }
 
 /** The tag of a command, such as `CREATE INDEX`: drivers report it. */

@@ -12,7 +12,7 @@ export class Trail {
   #isOver = false
   #hasRead = false
 
-  /** Whether the client has asked for rows, on which its next statement may depend. */
+  /** Whether the client has been sent rows, or that there are none, on which its next statement may depend. */
   get hasRead(): boolean {
     return this.#hasRead
   }
@@ -22,16 +22,20 @@ export class Trail {
     this.#isOver = true
   }
 
-  /** A message of the client. `sql`: the text of the statement that begins with it. */
-  sent(message: Buffer, sql: string | undefined): void {
-    if (this.#isOver && sql !== undefined) {
+  /** A message of the client. */
+  sent(message: Buffer, beginsStatement: boolean): void {
+    if (this.#isOver && beginsStatement) {
       this.#sent = createHash('sha256')
       this.#received = createHash('sha256')
       this.#isOver = false
       this.#hasRead = false
     }
-    this.#hasRead ||= sql !== undefined && QUERY.test(sql)
     this.#sent.update(message)
+  }
+
+  /** The server answers with rows. */
+  rows(): void {
+    this.#hasRead = true
   }
 
   /** What the client is told. How it is split makes no difference. */
@@ -47,6 +51,3 @@ export class Trail {
       .digest('hex')
   }
 }
-
-/** A text that begins with a query, after comments. */
-const QUERY = /^(?:\s|--[^\n]*\n|\/\*.*?\*\/)*(?:select|with|values|show|table)\b/is
