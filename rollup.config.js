@@ -274,6 +274,7 @@ function browserModules() {
   const replaced = {
     'core/connection/web-socket-dial.js': 'web-socket-dial',
     'core/login-from.js': 'login-from',
+    'core/load-peer.js': 'load-peer',
   }
   /** Only what a login in a browser never gets to. */
   const absent = ['node:tls', '@aws-sdk/credential-providers', './amazon-roots.js']

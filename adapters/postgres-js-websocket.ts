@@ -3,8 +3,18 @@ import postgres, { type PostgresType, type Sql } from 'postgres'
 import { connectionCheck as checkConnections } from '../core/connection/connection-check.js'
 import { webSocketDial } from '../core/connection/web-socket-dial.js'
 import { loginOf, type LoginOrUrl } from '../core/login-from.js'
-import { boolean, checkOptions, functionOf, text } from '../core/options/check.js'
+import {
+  boolean,
+  checkOptions,
+  functionOf,
+  invalidOption,
+  isPlainObject,
+  text,
+} from '../core/options/check.js'
 import { createSqlOf, type PostgresJsOptions } from './postgres-js/instance.js'
+
+export { sqlTransaction } from './postgres-js.js'
+export type { SqlTransactionOptions, TransactionResult } from './postgres-js.js'
 
 /** The options of `postgres()`, and those for WebSockets. */
 export type WebSocketSqlOptions<T extends Record<string, PostgresType> = {}> =
@@ -41,6 +51,7 @@ export function createWebSocketSql<T extends Record<string, PostgresType> = {}>(
   Record<string, PostgresType> extends T ? {} : { [Name in keyof T]: ReturnType<T[Name]['parse']> }
 > {
   const known = loginOf(login)
+  if (!isPlainObject(options as unknown)) throw invalidOption('options', 'an object', options)
   const { connectionCheck, connectionId, onReservedConnectionClose, ...own } = options
   const checked = checkOptions({ connectionCheck, connectionId, onReservedConnectionClose }, CHECKS)
   const id = checked.connectionId ?? crypto.randomUUID()

@@ -10,10 +10,15 @@ import {
  * Returns a login to an Aurora DSQL cluster, as in Node. A browser has no environment, no files and no metadata service, so `credentials`
  * must be given: a function that gets short-lived credentials with few rights from the application's server. See docs/websocket.md.
  *
- * @throws PgIamError `ERR_OPTION_INVALID` without `credentials`, and as in Node
+ * @throws PgIamError `ERR_OPTION_INVALID` without `credentials`, `ERR_OPTION_CONFLICT` for `assumeRole` and `profile`, and as in Node
  */
 export function auroraDsql(options: AuroraDsqlOptions = {}): Login {
   const { credentials, customCredentialsProvider } = options
+  for (const name of ['assumeRole', 'profile'] as const)
+    if (options[name] !== undefined)
+      throw new PgIamError('ERR_OPTION_CONFLICT', `"${name}" must not be given in a browser`, {
+        hint: 'Let your server assume the role, and hand out its credentials.',
+      })
   if (credentials === undefined && customCredentialsProvider === undefined)
     throw new PgIamError('ERR_OPTION_INVALID', '"credentials" must be given in a browser', {
       hint: 'Give a function that fetches short-lived credentials from your server.',

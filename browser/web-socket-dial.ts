@@ -21,7 +21,7 @@ export function webSocketDial({ connectTo, tls, host: ownHost }: Login): Dial {
       throw new PgIamError('ERR_PEER_MISSING', 'this runtime has no WebSocket')
     const name = address.host.includes(':') ? `[${address.host}]` : address.host
     const stream = new WebSocketStream(new Native(`wss://${name}:${address.port}`), {
-      peer: address.host,
+      peer: `${address.host}:${address.port}`,
     })
     endWhenOffline(stream)
     return opened(stream, signal)
@@ -76,7 +76,7 @@ async function opened(stream: WebSocketStream, signal: AbortSignal): Promise<Web
 function withHint(error: unknown): unknown {
   return error instanceof Error && !('hint' in error)
     ? Object.assign(error, {
-        hint: "The browser does not say why. Check the address, that the browser trusts the server's certificate, and that the server accepts the page's origin.",
+        hint: "The browser does not say why. Check the address, that the browser trusts the server's certificate, that the page's content security policy allows it (connect-src), and that the server accepts the page's origin.",
       })
     : error
 }

@@ -94,14 +94,11 @@ async function listen(
   /** The connections by their TCP socket. */
   const connections = new Map<Duplex, ServerConnection | undefined>()
   const sockets = new WeakMap<TLSSocket, Socket>()
-  const webSockets =
-    webSocket &&
-    (await createWebSockets(
-      webSocket,
-      (stream, secured) =>
-        connections.set(sockets.get(secured)!, serveClient(stream, services, secured)),
-      logger,
-    ))
+  const { limits, loginTimeoutMs: requestTimeoutMs } = services
+  const accept = (stream: Duplex, secured: TLSSocket): void =>
+    void connections.set(sockets.get(secured)!, serveClient(stream, services, secured))
+  const serveHttp =
+    webSocket && (await createWebSockets(webSocket, { accept, requestTimeoutMs, limits, logger }))
   // The protocol exchanges small messages in turn. Nagle's algorithm would delay each by 40 ms.
   const server = createServer({ noDelay: true }, (socket) => {
     stats.connectionOpened()
@@ -110,11 +107,11 @@ async function listen(
       stats.connectionClosed()
     })
     const onHttp =
-      webSockets &&
+      serveHttp &&
       ((secured: TLSSocket) => {
         sockets.set(secured, socket)
         connections.set(socket, undefined)
-        webSockets.serve(secured)
+        serveHttp(secured)
       })
     connections.set(socket, serveClient(socket, { ...services, onHttp }))
   })

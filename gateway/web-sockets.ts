@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import type { WebSocket, WebSocketServer } from 'ws'
 import { type WebSocketLike, WebSocketStream } from '../core/connection/web-socket-stream.js'
 import type { Logger } from '../core/events.js'
+import type { Limits } from './connection/limits.js'
 import { peerError } from '../core/load-peer.js'
 import {
   type Check,
@@ -22,22 +23,23 @@ export interface WebSocketOptions {
   origins?: readonly string[]
   /** The maximum size of a message, in bytes, from 1,024 to 1 GiB. A larger one ends the connection with the close code 1009. Default 16 MiB. */
   maxMessageBytes?: number
-  /** How long a connection may be without a message, in milliseconds, from 1,000 to 86,400,000. Default 3,600,000. */
+  /**
+   * How long a connection may be without a message in either direction, in milliseconds, from 1,000 to 86,400,000. A statement that runs
+   * longer without a result is cut. Default 3,600,000.
+   */
   idleTimeoutMs?: number
   /** Answers all other HTTP requests of these clients, for example with the files of a page. Default: 426, Upgrade Required. */
   onRequest?: RequestListener
 }
 
 const origins: Check<readonly string[]> = (value, name) => {
-  const isOrigin = (each: unknown): boolean => {
-    try {
-      return new URL(String(each)).origin === each
-    } catch {
-      return false
-    }
-  }
-  if (Array.isArray(value) && value.every(isOrigin)) return value as readonly string[]
-  throw invalidOption(name, 'an array of origins such as "https://localhost:5173"', value)
+  if (!Array.isArray(value)) throw invalidOption(name, 'an array of origins', value)
+  return value.map((each: unknown, index) => {
+    const isOrigin = typeof each === 'string' && URL.canParse(each) && new URL(each).origin === each
+    if (isOrigin) return each
+    const what = 'an origin without a path, such as "https://localhost:5173"'
+    throw invalidOption(`${name}[${index}]`, what, each)
+  })
 }
 
 const CHECKS = {
@@ -54,26 +56,28 @@ export const webSocketOption: Check<WebSocketOptions | undefined> = (value, name
   return checkOptions(value, CHECKS, `${name}.`)
 }
 
-export interface WebSockets {
-  /** Serves HTTP on a connection of TLS. */
-  serve(secured: TLSSocket): void
-  /** Ends the connections that are not WebSockets. */
-  close(): void
-}
-
-/** The protocol of `TLSSocket.alpnProtocol` for these clients. */
+/** The protocol of these clients, as TLS negotiates it. */
 export const HTTP = 'http/1.1'
 
+export interface WebSocketServices {
+  /** Serves a WebSocket. */
+  readonly accept: (stream: Duplex, secured: TLSSocket) => void
+  /** How long a client may take for its request, in milliseconds. */
+  readonly requestTimeoutMs: number
+  /** Until its request, a client counts among those that have not logged in. */
+  readonly limits: Limits
+  readonly logger: Logger
+}
+
 /**
- * @param accept serves a WebSocket
+ * Returns the function that serves HTTP on a connection of TLS.
  *
  * Rejects with `ERR_PEER_MISSING` if `ws` is not installed.
  */
 export async function createWebSockets(
   options: WebSocketOptions,
-  accept: (stream: Duplex, secured: TLSSocket) => void,
-  logger: Logger,
-): Promise<WebSockets> {
+  { accept, requestTimeoutMs, limits, logger }: WebSocketServices,
+): Promise<(secured: TLSSocket) => void> {
   const {
     origins: allowed = [],
     maxMessageBytes = DEFAULT_MESSAGE_BYTES,
@@ -91,33 +95,68 @@ export async function createWebSockets(
     perMessageDeflate: false,
     clientTracking: false,
   })
-  const server = createServer(onRequest)
-  // ws (8) gives the error to the client, and closes the connection.
-  upgrades.on('wsClientError', (error) =>
-    logger.debug('gateway: a WebSocket was refused', { error }),
-  )
+  const server = createServer()
+  /** What ends the wait for the next request of a connection. */
+  const waits = new WeakMap<Duplex, () => void>()
+  const endWait = (socket: Duplex): void => waits.get(socket)?.()
+  // Node's own time limits only apply to a server that listens.
+  const awaitRequest = (socket: Duplex): void => {
+    endWait(socket)
+    if (socket.destroyed) return
+    const drop = (): void => void socket.destroy()
+    const timer = setTimeout(drop, requestTimeoutMs)
+    const leave = limits.logins.begin(drop)
+    const end = (): void => {
+      clearTimeout(timer)
+      leave()
+      waits.delete(socket)
+      socket.off('close', end)
+    }
+    socket.once('close', end)
+    waits.set(socket, end)
+  }
+  server.on('request', (request, response) => {
+    const { socket } = request
+    request.once('end', () => endWait(socket))
+    response.once('close', () => awaitRequest(socket))
+    // Whatever it throws must not end the sessions of others.
+    const failed = (error: unknown): void => {
+      logger.error('gateway: "onRequest" failed', { error })
+      if (response.headersSent) response.destroy()
+      else response.writeHead(500).end()
+    }
+    try {
+      Promise.resolve(onRequest(request, response) as unknown).catch(failed)
+    } catch (error) {
+      failed(error)
+    }
+  })
   server.on('upgrade', (request, socket, head) => {
     const { origin, host } = request.headers
     if (origin !== undefined && origin !== `https://${host}` && !allowed.includes(origin)) {
       logger.warn('gateway: refused a WebSocket of another origin', { origin })
+      // Nobody reads it any more, so it would not notice that the client has gone.
+      socket.once('finish', () => socket.destroy())
       socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
       return
     }
     upgrades.handleUpgrade(request, socket, head, (webSocket) => {
-      watch(webSocket, idleTimeoutMs)
+      endWait(socket)
+      request.socket.setKeepAlive(true, KEEP_ALIVE_MS)
+      const idle = idleTimer(webSocket, idleTimeoutMs)
       const peer = `the client at ${request.socket.remoteAddress}`
-      accept(
-        new WebSocketStream(webSocket as unknown as WebSocketLike, { peer, below: request.socket }),
-        socket as TLSSocket,
-      )
+      const stream = new WebSocketStream(webSocket as unknown as WebSocketLike, {
+        peer,
+        below: request.socket,
+        onMessage: () => idle.refresh(),
+      })
+      accept(stream, socket as TLSSocket)
     })
   })
-  return {
-    serve(secured) {
-      secured.on('error', (error) => logger.debug('gateway: a connection failed', { error }))
-      server.emit('connection', secured)
-    },
-    close: () => server.closeAllConnections(),
+  return (secured) => {
+    secured.on('error', (error) => logger.debug('gateway: a connection failed', { error }))
+    awaitRequest(secured)
+    server.emit('connection', secured)
   }
 }
 
@@ -131,30 +170,21 @@ async function loadWs(): Promise<typeof import('ws')> {
   }
 }
 
-/** Ends a WebSocket whose client has gone away without a word, and one that is idle. Browsers answer pings themselves. */
-function watch(webSocket: WebSocket, idleTimeoutMs: number): void {
-  let isAlive = true
-  const pings = setInterval(() => {
-    if (!isAlive) webSocket.terminate()
-    isAlive = false
-    webSocket.ping()
-  }, PING_MS).unref()
+/** Pings keep proxies between them from ending the connection. Whether the client is there, TCP finds out: a client that does not read answers none. */
+function idleTimer(webSocket: WebSocket, idleTimeoutMs: number): NodeJS.Timeout {
+  const pings = setInterval(() => webSocket.ping(), KEEP_ALIVE_MS).unref()
   const idle = setTimeout(
     () => webSocket.close(GOING_AWAY, 'idle for too long'),
     idleTimeoutMs,
   ).unref()
-  webSocket.on('pong', () => (isAlive = true))
-  webSocket.on('message', () => {
-    isAlive = true
-    idle.refresh()
-  })
   webSocket.once('close', () => {
     clearInterval(pings)
     clearTimeout(idle)
   })
+  return idle
 }
 
-const PING_MS = 30_000
+const KEEP_ALIVE_MS = 30_000
 const GOING_AWAY = 1001
 
 const upgradeRequired: RequestListener = (_request, response) => {

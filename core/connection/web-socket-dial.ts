@@ -13,14 +13,19 @@ export function webSocketDial({ connectTo }: Pick<Login, 'connectTo'>): Dial {
   return async (endpoint, resolved, signal) => {
     const { host } = resolved.address ?? endpoint.address
     const address = connectTo ?? { host, port: HTTPS_PORT }
+    const peer = `${endpoint.host}:${address.port}`
     const loaded = await loadWs()
     if (loaded instanceof Error) {
       const isOwnHost = address.host === endpoint.host
       const BuiltIn = builtInFor(resolved, isOwnHost, loaded)
       const url = `wss://${urlHost(address.host)}:${address.port}`
-      return openedStream(new WebSocketStream(new BuiltIn(url), { peer: endpoint.host }), signal)
+      return openedStream(new WebSocketStream(new BuiltIn(url), { peer }), signal)
     }
-    const socket = await dialEndpoint(endpoint, { ...resolved, address }, signal, 'http/1.1')
+    const socket = await dialEndpoint(endpoint, { ...resolved, address }, signal, 'http/1.1').catch(
+      (error: unknown) => {
+        throw explainNoHttp(error)
+      },
+    )
     const webSocket = new loaded.WebSocket(`wss://${urlHost(endpoint.host)}`, {
       createConnection: () => socket,
       perMessageDeflate: false,
@@ -28,7 +33,7 @@ export function webSocketDial({ connectTo }: Pick<Login, 'connectTo'>): Dial {
     } as never)
     return openedStream(
       new WebSocketStream(webSocket as unknown as WebSocketLike, {
-        peer: endpoint.host,
+        peer,
         below: socket,
       }),
       signal,
@@ -57,6 +62,15 @@ export async function openedStream(
   } finally {
     signal.removeEventListener('abort', abandon)
   }
+}
+
+/** Of a server that offers no HTTP at this port: the gateway without its option, or PostgreSQL. */
+function explainNoHttp(error: unknown): unknown {
+  const { code } = Object(error) as { code?: unknown }
+  if (code !== 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL') return error
+  const hint =
+    "The server accepts no WebSockets at this address. For pg-iam's gateway, set webSocket: true."
+  return Object.assign(error as Error, { hint })
 }
 
 function urlHost(host: string): string {

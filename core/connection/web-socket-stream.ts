@@ -28,6 +28,8 @@ export interface WebSocketStreamOptions {
   peer: string
   /** The socket below a WebSocket of `ws`. */
   below?: Socket
+  /** Called for each message that is received or sent. */
+  onMessage?: () => void
   /** The maximum number of bytes that nobody has read, where reading can't be stopped. Default 16 MiB. */
   maxUnreadBytes?: number
 }
@@ -41,29 +43,38 @@ export interface ConnectionSocket extends Duplex {
   unref(): this
 }
 
-/** The stream of one WebSocket, which may still be connecting. It ends when the peer closes the WebSocket with the code 1000 or 1001. */
+/** The stream of one WebSocket, which may still be connecting. It ends when the peer closes the WebSocket with the code 1000. */
 export class WebSocketStream extends Duplex implements ConnectionSocket {
   readonly #socket: WebSocketLike
   readonly #peer: string
   readonly #below: Socket | undefined
   readonly #maxUnreadBytes: number
+  readonly #onMessage: () => void
   #opening: ((error?: Error) => void) | undefined
   /** Resolves when the WebSocket is open. Rejects if it closes before. */
   readonly opened: Promise<void>
   #lastError: Error | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
+  /** Must be called when what was written is with the network, or never will be. */
+  #unsent: ((error?: Error) => void) | undefined
   #hasClosed = false
   #closing: (() => void) | undefined
 
   constructor(
     socket: WebSocketLike,
-    { peer, below, maxUnreadBytes = MAX_UNREAD_BYTES }: WebSocketStreamOptions,
+    {
+      peer,
+      below,
+      maxUnreadBytes = MAX_UNREAD_BYTES,
+      onMessage = () => {},
+    }: WebSocketStreamOptions,
   ) {
     super({ allowHalfOpen: false, writableHighWaterMark: HIGH_WATER_MARK })
     this.#socket = socket
     this.#peer = peer
     this.#below = below
     this.#maxUnreadBytes = maxUnreadBytes
+    this.#onMessage = onMessage
     socket.binaryType = 'arraybuffer'
     this.opened =
       socket.readyState === OPEN
@@ -78,7 +89,11 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
       this.#opening = undefined
     })
     socket.addEventListener('message', ({ data }: { data: unknown }) => this.#receive(data))
-    socket.addEventListener('error', ({ error }: { error?: Error }) => (this.#lastError = error))
+    socket.addEventListener('error', ({ error }: { error?: Error }) => {
+      this.#lastError = error
+      // Chromium (156) closes one that the page's content security policy forbids, and fires no "close" for it.
+      if (socket.readyState >= CLOSING) setTimeout(() => this.#closed(ABNORMAL, ''), NO_CLOSE_MS)
+    })
     socket.addEventListener('close', (event: { code: number; reason: string }) =>
       this.#closed(event.code, event.reason),
     )
@@ -86,6 +101,7 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
 
   #receive(data: unknown): void {
     if (this.destroyed) return
+    this.#onMessage()
     if (typeof data === 'string') {
       this.#fail(UNSUPPORTED_DATA, `${this.#peer} sent a text message in a WebSocket`)
       return
@@ -112,13 +128,16 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
   }
 
   #closed(code: number, reason: string): void {
+    if (this.#hasClosed) return
     this.#hasClosed = true
     this.#closing?.()
     const failure = this.#closeError(code, reason)
     this.#opening?.(failure ?? closedInLogin())
     this.#opening = undefined
     if (failure !== undefined && !this.writableFinished) {
-      this.destroy(failure)
+      // What was received is read first.
+      if (this.readableLength === 0) this.destroy(failure)
+      else this.once('end', () => this.destroy(failure)).push(null)
       return
     }
     this.push(null)
@@ -126,7 +145,7 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
 
   /** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
   #closeError(code: number, reason: string): Error | undefined {
-    if (code === NORMAL || code === GOING_AWAY) return undefined
+    if (code === NORMAL) return undefined
     const why = this.#lastError?.message ?? (reason === '' ? CLOSE_CODES[code] : reason)
     const what = this.#opening === undefined ? 'closed' : 'did not open'
     const shown = [`the WebSocket to ${this.#peer} ${what} (code ${code}`, why && `: ${why}`, ')']
@@ -150,16 +169,21 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
 
   #send(chunk: Buffer, done: (error?: Error) => void): void {
     if (this.#socket.readyState !== OPEN) {
-      done(Object.assign(new Error('the connection is closed'), { code: 'EPIPE' }))
+      done(closedConnection())
       return
     }
     for (let at = 0; at < chunk.length; at += MAX_MESSAGE_BYTES)
       this.#socket.send(chunk.subarray(at, at + MAX_MESSAGE_BYTES))
-    this.#whenSent(done)
+    this.#onMessage()
+    this.#unsent = (error) => {
+      this.#unsent = undefined
+      done(error)
+    }
+    this.#whenSent(this.#unsent)
   }
 
   /** No event says that `bufferedAmount` has decreased. */
-  #whenSent(done: (error?: Error) => void, waitMs = 1): void {
+  #whenSent(done: () => void, waitMs = 1): void {
     const { bufferedAmount = 0 } = this.#socket
     if (bufferedAmount <= HIGH_WATER_MARK || this.destroyed) done()
     else this.#timer = setTimeout(() => this.#whenSent(done, Math.min(2 * waitMs, 50)), waitMs)
@@ -171,6 +195,7 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     clearTimeout(this.#timer)
+    this.#unsent?.(error ?? closedConnection())
     this.#close(() => {})
     this.#socket.resume?.()
     this.#socket.terminate?.()
@@ -221,19 +246,23 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
 }
 
 const OPEN = 1
+const CLOSING = 2
 const CLOSED = 3
 const NORMAL = 1000
-const GOING_AWAY = 1001
+const ABNORMAL = 1006
 const UNSUPPORTED_DATA = 1003
 const POLICY_VIOLATION = 1008
 const HIGH_WATER_MARK = 64 * 1024
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024
 /** Servers limit the size of messages, usually to more than this. */
 const MAX_MESSAGE_BYTES = 1024 * 1024
+/** How long "close" may come after "error". */
+const NO_CLOSE_MS = 100
 /** How long a peer may take to answer a close. */
 const CLOSE_MS = 2_000
 
 const CLOSE_CODES: Readonly<Record<number, string>> = {
+  1001: 'going away',
   1002: 'protocol error',
   1003: 'unsupported data',
   1005: 'no reason given',
@@ -245,6 +274,10 @@ const CLOSE_CODES: Readonly<Record<number, string>> = {
   1012: 'the service restarts',
   1013: 'try again later',
   1015: 'the TLS handshake failed',
+}
+
+function closedConnection(): Error {
+  return Object.assign(new Error('the connection is closed'), { code: 'EPIPE' })
 }
 
 function closedInLogin(): Error {

@@ -37,8 +37,11 @@ function serve(port: number): Promise<Gateway> {
     logger: { debug() {}, info() {}, warn, error: warn },
     webSocket: {
       maxMessageBytes: 32 * 1024 * 1024,
-      onRequest: (request, response) =>
-        files(request, response, () => void response.writeHead(404).end()),
+      onRequest: (request, response) => {
+        if (request.url === '/?csp')
+          response.setHeader('content-security-policy', "default-src 'self'; connect-src 'none'")
+        files(request, response, () => void response.writeHead(404).end())
+      },
     },
   })
 }
@@ -66,9 +69,9 @@ beforeEach(async () => {
 })
 afterEach(() => context.close())
 
-async function openPage({ port }: Gateway): Promise<Page> {
+async function openPage({ port }: Gateway, path = '/'): Promise<Page> {
   const opened = await context.newPage()
-  await opened.goto(`https://localhost:${port}/`)
+  await opened.goto(`https://localhost:${port}${path}`)
   await opened.waitForFunction('globalThis.createWebSocketSql !== undefined')
   const connectTo = { host: 'localhost', port: gateway.port }
   await opened.evaluate(
@@ -201,8 +204,8 @@ describe('Postgres.js over WebSocket in Chromium', () => {
     await inPage(async ({ sql }) => void (await sql`SELECT 1`))
     await gateway.close()
     const refused = await failure(async ({ sql }) => sql`SELECT 1`)
-    expect(refused['message']).toMatch(/WebSocket to localhost did not open|closed/i)
     gateway = await serve(port)
+    expect(refused['message']).toMatch(/WebSocket to localhost:\d+ did not open|closed/i)
     await eventually('a query', () =>
       inPage(async ({ sql }) =>
         sql`SELECT 1`.then(
@@ -228,6 +231,12 @@ describe('Postgres.js over WebSocket in Chromium', () => {
     const error = await failure(async ({ sql }) => sql`SELECT 1`, foreign)
     expect(error['hint']).toMatch(/accepts the page's origin/)
     expect(logged).toContain('gateway: refused a WebSocket of another origin')
+  })
+
+  it("fails at once if the page's content security policy forbids the connection", async () => {
+    const strict = await openPage(gateway, '/?csp')
+    const error = await failure(async ({ sql }) => sql`SELECT 1`, strict)
+    expect(error['hint']).toMatch(/connect-src/)
   })
 
   it('is refused with a forged token, as over TCP', async () => {

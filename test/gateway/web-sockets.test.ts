@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { request } from 'node:https'
 import type { IncomingMessage } from 'node:http'
+import { connect, type TLSSocket } from 'node:tls'
 import { Client } from 'pg'
 import { type ClientOptions, WebSocket } from 'ws'
 import { createWebSocketSql } from '../../adapters/postgres-js-websocket.js'
@@ -37,6 +38,7 @@ async function closed(socket: WebSocket): Promise<{ code: number; received: Buff
   return { code, received: Buffer.concat(parts) }
 }
 
+const KEY = Buffer.alloc(16).toString('base64')
 const STARTUP = startupPacket(new Map([['user', 'app']]))
 
 describe('a gateway with WebSockets', () => {
@@ -114,6 +116,96 @@ describe('a gateway with WebSockets', () => {
     expect(String(body)).toBe('a page')
   })
 
+  it('ends a client that sends no request within the time of a login, also after another request', async () => {
+    const other = await startGateway({
+      engine: 'postgres',
+      loginTimeoutMs: 500,
+      webSocket: { onRequest: (_request, response) => response.end('a page') },
+    })
+    const open = (): TLSSocket =>
+      connect({ port: other.port, ca: other.ca, servername: 'localhost' })
+    const [silent, partial, kept] = [open(), open(), open()]
+    partial.write('GET / HTTP/1.1\r\nX: ')
+    kept.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    const [answer] = (await once(kept, 'data')) as [Buffer]
+    expect(String(answer)).toMatch(/a page/)
+    await Promise.all([silent, partial, kept].map((socket) => once(socket.resume(), 'close')))
+    await other.close()
+  })
+
+  it('counts clients without a request among those that have not logged in', async () => {
+    const other = await startGateway({
+      engine: 'postgres',
+      maxPendingLogins: 2,
+      loginTimeoutMs: 600_000,
+      webSocket: true,
+    })
+    const sockets = Array.from({ length: 3 }, () =>
+      connect({ port: other.port, ca: other.ca, servername: 'localhost' }).resume(),
+    )
+    await Promise.race(
+      sockets.map((socket) =>
+        once(
+          socket.on('error', () => {}),
+          'close',
+        ),
+      ),
+    )
+    for (const socket of sockets) socket.destroy()
+    await other.close()
+  })
+
+  it.each([
+    [
+      'of another version',
+      ['Upgrade: websocket', 'Sec-WebSocket-Version: 12', `Sec-WebSocket-Key: ${KEY}`],
+      400,
+    ],
+    [
+      'with a bad key',
+      ['Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: no'],
+      400,
+    ],
+    ['to another protocol', ['Upgrade: h2c'], 400],
+    [
+      'of another origin',
+      [
+        'Upgrade: websocket',
+        'Sec-WebSocket-Version: 13',
+        `Sec-WebSocket-Key: ${KEY}`,
+        'Origin: https://evil.example.com',
+      ],
+      403,
+    ],
+  ])('answers an upgrade %s, and closes the connection', async (_what, headers, status) => {
+    const socket = connect({ port: gateway.port, ca: gateway.ca, servername: 'localhost' })
+    const head = [
+      'GET / HTTP/1.1',
+      `Host: localhost:${gateway.port}`,
+      'Connection: Upgrade',
+      ...headers,
+    ]
+    socket.write(`${head.join('\r\n')}\r\n\r\n`)
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    expect(String(answer)).toMatch(new RegExp(`^HTTP/1.1 ${status}`))
+    await once(socket, 'close')
+  })
+
+  it('survives a listener for requests that throws, or rejects', async () => {
+    for (const onRequest of [
+      () => {
+        throw new Error('out of order')
+      },
+      () => Promise.reject(new Error('out of order')),
+    ]) {
+      const other = await startGateway({ engine: 'postgres', webSocket: { onRequest } as never })
+      const sent = request({ hostname: 'localhost', port: other.port, ca: other.ca }).end()
+      const [response] = (await once(sent, 'response')) as [IncomingMessage]
+      expect(response.resume().statusCode).toBe(500)
+      await other.close()
+    }
+  })
+
   it('ends the sessions of WebSockets when it closes', async () => {
     const other = await startGateway({ engine: 'postgres', webSocket: true })
     const sql = createWebSocketSql(other.login(), { max: 1, fetch_types: false })
@@ -144,7 +236,7 @@ describe('a gateway without the option "webSocket"', () => {
     [
       'origins',
       { origins: ['page.example.com'] },
-      /"webSocket.origins" must be an array of origins/,
+      /"webSocket.origins\[0\]" must be an origin without a path/,
     ],
     ['maxMessageBytes', { maxMessageBytes: 1 }, /"webSocket.maxMessageBytes"/],
     ['an unknown one', { port: 443 }, /"webSocket.port"/],

@@ -160,9 +160,9 @@ function checkCredentials(given: unknown, lookedFor: string): AwsCredentials {
     unknown
   >
   const isSet = (value: unknown): value is string => typeof value === 'string' && value !== ''
-  if (!isSet(accessKeyId) || !isSet(secretAccessKey)) {
-    throw unavailable('the credentials have no access key ID or no secret access key', lookedFor)
-  }
+  if (!isSet(accessKeyId)) throw unavailable('the credentials have no "accessKeyId"', lookedFor)
+  if (!isSet(secretAccessKey))
+    throw unavailable('the credentials have no "secretAccessKey"', lookedFor)
   if (![accessKeyId, secretAccessKey, sessionToken].filter(isSet).every(isText)) {
     throw unavailable(
       'the credentials contain a line break or another control character',

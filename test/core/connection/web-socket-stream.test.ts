@@ -82,6 +82,27 @@ describe.each(['browser', 'ws'] as const)('a stream on a WebSocket, as of %s,', 
     expect(failure).toMatchObject({ code: 'ERR_STREAM_DESTROYED' })
   })
 
+  it('gives what it has received before it fails', async () => {
+    const { stream, peer } = await connected(kind)
+    peer.send(Buffer.from('the last words'))
+    peer.close()
+    const parts: Buffer[] = []
+    const read = async (): Promise<void> => {
+      for await (const part of stream) parts.push(part as Buffer)
+    }
+    // A close without a code, which is 1005.
+    await read().catch(() => {})
+    expect(String(Buffer.concat(parts))).toBe('the last words')
+  })
+
+  it('calls back for a write that will never be sent, when it is destroyed', async () => {
+    const { stream, peer } = await connected(kind)
+    peer.pause()
+    const called = new Promise((resolve) => stream.write(Buffer.alloc(64 * 1_048_576), resolve))
+    stream.on('error', () => {}).destroy(new Error('given up'))
+    expect(String(await called)).toMatch(/given up|closed/)
+  })
+
   it('closes the WebSocket when it is destroyed', async () => {
     const { stream, peer } = await connected(kind)
     stream.destroy()
