@@ -26,7 +26,11 @@ export async function runDemo(
   const { paint } = screen
   screen.print(titleLine(paint))
   const log = createGatewayLog()
-  const gateway = await startGateway({ roles: ['app', OTHER_ROLE], logger: log.logger })
+  const gateway = await startGateway({
+    roles: ['app', OTHER_ROLE],
+    logger: log.logger,
+    webSocket: true,
+  })
   screen.print(engineLine(gateway.engine, log.engineVersion()))
   try {
     const participants = await createParticipants(gateway)

@@ -188,7 +188,11 @@ export async function startStage(clients: readonly ClientName[], pools: number):
     const postgres = await launchPostgres({ roles: ['admin', ...roles], settings })
     closers.push(() => postgres.close())
     const { socketDirectory: host, port, database, superuser } = postgres
-    const gateway = await startGateway({ upstream: { host, port, database }, roles })
+    const gateway = await startGateway({
+      upstream: { host, port, database },
+      roles,
+      webSocket: true,
+    })
     closers.push(() => gateway.close())
     const administrator = new Client({ host, port, user: superuser, database, ssl: false })
     await administrator.connect()

@@ -13,7 +13,7 @@ describe('transactions of several connections that change one row, in DSQL mode'
   let gateway: Gateway
 
   beforeAll(async () => {
-    gateway = await startGateway({ engine: 'postgres' })
+    gateway = await startGateway({ engine: 'postgres', webSocket: true })
     await withClient(gateway, async (client) => {
       await client.query('CREATE TABLE counter (id int PRIMARY KEY, n int NOT NULL)')
     })
