@@ -15,7 +15,7 @@ export function webSocketDial({ connectTo, tls, host: ownHost }: Login): Dial {
     )
   return async (endpoint, resolved, signal) => {
     const { host } = resolved.address ?? endpoint.address
-    const address = connectTo ?? { host, port: HTTPS_PORT }
+    const address = endpoint.connectTo ?? { host, port: HTTPS_PORT }
     const { WebSocket: Native } = globalThis as { WebSocket?: new (url: string) => WebSocketLike }
     if (Native === undefined)
       throw new PgIamError('ERR_PEER_MISSING', 'this runtime has no WebSocket')

@@ -254,6 +254,7 @@ function endpointFor(
   return {
     host,
     address: connectTo ?? { host, port },
+    ...(connectTo === undefined ? {} : { connectTo }),
     tls: unresolved.tls,
     negotiation: tls.negotiation ?? 'postgres',
     startupParameters,

@@ -224,7 +224,8 @@ describe('package.json', () => {
     ) as { dependencies: object }
     const unknown = imports.filter(isPackage).filter(({ from, specifier }) => {
       const named = from.startsWith('test/apps/') ? { ...all, ...ofApps } : all
-      // Those of MikroORM have a package of their own, too.
+      // Those of MikroORM and of Workers have packages of their own, too.
+      if (from.startsWith('test/workers/') && specifier === 'miniflare') return false
       if (from.startsWith('test/mikro-orm/') && specifier === '@mikro-orm/migrations') return false
       return !Object.hasOwn(named, packageOf(specifier))
     })

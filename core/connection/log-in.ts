@@ -18,6 +18,8 @@ export interface Endpoint {
   /** The host that tokens are created for. */
   readonly host: string
   readonly address: Address
+  /** The address of the login's options, which is then `address`, too. */
+  readonly connectTo?: Address
   readonly tls: VerifiedTls
   readonly negotiation: TlsNegotiation
   /** Startup parameters in addition to the driver's. */

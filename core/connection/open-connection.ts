@@ -158,6 +158,7 @@ function onlyEndpoint(login: Login, tls: VerifiedTls): Endpoint {
   return {
     host: login.host,
     address: login.connectTo ?? { host: login.host, port: login.port },
+    ...(login.connectTo === undefined ? {} : { connectTo: login.connectTo }),
     tls,
     negotiation: login.tlsNegotiation,
     ...(login.keepAlive === undefined ? {} : { keepAlive: login.keepAlive }),

@@ -9,10 +9,10 @@ import { type WebSocketLike, WebSocketStream } from './web-socket-stream.js'
  * Returns how to dial: by `ws`, with the login's own TLS settings. Without that package, by the built-in WebSocket of Node 22 and later, if
  * the login trusts the certificate authorities of Node only, which is all that the built-in one can.
  */
-export function webSocketDial({ connectTo }: Pick<Login, 'connectTo'>): Dial {
+export function webSocketDial(_login: Login): Dial {
   return async (endpoint, resolved, signal) => {
     const { host } = resolved.address ?? endpoint.address
-    const address = connectTo ?? { host, port: HTTPS_PORT }
+    const address = endpoint.connectTo ?? { host, port: HTTPS_PORT }
     const peer = `${endpoint.host}:${address.port}`
     const loaded = await loadWs()
     if (loaded instanceof Error) {

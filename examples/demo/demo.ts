@@ -26,11 +26,7 @@ export async function runDemo(
   const { paint } = screen
   screen.print(titleLine(paint))
   const log = createGatewayLog()
-  const gateway = await startGateway({
-    roles: ['app', OTHER_ROLE],
-    logger: log.logger,
-    webSocket: true,
-  })
+  const gateway = await startGateway({ roles: ['app', OTHER_ROLE], logger: log.logger })
   screen.print(engineLine(gateway.engine, log.engineVersion()))
   try {
     const participants = await createParticipants(gateway)

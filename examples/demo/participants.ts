@@ -4,6 +4,9 @@ import type { Gateway } from 'pg-iam/gateway'
 import type { Client } from '../../test/clients/client.js'
 import { CLIENT_NAMES, loadClient } from '../../test/clients/index.js'
 
+/** Over WebSocket, Postgres.js has the same connections and tokens. */
+const OVER_TCP = CLIENT_NAMES.filter((name) => name !== 'postgres-js-websocket')
+
 /**
  * Lifetimes in seconds: short enough to expire several times in a run of a few seconds, and long enough that a token reaches the
  * gateway in time on a busy machine.
@@ -31,7 +34,7 @@ export interface Counts {
 
 /** Gives each client a separate login, so that its connections and tokens are counted separately. Opens no connections. */
 export async function createParticipants(gateway: Gateway): Promise<Participant[]> {
-  const clients = await Promise.all(CLIENT_NAMES.map(loadClient))
+  const clients = await Promise.all(OVER_TCP.map(loadClient))
   return clients.map((client) => ({
     client,
     login: gateway.login({

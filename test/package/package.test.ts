@@ -75,7 +75,7 @@ const EXPORT_NAMES: Readonly<Record<string, readonly string[]>> = {
   './migrations': ['createMigrator', 'lintDsql', 'readMigrations', 'toDsqlStatements'],
   './pg': ['createClient', 'createPool', 'pgConfig', 'pgTransaction'],
   './postgres-js': ['createSql', 'postgresOptions', 'sqlTransaction'],
-  './postgres-js-websocket': ['createWebSocketSql'],
+  './postgres-js-websocket': ['createWebSocketSql', 'sqlTransaction'],
   './prisma': ['prismaAdapter', 'prismaTransaction'],
   './register': [],
   './sequelize': ['sequelizeHook', 'sequelizeOptions', 'sequelizeTransaction'],

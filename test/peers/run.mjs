@@ -34,6 +34,14 @@ const SUITES = {
     with: ['postgres'],
     files: ['test/adapters/postgres-js.test.ts', 'test/resilience/postgres-js.test.ts'],
   },
+  ws: {
+    with: ['ws'],
+    files: [
+      'test/adapters/postgres-js-websocket.test.ts',
+      'test/gateway/web-sockets.test.ts',
+      'test/core/connection/web-socket-stream.test.ts',
+    ],
+  },
   sequelize: {
     with: ['sequelize', 'pg'],
     files: [
