@@ -264,7 +264,9 @@ describe('a server that is no PostgreSQL behind a WebSocket', () => {
     async (code) => {
       status = code
       expect((await failure()).message).toMatch(
-        new RegExp(`WebSocket to localhost:\\d+ did not open .*Unexpected server response: ${code}`),
+        new RegExp(
+          `WebSocket to localhost:\\d+ did not open .*Unexpected server response: ${code}`,
+        ),
       )
     },
   )
