@@ -14,7 +14,8 @@ export interface WebSocketLike {
   readonly readyState: number
   /** Bytes that `send` has taken, and that are not with the network yet. Cloudflare's Workers do not have it. */
   readonly bufferedAmount?: number
-  send(data: Uint8Array): void
+  /** Only `ws` calls back, when the message is with the network. */
+  send(data: Uint8Array, sent?: (error?: Error) => void): void
   close(code?: number, reason?: string): void
   addEventListener(type: string, listener: (event: never) => void): void
   /** Only `ws` has these. */
@@ -143,16 +144,24 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
     this.push(null)
   }
 
-  /** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1 */
+  /**
+   * A lost connection has the code of a network error, as over TCP. What is no loss is a `PgIamError`: a WebSocket that did not open, and a
+   * peer that objects to what was sent.
+   */
   #closeError(code: number, reason: string): Error | undefined {
     if (code === NORMAL) return undefined
-    const why = this.#lastError?.message ?? (reason === '' ? CLOSE_CODES[code] : reason)
+    const cause = this.#lastError
+    const why = cause?.message ?? (reason === '' ? CLOSE_CODES[code] : reason)
     const what = this.#opening === undefined ? 'closed' : 'did not open'
     const shown = [`the WebSocket to ${this.#peer} ${what} (code ${code}`, why && `: ${why}`, ')']
-    return Object.assign(new Error(shown.filter(Boolean).join(''), { cause: this.#lastError }), {
-      code: (this.#lastError as { code?: string } | undefined)?.code ?? 'ECONNRESET',
-      closeCode: code,
-    })
+    const message = shown.filter(Boolean).join('')
+    const error =
+      this.#opening !== undefined
+        ? new PgIamError('ERR_CONNECT_FAILED', message, { cause, retryable: true })
+        : OBJECTIONS.has(code)
+          ? new PgIamError('ERR_PROTOCOL', message, { cause })
+          : Object.assign(new Error(message, { cause }), { code: codeOf(cause) ?? 'ECONNRESET' })
+    return Object.assign(error, { closeCode: code })
   }
 
   override _read(): void {
@@ -172,20 +181,25 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
       done(closedConnection())
       return
     }
-    for (let at = 0; at < chunk.length; at += MAX_MESSAGE_BYTES)
-      this.#socket.send(chunk.subarray(at, at + MAX_MESSAGE_BYTES))
-    this.#onMessage()
     this.#unsent = (error) => {
+      if (this.#unsent === undefined) return
       this.#unsent = undefined
       done(error)
     }
-    this.#whenSent(this.#unsent)
+    const isOfWs = this.#socket.terminate !== undefined
+    for (let at = 0; at < chunk.length; at += MAX_MESSAGE_BYTES) {
+      const message = chunk.subarray(at, at + MAX_MESSAGE_BYTES)
+      if (isOfWs && at + MAX_MESSAGE_BYTES >= chunk.length) this.#socket.send(message, this.#unsent)
+      else this.#socket.send(message)
+    }
+    this.#onMessage()
+    if (!isOfWs) this.#whenSent(this.#unsent)
   }
 
   /** No event says that `bufferedAmount` has decreased. */
   #whenSent(done: () => void, waitMs = 1): void {
     const { bufferedAmount = 0 } = this.#socket
-    if (bufferedAmount <= HIGH_WATER_MARK || this.destroyed) done()
+    if (bufferedAmount <= MAX_BUFFERED_BYTES || this.destroyed) done()
     else this.#timer = setTimeout(() => this.#whenSent(done, Math.min(2 * waitMs, 50)), waitMs)
   }
 
@@ -253,6 +267,8 @@ const ABNORMAL = 1006
 const UNSUPPORTED_DATA = 1003
 const POLICY_VIOLATION = 1008
 const HIGH_WATER_MARK = 64 * 1024
+/** Without a callback there are timers, so that more has to be on its way. */
+const MAX_BUFFERED_BYTES = 1024 * 1024
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024
 /** Servers limit the size of messages, usually to more than this. */
 const MAX_MESSAGE_BYTES = 1024 * 1024
@@ -260,6 +276,13 @@ const MAX_MESSAGE_BYTES = 1024 * 1024
 const NO_CLOSE_MS = 100
 /** How long a peer may take to answer a close. */
 const CLOSE_MS = 2_000
+
+function codeOf(error: unknown): unknown {
+  return (Object(error) as { code?: unknown }).code
+}
+
+/** https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1: protocol error, unsupported data, invalid data, policy violation, message too big. */
+const OBJECTIONS: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009])
 
 const CLOSE_CODES: Readonly<Record<number, string>> = {
   1001: 'going away',

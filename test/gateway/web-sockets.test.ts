@@ -1,12 +1,23 @@
 import { once } from 'node:events'
-import { request } from 'node:https'
+import { createServer, request } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import type { IncomingMessage } from 'node:http'
 import { connect, type TLSSocket } from 'node:tls'
 import { Client } from 'pg'
-import { type ClientOptions, WebSocket } from 'ws'
+import { type ClientOptions, createWebSocketStream, WebSocket, WebSocketServer } from 'ws'
 import { createWebSocketSql } from '../../adapters/postgres-js-websocket.js'
 import { pgConfig } from '../../adapters/pg.js'
-import { type Gateway, startGateway } from '../../gateway/index.js'
+import { customLogin } from '../../core/index.js'
+import { createCertificates } from '../../gateway/certificates.js'
+import {
+  type ConnectionState,
+  errorResponse,
+  type Gateway,
+  handleConnection,
+  readyForQuery,
+  ServerError,
+  startGateway,
+} from '../../gateway/index.js'
 import { startupPacket } from '../../wire/startup.js'
 
 let gateway: Gateway
@@ -216,6 +227,48 @@ describe('a gateway with WebSockets', () => {
     await expect(sql`SELECT 1`).rejects.toBeDefined()
     await sql.end({ timeout: 1 })
   })
+})
+
+it('handleConnection serves the stream of a WebSocket of its caller, secured by the TLS below it', async () => {
+  const { ca, certificate, privateKey } = await createCertificates(['localhost'])
+  const server = createServer({ key: privateKey, cert: certificate })
+  const sockets = new WebSocketServer({ server })
+  const states: ConnectionState[] = []
+  sockets.on('connection', (socket, { socket: secured }) => {
+    handleConnection(createWebSocketStream(socket), {
+      securedBy: secured as TLSSocket,
+      requireTls: true,
+      auth: 'cleartext',
+      validateCredentials: ({ password }) => password === 'secret',
+      onSession: (state) => void states.push(state),
+      onMessage: (message) =>
+        message[0] === 0x51
+          ? Buffer.concat([
+              errorResponse(new ServerError('0A000', 'no database here')),
+              readyForQuery('I'),
+            ])
+          : undefined,
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const login = customLogin({
+    host: 'localhost',
+    user: 'app',
+    connectTo: { host: '127.0.0.1', port },
+    tls: { ca },
+    getToken: () => 'secret',
+  })
+  const sql = createWebSocketSql(login, { max: 1, fetch_types: false })
+  await expect(sql.unsafe('SELECT 1').simple()).rejects.toThrow('no database here')
+  expect(states[0]).toMatchObject({
+    tls: { serverName: 'localhost', negotiation: 'direct' },
+    remoteAddress: '127.0.0.1',
+  })
+  await sql.end({ timeout: 1 })
+  for (const socket of sockets.clients) socket.terminate()
+  await new Promise((resolve) => server.close(resolve))
 })
 
 describe('a gateway without the option "webSocket"', () => {
