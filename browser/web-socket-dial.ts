@@ -1,6 +1,10 @@
 /** In place of `core/connection/web-socket-dial.ts`: the WebSocket of a browser, which verifies TLS for the name that is dialled. */
 import type { Dial } from '../core/connection/log-in.js'
-import { type WebSocketLike, WebSocketStream } from '../core/connection/web-socket-stream.js'
+import {
+  type WebSocketLike,
+  WebSocketStream,
+  whenOpen,
+} from '../core/connection/web-socket-stream.js'
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
 
@@ -24,7 +28,9 @@ export function webSocketDial({ connectTo, tls, host: ownHost }: Login): Dial {
       peer: `${address.host}:${address.port}`,
     })
     endWhenOffline(stream)
-    return opened(stream, signal)
+    return whenOpen(stream, signal).catch((error: unknown) => {
+      throw signal.aborted ? error : withHint(error)
+    })
   }
 }
 
@@ -54,22 +60,6 @@ function endWhenOffline(stream: WebSocketStream): void {
     void stream.destroy(Object.assign(new Error('the browser is offline'), { code: 'ENETUNREACH' }))
   addEventListener.call(globalThis, 'offline', end)
   stream.once('close', () => removeEventListener.call(globalThis, 'offline', end))
-}
-
-async function opened(stream: WebSocketStream, signal: AbortSignal): Promise<WebSocketStream> {
-  const abandon = (): void => void stream.destroy()
-  signal.addEventListener('abort', abandon, { once: true })
-  // Whoever uses the stream gets the error from there, or from `opened`.
-  stream.on('error', () => {})
-  try {
-    await stream.opened
-    return stream
-  } catch (error) {
-    stream.destroy()
-    throw signal.aborted ? signal.reason : withHint(error)
-  } finally {
-    signal.removeEventListener('abort', abandon)
-  }
 }
 
 /** A browser does not tell a page why a WebSocket did not open. */

@@ -12,9 +12,8 @@
  * A transaction in which DDL arrives is ended there, because Aurora DSQL has none for it: what follows runs statement by statement, while
  * the client is told that it is in its transaction.
  */
-import { Duplex } from 'node:stream'
 import { createMutex, sleep } from '../core/async.js'
-import type { ConnectionSocket } from '../core/connection/web-socket-stream.js'
+import { type ConnectionSocket, SocketLayer } from '../core/connection/socket-layer.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import { type Logger, SILENT } from '../core/events.js'
 import { identifier, literal } from '../core/sql.js'
@@ -83,7 +82,7 @@ export function migrationsOfSessions(
   const run = new MigrationRun(options)
   return (opened) => ({
     ...opened,
-    socket: new MigrationStream(opened, run) as unknown as ConnectionSocket,
+    socket: new MigrationStream(opened, run),
     received: NOTHING,
   })
 }
@@ -483,7 +482,7 @@ interface Request {
   readonly fail: (error: Error) => void
 }
 
-class MigrationStream extends Duplex {
+class MigrationStream extends SocketLayer {
   readonly #socket: ConnectionSocket
   readonly #run: MigrationRun
   readonly #fromDriver = createFrontendReader()
@@ -516,7 +515,7 @@ class MigrationStream extends Duplex {
   #hasLeft = false
 
   constructor({ socket, received }: Opened, run: MigrationRun) {
-    super({ allowHalfOpen: true })
+    super(socket, { allowHalfOpen: true })
     this.#socket = socket
     this.#run = run
     run.streams++
@@ -532,28 +531,6 @@ class MigrationStream extends Duplex {
         this.destroy()
       })
     if (received.length > 0) this.#receive(received)
-  }
-
-  // What a driver's socket has.
-
-  setNoDelay(noDelay?: boolean): this {
-    this.#socket.setNoDelay(noDelay)
-    return this
-  }
-
-  setKeepAlive(enable?: boolean, initialDelay?: number): this {
-    this.#socket.setKeepAlive(enable, initialDelay)
-    return this
-  }
-
-  ref(): this {
-    this.#socket.ref()
-    return this
-  }
-
-  unref(): this {
-    this.#socket.unref()
-    return this
   }
 
   override _read(): void {

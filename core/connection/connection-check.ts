@@ -1,5 +1,4 @@
 /** Asks the server `select 1` before a query on a connection that has been idle, so that a lost network is noticed in seconds. */
-import { Duplex } from 'node:stream'
 import { createReplyTracker } from '../../wire/framing.js'
 import { createFrontendReader } from '../../wire/frontend.js'
 import {
@@ -12,7 +11,7 @@ import {
 } from '../../wire/messages.js'
 import { errorFields } from '../../wire/error-response.js'
 import type { OpenConnection } from './open-connection.js'
-import type { ConnectionSocket } from './web-socket-stream.js'
+import { type ConnectionSocket, SocketLayer } from './socket-layer.js'
 
 export interface ConnectionCheckOptions {
   /** How long a connection must have been idle, in milliseconds. */
@@ -27,14 +26,14 @@ export function connectionCheck(
 ): (opened: OpenConnection) => Promise<OpenConnection> {
   return async (opened) => ({
     ...opened,
-    socket: new CheckedStream(opened, options) as unknown as ConnectionSocket,
+    socket: new CheckedStream(opened, options),
     received: Buffer.alloc(0),
   })
 }
 
 type Done = (error?: Error | null) => void
 
-class CheckedStream extends Duplex {
+class CheckedStream extends SocketLayer {
   readonly #socket: ConnectionSocket
   readonly #options: ConnectionCheckOptions
   readonly #replies = createReplyTracker()
@@ -49,11 +48,11 @@ class CheckedStream extends Duplex {
   #answer: Buffer = Buffer.alloc(0)
   /** Whether a query waits for the answer. */
   #isWaiting = false
-  /** Whether one side has violated the protocol, which whoever reads it reports. */
+  /** Whether one side has violated the protocol. The bytes pass, and their reader reports the violation. */
   #isDisturbed = false
 
   constructor({ socket, received }: OpenConnection, options: ConnectionCheckOptions) {
-    super({ allowHalfOpen: false })
+    super(socket, { allowHalfOpen: false })
     this.#socket = socket
     this.#options = options
     this.#pass(received)
@@ -170,10 +169,6 @@ class CheckedStream extends Duplex {
     this.#socket.write(SELECT_1)
   }
 
-  override _writev(chunks: { chunk: Buffer }[], done: Done): void {
-    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done)
-  }
-
   override _final(done: () => void): void {
     this.#socket.end(done)
   }
@@ -182,26 +177,6 @@ class CheckedStream extends Duplex {
     clearTimeout(this.#check?.timer)
     this.#socket.destroy()
     done(error)
-  }
-
-  setNoDelay(noDelay?: boolean): this {
-    this.#socket.setNoDelay(noDelay)
-    return this
-  }
-
-  setKeepAlive(enable?: boolean, initialDelay?: number): this {
-    this.#socket.setKeepAlive(enable, initialDelay)
-    return this
-  }
-
-  ref(): this {
-    this.#socket.ref()
-    return this
-  }
-
-  unref(): this {
-    this.#socket.unref()
-    return this
   }
 }
 

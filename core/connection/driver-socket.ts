@@ -2,7 +2,7 @@
 import { Duplex } from 'node:stream'
 import { PgIamError } from '../errors.js'
 import { isPlainObject } from '../options/check.js'
-import type { ConnectionSocket } from './web-socket-stream.js'
+import type { ConnectionSocket } from './socket-layer.js'
 
 export type WriteCallback = (error?: Error | null) => void
 

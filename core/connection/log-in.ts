@@ -11,7 +11,7 @@ import type { TlsNegotiation, VerifiedTls } from '../tls.js'
 import type { Token } from '../tokens/token.js'
 import { VERSION } from '../version.js'
 import { authenticate, type Refusal } from './authenticate.js'
-import type { ConnectionSocket } from './web-socket-stream.js'
+import type { ConnectionSocket } from './socket-layer.js'
 
 /** A server to log in to. */
 export interface Endpoint {

@@ -33,7 +33,7 @@ import {
 } from './driver-socket.js'
 import type { Dial } from './log-in.js'
 import { type OpenConnection, parseFirstPacket } from './open-connection.js'
-import type { ConnectionSocket } from './web-socket-stream.js'
+import type { ConnectionSocket } from './socket-layer.js'
 
 /** How the stream behaves towards its driver. */
 export interface LoginStreamOptions {

@@ -1,9 +1,9 @@
-/** Opens a WebSocket to a login's server, in Node. The build for browsers has a module of its own in place of this one. */
+/** Opens a WebSocket to a login's server in Node. The build for browsers replaces this module. */
 import { PgIamError } from '../errors.js'
 import { peerError } from '../load-peer.js'
 import type { Login } from '../login.js'
 import { type Dial, dialEndpoint, type ResolvedEndpoint } from './log-in.js'
-import { type WebSocketLike, WebSocketStream } from './web-socket-stream.js'
+import { type WebSocketLike, WebSocketStream, whenOpen } from './web-socket-stream.js'
 
 /**
  * Returns how to dial: by `ws`, with the login's own TLS settings. Without that package, by the built-in WebSocket of Node 22 and later, if
@@ -19,7 +19,7 @@ export function webSocketDial(_login: Login): Dial {
       const isOwnHost = address.host === endpoint.host
       const BuiltIn = builtInFor(resolved, isOwnHost, loaded)
       const url = `wss://${urlHost(address.host)}:${address.port}`
-      return openedStream(new WebSocketStream(new BuiltIn(url), { peer }), signal)
+      return whenOpen(new WebSocketStream(new BuiltIn(url), { peer }), signal)
     }
     const socket = await dialEndpoint(endpoint, { ...resolved, address }, signal, 'http/1.1').catch(
       (error: unknown) => {
@@ -31,7 +31,7 @@ export function webSocketDial(_login: Login): Dial {
       perMessageDeflate: false,
       followRedirects: false,
     } as never)
-    return openedStream(
+    return whenOpen(
       new WebSocketStream(webSocket as unknown as WebSocketLike, {
         peer,
         below: socket,
@@ -42,27 +42,6 @@ export function webSocketDial(_login: Login): Dial {
 }
 
 const HTTPS_PORT = 443
-
-/** Resolves when the WebSocket is open, or rejects with why it is not. */
-export async function openedStream(
-  stream: WebSocketStream,
-  signal: AbortSignal,
-): Promise<WebSocketStream> {
-  const abandon = (): void => void stream.destroy()
-  signal.addEventListener('abort', abandon, { once: true })
-  // Whoever uses the stream gets the error from there, or from `opened`.
-  stream.on('error', () => {})
-  try {
-    if (signal.aborted) abandon()
-    await stream.opened
-    return stream
-  } catch (error) {
-    stream.destroy()
-    throw signal.aborted ? signal.reason : error
-  } finally {
-    signal.removeEventListener('abort', abandon)
-  }
-}
 
 /** Of a server that offers no HTTP at this port: the gateway without its option, or PostgreSQL. */
 function explainNoHttp(error: unknown): unknown {

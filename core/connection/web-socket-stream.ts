@@ -5,8 +5,8 @@
  * reading, and to end a connection at once.
  */
 import type { Socket } from 'node:net'
-import { Duplex } from 'node:stream'
 import { PgIamError } from '../errors.js'
+import { SocketLayer } from './socket-layer.js'
 
 /** The part of a WebSocket that the stream uses. */
 export interface WebSocketLike {
@@ -35,20 +35,10 @@ export interface WebSocketStreamOptions {
   maxUnreadBytes?: number
 }
 
-/** What drivers call on their sockets, besides a stream's methods. */
-export interface ConnectionSocket extends Duplex {
-  setNoDelay(noDelay?: boolean): this
-  setKeepAlive(enable?: boolean, initialDelay?: number): this
-  setTimeout(timeoutMs: number, callback?: () => void): this
-  ref(): this
-  unref(): this
-}
-
 /** The stream of one WebSocket, which may still be connecting. It ends when the peer closes the WebSocket with the code 1000. */
-export class WebSocketStream extends Duplex implements ConnectionSocket {
+export class WebSocketStream extends SocketLayer {
   readonly #socket: WebSocketLike
   readonly #peer: string
-  readonly #below: Socket | undefined
   readonly #maxUnreadBytes: number
   readonly #onMessage: () => void
   #opening: ((error?: Error) => void) | undefined
@@ -70,10 +60,9 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
       onMessage = () => {},
     }: WebSocketStreamOptions,
   ) {
-    super({ allowHalfOpen: false, writableHighWaterMark: HIGH_WATER_MARK })
+    super(below, { allowHalfOpen: false, writableHighWaterMark: HIGH_WATER_MARK })
     this.#socket = socket
     this.#peer = peer
-    this.#below = below
     this.#maxUnreadBytes = maxUnreadBytes
     this.#onMessage = onMessage
     socket.binaryType = 'arraybuffer'
@@ -83,7 +72,7 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
         : new Promise((resolve, reject) => {
             this.#opening = (error) => (error === undefined ? resolve() : reject(error))
           })
-    // Whoever does not wait for it hears of the error from the stream.
+    // The stream emits the error, too.
     this.opened.catch(() => {})
     socket.addEventListener('open', () => {
       this.#opening?.()
@@ -172,10 +161,6 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
     this.opened.then(() => this.#send(chunk, done), done)
   }
 
-  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error) => void): void {
-    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done)
-  }
-
   #send(chunk: Buffer, done: (error?: Error) => void): void {
     if (this.#socket.readyState !== OPEN) {
       done(closedConnection())
@@ -232,30 +217,26 @@ export class WebSocketStream extends Duplex implements ConnectionSocket {
     }
     this.#socket.close(NORMAL)
   }
+}
 
-  setNoDelay(noDelay?: boolean): this {
-    this.#below?.setNoDelay(noDelay)
-    return this
-  }
-
-  setKeepAlive(enable?: boolean, initialDelay?: number): this {
-    this.#below?.setKeepAlive(enable, initialDelay)
-    return this
-  }
-
-  setTimeout(timeoutMs: number, callback?: () => void): this {
-    this.#below?.setTimeout(timeoutMs, callback)
-    return this
-  }
-
-  ref(): this {
-    this.#below?.ref()
-    return this
-  }
-
-  unref(): this {
-    this.#below?.unref()
-    return this
+/** Resolves with the stream when its WebSocket is open, or rejects with why it is not. The stream is then destroyed, also if `signal` aborts. */
+export async function whenOpen(
+  stream: WebSocketStream,
+  signal: AbortSignal,
+): Promise<WebSocketStream> {
+  const abandon = (): void => void stream.destroy()
+  signal.addEventListener('abort', abandon, { once: true })
+  // The caller gets the error from `opened` until then. Without a listener, the event would end the process.
+  stream.on('error', () => {})
+  try {
+    if (signal.aborted) abandon()
+    await stream.opened
+    return stream
+  } catch (error) {
+    stream.destroy()
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', abandon)
   }
 }
 

@@ -215,11 +215,16 @@ describe('a server that is no PostgreSQL behind a WebSocket', () => {
   /** What happens to a WebSocket, and to other requests. */
   let serve: (socket: WebSocket) => void = () => {}
   let status: number | undefined
+  /** What it adds to its answer. */
+  let extension: string | undefined
 
   beforeAll(async () => {
     const { ca, certificate, privateKey } = await createCertificates(['localhost'])
     https = createServer({ key: privateKey, cert: certificate })
     sockets = new WebSocketServer({ noServer: true })
+    sockets.on('headers', (headers) => {
+      if (extension !== undefined) headers.push(`Sec-WebSocket-Extensions: ${extension}`)
+    })
     https.on('upgrade', (request, socket, head) => {
       if (status !== undefined) {
         socket.end(
@@ -243,7 +248,7 @@ describe('a server that is no PostgreSQL behind a WebSocket', () => {
       })
   })
   afterEach(() => {
-    status = undefined
+    status = extension = undefined
     serve = () => {}
   })
   afterAll(async () => {
@@ -270,6 +275,11 @@ describe('a server that is no PostgreSQL behind a WebSocket', () => {
       )
     },
   )
+
+  it('compresses without being asked, which the error says', async () => {
+    extension = 'permessage-deflate'
+    expect((await failure()).message).toMatch(/did not open .*Sec-WebSocket-Extensions/)
+  })
 
   it('closes before an answer, and the error has the close code and the reason', async () => {
     serve = (socket) => socket.close(4_000, 'maintenance')

@@ -77,6 +77,7 @@ async function openPage({ port }: Gateway, path = '/'): Promise<Page> {
   await opened.evaluate(
     ([host, to, keys]) => {
       const lab = globalThis as unknown as Lab
+      lab.keys = keys
       lab.calls = 0
       lab.until = 0
       lab.login = lab.pgIam.auroraDsql({
@@ -102,6 +103,7 @@ interface Lab {
   createWebSocketSql: (login: unknown, options?: object) => import('postgres').Sql
   login: import('../../core/index.js').Login
   sql: import('postgres').Sql
+  keys: object
   calls: number
   until: number
 }
@@ -197,6 +199,50 @@ describe('Postgres.js over WebSocket in Chromium', () => {
       ),
     )
     expect(await inPage(async ({ calls }) => calls)).toBeGreaterThan(1)
+  })
+
+  it('fails with ended credentials, or with those that the server does not give, and works with others', async () => {
+    const codes = await inPage(async (lab) => {
+      const { pgIam, createWebSocketSql, login } = lab
+      const { host, connectTo } = login
+      let given: unknown = () => ({ ...lab.keys, expiration: new Date(0) })
+      const own = pgIam.auroraDsql({
+        host,
+        user: 'admin',
+        connectTo: connectTo!,
+        signer: 'built-in',
+        credentials: () => (given as () => never)(),
+        tokenTimeoutMs: 500,
+      })
+      const sql = createWebSocketSql(own, { max: 1 })
+      const code = (): Promise<unknown> =>
+        sql`SELECT 1 AS one`.then(
+          ([row]) => row!['one'] as unknown,
+          (error: { code: unknown }) => error.code,
+        )
+      const told = [await code()]
+      given = () => Promise.reject(new Error('401'))
+      told.push(await code())
+      given = () => new Promise(() => {})
+      told.push(await code())
+      given = () => lab.keys
+      told.push(await code())
+      return told
+    })
+    expect(codes).toEqual([
+      'ERR_CREDENTIALS_UNAVAILABLE',
+      'ERR_CREDENTIALS_UNAVAILABLE',
+      'ERR_TOKEN_TIMEOUT',
+      1,
+    ])
+  })
+
+  it('names what is missing in a runtime without WebSocket', async () => {
+    await page.evaluate('delete globalThis.WebSocket')
+    expect(await failure(async ({ sql }) => sql`SELECT 1`)).toMatchObject({
+      code: 'ERR_PEER_MISSING',
+      message: 'this runtime has no WebSocket',
+    })
   })
 
   it('works again after the server was away', async () => {

@@ -4,7 +4,7 @@ import {
   connectionCheck,
   type ConnectionCheckOptions,
 } from '../../../core/connection/connection-check.js'
-import type { ConnectionSocket } from '../../../core/connection/web-socket-stream.js'
+import type { ConnectionSocket } from '../../../core/connection/socket-layer.js'
 import { errorResponse, ServerError } from '../../../wire/error-response.js'
 import {
   BackendType,
