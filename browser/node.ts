@@ -67,7 +67,7 @@ export function clearImmediate(immediate: Immediate | null | undefined): void {
   if (immediate) immediate.isCancelled = true
 }
 
-// What Postgres.js (3.4) uses besides, in place of its own module for Workers. It opens no sockets here and sees no passwords.
+// Postgres.js (3.4) imports these. This module replaces the one that it has for Workers. It needs no sockets and no passwords here.
 export const os = { userInfo: (): { username: string } => ({ username: '' }) }
 export const fs: { readFile: typeof readFile } = { readFile }
 export const net: { isIP: typeof isIP } = { isIP }

@@ -133,11 +133,10 @@ export async function recordStart(
 
 export interface ProgramOptions extends Omit<ExecutorOptions, 'tables'> {
   readonly tables: LedgerTables
-  /**
-   * Whether the program may send other statements than in an earlier run: it has read from the database, as in
-   * `if (!hasTable) createTable`, or uses several connections at the same time.
-   */
-  readonly mayDiffer: () => boolean
+  /** Whether the program may omit statements of an earlier run: it has read from the database, as in `if (!hasTable) createTable`. */
+  readonly mayOmit: () => boolean
+  /** Whether several connections are open, so that the order of statements may differ. */
+  readonly isConcurrent: () => boolean
 }
 
 export interface ProgramExecutor {
@@ -161,7 +160,7 @@ export const BEGUN = ': begun'
  */
 export function createProgramExecutor(given: ProgramOptions): ProgramExecutor {
   const options = { ...given, connection: retrying(given.connection, given.retry), isProgram: true }
-  const { connection, tables, scope, lease, progress, mayDiffer } = options
+  const { connection, tables, scope, lease, progress, mayOmit, isConcurrent } = options
   /** The positions of this run. */
   const seen = new Set<number>()
   /** What earlier runs have recorded, and this one has not sent yet. */
@@ -189,7 +188,8 @@ export function createProgramExecutor(given: ProgramOptions): ProgramExecutor {
   /** Throws if a program that has read nothing sends another statement than before. */
   const refuseChange = (statement: DsqlStatement): void => {
     const next = [...left.values()].find(({ state }) => state !== 'failed')
-    if (next === undefined || mayDiffer() || find(hashOf(statement.sql)) !== undefined) return
+    const isExpected = next === undefined || find(hashOf(statement.sql)) !== undefined
+    if (isExpected || mayOmit() || isConcurrent()) return
     throw programChanged({ ...options, position: next.position, statement }, next)
   }
 
@@ -271,7 +271,7 @@ export function createProgramExecutor(given: ProgramOptions): ProgramExecutor {
       const done = [...left.values()].filter(({ state }) => state === 'done')
       const other = isUndone
         ? done.find(({ statement }) => CREATION.test(statement))
-        : done.find(() => !mayDiffer())
+        : done.find(() => !mayOmit())
       if (other !== undefined) throw notSent(options, other)
     },
     reload() {

@@ -407,7 +407,8 @@ class MigrationRun {
       tables: this.#ledger!,
       lease: this.#currentLease,
       scope: this.#scopeName,
-      mayDiffer: () => this.trail.hasRead || this.#mayHaveStartedOver || this.streams > 1,
+      mayOmit: () => this.trail.hasRead || this.#mayHaveStartedOver,
+      isConcurrent: () => this.streams > 1,
     }))
   }
 
@@ -504,7 +505,7 @@ class MigrationStream extends SocketLayer {
   #afterSync: (() => Promise<void>) | undefined
   /** The messages of a statement that changes rows, up to its Sync, and its SQL. */
   #collected: { readonly sql: string; readonly messages: Buffer[] } | undefined
-  /** Whether the transaction of the driver has, or may have, changed rows other than those of its own tables. */
+  /** Whether the driver's transaction may have changed rows outside the driver's own tables. */
   #hasChanged = false
   /** The functions that the transaction has called: those of the database may change rows. */
   readonly #called = new Set<string>()

@@ -94,7 +94,7 @@ function oneTransaction(cause: unknown): PgIamError {
     'the chunks exceeded the limits of one transaction, so it is unknown whether any row is inserted',
     {
       cause,
-      hint: 'Do not use a transaction that was begun before insertInChunks() in "insert". If each call is a transaction of its own, lower "maxRows".',
+      hint: '"insert" must not use a transaction that is already open. If each call begins its own transaction, lower "maxRows".',
     },
   )
 }

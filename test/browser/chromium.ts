@@ -1,4 +1,4 @@
-/** Chromium of Debian, with a profile of its own that trusts a certificate authority. */
+/** Debian's Chromium, with a new profile that trusts the given certificate authorities. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -84,7 +84,7 @@ describe.each(['browser', 'ws'] as const)('a stream on a WebSocket, as of %s,', 
 
   it('gives what it has received before it fails', async () => {
     const { stream, peer } = await connected(kind)
-    peer.send(Buffer.from('the last words'))
+    peer.send(Buffer.from('the end'))
     peer.close()
     const parts: Buffer[] = []
     const read = async (): Promise<void> => {
@@ -92,7 +92,7 @@ describe.each(['browser', 'ws'] as const)('a stream on a WebSocket, as of %s,', 
     }
     // A close without a code, which is 1005.
     await read().catch(() => {})
-    expect(String(Buffer.concat(parts))).toBe('the last words')
+    expect(String(Buffer.concat(parts))).toBe('the end')
   })
 
   it('calls back for a write that will never be sent, when it is destroyed', async () => {

@@ -46,7 +46,9 @@ describe('insertInChunks', () => {
     expect(error).toMatchObject({
       code: 'ERR_CHUNK_FAILED',
       retryable: false,
-      hint: expect.stringContaining('Do not use a transaction that was begun before') as string,
+      hint: expect.stringContaining(
+        '"insert" must not use a transaction that is already open',
+      ) as string,
     })
     expect(error).not.toHaveProperty('insertedRows')
   })
