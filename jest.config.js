@@ -11,9 +11,11 @@ const ESM_PACKAGES = `(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|form
 })`
 const COMMONJS = { type: 'commonjs' }
 
-/** Folders whose tests are tiers of their own: `test/tier.mjs` runs one of them, `npm test` none. */
+/** Tests that are tiers of their own: `test/tier.mjs` runs one of them, `npm test` none. */
 const LEFT_OUT = Object.entries(TIERS).flatMap(([tier, folders]) =>
-  tier === process.env.PG_IAM_TIER ? [] : folders,
+  tier === process.env.PG_IAM_TIER
+    ? []
+    : folders.map((place) => `<rootDir>/${place.endsWith('.ts') ? place : `${place}/`}`),
 )
 
 /** @type {import('jest').Config} */
@@ -32,7 +34,7 @@ export default {
     'test',
   ].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],
-  testPathIgnorePatterns: ['/node_modules/', ...LEFT_OUT.map((folder) => `<rootDir>/${folder}/`)],
+  testPathIgnorePatterns: ['/node_modules/', ...LEFT_OUT],
   setupFiles: ['<rootDir>/test/support/exit-with-parent.ts'],
   moduleFileExtensions: ['ts', 'js', 'cts', 'cjs', 'json', 'node'],
   moduleNameMapper: {
@@ -57,8 +59,8 @@ export default {
   reporters: ['default', '<rootDir>/test/support/reporter.cjs'],
   // Ends what hangs. It is no measure of speed: a loaded machine takes a minute for what else takes two seconds.
   testTimeout: 300_000,
-  // Half of the time is spent waiting: for lifetimes, time limits and other processes.
-  maxWorkers: Math.min(2 * availableParallelism(), 8),
+  // Tests wait for lifetimes, time limits and other processes. Three workers for each core keep the cores busy.
+  maxWorkers: Math.min(3 * availableParallelism(), 8),
   collectCoverageFrom: [
     '{core,adapters,dsql,migrations,gateway,cli,register}/**/*.ts',
     '!**/index.ts',

@@ -1,8 +1,9 @@
-/** The folders of each tier, which `npm test` leaves out; `contract` is a part of it, run in more places. */
+/** The folders and files of each tier, which `npm test` leaves out. */
 export const TIERS = {
   apps: ['test/apps'],
   browser: ['test/browser'],
   bench: ['test/bench', 'test/soak'],
+  contract: ['test/register/contract.test.ts'],
   engines: ['test/gateway/engines'],
   hostile: ['test/hostile', 'test/gateway/hostile'],
   migrations: ['test/migrations/clinic', 'test/migrations/databases', 'test/migrations/features'],
@@ -11,4 +12,14 @@ export const TIERS = {
   workers: ['test/workers'],
 }
 
-export const FOLDERS = { ...TIERS, contract: ['test/adapters', 'test/register/contract.test.ts'] }
+/** What each tier runs: of some files `npm test` runs a part, with PostgreSQL only, or the first entry of each client. */
+export const FOLDERS = {
+  ...TIERS,
+  contract: [...TIERS.contract, 'test/adapters', 'test/resilience'],
+  engines: [
+    ...TIERS.engines,
+    'test/gateway/auth/dsql-isolation.test.ts',
+    'test/gateway/connection/buffers.test.ts',
+    'test/gateway/faults/session-faults.test.ts',
+  ],
+}

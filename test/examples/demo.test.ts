@@ -21,7 +21,7 @@ describe('npm start', () => {
   let result: ProgramResult
 
   beforeAll(async () => {
-    result = await runProgram('demo/main.js', ['--seconds', '12'])
+    result = await runProgram('demo/main.js', ['--seconds', '9'])
   })
 
   it('exits with 0 and reports success', () => {

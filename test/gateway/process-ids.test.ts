@@ -3,9 +3,9 @@ import knex from 'knex'
 import { Client, type Notification } from 'pg'
 import { knexConfig } from '../../adapters/knex.js'
 import { createCancelKeys } from '../../gateway/connection/relay.js'
-import { type Gateway, startGateway } from '../../gateway/index.js'
+import type { Gateway } from '../../gateway/index.js'
 import { eventually } from '../support/eventually.js'
-import { pgSettings, withClient } from './engines/checks/gateway-clients.js'
+import { pgSettings } from './engines/checks/gateway-clients.js'
 import { openPlain } from './raw-client.js'
 import { recordLog, usePostgres } from './upstream-gateway.js'
 import { int32 } from '../wire/frontend-messages.js'
@@ -144,20 +144,5 @@ describe('process IDs that several sessions share, as with several upstream serv
     const three = keys.issue(7, () => cancelled.push('three'))
     two.release()
     expect(keys.cancel(7, three.secretKey)).toBe(true)
-  })
-})
-
-describe('process IDs on PGlite, where one backend serves all sessions,', () => {
-  let own: Gateway
-  beforeAll(async () => {
-    own = await startGateway({ sql: 'postgres', engine: 'pglite' })
-  })
-  afterAll(() => own?.close())
-
-  it('are unique for each session', async () => {
-    const [one, two] = [await connect(own), await connect(own)]
-    expect(new Set([one.processID, two.processID, await pidOf(one)]).size).toBe(3)
-    expect(own.faults.killSession(one.processID)).toBe(true)
-    await withClient(own, (client) => client.query('select 1'))
   })
 })

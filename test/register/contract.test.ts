@@ -2,7 +2,7 @@
  * The contract of the adapters with the drivers alone, which `pg-iam/register` has hooked. It makes each login from the environment, so
  * three parts of the contract do not apply: errors of a function for credentials, options that conflict with a login, and retries.
  *
- * `npm test` runs it with Aurora DSQL, `npm run test:contract` with RDS, too.
+ * A part of `npm run test:contract`. `npm test` has test/register/register.test.ts.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -68,8 +68,6 @@ afterAll(() => servers[0]?.close())
 
 type Section = readonly [title: string, describe: (context: ContractContext) => void]
 
-const isContractTier = process.env['PG_IAM_TIER'] === 'contract'
-
 /** The titles are those of `describeAdapterContract`: its table counts both. */
 const SECTIONS: readonly Section[] = [
   ['login: as the user of the login, in its database', describeLogin],
@@ -96,13 +94,9 @@ describe.each([
     describe('on PostgreSQL', () => {
       describe(entry.name, () => {
         const ownProcess = useProcess(server, program)
-        const isWhole = isContractTier || provider.name === 'aurora-dsql'
-        describe.each(isWhole ? SECTIONS : SECTIONS.slice(0, 1))(
-          '%s',
-          (_title, describeSection) => {
-            describeSection(createContext(client, entry, provider, server, ownProcess))
-          },
-        )
+        describe.each(SECTIONS)('%s', (_title, describeSection) => {
+          describeSection(createContext(client, entry, provider, server, ownProcess))
+        })
       })
     })
   })

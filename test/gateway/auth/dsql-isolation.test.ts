@@ -4,11 +4,12 @@ import { retryOnConflict } from '../../../core/index.js'
 import { type Gateway, startGateway } from '../../../gateway/index.js'
 import { launchPostgres, type PostgresServer } from '../../support/launch-postgres.js'
 import { pgSettings, withClient, withPool } from '../engines/checks/gateway-clients.js'
+import { TESTED_ENGINES } from '../engines/checks/tested-engines.js'
 
 const SHOW = 'show transaction_isolation'
 const REPEATABLE_READ = [{ transaction_isolation: 'repeatable read' }]
 
-describe.each(['upstream', 'pglite'] as const)('an Aurora DSQL session on %s', (engine) => {
+describe.each(TESTED_ENGINES)('an Aurora DSQL session on %s', (engine) => {
   let server: PostgresServer | undefined
   let gateway: Gateway
   beforeAll(async () => {

@@ -15,6 +15,7 @@ import {
 } from '../raw-client.js'
 import { recordLog, usePostgres } from '../upstream-gateway.js'
 import { frontend, int32, text } from '../../wire/frontend-messages.js'
+import { TESTED_ENGINES } from '../engines/checks/tested-engines.js'
 
 const APP = { user: 'app', database: 'postgres' }
 const MEGABYTE = 1_048_576
@@ -42,73 +43,70 @@ async function memoryOf(work: () => Promise<void>): Promise<number> {
   return after.arrayBuffers + after.heapUsed - before.arrayBuffers - before.heapUsed
 }
 
-describe.each(['upstream', 'pglite'] as const)(
-  'client input that the engine does not read, on %s,',
-  (engine) => {
-    let gateway: Gateway
-    beforeAll(async () => {
-      gateway = await postgres.start({
-        maxBufferedBytes: 8 * MEGABYTE,
-        ...(engine === 'pglite' && { engine, upstream: undefined as never }),
-      })
+describe.each(TESTED_ENGINES)('client input that the engine does not read, on %s,', (engine) => {
+  let gateway: Gateway
+  beforeAll(async () => {
+    gateway = await postgres.start({
+      maxBufferedBytes: 8 * MEGABYTE,
+      ...(engine === 'pglite' && { engine, upstream: undefined as never }),
     })
+  })
 
-    it('is refused immediately if one message is longer than "maxBufferedBytes"', async () => {
-      const client = await loggedIn(gateway)
-      await sendAll(client, halfQuery(9 * MEGABYTE, 1))
-      expect(errorFields(await client.next('E'))).toMatchObject({
-        S: 'FATAL',
-        C: '54000',
-        M: expect.stringContaining('"maxBufferedBytes"') as string,
-        H: expect.stringContaining('Raise the "maxBufferedBytes" option') as string,
-      })
-      expect(await client.ended()).toEqual([])
+  it('is refused immediately if one message is longer than "maxBufferedBytes"', async () => {
+    const client = await loggedIn(gateway)
+    await sendAll(client, halfQuery(9 * MEGABYTE, 1))
+    expect(errorFields(await client.next('E'))).toMatchObject({
+      S: 'FATAL',
+      C: '54000',
+      M: expect.stringContaining('"maxBufferedBytes"') as string,
+      H: expect.stringContaining('Raise the "maxBufferedBytes" option') as string,
     })
+    expect(await client.ended()).toEqual([])
+  })
 
-    it('causes an error that the client receives even if it continues to send', async () => {
-      const client = await loggedIn(gateway)
-      client.send(frontend('Q', Buffer.alloc(30 * MEGABYTE, ' '), text('')))
-      expect(errorFields(await client.next('E'))).toMatchObject({ S: 'FATAL', C: '54000' })
-    })
+  it('causes an error that the client receives even if it continues to send', async () => {
+    const client = await loggedIn(gateway)
+    client.send(frontend('Q', Buffer.alloc(30 * MEGABYTE, ' '), text('')))
+    expect(errorFields(await client.next('E'))).toMatchObject({ S: 'FATAL', C: '54000' })
+  })
 
-    it('ends the client that buffers most if the total is exceeded, and no other', async () => {
-      const small = await loggedIn(gateway)
-      await sendAll(small, halfQuery(2 * MEGABYTE, 1_000))
-      const large = await loggedIn(gateway)
-      await sendAll(large, halfQuery(7 * MEGABYTE, 5 * MEGABYTE))
-      const others = await Promise.all(Array.from({ length: 3 }, () => loggedIn(gateway)))
-      for (const other of others) await sendAll(other, halfQuery(3 * MEGABYTE, 2 * MEGABYTE))
-      const fields = errorFields(await large.next('E'))
-      expect(fields).toMatchObject({
-        S: 'FATAL',
-        C: '53200',
-        M: expect.stringContaining('"maxBufferedBytes"') as string,
-      })
-      expect(await large.ended()).toEqual([])
-      // The remaining clients can complete their messages.
-      const end = Buffer.concat([Buffer.alloc(2 * MEGABYTE - 4 - 1_000 - 1, ' '), text('')])
-      await sendAll(small, end)
-      await small.next('Z')
-      await answers(small)
-      for (const client of [small, ...others]) client.socket.destroy()
-      await eventually('the sessions to end', () => gateway.stats().sessionsOpen === 0)
+  it('ends the client that buffers most if the total is exceeded, and no other', async () => {
+    const small = await loggedIn(gateway)
+    await sendAll(small, halfQuery(2 * MEGABYTE, 1_000))
+    const large = await loggedIn(gateway)
+    await sendAll(large, halfQuery(7 * MEGABYTE, 5 * MEGABYTE))
+    const others = await Promise.all(Array.from({ length: 3 }, () => loggedIn(gateway)))
+    for (const other of others) await sendAll(other, halfQuery(3 * MEGABYTE, 2 * MEGABYTE))
+    const fields = errorFields(await large.next('E'))
+    expect(fields).toMatchObject({
+      S: 'FATAL',
+      C: '53200',
+      M: expect.stringContaining('"maxBufferedBytes"') as string,
     })
+    expect(await large.ended()).toEqual([])
+    // The remaining clients can complete their messages.
+    const end = Buffer.concat([Buffer.alloc(2 * MEGABYTE - 4 - 1_000 - 1, ' '), text('')])
+    await sendAll(small, end)
+    await small.next('Z')
+    await answers(small)
+    for (const client of [small, ...others]) client.socket.destroy()
+    await eventually('the sessions to end', () => gateway.stats().sessionsOpen === 0)
+  })
 
-    it('is removed from the total when the engine has read it', async () => {
-      await withClient(gateway, async (client) => {
-        const large = 'x'.repeat(5 * MEGABYTE)
-        for (let i = 0; i < 5; i++) {
-          const { rows } = await client.query('select length($1::text) as length', [large])
-          expect(rows).toEqual([{ length: large.length }])
-        }
-      })
-      const client = await loggedIn(gateway)
-      await sendAll(client, halfQuery(8 * MEGABYTE - 1, 7 * MEGABYTE))
-      await answersElsewhere(gateway)
-      client.socket.destroy()
+  it('is removed from the total when the engine has read it', async () => {
+    await withClient(gateway, async (client) => {
+      const large = 'x'.repeat(5 * MEGABYTE)
+      for (let i = 0; i < 5; i++) {
+        const { rows } = await client.query('select length($1::text) as length', [large])
+        expect(rows).toEqual([{ length: large.length }])
+      }
     })
-  },
-)
+    const client = await loggedIn(gateway)
+    await sendAll(client, halfQuery(8 * MEGABYTE - 1, 7 * MEGABYTE))
+    await answersElsewhere(gateway)
+    client.socket.destroy()
+  })
+})
 
 async function answersElsewhere(gateway: Gateway): Promise<void> {
   const client = await loggedIn(gateway)

@@ -1,6 +1,7 @@
 /** The gateways for the tests of faults: one with each engine, with the table `item (id int primary key)`. */
 import { startGateway, type Gateway } from '../../../gateway/index.js'
 import { launchPostgres, type PostgresServer } from '../../support/launch-postgres.js'
+import { TESTED_ENGINES } from '../engines/checks/tested-engines.js'
 import { withClient } from '../engines/checks/gateway-clients.js'
 
 /** Runs `describeFaults` for each engine. Armed faults and rows are removed after each test. */
@@ -8,7 +9,7 @@ export function describeOnEachEngine(
   title: string,
   describeFaults: (gateway: () => Gateway) => void,
 ): void {
-  describe.each(['upstream', 'pglite'] as const)(`${title}, on %s`, (engine) => {
+  describe.each(TESTED_ENGINES)(`${title}, on %s`, (engine) => {
     let server: PostgresServer | undefined
     let gateway: Gateway
 

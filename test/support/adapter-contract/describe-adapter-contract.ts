@@ -1,9 +1,8 @@
 /**
  * The contract: the promises of every adapter, tested with the real client and a real server.
  *
- * `npm test` tests each promise once for each client, with Aurora DSQL on PostgreSQL. What depends on the provider or the engine, but not
- * on the client, is tested with pg: tokens, credentials and their expiry with each provider, queries on PGlite. The other clients only log
- * in to each provider. `npm run test:contract` tests all promises with every client, provider and engine.
+ * `npm test` tests each promise once for each client, with Aurora DSQL on PostgreSQL. What depends on the provider, but not on the client,
+ * is tested with pg: tokens, credentials and their expiry. The other clients only log in to each provider. `npm run test:contract` tests all promises with every client, provider and engine.
  */
 import type { Client, ClientEntry } from '../../clients/client.js'
 import { createContext, type ContractContext } from './contract-context.js'
@@ -78,10 +77,7 @@ const BEYOND_LOGIN: readonly Section[] = [
   ['promise 9: connections are replaced at a random age', describeLifetimes],
 ]
 
-/**
- * How much is tested with the other providers, and on PGlite: whether the client can log in, what depends on the provider or the engine, or
- * everything.
- */
+/** How much is tested with the other providers: whether the client can log in, what depends on the provider, or everything, also on PGlite. */
 type Scope = 'login' | 'provider' | 'everything'
 
 export function describeAdapterContract(
@@ -92,7 +88,7 @@ export function describeAdapterContract(
   describe(`contract of ${client.name}`, () => {
     describe.each(CONTRACT_PROVIDERS)('with $name', (provider) => {
       const isMainProvider = provider === auroraDsqlContract
-      describe.each(isMainProvider && scope !== 'login' ? ENGINES : ['PostgreSQL' as const])(
+      describe.each(isMainProvider && scope === 'everything' ? ENGINES : ['PostgreSQL' as const])(
         'on %s',
         (engine) => {
           const isMain = isMainProvider && engine === 'PostgreSQL'
@@ -135,6 +131,5 @@ function sectionsOfPlace(engine: EngineName, scope: Scope): readonly Section[] {
   if (scope === 'everything')
     return engine === 'PGlite' ? SECTIONS : [...SECTIONS, VERIFIED_TLS, ...BEYOND_LOGIN]
   if (scope === 'login') return [LOGIN]
-  if (engine === 'PGlite') return [LOGIN, SQL, ONE_TOKEN_AGAIN]
   return OF_PROVIDER.map((section) => (section === ONE_TOKEN ? ONE_TOKEN_AGAIN : section))
 }

@@ -3,7 +3,7 @@ import { startStand, redshiftContract } from './providers/redshift.js'
 import { useContractServer } from './use-contract-server.js'
 
 describe('promise 4 of the contract', () => {
-  const server = useContractServer('PGlite', {
+  const server = useContractServer('PostgreSQL', {
     ...redshiftContract,
     start: () => startStand(100),
   })
