@@ -75,19 +75,15 @@ async function showWork(
     else screen.print(statusLine(clients, secondsPassed()))
   }
   const ticks = setInterval(show, screen.isLive ? REPAINT_MS : STATUS_LINE_MS)
-  const end = new AbortController()
-  const endNow = (): void => end.abort()
-  signal.addEventListener('abort', endNow)
-  const timer = setTimeout(endNow, seconds * 1_000)
+  // It may be aborted already: Ctrl-C during the start.
+  const end = AbortSignal.any([signal, AbortSignal.timeout(seconds * 1_000)])
   try {
     const work = participants.map((participant) =>
-      runWorkload(participant, ledger.accountsOf(participant.client.name), end.signal),
+      runWorkload(participant, ledger.accountsOf(participant.client.name), end),
     )
     await Promise.all(work)
   } finally {
     clearInterval(ticks)
-    clearTimeout(timer)
-    signal.removeEventListener('abort', endNow)
   }
 }
 
