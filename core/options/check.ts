@@ -280,6 +280,24 @@ export function isIpAddress(host: string): boolean {
 
 const LOOKS_LIKE_ADDRESS = /^[\d.]+$|:/
 
+// URLs of token issuers and APIs.
+
+/** Plain HTTP is accepted on this machine only, because its responses can be forged. */
+export function isSecureUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname, username, password } = new URL(text)
+  if (username !== '' || password !== '') return false
+  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
+}
+
+const LOOPBACK = /^(127(\.\d{1,3}){3}|\[::1\]|localhost)$/
+
+/** The URL of an issuer or an API. */
+export const secureUrl: Check<string> = (value, name) => {
+  if (typeof value === 'string' && isSecureUrl(value)) return value
+  throw invalidOption(name, 'an https URL, or an http URL on this machine', value)
+}
+
 // Lists with at least one value.
 
 export type NonEmpty<T> = readonly [T, ...T[]]

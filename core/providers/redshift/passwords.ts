@@ -79,6 +79,8 @@ interface PasswordSettings {
   database: string
   /** The user chosen by the caller, if any. */
   chosen: ChosenUser | undefined
+  /** `undefined` leaves it to the SDK. */
+  apiEndpoint: string | undefined
   durationSecs: number
   tokenTimeoutMs: number
   credentials: CredentialsSource
@@ -147,6 +149,8 @@ interface PasswordRequest {
   database: string
   /** The user chosen by the caller, if any. */
   chosen: ChosenUser | undefined
+  /** `undefined` leaves it to the SDK. */
+  apiEndpoint: string | undefined
   durationSecs: number
   credentials: AwsCredentials
   signal: AbortSignal
@@ -171,6 +175,19 @@ interface PasswordApi {
   ): string | undefined
 }
 
+/** The configuration of an SDK client. */
+function clientConfig({
+  region,
+  credentials,
+  apiEndpoint,
+}: Pick<PasswordRequest, 'region' | 'credentials' | 'apiEndpoint'>): {
+  region: string
+  credentials: AwsCredentials
+  endpoint?: string
+} {
+  return { region, credentials, ...(apiEndpoint === undefined ? {} : { endpoint: apiEndpoint }) }
+}
+
 /** Whether an AWS SDK error has one of these names. The services use several names for the same error. */
 function isNamed(error: unknown, ...names: readonly string[]): boolean {
   const { name } = (error ?? {}) as { name?: unknown }
@@ -185,9 +202,9 @@ const ACCESS_DENIED = ['AccessDenied', 'AccessDeniedException', 'UnauthorizedOpe
 const clusterPassword: PasswordApi = {
   names: { value: 'DbPassword', expiresAt: 'Expiration', user: 'DbUser' },
 
-  async ask({ host, region, name, database, durationSecs, credentials, signal }) {
+  async ask({ host, name, database, durationSecs, signal, ...from }) {
     const { RedshiftClient, GetClusterCredentialsWithIAMCommand } = await loadSdk()
-    const client = new RedshiftClient({ region, credentials })
+    const client = new RedshiftClient(clientConfig(from))
     const command = new GetClusterCredentialsWithIAMCommand({
       DbName: database,
       DurationSeconds: durationSecs,
@@ -229,9 +246,9 @@ async function loadSdk(): Promise<typeof import('@aws-sdk/client-redshift')> {
 const workgroupPassword: PasswordApi = {
   names: { value: 'dbPassword', expiresAt: 'expiration', user: 'dbUser' },
 
-  async ask({ host, region, name, database, durationSecs, credentials, signal }) {
+  async ask({ host, name, database, durationSecs, signal, ...from }) {
     const { RedshiftServerlessClient, GetCredentialsCommand } = await loadServerlessSdk()
-    const client = new RedshiftServerlessClient({ region, credentials })
+    const client = new RedshiftServerlessClient(clientConfig(from))
     const command = new GetCredentialsCommand({
       dbName: database,
       durationSeconds: durationSecs,
@@ -274,9 +291,9 @@ const chosenUserPassword: PasswordApi = {
   // The user is returned as `IAM:NAME`, or as `IAMA:NAME` with `AutoCreate`, and must log in under that name.
   names: clusterPassword.names,
 
-  async ask({ host, region, name, database, chosen, durationSecs, credentials, signal }) {
+  async ask({ host, name, database, chosen, durationSecs, signal, ...from }) {
     const { RedshiftClient, GetClusterCredentialsCommand } = await loadSdk()
-    const client = new RedshiftClient({ region, credentials })
+    const client = new RedshiftClient(clientConfig(from))
     const { user, groups, create } = chosen!
     const command = new GetClusterCredentialsCommand({
       DbUser: user,

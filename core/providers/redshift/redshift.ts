@@ -13,6 +13,7 @@ import {
   matching,
   oneOf,
   oneOrMore,
+  secureUrl,
 } from '../../options/check.js'
 import {
   checkLoginOptions,
@@ -51,6 +52,11 @@ export interface RedshiftOptions extends CommonOptions, AwsOptions {
   workgroupName?: string
   /** Declares that `host` is a custom domain name of a cluster or workgroup, which Redshift looks up. */
   customDomain?: 'cluster' | 'workgroup'
+  /**
+   * The URL of the Redshift API, such as that of a VPC interface endpoint: https, or http on this machine. Default: that of the AWS SDK,
+   * which also reads `AWS_ENDPOINT_URL`.
+   */
+  apiEndpoint?: string
   /** Lifetime of a password, in seconds, from 900 to 3,600. Default 900. */
   tokenDurationSecs?: number
 }
@@ -117,6 +123,7 @@ export function createRedshift(given: RedshiftOptions, env: Environment, clock?:
       kind,
       name,
       chosen,
+      apiEndpoint: options.apiEndpoint,
       durationSecs,
       credentials,
     }),
@@ -167,6 +174,7 @@ const CHECKS = {
   clusterIdentifier: matching(/^[a-z][a-z0-9-]{0,62}$/, 'the identifier of a cluster'),
   workgroupName: matching(/^[a-z0-9-]{3,64}$/, 'the name of a workgroup'),
   customDomain: oneOf('cluster', 'workgroup'),
+  apiEndpoint: secureUrl,
   tokenDurationSecs: integerWithin(900, 3_600, 'seconds'),
 } as const
 
