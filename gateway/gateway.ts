@@ -11,6 +11,9 @@ import {
 } from './auth/aws.js'
 import { createEndpoint, createPrincipalStores } from './auth/endpoints.js'
 import type { Endpoint, EndpointProvider } from './auth/endpoint.js'
+import { loadJose } from './auth/load-jose.js'
+import { createWebIdentity } from './auth/web-identity.js'
+import { type AwsApi, startAwsApi } from './aws-api.js'
 import { createCertificates } from './certificates.js'
 import type { Engine } from './engines/engine.js'
 import { createUpstreamSessions } from './engines/upstream.js'
@@ -41,6 +44,11 @@ export interface Gateway {
    * Credentials of the first principal of the first AWS endpoint, in the form that the AWS SDK accepts.
    */
   readonly credentials: GatewayCredentials
+  /**
+   * The URL of the gateway's API, on 127.0.0.1, for `AWS_ENDPOINT_URL` of the AWS SDKs: it issues the passwords of Redshift endpoints, and
+   * credentials for ID tokens. `undefined` without a Redshift endpoint and without `webIdentity`.
+   */
+  readonly awsEndpointUrl: string | undefined
   /** The host names of the emulated Aurora DSQL clusters. */
   readonly clusters: readonly string[]
   /**
@@ -112,6 +120,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     Promise.all([
       settings.tls === undefined ? createCertificates([...names]) : undefined,
       ...endpoints.map(({ prepare }) => prepare?.()),
+      settings.webIdentity && loadJose(),
     ]),
   )
   for (const { dsql, upstream } of endpoints)
@@ -131,6 +140,10 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     loginTimeoutMs: settings.loginTimeoutMs,
     logger,
   }
+  const api = await startApi(settings, endpoints).catch(async (error: unknown) => {
+    await engine?.close()
+    throw error
+  })
   const tls = settings.tls ?? { key: certificates!.privateKey, cert: certificates!.certificate }
   const listeners = await startListeners(
     {
@@ -142,6 +155,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     },
     services,
   ).catch(async (error: unknown) => {
+    await api?.close()
     await engine?.close()
     throw error
   })
@@ -150,18 +164,24 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     const { provider, hosts } = endpoint
     return Object.freeze({ provider, hosts, port: listeners.portOf(endpoint) })
   })
-  logger.info('gateway: listening', { host, port, engine: engineName, endpoints: shown })
+  const awsEndpointUrl = api?.url
+  logger.info('gateway: listening', {
+    ...{ host, port, engine: engineName, endpoints: shown },
+    ...(awsEndpointUrl === undefined ? {} : { awsEndpointUrl }),
+  })
 
   const loginSettings = {
     ...settings,
     endpoints,
     ca: certificates?.ca ?? '',
+    awsEndpointUrl,
     addressOf: (endpoint: Endpoint) => ({ host, port: listeners.portOf(endpoint) }),
   }
   const principals = createPrincipalStores(endpoints, shared, clock)
   let closing: Promise<void> | undefined
   const close = async (drainMs: number): Promise<void> => {
     faults.clear()
+    await api?.close()
     await listeners.close(drainMs)
     await upstreams.close()
     await engine?.close()
@@ -174,6 +194,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     endpoints: Object.freeze(shown),
     ca: certificates?.ca ?? '',
     credentials: principals.credentials,
+    awsEndpointUrl,
     clusters: Object.freeze(
       shown.filter(({ provider }) => provider === 'aurora-dsql').flatMap(({ hosts }) => hosts),
     ),
@@ -191,6 +212,23 @@ function drainMsOf(options: GatewayCloseOptions): number {
     drainMs: integerWithin(0, 3_600_000, 'milliseconds'),
   })
   return drainMs
+}
+
+/** Starts the API that stands for those of AWS, if anything needs it. */
+async function startApi(
+  { webIdentity, clock, logger, loginTimeoutMs }: GatewaySettings,
+  endpoints: readonly Endpoint[],
+): Promise<AwsApi | undefined> {
+  const redshift = endpoints.flatMap((endpoint) => endpoint.redshift ?? [])
+  if (redshift.length === 0 && webIdentity === undefined) return undefined
+  return startAwsApi({
+    stores: [...new Set(endpoints.flatMap(({ principals }) => principals ?? []))],
+    redshift,
+    webIdentity: webIdentity && createWebIdentity(webIdentity, clock),
+    clock,
+    logger,
+    requestTimeoutMs: loginTimeoutMs,
+  })
 }
 
 /** May log in as every role. Its access key is valid at this gateway only. */

@@ -7,17 +7,25 @@ import { cloudSql, type CloudSqlOptions } from '../core/providers/cloud-sql/clou
 import { customLogin, type CustomLoginOptions } from '../core/providers/custom.js'
 import { entra, type EntraOptions } from '../core/providers/entra/entra.js'
 import { rds, type RdsOptions } from '../core/providers/rds/rds.js'
+import { redshift, type RedshiftOptions } from '../core/providers/redshift/redshift.js'
 import type { Endpoint, EndpointProvider } from './auth/endpoint.js'
 
 /** The options of the login function of the endpoint's provider. */
 export type GatewayLoginOptions =
-  AuroraDsqlOptions | RdsOptions | EntraOptions | CloudSqlOptions | Partial<CustomLoginOptions>
+  | AuroraDsqlOptions
+  | RdsOptions
+  | RedshiftOptions
+  | EntraOptions
+  | CloudSqlOptions
+  | Partial<CustomLoginOptions>
 
 interface GatewayLoginSettings {
   endpoints: readonly Endpoint[]
   roles: readonly string[]
   database: string
   ca: string
+  /** The URL of the gateway's API, if it has one. */
+  awsEndpointUrl: string | undefined
   addressOf: (endpoint: Endpoint) => { readonly host: string; readonly port: number }
 }
 
@@ -25,6 +33,7 @@ interface GatewayLoginSettings {
 const LOGIN_FUNCTIONS: { readonly [P in EndpointProvider]?: (options: never) => Login } = {
   'aurora-dsql': auroraDsql,
   rds,
+  redshift,
   entra,
   'cloud-sql': cloudSql,
   password: customLogin,
@@ -55,7 +64,11 @@ export function gatewayLogin(settings: GatewayLoginSettings, own: GatewayLoginOp
     host: endpoint.hosts[0],
     database: settings.database,
     connectTo: settings.addressOf(endpoint),
-    ...(names('user', 'username') ? {} : { user: defaultRole(endpoint, settings) }),
+    ...(endpoint.provider === 'redshift'
+      ? { apiEndpoint: settings.awsEndpointUrl }
+      : names('user', 'username')
+        ? {}
+        : { user: defaultRole(endpoint, settings) }),
     ...given,
     tls:
       tls === undefined || isPlainObject(tls)

@@ -21,9 +21,11 @@ import {
   endpointList,
   type EndpointOptions,
   acceptsMadeUpIdentity,
+  namesSubjects,
   refuseAmbiguousEndpoints,
   rolesNamedIn,
 } from './auth/endpoints.js'
+import { webIdentityOption, type WebIdentityOptions } from './auth/web-identity.js'
 import { LIMIT_CHECKS, type LimitOptions } from './connection/limits.js'
 import { type TlsCredentials, type TlsLookup, tlsOption } from './connection/tls.js'
 import type { Engine } from './engines/engine.js'
@@ -65,6 +67,11 @@ export interface GatewayOptions extends LimitOptions {
   sql?: DsqlSql
   /** The AWS principals for endpoints that define none. Default: a generated principal that may use every role. */
   principals?: readonly PrincipalOptions[]
+  /**
+   * The OpenID Connect issuer whose ID tokens may assume the roles of principals and users with a `subject`, through
+   * `AssumeRoleWithWebIdentity` at `gateway.awsEndpointUrl`. It needs the package `jose`. Default: none.
+   */
+  webIdentity?: WebIdentityOptions
   /** The database roles that exist. `admin` always exists. Default: `app` and all roles that principals and endpoints name. */
   roles?: readonly string[]
   /** The name of the only database. Default `postgres`, as on Aurora DSQL. */
@@ -134,6 +141,7 @@ export interface GatewaySettings {
   endpoints: readonly EndpointOptions[]
   /** Empty if none were given. */
   principals: readonly PrincipalOptions[]
+  webIdentity: WebIdentityOptions | undefined
   roles: readonly string[]
   database: string
   engine: EngineSettings
@@ -148,6 +156,10 @@ export function gatewaySettings(given: GatewayOptions): GatewaySettings {
   const options = checkOptions(given, CHECKS)
   const endpoints = endpointsOf(options)
   refuseExposure(options, endpoints)
+  if (options.webIdentity === undefined && namesSubjects(endpoints, options.principals))
+    throw new PgIamError('ERR_OPTION_CONFLICT', '"webIdentity" must be given with a "subject"', {
+      hint: 'It names the issuer of the ID tokens that have the subject: { issuer, audience }.',
+    })
   const named = rolesNamedIn(endpoints, options.principals)
   return {
     host: options.host ?? '127.0.0.1',
@@ -156,6 +168,7 @@ export function gatewaySettings(given: GatewayOptions): GatewaySettings {
     webSocket: options.webSocket,
     endpoints,
     principals: options.principals ?? [],
+    webIdentity: options.webIdentity,
     roles: [...new Set(['admin', ...(options.roles ?? ['app', ...named])])],
     database: options.database ?? 'postgres',
     engine: engineSettings(options),
@@ -235,6 +248,7 @@ const CHECKS = {
   clusters: clusterNames,
   sql: oneOf('aurora-dsql', 'postgres'),
   principals: principalList,
+  webIdentity: webIdentityOption,
   roles: roleNames,
   database: text,
   engine: engineOrName,

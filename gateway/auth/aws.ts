@@ -8,7 +8,9 @@ import {
   hostName,
   integerWithin,
   invalidOption,
+  matching,
   text,
+  withoutUndefined,
 } from '../../core/options/check.js'
 import { createSigner, type Signer } from '../../core/providers/aws/sigv4.js'
 
@@ -29,6 +31,8 @@ export const roleName: Check<string> = (value, name) => {
 export interface Principal {
   readonly accessKeyId: string
   readonly arn: string | undefined
+  /** The name of the session, if the credentials are those of an assumed role. */
+  readonly sessionName: string | undefined
   readonly roles: ReadonlySet<string>
   /** When temporary credentials expire, in epoch milliseconds. */
   readonly expiresAt: number | undefined
@@ -46,12 +50,26 @@ export interface PrincipalOptions {
   roles: readonly string[]
   /** Its ARN, such as `arn:aws:iam::111122223333:role/app`, to which `AWS IAM GRANT` can give further roles on Aurora DSQL. */
   arn?: string
+  /**
+   * The claim `sub` of the ID tokens that may assume the role `arn` at `gateway.awsEndpointUrl`. The role's credentials may then log in as
+   * `roles`. Needs `webIdentity`, and the `arn` of a role.
+   */
+  subject?: string
+}
+
+/** What an access key may do, and whose it is. */
+interface Identity extends PrincipalOptions {
+  sessionName?: string
 }
 
 export interface Principals {
   find(accessKeyId: string): Principal | undefined
   wasRevoked(accessKeyId: string): boolean
-  add(options: PrincipalOptions, expiresAt?: number): GatewayCredentials
+  add(options: Identity, expiresAt?: number): GatewayCredentials
+  /** The database roles of the IAM role that this subject may assume, or `undefined` if it may not. */
+  assumable(roleArn: string, subject: string): readonly string[] | undefined
+  /** Forgets the temporary credentials that expired before this time, in epoch milliseconds. */
+  forgetExpired(before: number): void
   /** Removes the access key. Returns `false` if it is unknown. */
   revoke(accessKeyId: string): boolean
   /** Whether any principal may log in as this role. */
@@ -60,6 +78,8 @@ export interface Principals {
   credentials(): GatewayCredentials
   /** The roles of the first principal. */
   roles(): readonly string[]
+  /** The ARN of the first principal. */
+  arn(): string | undefined
 }
 
 export function createPrincipals(
@@ -70,10 +90,11 @@ export function createPrincipals(
   const principals: Principals = {
     find: (accessKeyId) => known.get(accessKeyId),
     wasRevoked: (accessKeyId) => revoked.has(accessKeyId),
-    add({ accessKeyId, secretAccessKey, sessionToken, roles, arn }, expiresAt) {
+    add({ accessKeyId, secretAccessKey, sessionToken, roles, arn, sessionName }, expiresAt) {
       known.set(accessKeyId, {
         accessKeyId,
         arn,
+        sessionName,
         roles: new Set(roles),
         expiresAt,
         sessionToken: () => sessionToken,
@@ -81,6 +102,13 @@ export function createPrincipals(
       })
       revoked.delete(accessKeyId)
       return hiddenCredentials({ accessKeyId, secretAccessKey, sessionToken, expiresAt })
+    },
+    // Revoking the access key of a principal does not affect its role, as in IAM.
+    assumable: (roleArn, subject) =>
+      given.find((each) => each.arn === roleArn && each.subject === subject)?.roles,
+    forgetExpired(before) {
+      for (const [accessKeyId, { expiresAt = Infinity }] of known)
+        if (expiresAt < before) known.delete(accessKeyId)
     },
     revoke(accessKeyId) {
       if (!known.delete(accessKeyId)) return false
@@ -90,6 +118,7 @@ export function createPrincipals(
     anyMayUse: (role) => [...known.values()].some(({ roles }) => roles.has(role)),
     credentials: () => firstCredentials,
     roles: () => first.roles,
+    arn: () => first.arn,
   }
   const [first, ...others] = given
   const firstCredentials = principals.add(first)
@@ -121,7 +150,7 @@ export function randomAccessKey(prefix: 'AKIA' | 'ASIA'): {
 }
 
 /** Generates a session token: base64 text as from STS, with characters that need encoding in a URL. */
-function randomSessionToken(): string {
+export function randomSessionToken(): string {
   return randomBytes(300).toString('base64')
 }
 
@@ -153,19 +182,22 @@ const principal: Check<PrincipalOptions> = (value, name) => {
       sessionToken: secret,
       roles: roleNames,
       arn,
+      subject: text,
     },
     `${name}.`,
   )
-  const { accessKeyId: id, secretAccessKey, sessionToken, roles, arn: ownArn } = given
+  const { accessKeyId: id, secretAccessKey, sessionToken, roles, arn: ownArn, subject } = given
   if (id === undefined) throw invalidOption(`${name}.accessKeyId`, 'an access key ID', undefined)
   if (secretAccessKey === undefined) throw missing(`${name}.secretAccessKey`)
   if (roles === undefined) throw invalidOption(`${name}.roles`, 'an array of role names', undefined)
+  if (subject !== undefined) roleArn(ownArn, `${name}.arn`)
   return {
     accessKeyId: id,
     secretAccessKey,
     roles,
     ...(sessionToken === undefined ? {} : { sessionToken }),
     ...(ownArn === undefined ? {} : { arn: ownArn }),
+    ...(subject === undefined ? {} : { subject }),
   }
 }
 
@@ -175,14 +207,25 @@ const arn: Check<string> = (value, name) => {
   throw invalidOption(name, 'the ARN of an IAM role or user', value)
 }
 
-const accessKeyIdCheck: Check<string> = (value, name) => {
+/** The ARN of a role. Its name has the characters that IAM allows. */
+export const roleArn: Check<string> = matching(
+  /^arn:aws[a-z-]*:iam::\d{12}:role\/(?:[\u0021-\u007e]+\/)?[\w+=,.@-]{1,64}$/,
+  'the ARN of an IAM role',
+)
+
+/** The name of a role or a user: the last part of its ARN, without its path. */
+export function nameInArn(arn: string): string {
+  return arn.slice(arn.lastIndexOf('/') + 1)
+}
+
+export const accessKeyIdCheck: Check<string> = (value, name) => {
   // AWS's access key IDs have 16 to 128 of these characters. Invented ones may be shorter.
   if (typeof value !== 'string' || !/^\w{1,128}$/.test(value))
     throw invalidOption(name, 'an access key ID of letters, digits and underscores', value)
   return value
 }
 
-const secret: Check<string> = (value, name) => {
+export const secret: Check<string> = (value, name) => {
   if (typeof value !== 'string' || value === '') throw missing(name)
   return value
 }
@@ -266,6 +309,8 @@ export function issueTemporaryCredentials(
     ...randomAccessKey('ASIA'),
     sessionToken: randomSessionToken(),
     roles: roles ?? principals.roles(),
+    // Other roles than those of the principal are those of nobody in particular.
+    ...(roles === undefined ? withoutUndefined({ arn: principals.arn() }) : {}),
   }
   return principals.add(identity, clock() + durationSecs * 1000) as TemporaryCredentials
 }

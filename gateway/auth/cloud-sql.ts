@@ -7,6 +7,7 @@ import {
   invalidOption,
   matching,
   oneOf,
+  secureUrl,
 } from '../../core/options/check.js'
 import {
   databaseUser,
@@ -19,7 +20,6 @@ import {
   type CommonEndpointOptions,
   type EndpointDefinition,
   requiredOption,
-  secureUrl,
 } from './endpoint.js'
 import {
   fatal,

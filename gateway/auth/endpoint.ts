@@ -6,12 +6,13 @@ import { endpointUpstream, type EndpointUpstream } from '../engines/upstream.js'
 import type { SessionRules } from '../connection/session-rewriter.js'
 import type { DsqlMode } from '../dsql/dsql-mode.js'
 import type { Principals } from './aws.js'
+import type { RedshiftPasswords } from './redshift-passwords.js'
 import type { ProviderErrors } from './refusal.js'
 import type { LoginMethod } from './verifier.js'
 
 /** The provider that an endpoint emulates, or its login method. */
 export type EndpointProvider =
-  'aurora-dsql' | 'rds' | 'entra' | 'cloud-sql' | 'password' | 'certificate' | 'none'
+  'aurora-dsql' | 'rds' | 'redshift' | 'entra' | 'cloud-sql' | 'password' | 'certificate' | 'none'
 
 /** The options of every entry of `endpoints`. */
 export interface CommonEndpointOptions {
@@ -64,6 +65,8 @@ interface EndpointLogins {
   readonly roles: readonly string[]
   /** The AWS principals that may log in. */
   readonly principals?: Principals
+  /** The passwords that the API of the gateway issues for Amazon Redshift. */
+  readonly redshift?: RedshiftPasswords
   /** PEM text of the certificate authorities of the accepted client certificates. */
   readonly clientAuthority?: string
   /** Loads the packages that logins need, so that a missing package is reported when the gateway starts. */
@@ -121,22 +124,4 @@ function hostOrWildcard(value: unknown, name: string): string {
 export function requiredOption<T>(value: T | undefined, name: string): T {
   if (value === undefined) throw invalidOption(name, 'given', undefined)
   return value
-}
-
-// URLs of token issuers.
-
-/** Plain HTTP is accepted on this machine only, because its responses can be forged. */
-export function isSecureUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { protocol, hostname, username, password } = new URL(text)
-  if (username !== '' || password !== '') return false
-  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
-}
-
-const LOOPBACK = /^(127(\.\d{1,3}){3}|\[::1\]|localhost)$/
-
-/** Validates the URL of an issuer. */
-export const secureUrl: Check<string> = (value, name) => {
-  if (typeof value === 'string' && isSecureUrl(value)) return value
-  throw invalidOption(name, 'an https URL, or an http URL on this machine', value)
 }

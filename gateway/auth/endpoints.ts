@@ -26,12 +26,14 @@ import { entraEndpoint, type EntraEndpoint } from './entra/endpoint.js'
 import { noneEndpoint, type NoneEndpoint } from './none.js'
 import { passwordEndpoint, type PasswordEndpoint } from './password.js'
 import { rdsEndpoint, type RdsEndpoint } from './rds.js'
+import { redshiftEndpoint, type RedshiftEndpoint } from './redshift.js'
 import { fatal, refusal, type Refusal } from './refusal.js'
 
 /** The options of an endpoint, discriminated by `provider`. */
 export type EndpointOptions =
   | AuroraDsqlEndpoint
   | RdsEndpoint
+  | RedshiftEndpoint
   | EntraEndpoint
   | CloudSqlEndpoint
   | PasswordEndpoint
@@ -44,6 +46,7 @@ const DEFINITIONS: {
 } = {
   'aurora-dsql': auroraDsqlEndpoint,
   rds: rdsEndpoint,
+  redshift: redshiftEndpoint,
   entra: entraEndpoint,
   'cloud-sql': cloudSqlEndpoint,
   password: passwordEndpoint,
@@ -83,6 +86,20 @@ export function rolesNamedIn(
   return [...rolesOf(principals), ...named]
 }
 
+/** Whether ID tokens may assume a role of the options. */
+export function namesSubjects(
+  endpoints: readonly EndpointOptions[],
+  principals: readonly PrincipalOptions[] = [],
+): boolean {
+  const identities = endpoints.flatMap((options) => {
+    if (options.provider === 'redshift') return options.users
+    return 'principals' in options && options.provider !== 'cloud-sql'
+      ? ((options.principals ?? []) as readonly { subject?: string }[])
+      : []
+  })
+  return [...principals, ...identities].some(({ subject }) => subject !== undefined)
+}
+
 /** Whether clients could log in with identities that the gateway has made up, or with none. */
 export function acceptsMadeUpIdentity(
   options: EndpointOptions,
@@ -94,6 +111,8 @@ export function acceptsMadeUpIdentity(
     case 'aurora-dsql':
     case 'rds':
       return (options.principals ?? principals).length === 0
+    case 'redshift':
+      return options.users.some(({ accessKeyId }) => accessKeyId === undefined)
     case 'entra':
       return [options.jwks, options.jwksUri, options.issuer].every((each) => each === undefined)
     case 'cloud-sql':

@@ -24,6 +24,10 @@ export interface IamAuthOptions {
 export function iamAuth(endpoint: EndpointOptions, options: IamAuthOptions = {}): ConnectionAuth {
   const { clock = Date.now } = checkOptions(options, { clock: functionOf<() => number>() })
   const checked = endpointOptions(endpoint, 'endpoint')
+  if (checked.provider === 'redshift')
+    throw new PgIamError('ERR_OPTION_INVALID', '"endpoint.provider" must not be "redshift"', {
+      hint: 'Its passwords are issued by the API of startGateway(). For passwords of yours use provider: "password".',
+    })
   const isAws = checked.provider === 'aurora-dsql' || checked.provider === 'rds'
   if (isAws && checked.principals === undefined)
     throw new PgIamError('ERR_OPTION_INVALID', '"endpoint.principals" must be given', {

@@ -38,6 +38,7 @@ import {
   denied,
   type Denied,
   type LoginMethod,
+  type LoginRequest,
   malformedAnswer,
   passwordIn,
   type Verdict,
@@ -225,17 +226,34 @@ async function isPassword(expected: string, role: string, given: string): Promis
 // Passwords as a salted MD5 hash: PostgreSQL's default before SCRAM, and the method of Redshift clients.
 
 function md5Password(lookUp: PasswordLookup): LoginMethod {
+  return md5Answered(async ({ role }, isFrom) => {
+    const expected = await expectedPassword(lookUp, role)
+    if ('refused' in expected) return expected
+    // A password that is stored for SCRAM is of no use here. Its stored form must not become a password.
+    const isUsable = expected.isKnown && storedScram(expected.password) === undefined
+    const isRight = isFrom(expected.password)
+    return isRight && isUsable ? accepted(role) : wrongPassword(role, expected)
+  })
+}
+
+/**
+ * Requests a salted MD5 hash and passes it to `decide`, as a function that returns whether the hash is that of a password, or of its
+ * stored form `md5...`.
+ */
+export function md5Answered(
+  decide: (
+    request: LoginRequest,
+    isFrom: (password: string) => boolean,
+  ) => Verdict | Promise<Verdict>,
+): LoginMethod {
   return {
-    async authenticate({ role }, client) {
+    async authenticate(request, client) {
       const salt = randomBytes(4)
       const given = passwordIn(await client.ask(authenticationMd5Password(salt)))
       if (typeof given !== 'string') return given
-      const expected = await expectedPassword(lookUp, role)
-      if ('refused' in expected) return expected
-      // A password that is stored for SCRAM is of no use here. Its stored form must not become a password.
-      const isUsable = expected.isKnown && storedScram(expected.password) === undefined
-      const isRight = isSameText(md5Answer(expected.password, role, salt), given)
-      return isRight && isUsable ? accepted(role) : wrongPassword(role, expected)
+      return decide(request, (password) =>
+        isSameText(md5Answer(password, request.role, salt), given),
+      )
     },
   }
 }
@@ -247,7 +265,7 @@ function md5Answer(password: string, role: string, salt: Buffer): string {
 }
 
 /** The stored form of a password. */
-function md5Hash(password: string, role: string): string {
+export function md5Hash(password: string, role: string): string {
   return `md5${md5(Buffer.from(password + role))}`
 }
 

@@ -4,7 +4,7 @@ import {
   basicTime,
   canonicalQuery,
   type CredentialScope,
-  type PresignedRequest,
+  type RequestToSign,
 } from '../../core/providers/aws/sigv4.js'
 import type { Principal, Principals } from './aws.js'
 import type { RefusalReason } from './refusal.js'
@@ -80,8 +80,8 @@ function checkSignature(token: PresignedToken, principal: Principal): TokenFault
   return fault('signature-wrong', 'the signature does not match the secret access key')
 }
 
-function checkSession(
-  token: PresignedToken,
+export function checkSession(
+  token: Pick<PresignedToken, 'sessionToken'>,
   principal: Principal,
   now: number,
 ): TokenFault | undefined {
@@ -89,12 +89,12 @@ function checkSession(
   if (expected !== undefined && token.sessionToken === undefined)
     return fault(
       'session-token-missing',
-      'the credentials are temporary, but the token has no session token',
+      'the credentials are temporary, but there is no session token',
     )
   if (expected === undefined && token.sessionToken !== undefined)
     return fault(
       'session-token-unexpected',
-      'the credentials are permanent, but the token has a session token',
+      'the credentials are permanent, but there is a session token',
     )
   if (expected !== undefined && !isSame(expected, token.sessionToken ?? ''))
     return fault('session-token-wrong', 'the session token is not that of the access key')
@@ -141,7 +141,7 @@ function checkTime(
 }
 
 /** The clock skew that AWS accepts. */
-const MAX_AHEAD_MS = 5 * 60_000
+export const MAX_AHEAD_MS: number = 5 * 60_000
 
 /** The time format of the log. */
 function isoTime(epochMs: number): string {
@@ -167,7 +167,7 @@ export interface PresignedToken {
   readonly durationSecs: number
   readonly signature: Buffer
   /** The request that the signature covers. */
-  readonly request: PresignedRequest
+  readonly request: RequestToSign
 }
 
 /** The part before the parameters: Aurora DSQL signs for a host, RDS for a host and port. */
@@ -188,10 +188,9 @@ export function parsePresignedToken(token: string, form: HostForm): PresignedTok
   if (missing !== undefined) return `it has no ${missing}`
   if (take('X-Amz-Algorithm') !== 'AWS4-HMAC-SHA256') return 'its algorithm is not AWS4-HMAC-SHA256'
   if (take('X-Amz-SignedHeaders') !== 'host') return 'its signed headers are not "host" alone'
-  const [accessKeyId, date, region, service, terminator, ...more] =
-    take('X-Amz-Credential').split('/')
-  if (!accessKeyId || !date || !region || !service || terminator !== 'aws4_request' || more.length)
-    return 'its credential is not KEY/DATE/REGION/SERVICE/aws4_request'
+  const credential = parseCredential(take('X-Amz-Credential'))
+  if (credential === undefined) return 'its credential is not KEY/DATE/REGION/SERVICE/aws4_request'
+  const { accessKeyId, scope } = credential
   const timestamp = take('X-Amz-Date')
   const signedAt = parseTimestamp(timestamp)
   if (signedAt === undefined) return 'its date is invalid'
@@ -200,7 +199,6 @@ export function parsePresignedToken(token: string, form: HostForm): PresignedTok
   if (!/^[0-9a-f]{64}$/.test(take('X-Amz-Signature')))
     return 'its signature is not 64 lower-case hexadecimal digits'
 
-  const scope = { date, region, service }
   const signed = new Map(parameters)
   signed.delete('X-Amz-Signature')
   return {
@@ -215,6 +213,16 @@ export function parsePresignedToken(token: string, form: HostForm): PresignedTok
     signature: Buffer.from(take('X-Amz-Signature'), 'hex'),
     request: { host: authority, query: canonicalQuery(signed), timestamp, scope },
   }
+}
+
+/** Parses `KEY/DATE/REGION/SERVICE/aws4_request`. */
+export function parseCredential(
+  text: string,
+): { readonly accessKeyId: string; readonly scope: CredentialScope } | undefined {
+  const [accessKeyId, date, region, service, terminator, ...more] = text.split('/')
+  if (!accessKeyId || !date || !region || !service || terminator !== 'aws4_request' || more.length)
+    return undefined
+  return { accessKeyId, scope: { date, region, service } }
 }
 
 function parseAuthority(
@@ -263,7 +271,7 @@ function decode(text: string): string | undefined {
   }
 }
 
-function parseTimestamp(timestamp: string): number | undefined {
+export function parseTimestamp(timestamp: string): number | undefined {
   const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(timestamp)
   if (parts === null) return undefined
   const [, year, month, day, hour, minute, second] = parts

@@ -26,7 +26,7 @@ import { ServerError } from '../../wire/error-response.js'
  * | `credentials-expired` | the temporary credentials have expired |
  * | `date-inconsistent` | the date of the signing key differs from the date of the token |
  * | `duration-invalid` | the token lifetime is less than a second, or longer than the provider allows |
- * | `token-expired` | the token has expired |
+ * | `token-expired` | the token, or the temporary password of Redshift, has expired |
  * | `token-from-future` | the token is dated more than five minutes in the future |
  * | `token-not-yet-valid` | Entra ID: the token is not valid yet |
  * | `token-unknown` | Cloud SQL: the token was never issued, has expired or was revoked; Google does not distinguish these |
@@ -41,7 +41,7 @@ import { ServerError } from '../../wire/error-response.js'
  * | `principal-unknown` | the owner of the token is not a principal of the endpoint |
  * | `service-wrong` | the token is for another AWS service |
  * | `host-unknown` | the token is for a host that does not belong to this endpoint |
- * | `host-wrong` | the token is for another host of this endpoint than the client connected to |
+ * | `host-wrong` | the token, or the temporary password of Redshift, is for another host of this endpoint than the client connected to |
  * | `port-wrong` | RDS: the token is for another port |
  * | `region-wrong` | the token is for another region than that of the host |
  * | `action-wrong` | the action is not that of a login; Aurora DSQL: `admin` needs `DbConnectAdmin`, other roles `DbConnect` |
@@ -49,6 +49,7 @@ import { ServerError } from '../../wire/error-response.js'
  * | `password-missing` | the password is empty |
  * | `password-wrong` | the password is wrong |
  * | `password-unknown` | the endpoint has no password for this role |
+ * | `database-wrong` | Redshift: the password is for another database |
  * | `channel-binding-wrong` | SCRAM: the channel binding is for another server, or the client did not see that it was offered |
  * | `certificate-missing` | the client sent no certificate |
  * | `certificate-untrusted` | the client certificate is not signed by an authority of the endpoint |
@@ -106,6 +107,7 @@ export type RefusalReason =
   | 'password-missing'
   | 'password-wrong'
   | 'password-unknown'
+  | 'database-wrong'
   | 'channel-binding-wrong'
   | 'certificate-missing'
   | 'certificate-untrusted'

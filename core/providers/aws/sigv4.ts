@@ -1,4 +1,4 @@
-/** AWS Signature Version 4 for presigned requests: signs tokens, and computes the signatures that the gateway compares. */
+/** AWS Signature Version 4: signs tokens, and computes the signatures that the gateway compares. */
 import type { Clock } from '../../tokens/token-source.js'
 import { createToken, type Token } from '../../tokens/token.js'
 import type { AwsCredentials } from './credentials.js'
@@ -11,8 +11,12 @@ export interface CredentialScope {
   readonly service: string
 }
 
-export interface PresignedRequest {
+export interface RequestToSign {
+  /** Default `GET`. */
+  readonly method?: string
   readonly host: string
+  /** The signed headers, with lower-case names in the order of the signature. Default: `host` alone. */
+  readonly headers?: readonly (readonly [name: string, value: string])[]
   /** The whole query except `X-Amz-Signature`, as `canonicalQuery` returns it. */
   readonly query: string
   /** `YYYYMMDD'T'HHMMSS'Z'` */
@@ -25,10 +29,10 @@ export interface PresignedRequest {
 }
 
 /** Signs requests with one secret access key. */
-export type Signer = (request: PresignedRequest) => Buffer
+export type Signer = (request: RequestToSign) => Buffer
 
 /**
- * Creates a signer for `GET` requests whose only signed header is `host`.
+ * Creates a signer.
  *
  * See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  */
@@ -96,9 +100,12 @@ function signingKey(secretAccessKey: string, scope: CredentialScope): Buffer {
   )
 }
 
-export function canonicalRequest(request: PresignedRequest): string {
-  const { host, query, payloadHash = EMPTY_BODY, path = '/' } = request
-  return `GET\n${path}\n${query}\nhost:${host}\n\nhost\n${payloadHash}`
+export function canonicalRequest(request: RequestToSign): string {
+  const { method = 'GET', host, query, payloadHash = EMPTY_BODY, path = '/' } = request
+  const { headers = [['host', host]] } = request
+  const lines = headers.map(([name, value]) => `${name}:${value}\n`).join('')
+  const names = headers.map(([name]) => name).join(';')
+  return `${method}\n${path}\n${query}\n${lines}\n${names}\n${payloadHash}`
 }
 
 /** SHA-256 of an empty body. */
@@ -152,7 +159,7 @@ export function createPresigner(settings: PresignSettings, now: Clock = Date.now
 
 /** A token without its signature. */
 interface UnsignedToken {
-  readonly request: PresignedRequest
+  readonly request: RequestToSign
   /** @param signature in hexadecimal */
   signed(signature: string): Token
 }

@@ -11,6 +11,7 @@ import {
   invalidOption,
   matching,
   oneOf,
+  secureUrl,
   text,
 } from '../../../core/options/check.js'
 import { type AzureTokenCredential, CLOUDS } from '../../../core/providers/entra/token.js'
@@ -20,18 +21,12 @@ import {
   type CommonEndpointOptions,
   type EndpointDefinition,
   requiredOption,
-  secureUrl,
 } from '../endpoint.js'
 import { POSTGRES_ERRORS } from '../refusal.js'
 import { cleartextToken } from '../verifier.js'
-import { loadJose } from './load-jose.js'
-import {
-  createEntraVerifier,
-  createPublishedKeys,
-  type EntraPrincipal,
-  type KeySource,
-  type PublishedKeySet,
-} from './verifier.js'
+import { loadJose } from '../load-jose.js'
+import { createPublishedKeys, type KeySource, type PublishedKeySet } from '../published-keys.js'
+import { createEntraVerifier, type EntraPrincipal } from './verifier.js'
 
 export interface EntraEndpoint extends CommonEndpointOptions {
   provider: 'entra'

@@ -44,7 +44,7 @@ describe('startGateway', () => {
     ['endpoints', []],
     ['endpoints[0]', ['none']],
     ['endpoints[0].provider', [{ hosts: ['a'] }]],
-    ['endpoints[0].provider', [{ provider: 'redshift', hosts: ['a'] }]],
+    ['endpoints[0].provider', [{ provider: 'oracle', hosts: ['a'] }]],
     ['endpoints[0].hosts', [{ provider: 'none' }]],
     ['endpoints[0].hosts', [{ provider: 'none', hosts: [] }]],
     ['endpoints[0].hosts[1]', [{ provider: 'none', hosts: ['a', 'https://b/'] }]],

@@ -1,10 +1,9 @@
 /** A verifier of Entra ID tokens with known keys and principals. */
 import {
   createEntraVerifier,
-  createPublishedKeys,
   type EntraVerifierSettings,
-  type KeySource,
 } from '../../../../gateway/auth/entra/verifier.js'
+import { createPublishedKeys, type KeySource } from '../../../../gateway/auth/published-keys.js'
 import type { Refusal } from '../../../../gateway/auth/refusal.js'
 import type { Verdict } from '../../../../gateway/auth/verifier.js'
 import {

@@ -1,4 +1,4 @@
-import { isSecureUrl } from '../../../gateway/auth/endpoint.js'
+import { isSecureUrl } from '../../../core/options/check.js'
 
 it.each([
   ['https://login.microsoftonline.com/x/v2.0', true],

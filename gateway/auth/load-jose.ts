@@ -2,7 +2,7 @@
  * Loads the library that verifies and signs JSON Web Tokens. Not part of a file with public types: they would need jose, which is
  * optional, to compile.
  */
-import { peerError } from '../../../core/load-peer.js'
+import { peerError } from '../../core/load-peer.js'
 
 export async function loadJose(): Promise<typeof import('jose')> {
   try {

@@ -1,8 +1,8 @@
-import { createPublishedKeys, type KeySource } from '../../../../gateway/auth/entra/verifier.js'
-import { rejectionOf } from '../../../core/support/caught.js'
-import { type EntraIssuer, startEntraIssuer } from '../../../support/issuers/entra-issuer.js'
-import { createSigningKeys, type SigningKeys } from '../../../support/issuers/signing-keys.js'
-import { entraSetting } from './entra-setting.js'
+import { createPublishedKeys, type KeySource } from '../../../gateway/auth/published-keys.js'
+import { rejectionOf } from '../../core/support/caught.js'
+import { type EntraIssuer, startEntraIssuer } from '../../support/issuers/entra-issuer.js'
+import { createSigningKeys, type SigningKeys } from '../../support/issuers/signing-keys.js'
+import { entraSetting } from './entra/entra-setting.js'
 
 let keys: SigningKeys
 let issuer: EntraIssuer
