@@ -283,9 +283,9 @@ const LOOKS_LIKE_ADDRESS = /^[\d.]+$|:/
 // URLs of token issuers and APIs.
 
 /** Plain HTTP is accepted on this machine only, because its responses can be forged. */
-export function isSecureUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false
-  const { protocol, hostname, username, password } = new URL(text)
+export function isSecureUrl(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { protocol, hostname, username, password } = new URL(url)
   if (username !== '' || password !== '') return false
   return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
 }

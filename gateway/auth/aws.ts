@@ -214,8 +214,8 @@ export const roleArn: Check<string> = matching(
 )
 
 /** The name of a role or a user: the last part of its ARN, without its path. */
-export function nameInArn(arn: string): string {
-  return arn.slice(arn.lastIndexOf('/') + 1)
+export function nameInArn(ofIdentity: string): string {
+  return ofIdentity.slice(ofIdentity.lastIndexOf('/') + 1)
 }
 
 export const accessKeyIdCheck: Check<string> = (value, name) => {
