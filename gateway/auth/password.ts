@@ -1,5 +1,5 @@
-/** Endpoints with password logins: plain PostgreSQL, or a provider that issues passwords, such as Redshift. */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+/** Endpoints with password logins, as plain PostgreSQL has them. */
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import {
   type Check,
   checkOptions,
@@ -10,7 +10,6 @@ import {
 import type { TokenContext } from '../../core/providers/custom.js'
 import {
   authenticationCleartextPassword,
-  authenticationMd5Password,
   authenticationSasl,
   authenticationSaslContinue,
   authenticationSaslFinal,
@@ -21,7 +20,6 @@ import {
   type ScramFault,
   scramHmac,
   scramKeys,
-  sha256,
   startScram,
 } from '../../wire/scram.js'
 import { roleName } from './aws.js'
@@ -31,6 +29,7 @@ import {
   type EndpointDefinition,
   requiredOption,
 } from './endpoint.js'
+import { isSameText, md5Answered, md5Hash, STORED_MD5 } from './md5.js'
 import { fatal, POSTGRES_ERRORS } from './refusal.js'
 import {
   accepted,
@@ -38,7 +37,6 @@ import {
   denied,
   type Denied,
   type LoginMethod,
-  type LoginRequest,
   malformedAnswer,
   passwordIn,
   type Verdict,
@@ -158,14 +156,8 @@ function wrongPassword(role: string, { isKnown }: Expected): Denied {
     : denied('password-unknown', 'the role has no password at this endpoint', told)
 }
 
-/** Compares in a time that depends neither on the position of a difference nor on the lengths. */
-function isSameText(expected: string, given: string): boolean {
-  return timingSafeEqual(sha256(Buffer.from(expected)), sha256(Buffer.from(given)))
-}
-
 /** PostgreSQL's stored forms: see https://www.postgresql.org/docs/current/catalog-pg-authid.html */
 const STORED_SCRAM = /^SCRAM-SHA-256\$([1-9]\d{0,8}):([\w+/]+=*)\$([\w+/]{43}=):([\w+/]{43}=)$/
-const STORED_MD5 = /^md5[0-9a-f]{32}$/
 
 interface ScramSecret {
   readonly keys: { readonly storedKey: Buffer; readonly serverKey: Buffer }
@@ -234,43 +226,6 @@ function md5Password(lookUp: PasswordLookup): LoginMethod {
     const isRight = isFrom(expected.password)
     return isRight && isUsable ? accepted(role) : wrongPassword(role, expected)
   })
-}
-
-/**
- * Requests a salted MD5 hash and passes it to `decide`, as a function that returns whether the hash is that of a password, or of its
- * stored form `md5...`.
- */
-export function md5Answered(
-  decide: (
-    request: LoginRequest,
-    isFrom: (password: string) => boolean,
-  ) => Verdict | Promise<Verdict>,
-): LoginMethod {
-  return {
-    async authenticate(request, client) {
-      const salt = randomBytes(4)
-      const given = passwordIn(await client.ask(authenticationMd5Password(salt)))
-      if (typeof given !== 'string') return given
-      return decide(request, (password) =>
-        isSameText(md5Answer(password, request.role, salt), given),
-      )
-    },
-  }
-}
-
-/** See "MD5 password" in https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP */
-function md5Answer(password: string, role: string, salt: Buffer): string {
-  const hash = STORED_MD5.test(password) ? password : md5Hash(password, role)
-  return `md5${md5(Buffer.concat([Buffer.from(hash.slice(3)), salt]))}`
-}
-
-/** The stored form of a password. */
-export function md5Hash(password: string, role: string): string {
-  return `md5${md5(Buffer.from(password + role))}`
-}
-
-function md5(bytes: Buffer): string {
-  return createHash('md5').update(bytes).digest('hex')
 }
 
 // SCRAM-SHA-256, PostgreSQL's default, with or without channel binding. The client never sends its password.

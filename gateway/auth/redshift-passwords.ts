@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { redshiftEndpoint } from '../../core/providers/host-names.js'
 import type { Principals } from './aws.js'
-import { md5Answered, md5Hash } from './password.js'
+import { md5Answered, md5Hash } from './md5.js'
 import { fatal, type RefusalReason } from './refusal.js'
 import { accepted, denied, type LoginMethod, type LoginRequest, type Verdict } from './verifier.js'
 

@@ -41,17 +41,32 @@ export async function workWithProviders(): Promise<number[]> {
   const principal = { accessKeyId: 'AKIA', secretAccessKey: 'secret', roles: ['app'] }
   const endpoints: EndpointOptions[] = [
     { provider: 'rds', hosts: [host], port: 5433, principals: [principal] },
+    {
+      provider: 'redshift',
+      hosts: ['shop.abcdefghijkl.eu-west-1.redshift.amazonaws.com'],
+      users: [
+        { roleArn: 'arn:aws:iam::111122223333:role/alice', subject: 'alice', dbUsers: ['app'] },
+      ],
+    },
     { provider: 'password', hosts: ['a.example.com'], users: { app: 'secret' }, method: 'md5' },
     { provider: 'password', hosts: ['b.example.com'], users: async (role) => `${role}!` },
     { provider: 'certificate', hosts: ['c.example.com'], ca: 'clients.pem', listen: 0 },
     { provider: 'none', hosts: ['d.example.com'] },
   ]
-  const gateway = await startGateway({ endpoints })
+  const gateway = await startGateway({
+    endpoints,
+    webIdentity: { issuer: 'https://login.example.com', audience: 'shop' },
+  })
+  const url: string | undefined = gateway.awsEndpointUrl
+  gateway.login({ apiEndpoint: url ?? '', dbUser: 'app' })
   const login = gateway.login({ host, user: 'app', reuseTokenSecs: 0 })
   await createPool(login).end()
   gateway.issueCredentials({ host, roles: ['app'] })
   return gateway.endpoints.map(({ port }) => port)
 }
+
+// @ts-expect-error roles are required
+void startGateway({ endpoints: [{ provider: 'redshift', hosts: ['a'], users: [{}] }] })
 
 // @ts-expect-error passwords are required
 void startGateway({ endpoints: [{ provider: 'password', hosts: ['a.example.com'] }] })

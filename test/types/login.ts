@@ -72,6 +72,7 @@ auroraDsql({
   tls: { minVersion: 'TLSv1.3' },
 })
 redshift({ dbUser: 'app', dbGroups: ['readers'], autoCreate: true })
+redshift({ apiEndpoint: 'https://redshift.example.com' })
 entra({ fallbackUsername: 'app' })
 
 // @ts-expect-error older versions of TLS are not allowed

@@ -6,8 +6,8 @@ import { createSigningKeys, type SigningKeys, type SigningOptions } from './sign
 export interface OidcIssuer {
   readonly url: string
   readonly keys: SigningKeys
-  /** Returns an ID token with these claims in addition to the usual ones. */
-  token(claims?: JWTPayload, options?: SigningOptions): Promise<string>
+  /** Returns an ID token with these claims in addition to the usual ones, or without those that are `undefined`. */
+  token(claims?: Readonly<Record<string, unknown>>, options?: SigningOptions): Promise<string>
   close(): Promise<void>
 }
 
@@ -30,7 +30,7 @@ export async function startOidcIssuer(): Promise<OidcIssuer> {
     token(claims = {}, options = {}) {
       const now = Math.floor(Date.now() / 1_000)
       const usual = { iss: url, aud: 'shop', sub: 'alice', iat: now, exp: now + 300 }
-      return keys.sign({ ...usual, ...claims }, options)
+      return keys.sign({ ...usual, ...claims } as JWTPayload, options)
     },
     close,
   }

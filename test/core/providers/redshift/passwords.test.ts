@@ -80,6 +80,14 @@ describe.each([
     )
   })
 
+  it('is requested at "apiEndpoint", whatever the environment says', async () => {
+    const apiEndpoint = api.env['AWS_ENDPOINT_URL_REDSHIFT']!
+    process.env = { ...files.env, AWS_MAX_ATTEMPTS: '1', AWS_ENDPOINT_URL: 'http://127.0.0.1:1' }
+    const [request] = await requestsDuring(() => login({ host, apiEndpoint }).token())
+    expect(request?.operation).toBe(operation)
+    expect(request?.signer?.hasSignedWith(CREDENTIALS.secretAccessKey)).toBe(true)
+  })
+
   it('leaves no connection to the API open', async () => {
     const [request] = await requestsDuring(() => login({ host }).token())
     await request?.disconnected()

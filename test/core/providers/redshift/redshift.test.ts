@@ -99,6 +99,12 @@ describe('redshift', () => {
       '"workgroupName" and "customDomain" must not be given together',
     ],
     [
+      'an API on another machine without TLS',
+      { host: CLUSTER, apiEndpoint: 'http://redshift.example.com' },
+      'ERR_OPTION_INVALID',
+      '"apiEndpoint" must be an https URL, or an http URL on this machine, got "http://redshift.example.com"',
+    ],
+    [
       'a workgroup at the host of a cluster',
       { host: CLUSTER, workgroupName: 'shop-wg' },
       'ERR_OPTION_CONFLICT',
