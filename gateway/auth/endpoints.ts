@@ -91,11 +91,16 @@ export function namesSubjects(
   endpoints: readonly EndpointOptions[],
   principals: readonly PrincipalOptions[] = [],
 ): boolean {
-  const identities = endpoints.flatMap((options) => {
-    if (options.provider === 'redshift') return options.users
-    return 'principals' in options && options.provider !== 'cloud-sql'
-      ? ((options.principals ?? []) as readonly { subject?: string }[])
-      : []
+  const identities = endpoints.flatMap((options): readonly { subject?: string }[] => {
+    switch (options.provider) {
+      case 'redshift':
+        return options.users
+      case 'aurora-dsql':
+      case 'rds':
+        return options.principals ?? []
+      default:
+        return []
+    }
   })
   return [...principals, ...identities].some(({ subject }) => subject !== undefined)
 }

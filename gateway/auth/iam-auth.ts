@@ -5,7 +5,12 @@ import { checkOptions, functionOf } from '../../core/options/check.js'
 import type { ConnectionAuth } from '../connection/connection-options.js'
 import { takeClusterId } from './aurora-dsql.js'
 import { createPrincipals, randomAccessKey } from './aws.js'
-import { createEndpoint, endpointOptions, type EndpointOptions } from './endpoints.js'
+import {
+  createEndpoint,
+  endpointOptions,
+  type EndpointOptions,
+  namesSubjects,
+} from './endpoints.js'
 
 export interface IamAuthOptions {
   /** Returns the current time, in epoch milliseconds. Default `Date.now`. */
@@ -32,6 +37,10 @@ export function iamAuth(endpoint: EndpointOptions, options: IamAuthOptions = {})
   if (isAws && checked.principals === undefined)
     throw new PgIamError('ERR_OPTION_INVALID', '"endpoint.principals" must be given', {
       hint: 'A principal is an access key with its roles: { accessKeyId, secretAccessKey, roles: [...] }.',
+    })
+  if (namesSubjects([checked]))
+    throw new PgIamError('ERR_OPTION_CONFLICT', '"endpoint.principals" must not have a "subject"', {
+      hint: 'Roles are assumed through the API of startGateway().',
     })
   for (const name of ['listen', 'upstream', 'maxConnections', 'queueTimeoutMs'])
     if (Object.hasOwn(checked, name))

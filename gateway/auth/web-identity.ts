@@ -49,14 +49,12 @@ export function createWebIdentity(
     audience,
     async verify(token) {
       const { errors, jwtVerify } = await loadJose()
-      let keyId: string | undefined
       try {
         const { payload } = await jwtVerify(
           token,
           (header, jws) => {
             // jose would verify a token without a key ID if the set has exactly one key.
             if (header.kid === undefined) throw new errors.JWSInvalid('the token has no key ID')
-            keyId = header.kid
             return keys.find(header, jws) as Promise<CryptoKey>
           },
           {
@@ -70,8 +68,7 @@ export function createWebIdentity(
         return { subject: String(payload.sub) }
       } catch (error) {
         if (isPgIamError(error)) throw error
-        const isRevoked = keyId !== undefined && keys.wasPublished(keyId)
-        return faultOf(error as JoseFailure, isRevoked)
+        return faultOf(error as JoseFailure)
       }
     },
   }
@@ -89,16 +86,14 @@ interface JoseFailure {
   readonly reason?: unknown
 }
 
-function faultOf({ code, claim, reason }: JoseFailure, isRevoked: boolean): WebIdentityFault {
+function faultOf({ code, claim, reason }: JoseFailure): WebIdentityFault {
   switch (code) {
     case 'ERR_JWT_EXPIRED':
       return { code: 'ExpiredTokenException', explanation: 'Token expired' }
     case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
       return wrongClaim(String(claim), reason === 'missing')
     case 'ERR_JWKS_NO_MATCHING_KEY':
-      return isRevoked
-        ? rejected('The issuer has revoked the signing key of the token')
-        : invalid('The issuer does not publish the signing key of the token')
+      return invalid('The issuer does not publish the signing key of the token')
     case 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED':
       return invalid('The signature does not match the signing key of the token')
     case 'ERR_JOSE_ALG_NOT_ALLOWED':

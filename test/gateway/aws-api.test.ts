@@ -18,8 +18,13 @@ import { fromWebToken } from '@aws-sdk/credential-providers'
 import { createPool } from '../../adapters/pg.js'
 import type { Login } from '../../core/index.js'
 import { basicTime, createSigner, scopeName } from '../../core/providers/aws/sigv4.js'
-import { type Gateway, type GatewayCredentials, startGateway } from '../../gateway/index.js'
-import { rejectionOf } from '../core/support/caught.js'
+import {
+  type Gateway,
+  type GatewayCredentials,
+  iamAuth,
+  startGateway,
+} from '../../gateway/index.js'
+import { rejectionOf, thrownBy } from '../core/support/caught.js'
 import { printed } from '../core/support/printed.js'
 import { type OidcIssuer, startOidcIssuer } from '../support/issuers/oidc-issuer.js'
 import { createSigningKeys } from '../support/issuers/signing-keys.js'
@@ -509,6 +514,27 @@ describe('an ID token', () => {
     await rotating.close()
   })
 
+  it('expires by the clock of the gateway', async () => {
+    const token = await issuer.token()
+    now = () => Date.now() + 4 * MINUTE_MS
+    expect((await assumeAt(gateway, token)).status).toBe(200)
+    now = () => Date.now() + 6 * MINUTE_MS
+    expect(await codeIn(await assumeAt(gateway, token))).toBe('ExpiredTokenException')
+  })
+
+  it.each([
+    ['accepted', 'ES256', 200],
+    ['accepted', 'RS512', 200],
+    ['refused', 'PS256', 400],
+    ['refused', 'EdDSA', 400],
+  ])('is %s with the algorithm %s', async (_verdict, algorithm, status) => {
+    const own = await startOidcIssuer(algorithm)
+    const fresh = await startGatewayOf(own)
+    expect((await assumeAt(fresh, await own.token())).status).toBe(status)
+    await fresh.close()
+    await own.close()
+  })
+
   it('is refused, to be tried again, if the issuer cannot be reached', async () => {
     const gone = await startOidcIssuer()
     const token = await gone.token()
@@ -707,5 +733,13 @@ describe('the options for ID tokens', () => {
     ],
   ])('are refused if they are %j', async (options, message) => {
     await expect(startGateway(options)).rejects.toMatchObject({ message })
+  })
+
+  it('are refused by iamAuth(), which has no API', () => {
+    const endpoint = { provider: 'rds', hosts: [RDS], principals: [PRINCIPAL] } as const
+    expect(thrownBy(() => iamAuth(endpoint))).toMatchObject({
+      code: 'ERR_OPTION_CONFLICT',
+      message: '"endpoint.principals" must not have a "subject"',
+    })
   })
 })

@@ -12,8 +12,8 @@ export interface OidcIssuer {
 }
 
 /** Starts it. Its tokens are for the audience `shop`, and valid for five minutes. */
-export async function startOidcIssuer(): Promise<OidcIssuer> {
-  const keys = await createSigningKeys()
+export async function startOidcIssuer(algorithm = 'RS256'): Promise<OidcIssuer> {
+  const keys = await createSigningKeys(algorithm)
   const { url, close } = await startLoopback(({ path }) => {
     switch (path) {
       case '/.well-known/openid-configuration':

@@ -29,15 +29,13 @@ export interface SigningOptions {
   header?: Readonly<Record<string, unknown>>
 }
 
-const ALGORITHM = 'RS256'
-
-/** Generates keys like those of Microsoft Entra ID: RSA, 2,048 bits. */
-export async function createSigningKeys(): Promise<SigningKeys> {
+/** Generates keys, by default like those of Microsoft Entra ID: RSA, 2,048 bits. */
+export async function createSigningKeys(algorithm = 'RS256'): Promise<SigningKeys> {
   const privateKeys = new Map<string, CryptoKey>()
   const published = new Map<string, JWK>()
   let current = ''
   const rotate = async (): Promise<string> => {
-    const { publicKey, privateKey } = await generateKeyPair(ALGORITHM)
+    const { publicKey, privateKey } = await generateKeyPair(algorithm)
     current = randomUUID()
     privateKeys.set(current, privateKey)
     published.set(current, { ...(await exportJWK(publicKey)), kid: current, use: 'sig' })
@@ -55,7 +53,7 @@ export async function createSigningKeys(): Promise<SigningKeys> {
       const key = privateKeys.get(keyId)
       if (key === undefined) throw new Error('the key does not exist')
       return new SignJWT(claims)
-        .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT', kid: keyId, ...header })
+        .setProtectedHeader({ alg: algorithm, typ: 'JWT', kid: keyId, ...header })
         .sign(key)
     },
   }
