@@ -6,7 +6,7 @@ const NEEDS_NODE_22 =
   process.env.PG_IAM_TIER === 'mikro-orm' || process.env.PG_IAM_PEERS?.endsWith('node-22')
 
 /** Packages that are ESM only, or load one with `import()`: Jest runs CommonJS, so it has to transform them. */
-const ESM_PACKAGES = `(jose|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill${
+const ESM_PACKAGES = `(jose|openid-client|oauth4webapi|gaxios|node-fetch|fetch-blob|data-uri-to-buffer|formdata-polyfill${
   NEEDS_NODE_22 ? '|@mikro-orm/[^/]+|kysely' : ''
 })`
 const COMMONJS = { type: 'commonjs' }
@@ -31,6 +31,7 @@ export default {
     'gateway',
     'cli',
     'register',
+    'sign-in',
     'test',
   ].map((folder) => `<rootDir>/${folder}`),
   testMatch: ['**/*.test.ts'],

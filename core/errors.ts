@@ -28,6 +28,14 @@
  * | `ERR_MIGRATION_FAILED` | a statement of a migration, or its job, failed; `cause` is the error of the database | depends on the cause |
  * | `ERR_MIGRATION_STATE` | the migrations and the ledger differ, or only a person can decide whether a statement has run | no |
  * | `ERR_MIGRATION_LEASE` | another deployer holds the lease, or has taken it over | yes |
+ * | `ERR_SIGN_IN_STATE` | a request belongs to no sign-in of this browser, or comes from another site | no |
+ * | `ERR_SIGN_IN_EXPIRED` | an attempt to sign in took too long | no |
+ * | `ERR_SIGN_IN_DENIED` | the user, or the identity provider, has denied the sign-in | no |
+ * | `ERR_SIGN_IN_INVALID` | an answer or a token of the identity provider is not valid | no |
+ * | `ERR_SIGN_IN_UNAVAILABLE` | the identity provider did not answer | yes |
+ * | `ERR_SIGN_IN_LIMIT` | the store is full, or no pool of a signed-in user became free in time | yes |
+ * | `ERR_SIGN_IN_STORE` | the file of a session store cannot be read | no |
+ * | `ERR_SESSION_ENDED` | the session of a signed-in user has ended, or its tokens can no longer be refreshed | no |
  * | `ERR_CLOSED` | a closed object was used | no |
  */
 export type PgIamErrorCode =
@@ -54,6 +62,14 @@ export type PgIamErrorCode =
   | 'ERR_MIGRATION_FAILED'
   | 'ERR_MIGRATION_STATE'
   | 'ERR_MIGRATION_LEASE'
+  | 'ERR_SIGN_IN_STATE'
+  | 'ERR_SIGN_IN_EXPIRED'
+  | 'ERR_SIGN_IN_DENIED'
+  | 'ERR_SIGN_IN_INVALID'
+  | 'ERR_SIGN_IN_UNAVAILABLE'
+  | 'ERR_SIGN_IN_LIMIT'
+  | 'ERR_SIGN_IN_STORE'
+  | 'ERR_SESSION_ENDED'
   | 'ERR_CLOSED'
 
 export interface PgIamErrorOptions {

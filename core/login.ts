@@ -69,6 +69,8 @@ export interface LoginInternals {
   readonly connectLimiter: ConnectLimiter
   /** The endpoints that connections may go to, and their health. */
   readonly endpoints: EndpointHealth
+  /** Ends the login: from now on its tokens reject with this error. */
+  end(error: Error): void
   /** Loads new credentials after a server rejected a token signed with the current ones. Resolves with whether they differ. */
   renewCredentials(): Promise<boolean>
   /** The time limit for a physical connection, in milliseconds. */
@@ -161,6 +163,9 @@ export function createLogin(given: LoginSettings, clock?: Clock): Login {
     logger: settings.logger,
     connectLimiter: createConnectLimiter(settings.connectRate),
     endpoints: createEndpointHealth(endpoints),
+    end: (error) => {
+      known.ended ??= error
+    },
     renewCredentials: settings.credentials?.renewAfterRefusal ?? (() => Promise.resolve(false)),
     connectTimeoutMs: settings.connectTimeoutMs,
     tokensArePasswords: settings.tokensArePasswords ?? false,
@@ -196,9 +201,11 @@ export function createLogin(given: LoginSettings, clock?: Clock): Login {
   return Object.freeze(login)
 }
 
-/** The user, once it is known. Some tokens name it. */
+/** What changes in a login: the user, once it is known, since some tokens name it, and its end. */
 interface KnownUser {
   user: string | undefined
+  /** The error of its tokens, if it has ended. */
+  ended?: Error
 }
 
 function endpointFor(
@@ -210,8 +217,8 @@ function endpointFor(
 ): Endpoint {
   const { provider, port, tls, counters, loadAuthorities, explainFailure } = settings
   const { tokenVerb = 'sign' } = settings
-  const sourceFor = (target: string): (() => Promise<Token>) =>
-    createTokenSource(
+  const sourceFor = (target: string): (() => Promise<Token>) => {
+    const source = createTokenSource(
       {
         issue: async () => {
           const token = await issueToken(target)
@@ -231,6 +238,11 @@ function endpointFor(
       },
       clock,
     )
+    return async () => {
+      if (known.ended !== undefined) throw known.ended
+      return source()
+    }
+  }
   const resolvedEndpointFor = (target: string): ResolvedEndpoint => ({
     tls: verifiedTls(target, tls),
     token: sourceFor(target),

@@ -55,6 +55,17 @@ async function serveBrowser(): Promise<number> {
   return 0
 }
 
+/** With Vite, Chart.js and oidc-provider, which the others do not need. */
+async function serveDashboard(): Promise<number> {
+  const { start } = await import('./redshift-dashboard/server.js')
+  const dashboard = await start({ port: Number(process.env['PORT'] ?? 0) })
+  print(dashboard.url)
+  print('The users are alice and bob, without passwords. Press Ctrl-C to end.')
+  await once(process, 'SIGINT')
+  await dashboard.close()
+  return 0
+}
+
 async function serve(load: () => Promise<ServerExample>): Promise<number> {
   const { start } = await load()
   const server = await start()
@@ -70,8 +81,14 @@ async function run([name = '', ...rest]: readonly string[]): Promise<number> {
   const server = Object.hasOwn(SERVERS, name) ? SERVERS[name] : undefined
   if (server !== undefined && rest.length === 0) return serve(server)
   if (name === 'browser' && rest.length === 0) return serveBrowser()
+  if (name === 'redshift-dashboard' && rest.length === 0) return serveDashboard()
   if (load === undefined || rest.length > 0) {
-    const names = [...Object.keys(EXAMPLES), ...Object.keys(SERVERS), 'browser']
+    const names = [
+      ...Object.keys(EXAMPLES),
+      ...Object.keys(SERVERS),
+      'browser',
+      'redshift-dashboard',
+    ]
     process.stderr.write(`usage: npm run example ${names.join('|')}\n`)
     return 2
   }

@@ -11,7 +11,7 @@ import {
 } from './auth/aws.js'
 import { createEndpoint, createPrincipalStores } from './auth/endpoints.js'
 import type { Endpoint, EndpointProvider } from './auth/endpoint.js'
-import { loadJose } from './auth/load-jose.js'
+import { loadJose } from '../core/load-jose.js'
 import { createWebIdentity } from './auth/web-identity.js'
 import { type AwsApi, startAwsApi } from './aws-api.js'
 import { createCertificates } from './certificates.js'

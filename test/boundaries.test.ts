@@ -13,8 +13,9 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   dsql: ['core', 'wire'],
   migrations: ['dsql', 'core', 'wire'],
   gateway: ['dsql', 'core', 'wire'],
-  cli: ['gateway', 'migrations', 'dsql', 'core'],
+  cli: ['gateway', 'migrations', 'dsql', 'sign-in', 'core'],
   register: ['adapters', 'core'],
+  'sign-in': ['adapters', 'core'],
   browser: ['core'],
 }
 
@@ -261,6 +262,7 @@ describe('package.json', () => {
       ['.', 'core/index.ts'],
       ['./gateway', 'gateway/index.ts'],
       ['./migrations', 'migrations/index.ts'],
+      ['./sign-in', 'sign-in/index.ts'],
       ...adapters,
     ]) as Record<string, string>
     const expected = Object.fromEntries(

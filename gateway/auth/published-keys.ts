@@ -1,7 +1,7 @@
 /** The keys that a token issuer publishes, and those that it has revoked. */
 import type { FlattenedJWSInput, JSONWebKeySet } from 'jose'
 import { describeValue, isSecureUrl } from '../../core/options/check.js'
-import { loadJose } from './load-jose.js'
+import { loadJose } from '../../core/load-jose.js'
 
 /** A JSON Web Key Set, as issuers publish them. */
 export interface PublishedKeySet {

@@ -3,7 +3,7 @@ import type { CryptoKey } from 'jose'
 import { isPgIamError } from '../../core/errors.js'
 import { type Check, checkOptions, secureUrl, text } from '../../core/options/check.js'
 import { requiredOption } from './endpoint.js'
-import { loadJose } from './load-jose.js'
+import { loadJose } from '../../core/load-jose.js'
 import { createPublishedKeys } from './published-keys.js'
 
 export interface WebIdentityOptions {

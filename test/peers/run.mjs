@@ -83,6 +83,10 @@ const SUITES = {
       'test/resilience/drizzle-postgres-js.test.ts',
     ],
   },
+  'openid-client': {
+    with: ['openid-client', 'jose', 'pg'],
+    files: ['test/sign-in/sign-in.test.ts'],
+  },
   '@aws-sdk/credential-providers': {
     with: ['@aws-sdk/credential-providers'],
     files: ['test/core/providers/aws/'],

@@ -72,6 +72,21 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
       return code`,
     gives: 'ERR_PEER_MISSING',
   },
+  './sign-in': {
+    installed: ['pg'],
+    names: 'createSignIn',
+    use: `
+      const signIn = createSignIn({
+        issuer: 'http://127.0.0.1:9',
+        clientId: 'dashboard',
+        redirectUri: 'http://localhost/callback',
+        keys: ['k'.repeat(32)],
+        store: { get() {}, set() {}, touch() {}, destroy() {} },
+        credentials: () => () => {},
+      })
+      return signIn.start(new Request('http://localhost/')).catch(({ code }) => code).then((one) => one.status ?? one)`,
+    gives: 500,
+  },
   './drizzle': {
     installed: ['drizzle-orm', 'pg'],
     names: 'drizzleClient',

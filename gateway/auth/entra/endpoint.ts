@@ -24,7 +24,7 @@ import {
 } from '../endpoint.js'
 import { POSTGRES_ERRORS } from '../refusal.js'
 import { cleartextToken } from '../verifier.js'
-import { loadJose } from '../load-jose.js'
+import { loadJose } from '../../../core/load-jose.js'
 import { createPublishedKeys, type KeySource, type PublishedKeySet } from '../published-keys.js'
 import { createEntraVerifier, type EntraPrincipal } from './verifier.js'
 

@@ -1,0 +1,467 @@
+/**
+ * The sessions of signed-in users: records in the store, their tokens and refresh, and what this process holds for them: credentials,
+ * logins and pools.
+ */
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+import type { Pool, PoolConfig } from 'pg'
+import { singleFlight } from '../core/async.js'
+import { isPgIamError, PgIamError } from '../core/errors.js'
+import type { Logger } from '../core/events.js'
+import { internalsOf, type Login } from '../core/login.js'
+import { invalidOption, isPlainObject } from '../core/options/check.js'
+import type { IdentityCredentials, SignedInIdentity } from './identity-credentials.js'
+import {
+  type IdentityProvider,
+  type LogoutNotice,
+  sessionEnded,
+  type UserTokens,
+} from './identity-provider.js'
+import type { Sealer } from './sealing.js'
+import type { SessionStore } from './session-store.js'
+import type { UserPool, UserPools } from './user-pools.js'
+
+/** The session of a signed-in user. It contains no token that could be printed. */
+export interface Session {
+  /** Identifies the session in logs. It is not the value of the cookie. */
+  readonly id: string
+  readonly issuer: string
+  /** The claim `sub`: the user at this issuer. */
+  readonly subject: string
+  /** The claims of the ID token. */
+  readonly claims: Readonly<Record<string, unknown>>
+  readonly signedInAt: Date
+  /** When the session ends in any case. */
+  readonly expiresAt: Date
+  /** When the session ends if it is not used before. */
+  readonly idleExpiresAt: Date
+  /** When the user's tokens expire. They are refreshed with the first request after that. */
+  readonly tokensExpireAt: Date
+  /**
+   * Returns the user's own login. Equal options return the same login.
+   *
+   * @param provider such as `redshift` or `auroraDsql`
+   * @param options its options, without `credentials`
+   * @throws PgIamError `ERR_OPTION_CONFLICT` for `credentials` or `profile`, and the errors of the provider
+   */
+  login<O extends object>(provider: (options: O) => Login, options: Omit<O, 'credentials'>): Login
+  /**
+   * Returns the user's own pool for one of the user's logins. An equal configuration returns the same pool.
+   *
+   * Its connections are closed when it is idle (`limits.poolIdleSecs`), or when another user needs their place; the next query opens new
+   * ones. It is closed with the session: queries then reject with `ERR_SESSION_ENDED`. Queries reject with `ERR_SIGN_IN_LIMIT` if all pools
+   * are in use for too long.
+   *
+   * @param login from `session.login`
+   * @param config the options of `pg.Pool`, except address, user, password and TLS
+   */
+  pool(login: Login, config?: PoolConfig): Pool
+}
+
+/** What the store has of a session, encrypted. */
+interface SessionRecord {
+  readonly tokens: UserTokens
+  /** Epoch milliseconds. */
+  readonly signedInAt: number
+  /** Counts the refreshes, so that another process's is noticed. */
+  readonly generation: number
+}
+
+export interface SessionLimits {
+  readonly sessionSecs: number
+  readonly idleSecs: number
+}
+
+export interface SessionsSettings {
+  readonly issuer: string
+  readonly provider: IdentityProvider
+  readonly store: SessionStore
+  readonly sealer: Sealer
+  readonly credentials: IdentityCredentials
+  readonly limits: SessionLimits
+  readonly pools: UserPools
+  readonly logger: Logger | undefined
+  readonly now: () => number
+}
+
+export interface Sessions {
+  /** Resolves with the value for the cookie. */
+  create(tokens: UserTokens): Promise<string>
+  /** The session of a cookie, or `undefined` if it has ended. */
+  load(cookie: string): Promise<Session | undefined>
+  /** Ends a session. Resolves with its tokens, if there was one. */
+  end(cookie: string): Promise<UserTokens | undefined>
+  /** Ends one session at the provider, or all sessions of a user, in every process. */
+  endAll(notice: Pick<LogoutNotice, 'subject' | 'sid'>): Promise<void>
+  /** Whether `name` is used for the first time. It is forgotten after `ttlSecs`. */
+  isFirstUse(name: string, ttlSecs: number): Promise<boolean>
+  close(): Promise<void>
+}
+
+/** What this process holds of one session. */
+interface Held {
+  readonly key: string
+  readonly subject: string
+  readonly sid: string | undefined
+  record: SessionRecord
+  hasEnded: boolean
+  /** Made with the first login. */
+  credentials: ReturnType<IdentityCredentials> | undefined
+  readonly logins: { provider: unknown; options: unknown; login: Login }[]
+  readonly pools: { login: Login; config: PoolConfig; pool: UserPool }[]
+  readonly refresh: () => Promise<void>
+  lastUsedAt: number
+}
+
+export function createSessions(settings: SessionsSettings): Sessions {
+  const { issuer, provider, store, sealer, limits, pools, logger, now } = settings
+  /** By the key in the store. */
+  const held = new Map<string, Held>()
+  const processId = randomUUID()
+
+  const write = async (key: string, record: SessionRecord): Promise<void> => {
+    const ttlSecs = Math.min(limits.idleSecs, secondsLeft(record))
+    await store.set(key, await sealer.seal(key, record), Math.max(1, ttlSecs))
+  }
+  const read = async (key: string): Promise<SessionRecord | undefined> => {
+    const sealed = await store.get(key)
+    return sealed === undefined
+      ? undefined
+      : ((await sealer.open(key, sealed)) as SessionRecord | undefined)
+  }
+  const endsAt = ({ signedInAt }: SessionRecord): number => signedInAt + limits.sessionSecs * 1_000
+  const secondsLeft = (record: SessionRecord): number => Math.ceil((endsAt(record) - now()) / 1_000)
+
+  // A note that all sessions of a user, or of a session at the provider, that began until then have ended. It needs no list of sessions.
+  const noteKey = (kind: 'sub' | 'sid', value: string): string =>
+    hashOf('ended', kind, issuer, value)
+  const wasEnded = async ({ tokens, signedInAt }: SessionRecord): Promise<boolean> => {
+    const notes = await Promise.all(
+      [
+        noteKey('sub', tokens.subject),
+        ...(sidOf(tokens) === undefined ? [] : [noteKey('sid', sidOf(tokens)!)]),
+      ].map(async (key) => {
+        const sealed = await store.get(key)
+        return sealed === undefined ? undefined : await sealer.open(key, sealed)
+      }),
+    )
+    return notes.some((note) => {
+      const { until = 0 } = (note ?? {}) as { until?: number }
+      return until >= signedInAt
+    })
+  }
+
+  const forget = async (each: Held, reason: string): Promise<void> => {
+    if (each.hasEnded) return
+    each.hasEnded = true
+    held.delete(each.key)
+    for (const { login } of each.logins) internalsOf(login)?.end(sessionEnded())
+    logger?.info('pg-iam: a session has ended', { session: idOf(each.key), reason })
+    await Promise.all(each.pools.map(({ pool }) => pool.close()))
+  }
+  /** Ends it for every process. */
+  const destroy = async (each: Held, reason: string): Promise<void> => {
+    await store.destroy(each.key)
+    await forget(each, reason)
+  }
+
+  const hold = (key: string, record: SessionRecord): Held => {
+    const known = held.get(key)
+    if (known !== undefined) {
+      if (record.generation > known.record.generation) known.record = record
+      known.lastUsedAt = now()
+      return known
+    }
+    const each: Held = {
+      key,
+      subject: record.tokens.subject,
+      sid: sidOf(record.tokens),
+      record,
+      hasEnded: false,
+      credentials: undefined,
+      logins: [],
+      pools: [],
+      refresh: singleFlight(() => refresh(each)),
+      lastUsedAt: now(),
+    }
+    held.set(key, each)
+    dropUnused()
+    return each
+  }
+  /** A session without pools costs only its cached credentials. Those that were not used for long are dropped. */
+  const dropUnused = (): void => {
+    if (held.size <= HELD_SESSIONS) return
+    for (const [key, each] of held) {
+      if (held.size <= HELD_SESSIONS) return
+      if (each.pools.length === 0) held.delete(key)
+    }
+  }
+
+  const hasExpired = ({ tokens: { expiresAt } }: SessionRecord): boolean =>
+    expiresAt - now() < REFRESH_BEFORE_MS
+  /**
+   * Refreshes the tokens. Providers that rotate refresh tokens take a second use for theft, and end the session. So one process does it,
+   * and the others wait for its result: the store has no locks, but the last one to write its name has it.
+   */
+  const refresh = async (each: Held): Promise<void> => {
+    const lock = hashOf('refresh', each.key)
+    const mine = await sealer.seal(lock, { processId, at: now() })
+    for (let turn = 0; turn < REFRESH_TURNS; turn++) {
+      const stored = await read(each.key)
+      if (stored === undefined) {
+        await forget(each, 'it is no longer in the store')
+        throw sessionEnded()
+      }
+      each.record = stored
+      if (!hasExpired(stored)) return
+      if ((await store.get(lock)) === undefined) {
+        await store.set(lock, mine, REFRESH_LOCK_SECS)
+        await pause(REFRESH_PAUSE_MS)
+        if ((await store.get(lock)) === mine) return await refreshNow(each, lock)
+      }
+      await pause(REFRESH_PAUSE_MS)
+    }
+    throw new PgIamError(
+      'ERR_SIGN_IN_UNAVAILABLE',
+      'another process did not finish to refresh the tokens of this session',
+      { retryable: true },
+    )
+  }
+  const refreshNow = async (each: Held, lock: string): Promise<void> => {
+    try {
+      const tokens = await provider.refresh(each.record.tokens)
+      // The refresh may take longer than a sign-out in another process, which must not be undone.
+      if (each.hasEnded || (await store.get(each.key)) === undefined) throw sessionEnded()
+      each.record = {
+        ...each.record,
+        tokens,
+        generation: each.record.generation + 1,
+      }
+      await write(each.key, each.record)
+    } catch (error) {
+      if (isPgIamError(error, 'ERR_SESSION_ENDED')) await destroy(each, error.message)
+      throw error
+    } finally {
+      await store.destroy(lock)
+    }
+  }
+
+  /** The tokens of a session, valid now. */
+  const freshTokens = async (each: Held): Promise<UserTokens> => {
+    if (each.hasEnded) throw sessionEnded()
+    if (hasExpired(each.record)) await each.refresh()
+    if (each.hasEnded) throw sessionEnded()
+    return each.record.tokens
+  }
+
+  const identityOf = (each: Held): SignedInIdentity => ({
+    issuer,
+    subject: each.subject,
+    get claims() {
+      return each.record.tokens.claims
+    },
+    idToken: async () => (await freshTokens(each)).idToken,
+    accessToken: async () => (await freshTokens(each)).accessToken,
+    exchangeToken: (grantType, parameters) => provider.exchangeToken(grantType, parameters),
+  })
+
+  const loginOf = (each: Held, createLogin: (options: never) => Login, options: object): Login => {
+    if (each.hasEnded) throw sessionEnded()
+    if (typeof createLogin !== 'function')
+      throw invalidOption('provider', 'a function such as redshift', createLogin)
+    if (!isPlainObject(options)) throw invalidOption('options', 'an object', options)
+    const own = OWN_CREDENTIALS.find((name) => options[name] !== undefined)
+    if (own !== undefined) {
+      throw new PgIamError(
+        'ERR_OPTION_CONFLICT',
+        `"${own}" must not be given: the session has credentials of its user`,
+      )
+    }
+    const known = each.logins.find(
+      (one) => one.provider === createLogin && isDeepStrictEqual(one.options, options),
+    )
+    if (known !== undefined) return known.login
+    each.credentials ??= endedWith(each, settings.credentials(identityOf(each)))
+    const login = createLogin({ ...options, credentials: each.credentials } as never)
+    if (internalsOf(login) === undefined)
+      throw invalidOption('provider', 'a function that returns a login', createLogin)
+    each.logins.push({ provider: createLogin, options: { ...options }, login })
+    return login
+  }
+
+  const poolOf = (each: Held, login: Login, config: PoolConfig): Pool => {
+    if (each.hasEnded) throw sessionEnded()
+    if (!each.logins.some((one) => one.login === login))
+      throw invalidOption('login', 'a login of this session', login)
+    const known = each.pools.find(
+      (one) => one.login === login && isDeepStrictEqual(one.config, config),
+    )
+    if (known !== undefined) return known.pool.pool
+    const pool = pools.create(hashOf('user', issuer, each.subject), login, config)
+    each.pools.push({ login, config: { ...config }, pool })
+    return pool.pool
+  }
+
+  const sessionOf = (each: Held): Session => {
+    const { record, key } = each
+    const { tokens, signedInAt } = record
+    return {
+      id: idOf(key),
+      issuer,
+      subject: tokens.subject,
+      claims: tokens.claims,
+      signedInAt: new Date(signedInAt),
+      expiresAt: new Date(endsAt(record)),
+      idleExpiresAt: new Date(Math.min(now() + limits.idleSecs * 1_000, endsAt(record))),
+      tokensExpireAt: new Date(tokens.expiresAt),
+      login: (createLogin, options) => loginOf(each, createLogin, options),
+      pool: (login, config = {}) => poolOf(each, login, config),
+    }
+  }
+
+  /** The last time that the store was told of a use, by key. */
+  const touched = new Map<string, number>()
+  const touch = async (key: string, record: SessionRecord): Promise<void> => {
+    const before = touched.get(key)
+    if (before !== undefined && now() - before < TOUCH_MS) return
+    touched.delete(key)
+    touched.set(key, now())
+    if (touched.size > HELD_SESSIONS) touched.delete(touched.keys().next().value!)
+    await store.touch(key, Math.max(1, Math.min(limits.idleSecs, secondsLeft(record))))
+  }
+
+  return {
+    async create(tokens) {
+      const cookie = randomBytes(32).toString('base64url')
+      const key = keyOf(cookie)
+      await write(key, { tokens, signedInAt: now(), generation: 0 })
+      logger?.info('pg-iam: a user has signed in', { session: idOf(key), subject: tokens.subject })
+      return cookie
+    },
+
+    async load(cookie) {
+      const key = keyOf(cookie)
+      const record = await read(key)
+      if (record === undefined) {
+        const known = held.get(key)
+        if (known !== undefined) await forget(known, 'it is no longer in the store')
+        return undefined
+      }
+      const each = hold(key, record)
+      if (secondsLeft(record) <= 0 || (await wasEnded(record))) {
+        await destroy(each, secondsLeft(record) <= 0 ? 'its time is over' : 'it was ended')
+        return undefined
+      }
+      if (hasExpired(each.record)) {
+        try {
+          await each.refresh()
+        } catch (error) {
+          if (isPgIamError(error, 'ERR_SESSION_ENDED')) {
+            await destroy(each, error.message)
+            return undefined
+          }
+          // The user is still signed in. Only what needs a new token fails.
+          logger?.warn('pg-iam: the tokens of a session could not be refreshed', {
+            session: idOf(key),
+            error,
+          })
+        }
+      }
+      await touch(key, each.record)
+      return each.hasEnded ? undefined : sessionOf(each)
+    },
+
+    async end(cookie) {
+      const key = keyOf(cookie)
+      const record = await read(key)
+      await store.destroy(key)
+      const known = held.get(key)
+      if (known !== undefined) await forget(known, 'the user has signed out')
+      return record?.tokens
+    },
+
+    async endAll({ subject, sid }) {
+      // With both, the provider ends the session `sid` of this user (OpenID Connect Back-Channel Logout 1.0, section 2.7).
+      const note = sid === undefined ? noteKey('sub', subject ?? '') : noteKey('sid', sid)
+      await store.set(note, await sealer.seal(note, { until: now() }), limits.sessionSecs)
+      await Promise.all(
+        [...held.values()]
+          .filter((each) => (sid === undefined ? each.subject === subject : each.sid === sid))
+          .map((each) => destroy(each, 'the provider, or the user, has ended it')),
+      )
+    },
+
+    async isFirstUse(name, ttlSecs) {
+      const key = hashOf('used', issuer, name)
+      if ((await store.get(key)) !== undefined) return false
+      await store.set(key, await sealer.seal(key, {}), ttlSecs)
+      return true
+    },
+
+    async close() {
+      await Promise.all([...held.values()].map((each) => forget(each, 'the application closes')))
+      await pools.close()
+    },
+  }
+}
+
+/** The number of sessions that are held in memory, beside those with pools. */
+const HELD_SESSIONS = 10_000
+const TOUCH_MS = 60_000
+/** Tokens are refreshed before they expire, in milliseconds. */
+const REFRESH_BEFORE_MS = 30_000
+const REFRESH_LOCK_SECS = 15
+const REFRESH_PAUSE_MS = 50
+const REFRESH_TURNS = 300
+
+const OWN_CREDENTIALS = [
+  'credentials',
+  'customCredentialsProvider',
+  'profile',
+  'assumeRole',
+] as const
+
+/** Credentials that are no longer given when the session has ended. */
+function endedWith(
+  each: { readonly hasEnded: boolean },
+  credentials: ReturnType<IdentityCredentials>,
+): ReturnType<IdentityCredentials> {
+  const check = (): void => {
+    if (each.hasEnded) throw sessionEnded()
+  }
+  if (typeof credentials === 'function') {
+    return async (options) => {
+      check()
+      const given = await credentials(options)
+      check()
+      return given
+    }
+  }
+  return {
+    async getToken(...parameters) {
+      check()
+      const given = await credentials.getToken(...parameters)
+      check()
+      return given
+    },
+  }
+}
+
+function sidOf({ claims }: UserTokens): string | undefined {
+  const { sid } = claims as { sid?: unknown }
+  return typeof sid === 'string' ? sid : undefined
+}
+
+/** The store learns a hash of the cookie, from which nobody can make the cookie. */
+function keyOf(cookie: string): string {
+  return hashOf('session', cookie)
+}
+
+function idOf(key: string): string {
+  return key.slice(0, 12)
+}
+
+function hashOf(...parts: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
+}

@@ -1,0 +1,277 @@
+/** The pools of signed-in users: each has its own, and their number is limited. */
+import { Pool, type PoolClient, type PoolConfig } from 'pg'
+import { createPool, pgConfig } from '../adapters/pg.js'
+import { PgIamError } from '../core/errors.js'
+import type { Login } from '../core/login.js'
+import { sessionEnded } from './identity-provider.js'
+
+export interface PoolLimits {
+  /** The number of pools with connections, over all users. */
+  readonly pools: number
+  /** The same for one user. */
+  readonly poolsPerUser: number
+  /** How long a pool keeps its connections when nobody uses it, in seconds. */
+  readonly poolIdleSecs: number
+  /** How long a query waits for one of the pools, in milliseconds. */
+  readonly poolWaitMs: number
+}
+
+/** A pool of one user. It opens no connection before it is used. */
+export interface UserPool {
+  readonly pool: Pool
+  /** Ends it for good: its connections as soon as they are free, and every later query with `ERR_SESSION_ENDED`. */
+  close(): Promise<void>
+}
+
+export interface UserPools {
+  /** @param user identifies the user, for the limit of pools of one user */
+  create(user: string, login: Login, config: PoolConfig): UserPool
+  /** The number of pools with connections. */
+  active(): number
+  close(): Promise<void>
+}
+
+interface Waiting {
+  readonly slot: Slot
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+/** One pool of a user, with its connections or without. */
+interface Slot {
+  readonly user: string
+  /** The pool with connections; `undefined` while it has none. */
+  inner: Pool | undefined
+  /** Connections that were asked for or are in use. */
+  uses: number
+  lastUsedAt: number
+  isClosed: boolean
+  /** Its connections are being closed. They count until that is done. */
+  ending: Promise<void> | undefined
+}
+
+/**
+ * Creates the pools of all users. When a limit is reached, the least recently used pool that nobody uses loses its connections, and opens
+ * new ones when it is used again. If all are in use, a query waits for one of them, in order.
+ */
+export function createUserPools(limits: PoolLimits, now: () => number = Date.now): UserPools {
+  const slots = new Set<Slot>()
+  let waiting: Waiting[] = []
+  let sweep: NodeJS.Timeout | undefined
+
+  const isActive = ({ inner, ending }: Slot): boolean => inner !== undefined || ending !== undefined
+  const activeOf = (user?: string): Slot[] =>
+    [...slots].filter((slot) => isActive(slot) && (user === undefined || slot.user === user))
+
+  const endConnections = (slot: Slot): Promise<void> => {
+    const { inner } = slot
+    if (inner === undefined) return slot.ending ?? Promise.resolve()
+    slot.inner = undefined
+    slot.ending = inner.end().finally(() => {
+      slot.ending = undefined
+      if (slot.isClosed) slots.delete(slot)
+      serveWaiting()
+    })
+    return slot.ending
+  }
+
+  /** Whether the slot may have connections now. If not, asks the least recently used one for its place. */
+  const makeRoom = (slot: Slot): boolean => {
+    if (slot.ending !== undefined) return false
+    const ofUser = activeOf(slot.user)
+    const all = activeOf()
+    const bound =
+      ofUser.length >= limits.poolsPerUser ? ofUser : all.length >= limits.pools ? all : undefined
+    if (bound === undefined) return true
+    if (bound.some(({ ending }) => ending !== undefined)) return false
+    const [oldest] = bound
+      .filter(({ uses, inner }) => uses === 0 && inner !== undefined)
+      .toSorted((one, other) => one.lastUsedAt - other.lastUsedAt)
+    if (oldest !== undefined) void endConnections(oldest)
+    return false
+  }
+
+  const serveWaiting = (): void => {
+    for (const each of waiting.slice()) {
+      if (each.slot.inner === undefined && !makeRoom(each.slot)) continue
+      each.resolve()
+    }
+  }
+
+  const enter = async (slot: Slot, open: () => Pool): Promise<Pool> => {
+    if (slot.isClosed) throw sessionEnded()
+    if (slot.inner === undefined && (waiting.length > 0 || !makeRoom(slot))) {
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(() => entry.reject(noPool(limits)), limits.poolWaitMs)
+        const leave = (): void => {
+          clearTimeout(timer)
+          waiting = waiting.filter((each) => each !== entry)
+        }
+        const entry: Waiting = {
+          slot,
+          resolve: () => {
+            leave()
+            // At once, so that the next one in the queue sees that the place is taken.
+            slot.inner ??= open()
+            slot.uses++
+            resolve()
+          },
+          reject: (error) => {
+            leave()
+            reject(error)
+          },
+        }
+        waiting.push(entry)
+        serveWaiting()
+      })
+    } else {
+      slot.inner ??= open()
+      slot.uses++
+    }
+    slot.lastUsedAt = now()
+    scheduleSweep()
+    return slot.inner!
+  }
+
+  const leave = (slot: Slot): void => {
+    slot.uses--
+    slot.lastUsedAt = now()
+    if (slot.uses === 0 && waiting.length > 0) serveWaiting()
+  }
+
+  const scheduleSweep = (): void => {
+    if (sweep !== undefined) return
+    sweep = setTimeout(() => {
+      sweep = undefined
+      const idleMs = limits.poolIdleSecs * 1_000
+      for (const slot of slots) {
+        if (slot.inner !== undefined && slot.uses === 0 && now() - slot.lastUsedAt >= idleMs)
+          void endConnections(slot)
+      }
+      if (activeOf().length > 0) scheduleSweep()
+    }, limits.poolIdleSecs * 500)
+    // It must not keep the process alive.
+    sweep.unref()
+  }
+
+  const closeSlot = async (slot: Slot): Promise<void> => {
+    slot.isClosed = true
+    for (const each of waiting) if (each.slot === slot) each.reject(sessionEnded())
+    if (isActive(slot)) await endConnections(slot)
+    slots.delete(slot)
+  }
+
+  return {
+    create(user, login, config) {
+      const slot: Slot = {
+        user,
+        inner: undefined,
+        uses: 0,
+        lastUsedAt: now(),
+        isClosed: false,
+        ending: undefined,
+      }
+      slots.add(slot)
+      const pool = new PoolOfUser(
+        pgConfig(login, config),
+        slot,
+        () =>
+          enter(slot, () =>
+            // The event of pg-pool that a connection is given back, whether it is kept or not.
+            createPool(login, config).on('release', () => leave(slot)),
+          ),
+        () => leave(slot),
+        () => closeSlot(slot),
+      )
+      return { pool, close: () => closeSlot(slot) }
+    },
+    active: () => activeOf().length,
+    async close() {
+      clearTimeout(sweep)
+      await Promise.all([...slots].map(closeSlot))
+    },
+  }
+}
+
+/**
+ * What the application gets: a pool of pg whose connections may be closed and opened anew between two queries. `query` of pg-pool 3.14 calls
+ * `connect` with a callback.
+ */
+class PoolOfUser extends Pool {
+  readonly #enter: () => Promise<Pool>
+  readonly #leave: () => void
+  readonly #close: () => Promise<void>
+
+  constructor(
+    config: PoolConfig,
+    slot: Slot,
+    enter: () => Promise<Pool>,
+    leave: () => void,
+    close: () => Promise<void>,
+  ) {
+    super(config)
+    this.#enter = enter
+    this.#leave = leave
+    this.#close = close
+    // Accessors of pg-pool's prototype, which its types declare as properties.
+    Object.defineProperties(this, {
+      totalCount: { get: () => slot.inner?.totalCount ?? 0 },
+      idleCount: { get: () => slot.inner?.idleCount ?? 0 },
+      waitingCount: { get: () => slot.inner?.waitingCount ?? 0 },
+    })
+  }
+
+  override connect(): Promise<PoolClient>
+  override connect(
+    callback: (
+      error: Error | undefined,
+      client: PoolClient | undefined,
+      done: (release?: unknown) => void,
+    ) => void,
+  ): void
+  override connect(
+    callback?: (
+      error: Error | undefined,
+      client: PoolClient | undefined,
+      done: (release?: unknown) => void,
+    ) => void,
+  ): Promise<PoolClient> | void {
+    const work = this.#connect()
+    if (callback === undefined) return work
+    work.then(
+      (client) => callback(undefined, client, client.release.bind(client) as () => void),
+      (error: Error) => callback(error, undefined, () => {}),
+    )
+    return undefined
+  }
+
+  async #connect(): Promise<PoolClient> {
+    const inner = await this.#enter()
+    try {
+      return await inner.connect()
+    } catch (error) {
+      this.#leave()
+      throw error
+    }
+  }
+
+  override end(): Promise<void>
+  override end(callback: () => void): void
+  override end(callback?: () => void): Promise<void> | void {
+    const work = this.#close()
+    if (callback === undefined) return work
+    work.then(callback, callback)
+    return undefined
+  }
+}
+
+function noPool({ pools, poolsPerUser, poolWaitMs }: PoolLimits): PgIamError {
+  return new PgIamError(
+    'ERR_SIGN_IN_LIMIT',
+    `none of the ${pools} pools (${poolsPerUser} of one user) became free within ${poolWaitMs} ms`,
+    {
+      hint: 'Raise "limits.pools" or "limits.poolsPerUser", or give connections back sooner.',
+      retryable: true,
+    },
+  )
+}

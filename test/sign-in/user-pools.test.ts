@@ -1,0 +1,166 @@
+import { customLogin } from '../../core/index.js'
+import { pgTransaction } from '../../adapters/pg.js'
+import { createUserPools, type PoolLimits, type UserPools } from '../../sign-in/user-pools.js'
+import { eventually } from '../support/eventually.js'
+import { usePostgres } from '../gateway/upstream-gateway.js'
+import type { Gateway } from '../../gateway/index.js'
+
+const HOST = 'db.example.com'
+const postgres = usePostgres()
+let gateway: Gateway
+let pools: UserPools
+let now = 0
+
+beforeAll(async () => {
+  gateway = await postgres.start({
+    endpoints: [{ provider: 'password', hosts: [HOST], users: { app: 'a password' } }],
+  })
+})
+afterEach(() => pools.close())
+
+const LIMITS: PoolLimits = { pools: 3, poolsPerUser: 2, poolIdleSecs: 300, poolWaitMs: 60_000 }
+
+function open(user: string, config = {}) {
+  const login = gateway.login({
+    host: HOST,
+    user: 'app',
+    getToken: async () => ({ value: 'a password', expiresAt: new Date(Date.now() + 60_000) }),
+  } as never)
+  return pools.create(user, login as ReturnType<typeof customLogin>, config)
+}
+
+describe('the pools of users', () => {
+  it('give the place of the least recently used pool to another user, and open it again when it is used', async () => {
+    pools = createUserPools(LIMITS, () => ++now)
+    const users = ['alice', 'bob', 'carol', 'dave'].map((user) => open(user).pool)
+    for (const pool of users.slice(0, 3)) await pool.query('SELECT 1')
+    await users[0]!.query('SELECT 1')
+    await users[3]!.query('SELECT 1')
+    expect(users.map(({ totalCount }) => totalCount)).toEqual([1, 0, 1, 1])
+    expect(pools.active()).toBe(3)
+    expect((await users[1]!.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    expect(users.map(({ totalCount }) => totalCount)).toEqual([1, 1, 0, 1])
+  })
+
+  it('limit those of one user, who gives up an own one', async () => {
+    pools = createUserPools(LIMITS, () => ++now)
+    const [one, two, three] = [open('alice').pool, open('alice').pool, open('alice').pool]
+    const other = open('bob').pool
+    for (const pool of [other, one, two, three]) await pool.query('SELECT 1')
+    expect([one, two, three, other].map(({ totalCount }) => totalCount)).toEqual([0, 1, 1, 1])
+  })
+
+  it('close no connection that is in use: a query waits for a free pool, in order', async () => {
+    pools = createUserPools({ ...LIMITS, pools: 1 }, () => ++now)
+    const held = await open('alice').pool.connect()
+    const order: string[] = []
+    const waiting = ['bob', 'carol'].map(async (user) => {
+      await open(user).pool.query('SELECT pg_sleep(0.01)')
+      order.push(user)
+    })
+    expect((await held.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    expect(order).toEqual([])
+    held.release()
+    await Promise.all(waiting)
+    expect(order).toEqual(['bob', 'carol'])
+  })
+
+  it('fail a query that waits for too long, and serve the next ones', async () => {
+    pools = createUserPools({ ...LIMITS, pools: 1, poolWaitMs: 50 }, () => ++now)
+    const held = await open('alice').pool.connect()
+    await expect(open('bob').pool.query('SELECT 1')).rejects.toMatchObject({
+      code: 'ERR_SIGN_IN_LIMIT',
+      retryable: true,
+    })
+    held.release()
+    expect((await open('bob').pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  })
+
+  it('serve 200 users at once with 50 pools, and every query gets its own rows', async () => {
+    pools = createUserPools({ ...LIMITS, pools: 50 })
+    let most = 0
+    const work = Array.from({ length: 200 }, async (_, index) => {
+      const { pool } = open(`user ${index}`, { max: 2, application_name: `user ${index}` })
+      for (let turn = 0; turn < 3; turn++) {
+        const { rows } = await pool.query<{ name: string; turn: number }>(
+          "SELECT current_setting('application_name') AS name, $1::int AS turn",
+          [turn],
+        )
+        expect(rows).toEqual([{ name: `user ${index}`, turn }])
+        most = Math.max(most, pools.active())
+      }
+    })
+    await Promise.all(work)
+    expect(most).toBeLessThanOrEqual(50)
+    expect(gateway.stats().connectionsOpen).toBeLessThanOrEqual(100)
+  })
+
+  it('are pools of pg in every respect: callbacks, transactions, errors, connections that are destroyed', async () => {
+    pools = createUserPools({ ...LIMITS, pools: 1 }, () => ++now)
+    const { pool } = open('alice', { max: 2 })
+    const result = await new Promise((resolve) => {
+      pool.query('SELECT 1 AS one', (error, { rows }) => resolve(error ?? rows))
+    })
+    expect(result).toEqual([{ one: 1 }])
+    expect(
+      await pgTransaction(pool, async (client) => (await client.query('SELECT 2 AS two')).rows),
+    ).toEqual([{ two: 2 }])
+    await expect(pool.query('SELECT nonsense')).rejects.toMatchObject({ code: '42703' })
+    const client = await pool.connect()
+    client.release(true)
+    const other = await new Promise<void>((resolve, reject) => {
+      pool.connect((error, connected, done) => {
+        if (error !== undefined) return reject(error)
+        connected!.query('SELECT 1', () => {
+          done()
+          resolve()
+        })
+      })
+    })
+    expect(other).toBeUndefined()
+    // All places were given back.
+    expect((await open('bob').pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  })
+
+  it('give a place back when a login fails', async () => {
+    pools = createUserPools({ ...LIMITS, pools: 1, poolWaitMs: 1_000 }, () => ++now)
+    const login = gateway.login({
+      host: HOST,
+      user: 'app',
+      getToken: async () => ({ value: 'wrong', expiresAt: new Date(Date.now() + 60_000) }),
+    } as never)
+    await expect(pools.create('eve', login, {}).pool.query('SELECT 1')).rejects.toMatchObject({
+      code: '28P01',
+    })
+    expect((await open('alice').pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  })
+
+  it('end with their session: running queries finish, waiting and later ones fail', async () => {
+    pools = createUserPools({ ...LIMITS, pools: 1 }, () => ++now)
+    const alice = open('alice')
+    const running = alice.pool.query('SELECT pg_sleep(0.05), 1 AS one')
+    await eventually('the query to run', () => alice.pool.totalCount === 1)
+    const bob = open('bob')
+    const waiting = bob.pool.query('SELECT 1')
+    const ended = [
+      expect(waiting).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' }),
+      bob.close(),
+      alice.close(),
+    ]
+    expect((await running).rows).toMatchObject([{ one: 1 }])
+    await Promise.all(ended)
+    await expect(alice.pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
+    await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
+  })
+
+  it('close their connections when nobody uses them, without keeping the process alive', async () => {
+    pools = createUserPools({ ...LIMITS, poolIdleSecs: 1 })
+    const { pool } = open('alice')
+    await pool.query('SELECT 1')
+    await eventually(
+      'the connections to be closed',
+      () => pool.totalCount === 0 && pools.active() === 0,
+    )
+    expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  })
+})
