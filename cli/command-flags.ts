@@ -1,10 +1,46 @@
 /** The flags of each command, beside those of the target. */
-import { hostName, matching, oneOf, text } from '../core/options/check.js'
+import { hostName, matching, oneOf, secureUrl, text } from '../core/options/check.js'
 import { addressFlag, type Flag, integerFlag, numberFlag } from './target.js'
 
 export const TOKEN_FLAGS: readonly Flag[] = [
   { name: 'url', description: 'print a postgres:// URL with the token as its password' },
   { name: 'decode', description: 'print what the token says, without its signature' },
+]
+
+export const LOGIN_FLAGS: readonly Flag[] = [
+  {
+    name: 'issuer',
+    value: 'URL',
+    description: 'the identity provider: an OpenID Connect issuer',
+    check: secureUrl,
+  },
+  {
+    name: 'client-id',
+    value: 'ID',
+    description: 'a public client there, whose redirect URI is http://127.0.0.1/callback',
+    check: text,
+  },
+  {
+    name: 'scope',
+    value: 'NAME',
+    description: 'scope to request, several times; default openid, and offline_access if offered',
+    check: text,
+    isList: true,
+  },
+  { name: 'device', description: 'sign in with a code in the browser of another device' },
+  {
+    name: 'role',
+    value: 'ARN',
+    description: 'AWS role to assume as the user (AssumeRoleWithWebIdentity)',
+    check: matching(/^arn:[\w-]+:iam::\d{12}:role\/[\u0021-\u007e]+$/, 'the ARN of a role'),
+  },
+  { name: 'region', value: 'REGION', description: 'region of AWS STS', check: text },
+  {
+    name: 'sts-endpoint',
+    value: 'URL',
+    description: 'URL of AWS STS, such as that of a gateway',
+    check: secureUrl,
+  },
 ]
 
 /** How the proxy serves its clients: of `proxy` and of `exec`. */

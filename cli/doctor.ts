@@ -4,7 +4,7 @@ import { causesOf, grantsFor } from './doctor-causes.js'
 import { ExitCode } from './failure.js'
 import { credentialsOf, examine, type Step } from './login-walk.js'
 import { resolveTarget } from './target.js'
-import { table } from './token.js'
+import { table } from './output.js'
 
 export async function runDoctor(context: CommandContext): Promise<number> {
   const { io, targets, targetFlags, configuration, printer, loginLogger, isJson } = context

@@ -152,6 +152,12 @@ const EXIT_CODES: Readonly<Partial<Record<PgIamErrorCode, number>>> = {
   ERR_CONNECT_TIMEOUT: ExitCode.notReached,
   ERR_PROTOCOL: ExitCode.notReached,
   ERR_LOGIN_REJECTED: ExitCode.refused,
+  ERR_SIGN_IN_DENIED: ExitCode.noToken,
+  ERR_SIGN_IN_EXPIRED: ExitCode.noToken,
+  ERR_SIGN_IN_INVALID: ExitCode.noToken,
+  ERR_SIGN_IN_STORE: ExitCode.noToken,
+  ERR_SIGN_IN_UNAVAILABLE: ExitCode.notReached,
+  ERR_SESSION_ENDED: ExitCode.noToken,
 }
 
 /** The codes of Node for a server that cannot be reached, or whose certificate is not trusted. */

@@ -196,6 +196,7 @@ function versionsIn(cwd: string): Record<string, string> {
 // Credentials and identity.
 
 function sourceOf({ provider }: Login, origins: Target['origins'], { env }: Place): string {
+  if (origins.get('credentials') === 'pg-iam login') return 'the sign-in of pg-iam login'
   if (!AWS_PROVIDERS.has(provider)) return `the identity that the SDK of ${provider} finds`
   const profile = origins.get('profile')
   if (profile !== undefined) return `the profile from ${profile}`
@@ -205,10 +206,14 @@ function sourceOf({ provider }: Login, origins: Target['origins'], { env }: Plac
 }
 
 /** The credentials that the login uses, found in the same way: it does not give its own away. */
-export async function credentialsOf({ login, flags }: Target): Promise<AwsCredentials> {
+export async function credentialsOf({
+  login,
+  flags,
+  credentials,
+}: Target): Promise<AwsCredentials> {
   const roles = (flags['assume-role'] as readonly string[] | undefined) ?? []
   const { provider } = credentialsProvider({
-    credentials: undefined,
+    credentials,
     profile: (flags['profile'] as string | undefined) ?? (process.env['AWS_PROFILE'] || undefined),
     roles: roles.map((roleArn) => ({ roleArn })),
     region: login.region,
@@ -230,7 +235,10 @@ async function callerIdentity(
   { now, fetch: get }: DoctorDeps,
 ): Promise<CallerIdentity> {
   const suffix = region.startsWith('cn-') ? '.cn' : ''
-  const base = env['AWS_ENDPOINT_URL_STS'] || `https://sts.${region}.amazonaws.com${suffix}`
+  const base =
+    env['AWS_ENDPOINT_URL_STS'] ||
+    env['AWS_ENDPOINT_URL'] ||
+    `https://sts.${region}.amazonaws.com${suffix}`
   const { host } = new URL(base)
   const timestamp = basicTime(now())
   const scope = { date: timestamp.slice(0, 8), region, service: 'sts' }

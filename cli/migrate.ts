@@ -17,7 +17,7 @@ import {
 import type { CommandContext } from './command-context.js'
 import { ExitCode, usageError } from './failure.js'
 import { resolveTarget } from './target.js'
-import { table } from './token.js'
+import { table } from './output.js'
 
 const ACTIONS = ['status', 'up', 'down', 'lint', 'resolve'] as const
 type Action = (typeof ACTIONS)[number]

@@ -100,3 +100,11 @@ function loggable(details: object): object {
     }),
   )
 }
+
+/** Aligned lines. */
+export function table(fields: Readonly<Record<string, string>>): string {
+  const width = Math.max(...Object.keys(fields).map((name) => name.length))
+  return Object.entries(fields)
+    .map(([name, value]) => `${name.padEnd(width)}  ${value}`)
+    .join('\n')
+}

@@ -6,6 +6,7 @@ import {
   FAULT_NAMES,
   LISTEN_FLAGS,
   LOCAL_FLAGS,
+  LOGIN_FLAGS,
   MIGRATE_FLAGS,
   PROXY_FLAGS,
   TOKEN_FLAGS,
@@ -158,6 +159,30 @@ function programOf(io: Io, words: readonly string[], ended: (exitCode: number) =
     [],
     async () => (await import('./doctor.js')).runDoctor,
     '  pg-iam doctor postgres://app@HOST/postgres\n  pg-iam doctor orders --json',
+  )
+  add(
+    'login',
+    'Sign in with the identity of your company, for the other commands to log in as you.',
+    LOGIN_FLAGS,
+    async () => (await import('./sign-in.js')).runLogin,
+    '  pg-iam login --issuer https://login.example.com --client-id ID --role arn:aws:iam::111122223333:role/me\n  pg-iam login --device',
+    [],
+  )
+  add(
+    'logout',
+    'Sign out: delete the tokens, and revoke them.',
+    [],
+    async () => (await import('./sign-in.js')).runLogout,
+    '  pg-iam logout',
+    [],
+  )
+  add(
+    'whoami',
+    'Print who is signed in.',
+    [],
+    async () => (await import('./sign-in.js')).runWhoami,
+    '  pg-iam whoami\n  pg-iam whoami --json',
+    [],
   )
   add(
     'local [action...]',

@@ -18,8 +18,10 @@ import {
 } from '../core/options/check.js'
 import { connectionUrlOptions } from '../core/options/connection-url.js'
 import type { Logger } from '../core/events.js'
-import type { HostedProvider } from '../core/providers/host-names.js'
+import type { AwsCredentialsProvider } from '../core/providers/aws/credentials.js'
+import { type HostedProvider, providerOfHost } from '../core/providers/host-names.js'
 import { usageError } from './failure.js'
+import { isSignedIn, signedInCredentials } from './saved-sign-in.js'
 
 // Flags: those of the command line, which are also the keys of the configuration file.
 
@@ -188,7 +190,7 @@ interface ConfigurationRequest {
 }
 
 /** The names of all commands that have a section in the file. */
-const COMMANDS = ['proxy', 'exec', 'token', 'doctor', 'local', 'migrate']
+const COMMANDS = ['proxy', 'exec', 'token', 'doctor', 'login', 'local', 'migrate']
 
 /** Reads the file. Relative paths in it are relative to it. */
 export function readConfiguration({
@@ -312,6 +314,8 @@ export interface Target {
   readonly flags: Flags
   /** Where each option came from, by the name of its flag: for `doctor`. */
   readonly origins: ReadonlyMap<string, string>
+  /** Those of the signed-in user, if they are used. */
+  readonly credentials?: AwsCredentialsProvider
 }
 
 interface TargetRequest {
@@ -406,14 +410,30 @@ function targetOf(
   for (const [flag, variable] of Object.entries(VARIABLES))
     if (!origins.has(flag) && env[variable]) origins.set(flag, variable)
   const { provider } = chosen as { provider?: HostedProvider }
+  const host = chosen['host'] ?? (inUrl as { host?: unknown }).host ?? env['PGHOST']
+  const known = provider ?? (typeof host === 'string' ? providerOfHost(host) : undefined)
+  const isUser = chosen['profile'] === undefined && known !== undefined && isSignedIn(known, env)
+  if (isUser) origins.set('credentials', 'pg-iam login')
   const login = loginFromSources({
     ...(url === undefined ? {} : { url }),
     ...(provider === undefined ? {} : { provider }),
-    options: { ...loginOptionsOf(chosen), ...(logger === undefined ? {} : { logger }) },
+    options: {
+      ...loginOptionsOf(chosen),
+      ...(isUser ? { credentials: signedInCredentials(known, env) as never } : {}),
+      ...(logger === undefined ? {} : { logger }),
+    },
     signerOptions: { signer: 'built-in' },
     env,
   })
-  return { name, login, flags: chosen, origins }
+  return {
+    name,
+    login,
+    flags: chosen,
+    origins,
+    ...(isUser && known !== 'entra'
+      ? { credentials: signedInCredentials(known, env) as AwsCredentialsProvider }
+      : {}),
+  }
 }
 
 /** The options of a login by the flags that set them. */

@@ -4,6 +4,7 @@ import type { Login } from '../core/login.js'
 import type { Token } from '../core/tokens/token.js'
 import { usageError } from './failure.js'
 import type { CommandContext } from './command-context.js'
+import { table } from './output.js'
 import { resolveTarget } from './target.js'
 
 export async function runToken(context: CommandContext): Promise<number> {
@@ -46,14 +47,6 @@ function urlWith(login: Login, token: Token): string {
   const address = isDialled ? `&hostaddr=${encodeURIComponent(connectTo.host)}` : ''
   const user = encodeURIComponent(userOf(login, token) ?? '')
   return `postgres://${user}:${encodeURIComponent(token.value)}@${host}:${port}/${encodeURIComponent(database)}?sslmode=verify-full${address}`
-}
-
-/** Aligned lines. */
-export function table(fields: Readonly<Record<string, string>>): string {
-  const width = Math.max(...Object.keys(fields).map((name) => name.length))
-  return Object.entries(fields)
-    .map(([name, value]) => `${name.padEnd(width)}  ${value}`)
-    .join('\n')
 }
 
 /** What a token says, without what makes it valid: its signature, and the session token of its credentials. */

@@ -1,0 +1,89 @@
+/** The sign-in of `pg-iam login`, and its credentials for the other commands. */
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { PgIamError } from '../core/errors.js'
+import type { AwsCredentialsProvider } from '../core/providers/aws/credentials.js'
+import type { AzureTokenCredential } from '../core/providers/entra/token.js'
+import type { HostedProvider } from '../core/providers/host-names.js'
+import type { SavedSignIn } from '../sign-in/command-line.js'
+import { usageError } from './failure.js'
+
+type Env = Readonly<Record<string, string | undefined>>
+
+/** The file of the sign-in. The key that encrypts it is beside it, or in `PG_IAM_SIGN_IN_KEY`. */
+export function signInFile(env: Env): string {
+  const folder = env['XDG_CONFIG_HOME'] || join(env['HOME'] || homedir(), '.config')
+  return join(folder, 'pg-iam', 'sign-in.json')
+}
+
+export async function openSignIn(
+  env: Env,
+): Promise<ReturnType<typeof import('../sign-in/command-line.js').createCommandLineSignIn>> {
+  const { createCommandLineSignIn } = await import('../sign-in/command-line.js')
+  const key = env['PG_IAM_SIGN_IN_KEY']
+  if (key !== undefined && key.length < 32)
+    throw usageError('"PG_IAM_SIGN_IN_KEY" must have at least 32 characters')
+  return createCommandLineSignIn({ file: signInFile(env), ...(key === undefined ? {} : { key }) })
+}
+
+// The credentials of the signed-in user.
+
+/** What has precedence over a sign-in: credentials that the environment names. */
+export function otherSource(env: Env): string | undefined {
+  return ['AWS_ACCESS_KEY_ID', 'AWS_PROFILE'].find((name) => env[name])
+}
+
+/** Whether commands use the sign-in for a database of this provider. */
+export function isSignedIn(provider: HostedProvider | undefined, env: Env): boolean {
+  const isKnown = provider !== undefined && provider !== 'cloud-sql'
+  const isOfAws = provider !== 'entra'
+  return isKnown && !(isOfAws && otherSource(env) !== undefined) && existsSync(signInFile(env))
+}
+
+/** The option `credentials` of a login of the signed-in user. Nothing is read before the first token. */
+export function signedInCredentials(
+  provider: HostedProvider,
+  env: Env,
+): AwsCredentialsProvider | AzureTokenCredential {
+  const saved = async (): Promise<SavedSignIn> => {
+    const found = await (await openSignIn(env)).saved()
+    if (found === undefined) {
+      throw new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'nobody is signed in', {
+        hint: 'Run: pg-iam login --issuer URL --client-id ID',
+      })
+    }
+    return found
+  }
+  if (provider === 'entra') {
+    return {
+      async getToken() {
+        const { identity, tokensExpireAt } = await saved()
+        const token = await identity.accessToken()
+        return {
+          token,
+          expiresOnTimestamp: Math.max(tokensExpireAt.getTime(), Date.now() + 60_000),
+        }
+      },
+    }
+  }
+  let ofUser: AwsCredentialsProvider | undefined
+  return async (options) => {
+    if (ofUser === undefined) {
+      const { identity, profile } = await saved()
+      const { role, region, 'sts-endpoint': endpoint } = profile.settings ?? {}
+      if (role === undefined) {
+        throw new PgIamError('ERR_CREDENTIALS_UNAVAILABLE', 'the sign-in names no role of AWS', {
+          hint: 'Run: pg-iam login --role ARN, with the ARN of a role that you may assume.',
+        })
+      }
+      const { webIdentity } = await import('../sign-in/identity-credentials.js')
+      ofUser = webIdentity({
+        roleArn: role,
+        ...(region === undefined ? {} : { region }),
+        ...(endpoint === undefined ? {} : { endpoint }),
+      })(identity) as AwsCredentialsProvider
+    }
+    return ofUser(options)
+  }
+}
