@@ -135,7 +135,9 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
   }
 
   const received = (response: TokenResponse, before?: UserTokens): UserTokens => {
-    const claims = response.claims() ?? before?.claims
+    // Providers may leave claims out when they refresh, such as the `sid` that a back-channel logout names.
+    const renewed: Readonly<Record<string, unknown>> | undefined = response.claims()
+    const claims = renewed === undefined ? before?.claims : { ...before?.claims, ...renewed }
     const idToken = response.id_token ?? before?.idToken
     if (claims === undefined || idToken === undefined)
       throw new PgIamError('ERR_SIGN_IN_INVALID', `${issuer} issued no ID token`, {

@@ -152,6 +152,9 @@ export function createSessions(settings: SessionsSettings): Sessions {
     })
   }
 
+  /** The note of a sign-out, for a refresh that writes the session again. */
+  const endedKey = (key: string): string => hashOf('ended', 'session', key)
+
   const forget = async (each: Held, reason: string): Promise<void> => {
     if (each.hasEnded) return
     each.hasEnded = true
@@ -186,17 +189,19 @@ export function createSessions(settings: SessionsSettings): Sessions {
       lastUsedAt: now(),
     }
     held.set(key, each)
-    dropUnused()
+    dropExpired()
     return each
   }
-  /** A session without pools costs only its cached credentials. Those that were not used for long are dropped. */
-  const dropUnused = (): void => {
-    if (held.size <= HELD_SESSIONS) return
-    for (const [key, each] of held) {
-      if (held.size <= HELD_SESSIONS) return
-      if (each.pools.length === 0) held.delete(key)
-    }
+  /** Sessions whose browser never came back: the store has forgotten them, too. */
+  const dropExpired = (): void => {
+    if (now() - droppedAt < DROP_EVERY_MS) return
+    droppedAt = now()
+    const expired = [...held.values()].filter(
+      (each) => now() - each.lastUsedAt > limits.idleSecs * 1_000 || secondsLeft(each.record) <= 0,
+    )
+    for (const each of expired) void forget(each, 'it was not used')
   }
+  let droppedAt = now()
 
   const hasExpired = ({ tokens: { expiresAt } }: SessionRecord): boolean =>
     expiresAt - now() < REFRESH_BEFORE_MS
@@ -239,6 +244,8 @@ export function createSessions(settings: SessionsSettings): Sessions {
         generation: each.record.generation + 1,
       }
       await write(each.key, each.record)
+      // A sign-out in another process may have come before the write, which would undo it.
+      if ((await store.get(endedKey(each.key))) !== undefined) throw sessionEnded()
     } catch (error) {
       if (isPgIamError(error, 'ERR_SESSION_ENDED')) await destroy(each, error.message)
       throw error
@@ -327,7 +334,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
     if (before !== undefined && now() - before < TOUCH_MS) return
     touched.delete(key)
     touched.set(key, now())
-    if (touched.size > HELD_SESSIONS) touched.delete(touched.keys().next().value!)
+    if (touched.size > TOUCHED_SESSIONS) touched.delete(touched.keys().next().value!)
     await store.touch(key, Math.max(1, Math.min(limits.idleSecs, secondsLeft(record))))
   }
 
@@ -375,6 +382,10 @@ export function createSessions(settings: SessionsSettings): Sessions {
     async end(cookie) {
       const key = keyOf(cookie)
       const record = await read(key)
+      if (record !== undefined) {
+        const note = endedKey(key)
+        await store.set(note, await sealer.seal(note, {}), ENDED_NOTE_SECS)
+      }
       await store.destroy(key)
       const known = held.get(key)
       if (known !== undefined) await forget(known, 'the user has signed out')
@@ -406,12 +417,16 @@ export function createSessions(settings: SessionsSettings): Sessions {
   }
 }
 
-/** The number of sessions that are held in memory, beside those with pools. */
-const HELD_SESSIONS = 10_000
+/** How often sessions that have expired are looked for. */
+const DROP_EVERY_MS = 60_000
+/** The number of sessions whose last use is remembered. */
+const TOUCHED_SESSIONS = 10_000
 const TOUCH_MS = 60_000
 /** Tokens are refreshed before they expire, in milliseconds. */
 const REFRESH_BEFORE_MS = 30_000
 const REFRESH_LOCK_SECS = 15
+/** Longer than a refresh takes, with the time limits of its requests. */
+const ENDED_NOTE_SECS = 600
 const REFRESH_PAUSE_MS = 50
 const REFRESH_TURNS = 300
 

@@ -102,7 +102,7 @@ export interface SignIn {
  * Returns the handlers with which a web application lets users sign in, and query a database as themselves.
  *
  * The authorization-code flow with PKCE (RFC 6749, RFC 7636, RFC 9700, RFC 9207), with sessions on the server. The browser has only a
- * random cookie. `start` etc. take and return Web `Request` and `Response`. Needs `openid-client` and `jose`.
+ * random cookie. Errors of the store reject as they are. Needs `openid-client` and `jose`.
  *
  * Exported from `'pg-iam/sign-in'`.
  *
@@ -156,7 +156,9 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
     } catch (error) {
       if (!isPgIamError(error)) throw error
       given.logger?.warn(`pg-iam: ${error.message}`, { code: error.code })
-      response = await (given.errorPage ?? plainPage)(error, request)
+      // A copy: the headers of Response.redirect() cannot be changed.
+      const page = await (given.errorPage ?? plainPage)(error, request)
+      response = new Response(page.body, page)
     }
     for (const [name, value] of Object.entries(PRIVATE)) response.headers.set(name, value)
     return response
@@ -292,7 +294,15 @@ function checkSignInOptions(options: SignInOptions): CheckedSignInOptions {
     if (given[name] === undefined) throw invalidOption(name, REQUIRED[name], undefined)
   }
   const limits = { ...DEFAULT_LIMITS, ...given.limits }
-  if (limits.idleSecs > limits.sessionSecs) limits.idleSecs = limits.sessionSecs
+  if (limits.idleSecs > limits.sessionSecs) {
+    if (given.limits?.idleSecs !== undefined) {
+      throw new PgIamError(
+        'ERR_OPTION_CONFLICT',
+        `"limits.idleSecs" must not exceed "limits.sessionSecs", which is ${limits.sessionSecs}`,
+      )
+    }
+    limits.idleSecs = limits.sessionSecs
+  }
   return { ...(given as SignInOptions), limits }
 }
 

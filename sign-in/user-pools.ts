@@ -56,12 +56,13 @@ interface Slot {
  */
 export function createUserPools(limits: PoolLimits, now: () => number = Date.now): UserPools {
   const slots = new Set<Slot>()
+  /** Those with connections, or whose connections are being closed. */
+  const active = new Set<Slot>()
   let waiting: Waiting[] = []
   let sweep: NodeJS.Timeout | undefined
 
   const isActive = ({ inner, ending }: Slot): boolean => inner !== undefined || ending !== undefined
-  const activeOf = (user?: string): Slot[] =>
-    [...slots].filter((slot) => isActive(slot) && (user === undefined || slot.user === user))
+  const activeOf = (user: string): Slot[] => [...active].filter((slot) => slot.user === user)
 
   const endConnections = (slot: Slot): Promise<void> => {
     const { inner } = slot
@@ -69,7 +70,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
     slot.inner = undefined
     slot.ending = inner.end().finally(() => {
       slot.ending = undefined
-      if (slot.isClosed) slots.delete(slot)
+      active.delete(slot)
       serveWaiting()
     })
     return slot.ending
@@ -79,9 +80,12 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
   const makeRoom = (slot: Slot): boolean => {
     if (slot.ending !== undefined) return false
     const ofUser = activeOf(slot.user)
-    const all = activeOf()
     const bound =
-      ofUser.length >= limits.poolsPerUser ? ofUser : all.length >= limits.pools ? all : undefined
+      ofUser.length >= limits.poolsPerUser
+        ? ofUser
+        : active.size >= limits.pools
+          ? [...active]
+          : undefined
     if (bound === undefined) return true
     if (bound.some(({ ending }) => ending !== undefined)) return false
     const [oldest] = bound
@@ -98,6 +102,11 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
     }
   }
 
+  const openIn = (slot: Slot, open: () => Pool): void => {
+    slot.inner ??= open()
+    active.add(slot)
+  }
+
   const enter = async (slot: Slot, open: () => Pool): Promise<Pool> => {
     if (slot.isClosed) throw sessionEnded()
     if (slot.inner === undefined && (waiting.length > 0 || !makeRoom(slot))) {
@@ -112,7 +121,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
           resolve: () => {
             leave()
             // At once, so that the next one in the queue sees that the place is taken.
-            slot.inner ??= open()
+            openIn(slot, open)
             slot.uses++
             resolve()
           },
@@ -125,7 +134,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
         serveWaiting()
       })
     } else {
-      slot.inner ??= open()
+      openIn(slot, open)
       slot.uses++
     }
     slot.lastUsedAt = now()
@@ -144,11 +153,11 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
     sweep = setTimeout(() => {
       sweep = undefined
       const idleMs = limits.poolIdleSecs * 1_000
-      for (const slot of slots) {
+      for (const slot of active) {
         if (slot.inner !== undefined && slot.uses === 0 && now() - slot.lastUsedAt >= idleMs)
           void endConnections(slot)
       }
-      if (activeOf().length > 0) scheduleSweep()
+      if (active.size > 0) scheduleSweep()
     }, limits.poolIdleSecs * 500)
     // It must not keep the process alive.
     sweep.unref()
@@ -185,7 +194,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
       )
       return { pool, close: () => closeSlot(slot) }
     },
-    active: () => activeOf().length,
+    active: () => active.size,
     async close() {
       clearTimeout(sweep)
       await Promise.all([...slots].map(closeSlot))

@@ -28,8 +28,8 @@ describe('npm run example', () => {
   it('has an example for every client that the package has an adapter for', async () => {
     const { exports } = JSON.parse(readFileSync(join(process.cwd(), 'package.json'), 'utf8'))
     const others = ['.', './gateway', './migrations', './register', './package.json']
-    // test/browser runs that of WebSockets.
-    others.push('./postgres-js-websocket')
+    // test/browser runs those with pages.
+    others.push('./postgres-js-websocket', './sign-in')
     const adapters = Object.keys(exports).filter((path) => !others.includes(path))
     expect(adapters.toSorted()).toEqual(ALL_EXAMPLES.map((name) => `./${name}`).toSorted())
   })
@@ -41,7 +41,7 @@ describe('npm run example', () => {
   ])('says which examples there are for %s', async (_case, names) => {
     const { exitCode, stdout, stderr } = await runProgram('run.js', names)
     expect(stderr).toBe(
-      `usage: npm run example ${[...ALL_EXAMPLES, ...SERVERS, 'browser'].join('|')}\n`,
+      `usage: npm run example ${[...ALL_EXAMPLES, ...SERVERS, 'browser', 'redshift-dashboard'].join('|')}\n`,
     )
     expect(stdout).toBe('')
     expect(exitCode).toBe(2)

@@ -121,6 +121,7 @@ describe('createSignIn', () => {
     ['"scopes" must be an array that has "openid"', { scopes: ['email'] }],
     ['"authorizationParams.state" must not be given', { authorizationParams: { state: 'x' } }],
     ['"limits.pools" must be', { limits: { pools: 0 } }],
+    ['"limits.idleSecs" must not exceed', { limits: { idleSecs: 100, sessionSecs: 60 } }],
     ['"limits.pool" is not a known option', { limits: { pool: 1 } }],
     ['"signedOutPath" must be a path', { signedOutPath: '//evil.example' }],
     ['"clientID" is not a known option', { clientID: 'dashboard' }],

@@ -19,6 +19,7 @@ const CLIENT = {
   grant_types: ['authorization_code', 'refresh_token'],
 }
 const KEY = 'k'.repeat(43)
+const HOST = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
 
 let provider: ProviderProcess
 let now: number
@@ -302,6 +303,10 @@ describe('a sign-in', () => {
     const response = await signIn.callback(new Request(`${ORIGIN}/callback`))
     expect([response.status, await response.text()]).toEqual([418, 'ours: ERR_SIGN_IN_STATE'])
     expect(response.headers.get('cache-control')).toBe('no-store')
+    await signIn.close()
+    signIn = create({ errorPage: () => Response.redirect(`${ORIGIN}/failed`, 303) })
+    const redirect = await signIn.callback(new Request(`${ORIGIN}/callback`))
+    expect([redirect.status, redirect.headers.get('location')]).toEqual([303, `${ORIGIN}/failed`])
   })
 })
 
@@ -441,6 +446,24 @@ describe('a session', () => {
   })
 })
 
+describe('a session that nobody uses any more', () => {
+  it('is dropped with its pools when its time is over, although its browser never comes back', async () => {
+    const patient = await startProvider({ clients: [CLIENT], tokenSecs: 200_000 })
+    await signIn.close()
+    signIn = create({ issuer: patient.issuer })
+    const browser = new Browser()
+    await signedIn(browser)
+    const session = (await sessionOf(browser))!
+    const pool = session.pool(session.login(auroraDsql, { host: HOST, user: 'app' }))
+    now += 3_602_000
+    const other = new Browser()
+    await signedIn(other, 'bob')
+    await sessionOf(other)
+    await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
+    await patient.close()
+  })
+})
+
 describe('the tokens of a session', () => {
   const SHORT = { clients: [CLIENT], tokenSecs: 60 }
 
@@ -480,7 +503,7 @@ describe('the tokens of a session', () => {
     await signedIn(browser)
     const session = (await sessionOf(browser))!
     const login = session.login(auroraDsql, {
-      host: 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws',
+      host: HOST,
       user: 'app',
     })
     const pool = session.pool(login)
@@ -492,10 +515,41 @@ describe('the tokens of a session', () => {
     expect(await sessionOf(browser)).toBeUndefined()
     await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
     await expect(login.token()).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
-    expect(() =>
-      session.login(auroraDsql, { host: 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws' }),
-    ).toThrow(expect.objectContaining({ code: 'ERR_SESSION_ENDED' }))
+    expect(() => session.login(auroraDsql, { host: HOST })).toThrow(
+      expect.objectContaining({ code: 'ERR_SESSION_ENDED' }),
+    )
     await next.close()
+  })
+
+  it('do not bring a session back that was signed out in another process during their refresh', async () => {
+    const browser = new Browser()
+    const own = await startProvider(SHORT)
+    await signIn.close()
+    const other = create({ issuer: own.issuer })
+    let isWatching = false
+    signIn = create({
+      issuer: own.issuer,
+      store: {
+        ...store,
+        async set(key, value, ttl) {
+          // The session, which is longer than any note.
+          if (isWatching && value.length > 1_000) {
+            isWatching = false
+            const request = browser.request(`${ORIGIN}/sign-out`, { method: 'POST' })
+            expect((await other.signOut(request)).status).toBe(303)
+          }
+          await store.set(key, value, ttl)
+        },
+      },
+    })
+    await signedIn(browser)
+    now += 40_000
+    isWatching = true
+    expect(await sessionOf(browser)).toBeUndefined()
+    expect(isWatching).toBe(false)
+    expect(await other.session(browser.request(`${ORIGIN}/`))).toBeUndefined()
+    await other.close()
+    await own.close()
   })
 
   it('leave the user signed in while the provider is down', async () => {
@@ -512,7 +566,7 @@ describe('the tokens of a session', () => {
     await signedIn(browser)
     const session = (await sessionOf(browser))!
     const login = session.login(auroraDsql, {
-      host: 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws',
+      host: HOST,
       user: 'app',
     })
     await own.close()
