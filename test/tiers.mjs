@@ -1,7 +1,14 @@
 /** The folders and files of each tier, which `npm test` leaves out. */
 export const TIERS = {
   apps: ['test/apps'],
-  browser: ['test/browser'],
+  // With the flows of a sign-in, which a browser goes through, too.
+  browser: [
+    'test/browser',
+    'test/cli/sign-in.test.ts',
+    'test/sign-in/redshift.test.ts',
+    'test/sign-in/sign-in.test.ts',
+    'test/sign-in/tutorial.test.ts',
+  ],
   bench: ['test/bench', 'test/soak'],
   contract: ['test/register/contract.test.ts'],
   engines: ['test/gateway/engines'],
