@@ -1,5 +1,5 @@
 /** The sign-in of `pg-iam login`, and its credentials for the other commands. */
-import { existsSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { PgIamError } from '../core/errors.js'
@@ -22,9 +22,9 @@ export async function openSignIn(
 ): Promise<ReturnType<typeof import('../sign-in/command-line.js').createCommandLineSignIn>> {
   const { createCommandLineSignIn } = await import('../sign-in/command-line.js')
   const key = env['PG_IAM_SIGN_IN_KEY']
-  if (key !== undefined && key.length < 32)
+  if (key && key.length < 32)
     throw usageError('"PG_IAM_SIGN_IN_KEY" must have at least 32 characters')
-  return createCommandLineSignIn({ file: signInFile(env), ...(key === undefined ? {} : { key }) })
+  return createCommandLineSignIn({ file: signInFile(env), ...(key ? { key } : {}) })
 }
 
 // The credentials of the signed-in user.
@@ -36,9 +36,27 @@ export function otherSource(env: Env): string | undefined {
 
 /** Whether commands use the sign-in for a database of this provider. */
 export function isSignedIn(provider: HostedProvider | undefined, env: Env): boolean {
-  const isKnown = provider !== undefined && provider !== 'cloud-sql'
-  const isOfAws = provider !== 'entra'
-  return isKnown && !(isOfAws && otherSource(env) !== undefined) && existsSync(signInFile(env))
+  if (provider === undefined || provider === 'cloud-sql') return false
+  const { scopes = [], settings = {} } = savedProfile(env) ?? {}
+  // The token of a sign-in that is not for this database must not be sent to it.
+  if (provider === 'entra') return scopes.some((scope) => scope.includes('ossrdbms-aad.'))
+  return settings['role'] !== undefined && otherSource(env) === undefined
+}
+
+function savedProfile(
+  env: Env,
+): { scopes?: readonly string[]; settings?: Readonly<Record<string, string>> } | undefined {
+  try {
+    const { profile } = JSON.parse(readFileSync(signInFile(env), 'utf8')) as {
+      profile?: { value: string; until: number }
+    }
+    return profile === undefined || profile.until < Date.now()
+      ? undefined
+      : (JSON.parse(profile.value) as object)
+  } catch {
+    // No file, or none of ours: `whoami` and `login` say what is wrong with it.
+    return undefined
+  }
 }
 
 /** The option `credentials` of a login of the signed-in user. Nothing is read before the first token. */

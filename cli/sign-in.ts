@@ -1,6 +1,7 @@
 /** `pg-iam login`, `logout` and `whoami`. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { isPgIamError } from '../core/errors.js'
 import type { SavedSignIn } from '../sign-in/command-line.js'
 import type { CommandContext } from './command-context.js'
 import { CommandError, ExitCode, usageError } from './failure.js'
@@ -48,6 +49,9 @@ export async function runLogout({ io, printer, isJson }: CommandContext): Promis
   try {
     wasSignedIn = existsSync(signInFile(io.env)) && (await (await openSignIn(io.env)).signOut())
   } catch (error) {
+    const isOfProvider =
+      isPgIamError(error) && /^ERR_SIGN_IN_(?:UNAVAILABLE|INVALID|DENIED)$/.test(error.code)
+    if (!isOfProvider) throw error
     // They are deleted here, whether or not the provider can be reached.
     printer.warn(`the tokens could not be revoked: ${(error as Error).message}`)
     wasSignedIn = true

@@ -411,7 +411,8 @@ function targetOf(
     if (!origins.has(flag) && env[variable]) origins.set(flag, variable)
   const { provider } = chosen as { provider?: HostedProvider }
   const host = chosen['host'] ?? (inUrl as { host?: unknown }).host ?? env['PGHOST']
-  const known = provider ?? (typeof host === 'string' ? providerOfHost(host) : undefined)
+  const first: unknown = Array.isArray(host) ? host[0] : host
+  const known = provider ?? (typeof first === 'string' ? providerOfHost(first) : undefined)
   const isUser = chosen['profile'] === undefined && known !== undefined && isSignedIn(known, env)
   if (isUser) origins.set('credentials', 'pg-iam login')
   const login = loginFromSources({

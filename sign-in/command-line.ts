@@ -2,16 +2,23 @@
  * Signing in on the command line: in the browser of this machine (RFC 8252), or with a code on another device (RFC 8628). The tokens are in
  * an encrypted file.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, open, readFile, stat } from 'node:fs/promises'
+import { link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { singleFlight, withTimeout } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
-import { type Check, checkOptions, invalidOption, secureUrl, text } from '../core/options/check.js'
+import {
+  type Check,
+  checkOptions,
+  invalidOption,
+  isPlainObject,
+  secureUrl,
+  text,
+} from '../core/options/check.js'
 import type { SignedInIdentity } from './identity-credentials.js'
 import {
   createIdentityProvider,
@@ -106,8 +113,12 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
     }
     return record
   }
-  const write = async (record: SavedRecord): Promise<void> =>
-    store.set(NAME, await (await sealer()).seal(NAME, record), KEPT_SECS)
+  const write = async (record: SavedRecord): Promise<void> => {
+    await store.set(NAME, await (await sealer()).seal(NAME, record), KEPT_SECS)
+    // Readable without the key, for tools that only have to know what the sign-in is for.
+    const { scopes, settings } = record.profile
+    await store.set(PROFILE, JSON.stringify({ scopes, settings }), KEPT_SECS)
+  }
 
   const savedOf = (record: SavedRecord): SavedSignIn => {
     const provider = providerOf(record.profile)
@@ -117,17 +128,20 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
       if (isFresh()) return tokens
       // Another run of the tool may have refreshed them, which makes the refresh token here a used one.
       const stored = await read()
-      if (stored === undefined) throw sessionEnded()
+      // Another sign-in in the meantime is another identity.
+      if (stored?.signedInAt !== record.signedInAt) throw sessionEnded()
       ;({ tokens } = stored)
       if (isFresh()) return tokens
       try {
         tokens = await provider.refresh(tokens)
       } catch (error) {
         const next = isPgIamError(error, 'ERR_SESSION_ENDED') ? await read() : undefined
-        if (next === undefined || next.tokens.expiresAt === tokens.expiresAt) throw error
+        if (next?.signedInAt !== record.signedInAt || next.tokens.expiresAt === tokens.expiresAt)
+          throw error
         ;({ tokens } = next)
         return tokens
       }
+      if ((await read())?.signedInAt !== record.signedInAt) throw sessionEnded()
       await write({ ...record, tokens })
       return tokens
     })
@@ -167,6 +181,7 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
       const record = await read().catch(() => undefined)
       const hadOne = (await store.get(NAME)) !== undefined
       await store.destroy(NAME)
+      await store.destroy(PROFILE)
       if (record !== undefined) await providerOf(record.profile).revoke(record.tokens)
       return hadOne
     },
@@ -174,6 +189,7 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
 }
 
 const NAME = 'sign-in'
+const PROFILE = 'profile'
 /** The provider decides how long a refresh token is valid. The file forgets it after 90 days. */
 const KEPT_SECS = 90 * 86_400
 const REFRESH_BEFORE_MS = 60_000
@@ -190,17 +206,19 @@ function checkProfile(given: SignInProfile): SignInProfile {
   return { issuer, clientId, ...others }
 }
 
-const textList: Check<readonly string[]> = (value, name) => {
-  if (!Array.isArray(value)) throw invalidOption(name, 'an array of texts', value)
+const scopeList: Check<readonly string[]> = (value, name) => {
+  if (!Array.isArray(value) || !value.includes('openid'))
+    throw invalidOption(name, 'an array that has "openid"', value)
   return value.map((each: unknown, index) => text(each, `${name}[${index}]`))
 }
 
 const PROFILE_CHECKS = {
   issuer: secureUrl,
   clientId: text,
-  scopes: textList,
+  scopes: scopeList,
   settings: ((value, name) => {
-    for (const [key, each] of Object.entries(Object(value) as object)) text(each, `${name}.${key}`)
+    if (!isPlainObject(value)) throw invalidOption(name, 'an object of texts', value)
+    for (const [key, each] of Object.entries(value)) text(each, `${name}.${key}`)
     return value as Record<string, string>
   }) as Check<Readonly<Record<string, string>>>,
 } as const
@@ -270,10 +288,9 @@ async function onDevice(
 ): Promise<UserTokens> {
   const code = await provider.deviceCode()
   showCode(code)
-  return code.wait(AbortSignal.timeout(SIGN_IN_MS)).catch((error: unknown) => {
-    if (isPgIamError(error, 'ERR_SIGN_IN_UNAVAILABLE') && /aborted|timeout/i.test(error.message))
-      throw expired()
-    throw error
+  const limit = AbortSignal.timeout(SIGN_IN_MS)
+  return code.wait(limit).catch((error: unknown) => {
+    throw limit.aborted ? expired() : error
   })
 }
 
@@ -292,22 +309,23 @@ async function keyIn(file: string): Promise<string> {
         hint: `Run: chmod 600 ${file}`,
       })
     }
-    return (await readFile(file, 'utf8')).trim()
+    return sealingKeys([(await readFile(file, 'utf8')).trim()], `the key in ${file}`)[0]!
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+  // Complete before it has its name, so that nobody reads half a key.
+  const temporary = `${file}.${randomUUID()}.tmp`
+  await writeFile(temporary, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600 })
   try {
-    const created = await open(file, 'wx', 0o600)
-    const key = randomBytes(32).toString('base64url')
-    await created.writeFile(`${key}\n`)
-    await created.close()
-    return key
+    await link(temporary, file)
   } catch (error) {
     // Another process has made it in the meantime.
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return keyIn(file)
-    throw error
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  } finally {
+    await rm(temporary)
   }
+  return keyIn(file)
 }
 
 function singleFlightOnce<T>(work: () => Promise<T>): () => Promise<T> {

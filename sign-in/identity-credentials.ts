@@ -77,16 +77,17 @@ export function webIdentity(options: WebIdentityOptions): IdentityCredentials {
   return (identity) => {
     const request = async (): Promise<AwsCredentials> => {
       const role = ROLE_ARN(valueOf(roleArn, identity), 'roleArn')
+      const roleSessionName = SESSION_NAME(
+        sessionName === undefined ? nameOf(identity) : valueOf(sessionName, identity),
+        'sessionName',
+      )
       const { fromWebToken } = await loadCredentialProviders()
       const webIdentityToken = await identity.idToken()
       try {
         return await redactSdkError(
           fromWebToken({
             roleArn: role,
-            roleSessionName: SESSION_NAME(
-              sessionName === undefined ? nameOf(identity) : valueOf(sessionName, identity),
-              'sessionName',
-            ),
+            roleSessionName,
             webIdentityToken,
             durationSeconds: durationSecs,
             clientConfig: {
@@ -182,17 +183,23 @@ export interface OnBehalfOfOptions {
  */
 export function onBehalfOf(options: OnBehalfOfOptions = {}): IdentityCredentials {
   const { scope } = checkOptions(options, { scope: text })
-  return (identity) => ({
-    async getToken(requested) {
-      const { token, expiresAt } = await identity.exchangeToken(
-        'urn:ietf:params:oauth:grant-type:jwt-bearer',
-        {
-          assertion: await identity.accessToken(),
-          requested_token_use: 'on_behalf_of',
-          scope: scope ?? [requested].flat().join(' '),
-        },
-      )
-      return { token, expiresOnTimestamp: expiresAt }
-    },
-  })
+  return (identity) => {
+    /** By the scope. The issuer is remote, and limits requests. */
+    const kept = new Map<string, { token: string; expiresAt: number }>()
+    return {
+      async getToken(requested) {
+        const wanted = scope ?? [requested].flat().join(' ')
+        let current = kept.get(wanted)
+        if (current === undefined || current.expiresAt - Date.now() < RENEW_MS) {
+          current = await identity.exchangeToken('urn:ietf:params:oauth:grant-type:jwt-bearer', {
+            assertion: await identity.accessToken(),
+            requested_token_use: 'on_behalf_of',
+            scope: wanted,
+          })
+          kept.set(wanted, current)
+        }
+        return { token: current.token, expiresOnTimestamp: current.expiresAt }
+      },
+    }
+  }
 }

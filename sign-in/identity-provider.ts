@@ -36,8 +36,9 @@ export interface UserTokens {
   readonly accessToken: string
   /** Absent if the provider issues none for these scopes. */
   readonly refreshToken?: string
-  /** When the first of ID token and access token expires, in epoch milliseconds. */
+  /** When they have to be refreshed: when the first of ID token and access token expires, in epoch milliseconds. */
   readonly expiresAt: number
+  readonly idTokenExpiresAt: number
 }
 
 /** What a logout token ends: one session at the provider, or all of a user. */
@@ -45,6 +46,8 @@ export interface LogoutNotice {
   readonly subject: string | undefined
   readonly sid: string | undefined
   readonly tokenId: string
+  /** Sessions that began until then are meant, in epoch milliseconds. */
+  readonly until: number
 }
 
 export interface DeviceCode {
@@ -154,10 +157,14 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
         hint: 'Check the clock of this host, or raise "limits.clockSkewSecs".',
       })
     const seconds = response.expiresIn()
-    const ends = [
-      typeof claims['exp'] === 'number' ? claims['exp'] * 1_000 : Infinity,
-      seconds === undefined ? Infinity : now() + seconds * 1_000,
-    ]
+    const idTokenExpiresAt =
+      renewed === undefined ? (before?.idTokenExpiresAt ?? 0) : Number(claims['exp']) * 1_000
+    const accessTokenExpiresAt = now() + (seconds ?? DEFAULT_TOKEN_SECS) * 1_000
+    // Without a new ID token, which providers may leave out, another refresh would not help.
+    const expiresAt =
+      renewed === undefined
+        ? accessTokenExpiresAt
+        : Math.min(idTokenExpiresAt, seconds === undefined ? Infinity : accessTokenExpiresAt)
     const refreshToken = response.refresh_token ?? before?.refreshToken
     return {
       subject: claims['sub'] as string,
@@ -165,7 +172,8 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
       idToken,
       accessToken: response.access_token,
       ...(refreshToken === undefined ? {} : { refreshToken }),
-      expiresAt: Math.min(...ends),
+      expiresAt,
+      idTokenExpiresAt,
     }
   }
 
@@ -299,16 +307,21 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
           clockTolerance: settings.clockSkewSecs,
           currentDate: new Date(now()),
           requiredClaims: ['iat', 'exp', 'jti', 'events'],
+          // Also refuses one from the future.
+          maxTokenAge: LOGOUT_TOKEN_SECS,
         })
         payload = verified.payload
         type = verified.protectedHeader.typ
       } catch (error) {
         throw logoutTokenError(error, issuer)
       }
-      return noticeOf(payload, type)
+      return noticeOf(payload, type, settings.clockSkewSecs)
     },
   }
 }
+
+/** For providers that say nothing, which RFC 6749 only recommends. */
+const DEFAULT_TOKEN_SECS = 300
 
 /** How long the provider's metadata are kept, in milliseconds. */
 const DISCOVERY_MS = 3_600_000
@@ -332,7 +345,11 @@ function authentication(
 }
 
 /** The claims of a logout token that jose does not check. */
-function noticeOf(claims: Record<string, unknown>, type: string | undefined): LogoutNotice {
+function noticeOf(
+  claims: Record<string, unknown>,
+  type: string | undefined,
+  clockSkewSecs: number,
+): LogoutNotice {
   const { sub, sid, nonce, events, jti } = claims
   // The specification recommends `logout+jwt`. Some providers send `JWT` or nothing.
   if (type !== undefined && !/^(?:application\/)?(?:logout\+jwt|jwt)$/i.test(type))
@@ -351,9 +368,12 @@ function noticeOf(claims: Record<string, unknown>, type: string | undefined): Lo
     subject: isGiven(sub) ? sub : undefined,
     sid: isGiven(sid) ? sid : undefined,
     tokenId: jti,
+    until: (Number(claims['iat']) + clockSkewSecs) * 1_000,
   }
 }
 
+/** The oldest logout token that is accepted, and how long its ID is remembered, in seconds. */
+export const LOGOUT_TOKEN_SECS = 3_600
 const LOGOUT_EVENT = 'http://schemas.openid.net/event/backchannel-logout'
 
 function refusedLogoutToken(reason: string): PgIamError {
@@ -387,8 +407,6 @@ type Step =
   | 'could not verify the logout token'
 
 interface OpenIdError {
-  readonly name?: string
-  readonly message?: string
   readonly code?: string
   /** The code of an OAuth error response, such as `invalid_grant`. */
   readonly error?: string
@@ -400,7 +418,6 @@ interface OpenIdError {
 function signInError(error: unknown, step: Step, issuer: string): PgIamError {
   if (isOwn(error)) return error
   const {
-    name,
     code,
     error: oauthError,
     error_description: description,
@@ -415,8 +432,7 @@ function signInError(error: unknown, step: Step, issuer: string): PgIamError {
       return sessionEnded('its tokens can no longer be refreshed')
     if (TEMPORARY.has(oauthError) || (status ?? 0) >= 500)
       return made('ERR_SIGN_IN_UNAVAILABLE', told, true)
-    if (name === 'AuthorizationResponseError' || oauthError === 'access_denied')
-      return made('ERR_SIGN_IN_DENIED', told)
+    if (DENIED.has(oauthError)) return made('ERR_SIGN_IN_DENIED', told)
     return made(
       'ERR_SIGN_IN_INVALID',
       told,
@@ -435,6 +451,12 @@ function signInError(error: unknown, step: Step, issuer: string): PgIamError {
   return made('ERR_SIGN_IN_INVALID', `${step}: ${reasonOf(error)}`)
 }
 
+const DENIED = new Set([
+  'access_denied',
+  'login_required',
+  'consent_required',
+  'interaction_required',
+])
 const TEMPORARY = new Set(['temporarily_unavailable', 'server_error', 'slow_down'])
 
 function isOwn(error: unknown): error is PgIamError {

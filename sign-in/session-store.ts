@@ -1,5 +1,5 @@
 /** Where sessions are stored: the interface, memory, an encrypted file, and the stores of express-session. */
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { PgIamError } from '../core/errors.js'
 import {
@@ -38,7 +38,7 @@ const STORE =
 // In memory.
 
 export interface MemoryStoreOptions {
-  /** The number of values to keep, from 1 to 1,000,000; further ones are refused. A session needs one. Default 10,000. */
+  /** The number of values to keep, from 1 to 1,000,000; further ones are refused. A session needs one, and its sign-in and sign-out one for minutes. Default 10,000. */
   maxEntries?: number
 }
 
@@ -133,6 +133,10 @@ export function createFileStore(path: string, now: () => number): SessionStore {
     try {
       const entries = await read()
       edit(entries)
+      if (Object.keys(entries).length === 0) {
+        await rm(path, { force: true })
+        return
+      }
       await mkdir(dirname(path), { recursive: true, mode: 0o700 })
       const temporary = `${path}.${process.pid}.tmp`
       const file = await open(temporary, 'w', 0o600)

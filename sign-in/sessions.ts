@@ -10,7 +10,7 @@ import { singleFlight } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import type { Logger } from '../core/events.js'
 import { internalsOf, type Login } from '../core/login.js'
-import { invalidOption, isPlainObject } from '../core/options/check.js'
+import { invalidOption, invalidSecret, isPlainObject } from '../core/options/check.js'
 import type { IdentityCredentials, SignedInIdentity } from './identity-credentials.js'
 import {
   type IdentityProvider,
@@ -93,9 +93,10 @@ export interface Sessions {
   /** Ends a session. Resolves with its tokens, if there was one. */
   end(cookie: string): Promise<UserTokens | undefined>
   /** Ends one session at the provider, or all sessions of a user, in every process. */
-  endAll(notice: Pick<LogoutNotice, 'subject' | 'sid'>): Promise<void>
-  /** Whether `name` is used for the first time. It is forgotten after `ttlSecs`. */
-  isFirstUse(name: string, ttlSecs: number): Promise<boolean>
+  endAll(notice: Pick<LogoutNotice, 'subject' | 'sid' | 'until'>): Promise<void>
+  wasUsed(name: string): Promise<boolean>
+  /** Remembers for `ttlSecs` that `name` was used. */
+  markUsed(name: string, ttlSecs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -118,7 +119,6 @@ export function createSessions(settings: SessionsSettings): Sessions {
   const { issuer, provider, store, sealer, limits, pools, logger, now } = settings
   /** By the key in the store. */
   const held = new Map<string, Held>()
-  const processId = randomUUID()
 
   const write = async (key: string, record: SessionRecord): Promise<void> => {
     const ttlSecs = Math.min(limits.idleSecs, secondsLeft(record))
@@ -134,13 +134,15 @@ export function createSessions(settings: SessionsSettings): Sessions {
   const secondsLeft = (record: SessionRecord): number => Math.ceil((endsAt(record) - now()) / 1_000)
 
   // A note that all sessions of a user, or of a session at the provider, that began until then have ended. It needs no list of sessions.
-  const noteKey = (kind: 'sub' | 'sid', value: string): string =>
+  const noteKey = (kind: 'sub' | 'sid' | 'sub without sid', value: string): string =>
     hashOf('ended', kind, issuer, value)
   const wasEnded = async ({ tokens, signedInAt }: SessionRecord): Promise<boolean> => {
     const notes = await Promise.all(
       [
         noteKey('sub', tokens.subject),
-        ...(sidOf(tokens) === undefined ? [] : [noteKey('sid', sidOf(tokens)!)]),
+        sidOf(tokens) === undefined
+          ? noteKey('sub without sid', tokens.subject)
+          : noteKey('sid', sidOf(tokens)!),
       ].map(async (key) => {
         const sealed = await store.get(key)
         return sealed === undefined ? undefined : await sealer.open(key, sealed)
@@ -161,7 +163,8 @@ export function createSessions(settings: SessionsSettings): Sessions {
     held.delete(each.key)
     for (const { login } of each.logins) internalsOf(login)?.end(sessionEnded())
     logger?.info('pg-iam: a session has ended', { session: idOf(each.key), reason })
-    await Promise.all(each.pools.map(({ pool }) => pool.close()))
+    // Not awaited: a connection closes when its query has finished, which may take long.
+    for (const { pool } of each.pools) void pool.close().catch(() => {})
   }
   /** Ends it for every process. */
   const destroy = async (each: Held, reason: string): Promise<void> => {
@@ -211,7 +214,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
    */
   const refresh = async (each: Held): Promise<void> => {
     const lock = hashOf('refresh', each.key)
-    const mine = await sealer.seal(lock, { processId, at: now() })
+    const mine = await sealer.seal(lock, { by: randomUUID() })
     for (let turn = 0; turn < REFRESH_TURNS; turn++) {
       const stored = await read(each.key)
       if (stored === undefined) {
@@ -223,7 +226,16 @@ export function createSessions(settings: SessionsSettings): Sessions {
       if ((await store.get(lock)) === undefined) {
         await store.set(lock, mine, REFRESH_LOCK_SECS)
         await pause(REFRESH_PAUSE_MS)
-        if ((await store.get(lock)) === mine) return await refreshNow(each, lock)
+        if ((await store.get(lock)) === mine) {
+          // Another process may have finished between the read and the lock.
+          const latest = await read(each.key)
+          if (latest !== undefined && !hasExpired(latest)) {
+            each.record = latest
+            await store.destroy(lock)
+            return undefined
+          }
+          return await refreshNow(each, lock, mine)
+        }
       }
       await pause(REFRESH_PAUSE_MS)
     }
@@ -233,7 +245,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
       { retryable: true },
     )
   }
-  const refreshNow = async (each: Held, lock: string): Promise<void> => {
+  const refreshNow = async (each: Held, lock: string, mine: string): Promise<void> => {
     try {
       const tokens = await provider.refresh(each.record.tokens)
       // The refresh may take longer than a sign-out in another process, which must not be undone.
@@ -250,7 +262,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
       if (isPgIamError(error, 'ERR_SESSION_ENDED')) await destroy(each, error.message)
       throw error
     } finally {
-      await store.destroy(lock)
+      if ((await store.get(lock)) === mine) await store.destroy(lock)
     }
   }
 
@@ -268,7 +280,15 @@ export function createSessions(settings: SessionsSettings): Sessions {
     get claims() {
       return each.record.tokens.claims
     },
-    idToken: async () => (await freshTokens(each)).idToken,
+    idToken: async () => {
+      const { idToken, idTokenExpiresAt } = await freshTokens(each)
+      if (idTokenExpiresAt > now()) return idToken
+      throw new PgIamError(
+        'ERR_SIGN_IN_INVALID',
+        `${issuer} issued no new ID token when it refreshed the others, and the old one has expired`,
+        { hint: 'Let the provider issue ID tokens with refreshes, or with a longer lifetime.' },
+      )
+    },
     accessToken: async () => (await freshTokens(each)).accessToken,
     exchangeToken: (grantType, parameters) => provider.exchangeToken(grantType, parameters),
   })
@@ -289,7 +309,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
       (one) => one.provider === createLogin && isDeepStrictEqual(one.options, options),
     )
     if (known !== undefined) return known.login
-    each.credentials ??= endedWith(each, settings.credentials(identityOf(each)))
+    each.credentials ??= endedWith(each, checkedCredentials(settings.credentials(identityOf(each))))
     const login = createLogin({ ...options, credentials: each.credentials } as never)
     if (internalsOf(login) === undefined)
       throw invalidOption('provider', 'a function that returns a login', createLogin)
@@ -320,7 +340,9 @@ export function createSessions(settings: SessionsSettings): Sessions {
       claims: tokens.claims,
       signedInAt: new Date(signedInAt),
       expiresAt: new Date(endsAt(record)),
-      idleExpiresAt: new Date(Math.min(now() + limits.idleSecs * 1_000, endsAt(record))),
+      idleExpiresAt: new Date(
+        Math.min((touched.get(key) ?? now()) + limits.idleSecs * 1_000, endsAt(record)),
+      ),
       tokensExpireAt: new Date(tokens.expiresAt),
       login: (createLogin, options) => loginOf(each, createLogin, options),
       pool: (login, config = {}) => poolOf(each, login, config),
@@ -331,7 +353,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
   const touched = new Map<string, number>()
   const touch = async (key: string, record: SessionRecord): Promise<void> => {
     const before = touched.get(key)
-    if (before !== undefined && now() - before < TOUCH_MS) return
+    if (before !== undefined && now() - before < Math.min(TOUCH_MS, limits.idleSecs * 100)) return
     touched.delete(key)
     touched.set(key, now())
     if (touched.size > TOUCHED_SESSIONS) touched.delete(touched.keys().next().value!)
@@ -392,30 +414,43 @@ export function createSessions(settings: SessionsSettings): Sessions {
       return record?.tokens
     },
 
-    async endAll({ subject, sid }) {
-      // With both, the provider ends the session `sid` of this user (OpenID Connect Back-Channel Logout 1.0, section 2.7).
-      const note = sid === undefined ? noteKey('sub', subject ?? '') : noteKey('sid', sid)
-      await store.set(note, await sealer.seal(note, { until: now() }), limits.sessionSecs)
+    async endAll({ subject, sid, until }) {
+      // With both, the provider ends the session `sid` of this user (OpenID Connect Back-Channel Logout 1.0, section 2.7), which may be one
+      // of those whose ID token named none.
+      const notes =
+        sid === undefined
+          ? [noteKey('sub', subject ?? '')]
+          : [
+              noteKey('sid', sid),
+              ...(subject === undefined ? [] : [noteKey('sub without sid', subject)]),
+            ]
+      for (const note of notes)
+        await store.set(note, await sealer.seal(note, { until }), limits.sessionSecs)
+      const isMeant = (each: Held): boolean =>
+        sid === undefined || each.sid === undefined ? each.subject === subject : each.sid === sid
       await Promise.all(
         [...held.values()]
-          .filter((each) => (sid === undefined ? each.subject === subject : each.sid === sid))
+          .filter((each) => isMeant(each) && each.record.signedInAt <= until)
           .map((each) => destroy(each, 'the provider, or the user, has ended it')),
       )
     },
 
-    async isFirstUse(name, ttlSecs) {
+    wasUsed: async (name) => (await store.get(hashOf('used', issuer, name))) !== undefined,
+
+    async markUsed(name, ttlSecs) {
       const key = hashOf('used', issuer, name)
-      if ((await store.get(key)) !== undefined) return false
       await store.set(key, await sealer.seal(key, {}), ttlSecs)
-      return true
     },
 
     async close() {
       await Promise.all([...held.values()].map((each) => forget(each, 'the application closes')))
-      await pools.close()
+      // Queries may finish. A client that is never given back must not keep the application from ending.
+      await Promise.race([pools.close(), pause(CLOSE_MS, undefined, { ref: false })])
     },
   }
 }
+
+const CLOSE_MS = 10_000
 
 /** How often sessions that have expired are looked for. */
 const DROP_EVERY_MS = 60_000
@@ -436,6 +471,17 @@ const OWN_CREDENTIALS = [
   'profile',
   'assumeRole',
 ] as const
+
+function checkedCredentials(given: unknown): ReturnType<IdentityCredentials> {
+  const { getToken } = (given ?? {}) as { getToken?: unknown }
+  if (typeof given === 'function' || typeof getToken === 'function')
+    return given as ReturnType<IdentityCredentials>
+  throw invalidSecret(
+    'credentials',
+    'a function that returns the credentials of a login: a function, or an object with getToken',
+    given,
+  )
+}
 
 /** Credentials that are no longer given when the session has ended. */
 function endedWith(

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { isPgIamError, PgIamError, type PgIamErrorCode } from '../core/errors.js'
 import { logger, type Logger } from '../core/events.js'
 import {
+  boolean,
   type Check,
   checkOptions,
   functionOf,
@@ -15,7 +16,11 @@ import {
   text,
 } from '../core/options/check.js'
 import type { IdentityCredentials } from './identity-credentials.js'
-import { type AttemptSecrets, createIdentityProvider } from './identity-provider.js'
+import {
+  type AttemptSecrets,
+  createIdentityProvider,
+  LOGOUT_TOKEN_SECS,
+} from './identity-provider.js'
 import { createSealer, sealingKeys } from './sealing.js'
 import { createMemoryStore, sessionStore, type SessionStore } from './session-store.js'
 import { createSessions, type Session } from './sessions.js'
@@ -164,6 +169,9 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
     return response
   }
 
+  /** The states whose codes are being exchanged by this process. */
+  const exchanging = new Set<string>()
+
   const openAttempt = async (request: Request, name: string): Promise<Attempt> => {
     const sealed = cookiesOf(request).get(name)
     const attempt =
@@ -210,7 +218,7 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
             { hint: 'Sign in again.' },
           )
         }
-        if (!(await sessions.isFirstUse(secrets.state, limits.attemptSecs))) {
+        if (exchanging.has(secrets.state) || (await sessions.wasUsed(secrets.state))) {
           throw new PgIamError('ERR_SIGN_IN_STATE', 'this callback was used before', {
             hint: 'Sign in again.',
           })
@@ -218,13 +226,22 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
         // The registered address: behind a proxy, the one of the request has another scheme or host.
         const callback = new URL(redirectUri)
         callback.search = search
-        const tokens = await provider.exchangeCode(callback, secrets)
-        const before = cookiesOf(request).get(SESSION)
-        if (before !== undefined) await sessions.end(before)
-        return redirect(returnTo, [
-          cookie(SESSION, await sessions.create(tokens), limits.sessionSecs),
-          expiredCookie(name),
-        ])
+        // A provider that gets a code twice ends what it issued for it (RFC 6749, section 4.1.2).
+        exchanging.add(secrets.state)
+        try {
+          const tokens = await provider.exchangeCode(callback, secrets)
+          // Only now: visitors without an account must not be able to fill the store.
+          await sessions.markUsed(secrets.state, limits.attemptSecs)
+          const value = await sessions.create(tokens)
+          const before = cookiesOf(request).get(SESSION)
+          if (before !== undefined) await sessions.end(before)
+          return redirect(returnTo, [
+            cookie(SESSION, value, limits.sessionSecs),
+            expiredCookie(name),
+          ])
+        } finally {
+          exchanging.delete(secrets.state)
+        }
       }).then((response) => {
         // One attempt has one callback, also if it failed.
         if (response.status >= 400 && cookiesOf(request).has(name))
@@ -241,14 +258,15 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
     signOut: (request, signOutOptions = {}) =>
       answer(request, ['POST'], async () => {
         const { everywhere = false } = checkOptions(signOutOptions, {
-          everywhere: booleanOption,
+          everywhere: boolean,
         })
         refuseForeignPages(request, origin)
         const home = new URL(given.signedOutPath ?? '/', origin).href
         const value = cookiesOf(request).get(SESSION)
         const tokens = value === undefined ? undefined : await sessions.end(value)
         if (tokens === undefined) return redirect(home, [expiredCookie(SESSION)])
-        if (everywhere) await sessions.endAll({ subject: tokens.subject, sid: undefined })
+        if (everywhere)
+          await sessions.endAll({ subject: tokens.subject, sid: undefined, until: now() })
         // The session is over whether or not the provider can be reached.
         const warn = (error: unknown): undefined => {
           const { message, code } = error as PgIamError
@@ -264,10 +282,12 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
       answerProvider(request, given.logger, async () => {
         const token = await logoutTokenOf(request)
         const notice = await provider.verifyLogoutToken(token)
-        // The token may be repeated as long as it is valid. A second time would do nothing, but says that somebody has it.
-        if (!(await sessions.isFirstUse(`logout ${notice.tokenId}`, LOGOUT_TOKEN_SECS)))
+        const use = `logout ${notice.tokenId}`
+        if (await sessions.wasUsed(use))
           throw new PgIamError('ERR_SIGN_IN_INVALID', 'the logout token was used before')
         await sessions.endAll(notice)
+        // Not before: the provider repeats what has failed.
+        await sessions.markUsed(use, LOGOUT_TOKEN_SECS)
       }),
 
     close: () => sessions.close(),
@@ -387,11 +407,6 @@ const localPath: Check<string> = (value, name) => {
   throw invalidOption(name, 'a path that begins with "/"', value)
 }
 
-const booleanOption: Check<boolean> = (value, name) => {
-  if (typeof value !== 'boolean') throw invalidOption(name, 'true or false', value)
-  return value
-}
-
 const CHECKS = {
   issuer: secureUrl,
   clientId: text,
@@ -461,8 +476,15 @@ function redirect(location: string, cookies: readonly string[]): Response {
 /** A path of the application, for a redirect that must not lead elsewhere. Everything else is `/`. */
 function pathOf(given: string | null, origin: string): string {
   // `//host` and `/\host` are other hosts for a browser, and it ignores tabs and line breaks.
-  // oxlint-disable-next-line no-control-regex
-  if (given === null || !/^\/(?![/\\])/.test(given) || /[\u0000-\u001f\\]/.test(given)) return '/'
+  // Longer ones would make a cookie that browsers drop.
+  if (
+    given === null ||
+    given.length > 1_024 ||
+    !/^\/(?![/\\])/.test(given) ||
+    // oxlint-disable-next-line no-control-regex
+    /[\u0000-\u001f\\]/.test(given)
+  )
+    return '/'
   const { pathname, search, hash } = new URL(given, origin)
   // `/..//host` is `//host` without its dots.
   return pathname.startsWith('//') ? '/' : pathname + search + hash
@@ -478,8 +500,6 @@ function refuseForeignPages(request: Request, origin: string): void {
 }
 
 const MAX_LOGOUT_BYTES = 65_536
-/** How long the ID of a logout token is kept: longer than providers let one be valid. */
-const LOGOUT_TOKEN_SECS = 3_600
 
 async function logoutTokenOf(request: Request): Promise<string> {
   const type = request.headers.get('content-type') ?? ''

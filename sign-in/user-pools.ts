@@ -3,6 +3,7 @@ import { Pool, type PoolClient, type PoolConfig } from 'pg'
 import { createPool, pgConfig } from '../adapters/pg.js'
 import { PgIamError } from '../core/errors.js'
 import type { Login } from '../core/login.js'
+import { abortable } from '../core/async.js'
 import { sessionEnded } from './identity-provider.js'
 
 export interface PoolLimits {
@@ -48,6 +49,8 @@ interface Slot {
   isClosed: boolean
   /** Its connections are being closed. They count until that is done. */
   ending: Promise<void> | undefined
+  /** Fires when the pool is closed for good. */
+  readonly closed: AbortController
 }
 
 /**
@@ -165,6 +168,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
 
   const closeSlot = async (slot: Slot): Promise<void> => {
     slot.isClosed = true
+    slot.closed.abort()
     for (const each of waiting) if (each.slot === slot) each.reject(sessionEnded())
     if (isActive(slot)) await endConnections(slot)
     slots.delete(slot)
@@ -179,16 +183,13 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
         lastUsedAt: now(),
         isClosed: false,
         ending: undefined,
+        closed: new AbortController(),
       }
       slots.add(slot)
       const pool = new PoolOfUser(
         pgConfig(login, config),
         slot,
-        () =>
-          enter(slot, () =>
-            // The event of pg-pool that a connection is given back, whether it is kept or not.
-            createPool(login, config).on('release', () => leave(slot)),
-          ),
+        () => enter(slot, () => createPool(login, config)),
         () => leave(slot),
         () => closeSlot(slot),
       )
@@ -210,6 +211,7 @@ class PoolOfUser extends Pool {
   readonly #enter: () => Promise<Pool>
   readonly #leave: () => void
   readonly #close: () => Promise<void>
+  readonly #closed: AbortSignal
 
   constructor(
     config: PoolConfig,
@@ -222,6 +224,7 @@ class PoolOfUser extends Pool {
     this.#enter = enter
     this.#leave = leave
     this.#close = close
+    this.#closed = slot.closed.signal
     // Accessors of pg-pool's prototype, which its types declare as properties.
     Object.defineProperties(this, {
       totalCount: { get: () => slot.inner?.totalCount ?? 0 },
@@ -248,7 +251,7 @@ class PoolOfUser extends Pool {
     const work = this.#connect()
     if (callback === undefined) return work
     work.then(
-      (client) => callback(undefined, client, client.release.bind(client) as () => void),
+      (client) => callback(undefined, client, (error) => client.release(error as Error)),
       (error: Error) => callback(error, undefined, () => {}),
     )
     return undefined
@@ -256,12 +259,27 @@ class PoolOfUser extends Pool {
 
   async #connect(): Promise<PoolClient> {
     const inner = await this.#enter()
+    const pending = inner.connect()
+    let client: PoolClient
     try {
-      return await inner.connect()
+      // pg-pool (3.14) neither serves nor rejects what waits for a connection when it is ended.
+      client = await abortable(pending, this.#closed)
     } catch (error) {
       this.#leave()
-      throw error
+      pending.then(
+        (late) => late.release(),
+        () => {},
+      )
+      throw this.#closed.aborted ? sessionEnded() : error
     }
+    const { release } = client
+    // Once for each client: the pool's event "release" also comes for connections that it tests itself.
+    client.release = (error) => {
+      client.release = release
+      release.call(client, error)
+      this.#leave()
+    }
+    return client
   }
 
   override end(): Promise<void>

@@ -42,6 +42,8 @@ export interface DashboardOptions {
   tokenSecs?: number
   /** Default: alice and bob. */
   users?: readonly string[]
+  /** Further options of the logins. */
+  login?: RedshiftOptions
 }
 
 export async function start({
@@ -49,6 +51,7 @@ export async function start({
   limits = {},
   tokenSecs = 300,
   users = ['alice', 'bob'],
+  login: own = {},
 }: DashboardOptions = {}): Promise<Dashboard> {
   const files = sirv(await buildPage(), { etag: true })
   const server = createServer()
@@ -98,6 +101,7 @@ export async function start({
     apiEndpoint: gateway.awsEndpointUrl!,
     connectTo: { host: gateway.host, port: gateway.port },
     tls: { ca: gateway.ca },
+    ...own,
   }
 
   const sessionOf = ({

@@ -9,7 +9,13 @@ let child: ChildProcess
 let url: string
 
 beforeAll(async () => {
-  const options = { users: USERS, limits: { pools: 50, poolWaitMs: 300_000 } }
+  // A slow machine takes long for 200 sign-ins, but must not fail one.
+  const options = {
+    users: USERS,
+    limits: { pools: 50, poolWaitMs: 600_000, requestTimeoutMs: 120_000 },
+    tokenSecs: 3_600,
+    login: { tokenTimeoutMs: 600_000, connectTimeoutMs: 600_000 },
+  }
   child = fork(
     join(process.cwd(), 'test/browser/dashboard-process.mjs'),
     [JSON.stringify(options)],

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, chmodSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Gateway } from '../../gateway/index.js'
@@ -86,7 +86,6 @@ describe('pg-iam login', () => {
     const token = await run('token', `postgres://${HOST}/postgres`, '--json')
     expect(JSON.parse(token.stdout)).toMatchObject({ user: 'IAMR:alice' })
     const ca = join(home, 'ca.pem')
-    const { writeFileSync } = await import('node:fs')
     writeFileSync(ca, gateway.ca)
     const program = `const { Client } = require('pg'); const c = new Client(); c.connect().then(() => c.query('SELECT current_user AS me')).then(({ rows }) => { console.log(rows[0].me); return c.end() })`
     const exec = await run(
@@ -207,14 +206,19 @@ describe('a sign-in', () => {
     })
   })
 
-  it('says what is missing if it names no role', async () => {
+  it('is used for AWS only if it names a role, and after a logout for nothing', async () => {
+    const env = { ...environment(), AWS_SHARED_CREDENTIALS_FILE: join(home, 'credentials') }
+    writeFileSync(
+      join(home, 'credentials'),
+      `[default]\naws_access_key_id=${gateway.credentials.accessKeyId}\naws_secret_access_key=${gateway.credentials.secretAccessKey}\n`,
+    )
+    const token = ['token', `postgres://${HOST}/postgres`]
     const command = startCommand(LOGIN().slice(0, -2), { env: environment() })
     const [url] = await command.printed(/http:\S+\/auth\?\S+/, 'stderr')
     await fetch(await new Browser().signInAtProvider(url, 'alice'))
-    await command.ended
-    expect(await run('token', `postgres://${HOST}/postgres`)).toMatchObject({
-      code: 3,
-      stderr: expect.stringContaining('pg-iam login --role ARN'),
-    })
+    expect(await command.ended).toMatchObject({ code: 0 })
+    expect(await runCommand(token, { env })).toMatchObject({ code: 0 })
+    expect(await run('logout')).toMatchObject({ code: 0 })
+    expect(await runCommand(token, { env })).toMatchObject({ code: 0 })
   })
 })

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 
 export interface ProviderProcess {
   readonly issuer: string
+  /** Puts its clock forward. */
+  advance(ms: number): void
   /** Ends it. */
   close(): Promise<void>
 }
@@ -15,7 +17,7 @@ export async function startProvider(
   { clockOffsetSecs = 0 }: { clockOffsetSecs?: number } = {},
 ): Promise<ProviderProcess> {
   const file = join(process.cwd(), 'build/examples/redshift-dashboard/identity-provider.js')
-  const clock = `const real = Date.now; Date.now = () => real() + ${clockOffsetSecs * 1_000}`
+  const clock = `const real = Date.now; let ahead = ${clockOffsetSecs * 1_000}; Date.now = () => real() + ahead; process.on('message', (ms) => { ahead += ms }); process.channel.unref()`
   const child: ChildProcess = spawn(
     process.execPath,
     [
@@ -24,11 +26,12 @@ export async function startProvider(
       file,
       JSON.stringify(options),
     ],
-    { stdio: ['ignore', 'pipe', 'ignore'] },
+    { stdio: ['ignore', 'pipe', 'ignore', 'ipc'] },
   )
   const [line] = (await once(child.stdout!.setEncoding('utf8'), 'data')) as [string]
   return {
     issuer: line.trim(),
+    advance: (ms) => void child.send(ms),
     async close() {
       if (child.exitCode !== null || child.signalCode !== null) return
       child.kill()

@@ -22,7 +22,9 @@ const KEY = 'k'.repeat(43)
 const HOST = 'abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws'
 
 let provider: ProviderProcess
-let now: number
+/** How much the clock of the application is ahead. It runs: a slow machine may take a minute for a test. */
+let aheadMs = 0
+const clock = (): number => Date.now() + aheadMs
 let store: SessionStore
 let signIn: SignIn
 let logged: string[]
@@ -33,9 +35,9 @@ beforeAll(async () => {
 afterAll(() => provider.close())
 
 beforeEach(() => {
-  now = Date.now()
+  aheadMs = 0
   logged = []
-  store = createMemoryStore({}, () => now)
+  store = createMemoryStore({}, clock)
   signIn = create()
 })
 afterEach(() => signIn.close())
@@ -55,7 +57,7 @@ function create(options: Partial<SignInOptions> = {}): SignIn {
       logger: { debug: log, info: log, warn: log, error: log },
       ...options,
     },
-    () => now,
+    clock,
   )
 }
 
@@ -113,9 +115,9 @@ describe('a sign-in', () => {
       issuer: provider.issuer,
       subject: 'alice',
       claims: { sub: 'alice' },
-      signedInAt: new Date(now),
-      expiresAt: new Date(now + 43_200_000),
     })
+    const { signedInAt, expiresAt } = (await sessionOf(browser))!
+    expect(expiresAt.getTime() - signedInAt.getTime()).toBe(43_200_000)
   })
 
   it('asks the provider with PKCE, state and nonce, which are in a cookie only this browser can read', async () => {
@@ -246,7 +248,7 @@ describe('a sign-in', () => {
   it('is refused if the code was exchanged already, by whoever got it', async () => {
     const browser = new Browser()
     const url = await callbackOf(browser, 'alice')
-    const thief = create({ store: createMemoryStore({}, () => now) })
+    const thief = create({ store: createMemoryStore({}, clock) })
     const copy = new Browser()
     for (const [name, value] of browser.cookies(ORIGIN)) copy.setCookie(ORIGIN, name, value)
     expect((await thief.callback(copy.request(url))).status).toBe(303)
@@ -257,7 +259,7 @@ describe('a sign-in', () => {
   it('is refused if it took too long', async () => {
     const browser = new Browser()
     const url = await callbackOf(browser, 'alice')
-    now += 601_000
+    aheadMs += 601_000
     await expectRefused(browser, url, 400, 'ERR_SIGN_IN_EXPIRED')
   })
 
@@ -370,14 +372,29 @@ describe('a session', () => {
     signIn = create({ issuer: patient.issuer })
     await signedIn(browser)
     for (let hour = 0; hour < 11; hour++) {
-      now += 3_500_000
+      aheadMs += 3_500_000
       expect(await sessionOf(browser)).toBeDefined()
     }
-    now += 43_200_000 - 11 * 3_500_000
+    aheadMs += 43_200_000 - 11 * 3_500_000
     expect(await sessionOf(browser)).toBeUndefined()
 
     await signedIn(browser)
-    now += 3_601_000
+    aheadMs += 3_601_000
+    expect(await sessionOf(browser)).toBeUndefined()
+    await patient.close()
+  })
+
+  it('of the shortest idle time lasts as long as it is used', async () => {
+    const patient = await startProvider({ clients: [CLIENT], tokenSecs: 200_000 })
+    await signIn.close()
+    signIn = create({ issuer: patient.issuer, limits: { idleSecs: 60 } })
+    const browser = new Browser()
+    await signedIn(browser)
+    for (let second = 0; second < 200; second += 20) {
+      aheadMs += 20_000
+      expect(await sessionOf(browser)).toBeDefined()
+    }
+    aheadMs += 61_000
     expect(await sessionOf(browser)).toBeUndefined()
     await patient.close()
   })
@@ -455,7 +472,7 @@ describe('a session that nobody uses any more', () => {
     await signedIn(browser)
     const session = (await sessionOf(browser))!
     const pool = session.pool(session.login(auroraDsql, { host: HOST, user: 'app' }))
-    now += 3_602_000
+    aheadMs += 3_602_000
     const other = new Browser()
     await signedIn(other, 'bob')
     await sessionOf(other)
@@ -468,28 +485,38 @@ describe('the tokens of a session', () => {
   const SHORT = { clients: [CLIENT], tokenSecs: 60 }
 
   it('are refreshed when they expire, once for many requests and processes, with rotation', async () => {
-    const browser = new Browser()
-    const offset = { secs: 0 }
-    const own = await startProvider({ ...SHORT, tokenSecs: 31 })
+    const own = await startProvider({ clients: [CLIENT], tokenSecs: 300 })
+    let written = 0
+    const counted = {
+      ...store,
+      // The session, which is longer than any note.
+      set: (key: string, value: string, ttl: number) => {
+        if (value.length > 1_000) written++
+        return store.set(key, value, ttl)
+      },
+    }
     await signIn.close()
-    signIn = create({ issuer: own.issuer })
+    signIn = create({ issuer: own.issuer, store: counted })
+    const other = create({ issuer: own.issuer, store: counted })
+    const browser = new Browser()
     await signedIn(browser)
-    const first = (await sessionOf(browser))!
-    now += 2_000
-    offset.secs = 2
-    const other = create({ issuer: own.issuer })
     const request = browser.request(`${ORIGIN}/`)
-    const sessions = await Promise.all(
-      Array.from({ length: 20 }, (_, index) =>
-        (index % 2 === 0 ? signIn : other).session(request.clone()),
-      ),
-    )
-    expect(sessions.map((session) => session?.subject)).toEqual(Array(20).fill('alice'))
-    expect(sessions[0]!.tokensExpireAt.getTime()).toBeGreaterThan(first.tokensExpireAt.getTime())
-    // A second use of the rotated token would have ended the grant.
-    now += 2_000
-    expect(await signIn.session(request.clone())).toBeDefined()
-    expect(await other.session(request.clone())).toBeDefined()
+    for (const refreshes of [1, 2]) {
+      const before = (await signIn.session(request.clone()))!
+      own.advance(280_000)
+      aheadMs += 280_000
+      const sessions = await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          (index % 2 === 0 ? signIn : other).session(request.clone()),
+        ),
+      )
+      expect(sessions.map((session) => session?.subject)).toEqual(Array(20).fill('alice'))
+      const times = sessions.map((session) => session!.tokensExpireAt.getTime())
+      expect(new Set(times).size).toBe(1)
+      expect(times[0]).toBeGreaterThan(before.tokensExpireAt.getTime())
+      // The first is that of the sign-in. A second use of a rotated token would have ended the session.
+      expect(written).toBe(1 + refreshes)
+    }
     await other.close()
     await own.close()
   })
@@ -511,7 +538,7 @@ describe('the tokens of a session', () => {
     // The provider forgets all grants, as it does when they are revoked.
     await own.close()
     const next = await startProvider({ ...SHORT, port: Number(port) })
-    now += 40_000
+    aheadMs += 40_000
     expect(await sessionOf(browser)).toBeUndefined()
     await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
     await expect(login.token()).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
@@ -543,7 +570,7 @@ describe('the tokens of a session', () => {
       },
     })
     await signedIn(browser)
-    now += 40_000
+    aheadMs += 40_000
     isWatching = true
     expect(await sessionOf(browser)).toBeUndefined()
     expect(isWatching).toBe(false)
@@ -570,7 +597,7 @@ describe('the tokens of a session', () => {
       user: 'app',
     })
     await own.close()
-    now += 40_000
+    aheadMs += 40_000
     expect(await sessionOf(browser)).toMatchObject({ subject: 'alice' })
     await expect(login.token()).rejects.toMatchObject({
       code: 'ERR_SIGN_IN_UNAVAILABLE',
@@ -585,7 +612,7 @@ describe('the tokens of a session', () => {
     signIn = create({ issuer: own.issuer })
     await signedIn(browser)
     expect(await sessionOf(browser)).toBeDefined()
-    now += 40_000
+    aheadMs += 40_000
     expect(await sessionOf(browser)).toBeUndefined()
     await own.close()
   })
@@ -646,7 +673,7 @@ describe('a sign-out', () => {
     expect(await sessionOf(browsers[2])).toBeUndefined()
     expect(await sessionOf(stranger)).toBeDefined()
     // Also in a process that has no session of this user in memory.
-    now += 1
+    aheadMs += 1
     await signedIn(browsers[0])
     expect(await sessionOf(browsers[0])).toBeDefined()
   })

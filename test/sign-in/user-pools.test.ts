@@ -138,8 +138,8 @@ describe('the pools of users', () => {
   it('end with their session: running queries finish, waiting and later ones fail', async () => {
     pools = createUserPools({ ...LIMITS, pools: 1 }, () => ++now)
     const alice = open('alice')
-    const running = alice.pool.query('SELECT pg_sleep(0.05), 1 AS one')
-    await eventually('the query to run', () => alice.pool.totalCount === 1)
+    const client = await alice.pool.connect()
+    const running = client.query('SELECT pg_sleep(0.05), 1 AS one').finally(() => client.release())
     const bob = open('bob')
     const waiting = bob.pool.query('SELECT 1')
     const ended = [
@@ -151,6 +151,34 @@ describe('the pools of users', () => {
     await Promise.all(ended)
     await expect(alice.pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
     await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
+  })
+
+  it('end with their session also for queries that wait for one of their connections', async () => {
+    pools = createUserPools(LIMITS, () => ++now)
+    const { pool, close } = open('alice', { max: 1 })
+    const held = await pool.connect()
+    const waiting = expect(pool.query('SELECT 1')).rejects.toMatchObject({
+      code: 'ERR_SESSION_ENDED',
+    })
+    const closed = close()
+    await waiting
+    held.release()
+    await closed
+    await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
+  })
+
+  it('count a connection once, however often pg-pool releases it', async () => {
+    pools = createUserPools({ ...LIMITS, pools: 1 }, () => ++now)
+    const { pool } = open('alice', { max: 1, maxLifetimeSeconds: 1 })
+    for (let query = 0; query < 3; query++) {
+      await pool.query('SELECT pg_sleep(0.6)')
+    }
+    await eventually('the connection to be replaced', () => pool.totalCount === 0)
+    const held = await pool.connect()
+    const other = open('bob').pool.query('SELECT 1 AS one')
+    expect((await held.query('SELECT 2 AS two')).rows).toEqual([{ two: 2 }])
+    held.release()
+    expect((await other).rows).toEqual([{ one: 1 }])
   })
 
   it('close their connections when nobody uses them, without keeping the process alive', async () => {
