@@ -238,10 +238,7 @@ function endpointFor(
       },
       clock,
     )
-    return async () => {
-      if (known.ended !== undefined) throw known.ended
-      return source()
-    }
+    return () => (known.ended === undefined ? source() : Promise.reject(known.ended))
   }
   const resolvedEndpointFor = (target: string): ResolvedEndpoint => ({
     tls: verifiedTls(target, tls),

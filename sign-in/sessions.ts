@@ -113,6 +113,8 @@ interface Held {
   readonly pools: { login: Login; config: PoolConfig; pool: UserPool }[]
   readonly refresh: () => Promise<void>
   lastUsedAt: number
+  /** After a refresh that failed: when requests try it again. */
+  refreshAfter: number
 }
 
 export function createSessions(settings: SessionsSettings): Sessions {
@@ -190,6 +192,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
       pools: [],
       refresh: singleFlight(() => refresh(each)),
       lastUsedAt: now(),
+      refreshAfter: 0,
     }
     held.set(key, each)
     dropExpired()
@@ -382,7 +385,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
         await destroy(each, secondsLeft(record) <= 0 ? 'its time is over' : 'it was ended')
         return undefined
       }
-      if (hasExpired(each.record)) {
+      if (hasExpired(each.record) && now() >= each.refreshAfter) {
         try {
           await each.refresh()
         } catch (error) {
@@ -390,7 +393,8 @@ export function createSessions(settings: SessionsSettings): Sessions {
             await destroy(each, error.message)
             return undefined
           }
-          // The user is still signed in. Only what needs a new token fails.
+          // The user is still signed in. Only what needs a new token fails. Not each request waits for a provider that does not answer.
+          each.refreshAfter = now() + REFRESH_AGAIN_MS
           logger?.warn('pg-iam: the tokens of a session could not be refreshed', {
             session: idOf(key),
             error,
@@ -459,6 +463,7 @@ const TOUCHED_SESSIONS = 10_000
 const TOUCH_MS = 60_000
 /** Tokens are refreshed before they expire, in milliseconds. */
 const REFRESH_BEFORE_MS = 30_000
+const REFRESH_AGAIN_MS = 5_000
 const REFRESH_LOCK_SECS = 15
 /** Longer than a refresh takes, with the time limits of its requests. */
 const ENDED_NOTE_SECS = 600

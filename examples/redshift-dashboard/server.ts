@@ -249,8 +249,12 @@ function errorPage(code: string): Response {
   <body><main><section><h1>You are not signed in</h1><p>${texts[code] ?? 'The sign-in failed.'}</p><p><code>${code}</code></p>
   <p><a class="button" href="/sign-in">Sign in again</a></p></section></main></body>
 </html>`
-  const status =
-    code === 'ERR_SIGN_IN_DENIED' ? 403 : code === 'ERR_SIGN_IN_UNAVAILABLE' ? 503 : 400
+  const statuses: Readonly<Record<string, number>> = {
+    ERR_SIGN_IN_DENIED: 403,
+    ERR_SIGN_IN_UNAVAILABLE: 503,
+    ERR_SIGN_IN_LIMIT: 503,
+  }
+  const status = statuses[code] ?? 400
   return new Response(html, { status, headers: { 'content-type': 'text/html; charset=utf-8' } })
 }
 
