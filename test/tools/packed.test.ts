@@ -269,7 +269,7 @@ describe('an application that has pg-iam and the signers of AWS', () => {
 })
 
 const BELONGS =
-  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/(cli|register|browser)\/(LICENSES\.txt|((lib|shared)\/)?[a-z_-]+\.js)|docs\/[a-z-]+\.md|examples\/gateway\/[a-z-]+\.ts|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|dsql|adapters|migrations|gateway|browser|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
+  /^(package\.json|LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|dist\/(cli|register|browser)\/(LICENSES\.txt|((lib|shared)\/)?[a-z_-]+\.js)|docs\/[a-z-]+\.md|examples\/gateway\/[a-z-]+\.ts|dist\/(cjs\/package\.json|(cjs|esm)\/(wire|core|dsql|adapters|migrations|gateway|sign-in|browser|shared)\/.+(\.d\.[cm]?ts|\.[cm]?js)))$/
 
 describe('an application that has only pg-iam and its client', () => {
   describe.each(ENTRIES)('pg-iam, entry "%s"', (entry, program) => {
