@@ -1,4 +1,5 @@
 /** The pools of signed-in users: each has its own, and their number is limited. */
+import { setMaxListeners } from 'node:events'
 import { Pool, type PoolClient, type PoolConfig } from 'pg'
 import { createPool, pgConfig } from '../adapters/pg.js'
 import { PgIamError } from '../core/errors.js'
@@ -176,6 +177,9 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
 
   return {
     create(user, login, config) {
+      const closed = new AbortController()
+      // Each query that waits for a connection listens.
+      setMaxListeners(0, closed.signal)
       const slot: Slot = {
         user,
         inner: undefined,
@@ -183,7 +187,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
         lastUsedAt: now(),
         isClosed: false,
         ending: undefined,
-        closed: new AbortController(),
+        closed,
       }
       slots.add(slot)
       const pool = new PoolOfUser(

@@ -167,6 +167,18 @@ describe('the pools of users', () => {
     await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
   })
 
+  it('let many queries wait for a connection without a warning of Node', async () => {
+    const warnings: Error[] = []
+    const listen = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', listen)
+    pools = createUserPools(LIMITS, () => ++now)
+    const { pool } = open('alice', { max: 1 })
+    await Promise.all(Array.from({ length: 30 }, () => pool.query('SELECT 1')))
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', listen)
+    expect(warnings.map(({ name }) => name)).not.toContain('MaxListenersExceededWarning')
+  })
+
   it('count a connection once, however often pg-pool releases it', async () => {
     pools = createUserPools({ ...LIMITS, pools: 1 }, () => ++now)
     const { pool } = open('alice', { max: 1, maxLifetimeSeconds: 1 })
