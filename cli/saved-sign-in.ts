@@ -1,21 +1,14 @@
 /** The sign-in of `pg-iam login`, and its credentials for the other commands. */
 import { readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { PgIamError } from '../core/errors.js'
 import type { AwsCredentialsProvider } from '../core/providers/aws/credentials.js'
 import type { AzureTokenCredential } from '../core/providers/entra/token.js'
 import type { HostedProvider } from '../core/providers/host-names.js'
 import type { SavedSignIn } from '../sign-in/command-line.js'
+import { signInFile } from '../sign-in/session-store.js'
 import { usageError } from './failure.js'
 
 type Env = Readonly<Record<string, string | undefined>>
-
-/** The file of the sign-in. The key that encrypts it is beside it, or in `PG_IAM_SIGN_IN_KEY`. */
-export function signInFile(env: Env): string {
-  const folder = env['XDG_CONFIG_HOME'] || join(env['HOME'] || homedir(), '.config')
-  return join(folder, 'pg-iam', 'sign-in.json')
-}
 
 export async function openSignIn(
   env: Env,
@@ -54,7 +47,7 @@ function savedProfile(
       ? undefined
       : (JSON.parse(profile.value) as object)
   } catch {
-    // No file, or none of ours: `whoami` and `login` say what is wrong with it.
+    // The file is missing or damaged. `whoami` reports that.
     return undefined
   }
 }

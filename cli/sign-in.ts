@@ -3,10 +3,11 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { isPgIamError } from '../core/errors.js'
 import type { SavedSignIn } from '../sign-in/command-line.js'
+import { signInFile } from '../sign-in/session-store.js'
 import type { CommandContext } from './command-context.js'
 import { CommandError, ExitCode, usageError } from './failure.js'
 import { table } from './output.js'
-import { openSignIn, otherSource, signInFile } from './saved-sign-in.js'
+import { openSignIn, otherSource } from './saved-sign-in.js'
 
 export async function runLogin({ flags, io, printer, isJson }: CommandContext): Promise<number> {
   const [issuer, clientId] = [flags['issuer'], flags['client-id']] as (string | undefined)[]

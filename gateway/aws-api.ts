@@ -1,5 +1,5 @@
 /**
- * The API of the gateway that stands for those of AWS: Redshift's, which issue passwords, and STS's, which issue credentials for ID tokens.
+ * The emulated AWS APIs: those of Redshift, which issue passwords, and AWS STS, which issues credentials for ID tokens.
  * It listens on this machine only, because it has no TLS.
  */
 import { createHash } from 'node:crypto'
@@ -480,7 +480,7 @@ async function assumeRole(
   }
 }
 
-/** How long expired credentials are told from unknown ones. */
+/** How long expired credentials are remembered, so that the error can say that they have expired. */
 const REMEMBERED_MS = 86_400_000
 
 /** See https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html */

@@ -214,7 +214,7 @@ function drainMsOf(options: GatewayCloseOptions): number {
   return drainMs
 }
 
-/** Starts the API that stands for those of AWS, if anything needs it. */
+/** Starts the emulated AWS APIs, if an endpoint or `webIdentity` needs them. */
 async function startApi(
   { webIdentity, clock, logger, loginTimeoutMs }: GatewaySettings,
   endpoints: readonly Endpoint[],

@@ -7,8 +7,7 @@ import { once } from 'node:events'
 import { link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { singleFlight, withTimeout } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import {
@@ -28,7 +27,7 @@ import {
   type UserTokens,
 } from './identity-provider.js'
 import { createSealer, sealingKeys } from './sealing.js'
-import { createFileStore } from './session-store.js'
+import { createFileStore, signInFile } from './session-store.js'
 
 /** The provider of a sign-in, which is saved with its tokens. */
 export interface SignInProfile {
@@ -93,7 +92,7 @@ interface SavedRecord {
  * @throws PgIamError `ERR_OPTION_INVALID`. Its functions reject with `ERR_SIGN_IN_STORE` if the file cannot be read.
  */
 export function createCommandLineSignIn(options: CommandLineSignInOptions = {}): CommandLineSignIn {
-  const { file = defaultFile(process.env), key } = checkOptions(options, {
+  const { file = signInFile(process.env), key } = checkOptions(options, {
     file: text,
     key: ((value, name) => sealingKeys([value], name)[0]!) as Check<string>,
   })
@@ -194,10 +193,6 @@ const PROFILE = 'profile'
 const KEPT_SECS = 90 * 86_400
 const REFRESH_BEFORE_MS = 60_000
 const SIGN_IN_MS = 300_000
-
-function defaultFile(env: Readonly<Record<string, string | undefined>>): string {
-  return join(env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'pg-iam', 'sign-in.json')
-}
 
 function checkProfile(given: SignInProfile): SignInProfile {
   const { issuer, clientId, ...others } = checkOptions(given, PROFILE_CHECKS, 'profile.')

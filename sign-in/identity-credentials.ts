@@ -1,10 +1,12 @@
 /** From the identity of a signed-in user to credentials of a cloud. */
-import { redactSdkError } from '../core/providers/aws/credentials-provider.js'
+import {
+  loadCredentialProviders,
+  redactSdkError,
+} from '../core/providers/aws/credentials-provider.js'
 import type { AwsCredentials, AwsCredentialsProvider } from '../core/providers/aws/credentials.js'
 import type { AzureTokenCredential } from '../core/providers/entra/token.js'
 import { singleFlight } from '../core/async.js'
 import { PgIamError } from '../core/errors.js'
-import { peerError } from '../core/load-peer.js'
 import {
   type Check,
   checkOptions,
@@ -57,7 +59,7 @@ export interface WebIdentityOptions {
  * `@aws-sdk/credential-providers`, and an IAM OIDC provider with this client ID as audience in the account of the role:
  * https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
  *
- * All logins of one session share the credentials, which are requested anew five minutes before they expire.
+ * All logins of one session share the credentials, which are requested again five minutes before they expire.
  *
  * Exported from `'pg-iam/sign-in'`.
  *
@@ -101,7 +103,7 @@ export function webIdentity(options: WebIdentityOptions): IdentityCredentials {
           'ERR_CREDENTIALS_UNAVAILABLE',
           `AWS STS refused to issue credentials of ${role} (${nameOfError(cause)})`,
           {
-            cause: withoutRequest(cause),
+            cause,
             hint: 'Check the trust policy of the role: the OIDC provider, and its conditions on "aud" and "sub".',
             retryable:
               isTransientFailure(cause) || nameOfError(cause).startsWith('IDPCommunicationError'),
@@ -151,22 +153,6 @@ function nameOf({ claims, subject }: SignedInIdentity): string {
 function nameOfError(error: unknown): string {
   const { name } = (error ?? {}) as { name?: unknown }
   return typeof name === 'string' ? name : 'unknown error'
-}
-
-/** An SDK error refers to its request, which has the ID token. */
-function withoutRequest(error: unknown): unknown {
-  if (!(error instanceof Error)) return error
-  const { $response } = error as { $response?: object }
-  if ($response !== undefined) Reflect.deleteProperty(error, '$response')
-  return error
-}
-
-async function loadCredentialProviders(): Promise<typeof import('@aws-sdk/credential-providers')> {
-  try {
-    return await import('@aws-sdk/credential-providers')
-  } catch (error) {
-    throw peerError(error, '@aws-sdk/credential-providers')
-  }
 }
 
 export interface OnBehalfOfOptions {

@@ -24,7 +24,7 @@ export interface ProviderSettings {
 export interface AttemptSecrets {
   readonly state: string
   readonly nonce: string
-  readonly verifier: string
+  readonly codeVerifier: string
 }
 
 /** The tokens of a signed-in user. */
@@ -42,10 +42,10 @@ export interface UserTokens {
 }
 
 /** What a logout token ends: one session at the provider, or all of a user. */
-export interface LogoutNotice {
+export interface LogoutTokenClaims {
   readonly subject: string | undefined
   readonly sid: string | undefined
-  readonly tokenId: string
+  readonly jti: string
   /** Sessions that began until then are meant, in epoch milliseconds. */
   readonly until: number
 }
@@ -79,7 +79,7 @@ export interface IdentityProvider {
   /** The address for the sign-out at the provider, or `undefined` if it has none. No token is in it. */
   endSessionUrl(tokens: UserTokens, returnTo: string): Promise<string | undefined>
   /** Verifies a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6). */
-  verifyLogoutToken(token: string): Promise<LogoutNotice>
+  verifyLogoutToken(token: string): Promise<LogoutTokenClaims>
 }
 
 type OpenId = typeof import('openid-client')
@@ -116,7 +116,7 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
     discovered = { config, at: now(), skew: clientClock }
     return config
   })
-  /** The provider's endpoints change rarely. Its keys are fetched anew when a token has an unknown one. */
+  /** The provider's endpoints change rarely. Its keys are fetched again when a token was signed with an unknown one. */
   const configuration = async (): Promise<Configuration> =>
     discovered !== undefined &&
     now() - discovered.at < DISCOVERY_MS &&
@@ -195,11 +195,11 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
       return {
         state: client.randomState(),
         nonce: client.randomNonce(),
-        verifier: client.randomPKCECodeVerifier(),
+        codeVerifier: client.randomPKCECodeVerifier(),
       }
     },
 
-    authorizationUrl: (redirectUri, { state, nonce, verifier }) =>
+    authorizationUrl: (redirectUri, { state, nonce, codeVerifier }) =>
       ask('could not start the sign-in', async (client, config) => {
         const url = client.buildAuthorizationUrl(config, {
           ...settings.authorizationParams,
@@ -207,19 +207,19 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
           scope: scope(config),
           state,
           nonce,
-          code_challenge: await client.calculatePKCECodeChallenge(verifier),
+          code_challenge: await client.calculatePKCECodeChallenge(codeVerifier),
           code_challenge_method: 'S256',
         })
         return url.href
       }),
 
-    exchangeCode: (callback, { state, nonce, verifier }) =>
+    exchangeCode: (callback, { state, nonce, codeVerifier }) =>
       ask('the sign-in failed', async (client, config) =>
         received(
           await client.authorizationCodeGrant(config, callback, {
             expectedState: state,
             expectedNonce: nonce,
-            pkceCodeVerifier: verifier,
+            pkceCodeVerifier: codeVerifier,
             idTokenExpected: true,
           }),
         ),
@@ -349,7 +349,7 @@ function noticeOf(
   claims: Record<string, unknown>,
   type: string | undefined,
   clockSkewSecs: number,
-): LogoutNotice {
+): LogoutTokenClaims {
   const { sub, sid, nonce, events, jti } = claims
   // The specification recommends `logout+jwt`. Some providers send `JWT` or nothing.
   if (type !== undefined && !/^(?:application\/)?(?:logout\+jwt|jwt)$/i.test(type))
@@ -367,7 +367,7 @@ function noticeOf(
   return {
     subject: isGiven(sub) ? sub : undefined,
     sid: isGiven(sid) ? sid : undefined,
-    tokenId: jti,
+    jti,
     until: (Number(claims['iat']) + clockSkewSecs) * 1_000,
   }
 }

@@ -1,6 +1,7 @@
 /** Where sessions are stored: the interface, memory, an encrypted file, and the stores of express-session. */
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { PgIamError } from '../core/errors.js'
 import {
   type Check,
@@ -90,6 +91,12 @@ function full(maxEntries: number): PgIamError {
 }
 
 // In a file, for the command line.
+
+/** The file of the command line: in `$XDG_CONFIG_HOME`, or in `~/.config`. */
+export function signInFile(env: Readonly<Record<string, string | undefined>>): string {
+  const folder = env['XDG_CONFIG_HOME'] || join(env['HOME'] || homedir(), '.config')
+  return join(folder, 'pg-iam', 'sign-in.json')
+}
 
 /**
  * Returns a store in a file that only its owner can read (mode 0600). For programs of one user, such as a command-line tool: each change

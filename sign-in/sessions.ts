@@ -6,7 +6,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Pool, PoolConfig } from 'pg'
-import { singleFlight } from '../core/async.js'
+import { singleFlight, sleep } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import type { Logger } from '../core/events.js'
 import { internalsOf, type Login } from '../core/login.js'
@@ -14,7 +14,7 @@ import { invalidOption, invalidSecret, isPlainObject } from '../core/options/che
 import type { IdentityCredentials, SignedInIdentity } from './identity-credentials.js'
 import {
   type IdentityProvider,
-  type LogoutNotice,
+  type LogoutTokenClaims,
   sessionEnded,
   type UserTokens,
 } from './identity-provider.js'
@@ -71,6 +71,7 @@ interface SessionRecord {
 export interface SessionLimits {
   readonly sessionSecs: number
   readonly idleSecs: number
+  readonly requestTimeoutMs: number
 }
 
 export interface SessionsSettings {
@@ -93,7 +94,7 @@ export interface Sessions {
   /** Ends a session. Resolves with its tokens, if there was one. */
   end(cookie: string): Promise<UserTokens | undefined>
   /** Ends one session at the provider, or all sessions of a user, in every process. */
-  endAll(notice: Pick<LogoutNotice, 'subject' | 'sid' | 'until'>): Promise<void>
+  endAll(notice: Pick<LogoutTokenClaims, 'subject' | 'sid' | 'until'>): Promise<void>
   wasUsed(name: string): Promise<boolean>
   /** Remembers for `ttlSecs` that `name` was used. */
   markUsed(name: string, ttlSecs: number): Promise<void>
@@ -101,7 +102,7 @@ export interface Sessions {
 }
 
 /** What this process holds of one session. */
-interface Held {
+interface LocalSession {
   readonly key: string
   readonly subject: string
   readonly sid: string | undefined
@@ -120,7 +121,7 @@ interface Held {
 export function createSessions(settings: SessionsSettings): Sessions {
   const { issuer, provider, store, sealer, limits, pools, logger, now } = settings
   /** By the key in the store. */
-  const held = new Map<string, Held>()
+  const held = new Map<string, LocalSession>()
 
   const write = async (key: string, record: SessionRecord): Promise<void> => {
     const ttlSecs = Math.min(limits.idleSecs, secondsLeft(record))
@@ -138,16 +139,17 @@ export function createSessions(settings: SessionsSettings): Sessions {
   // A note that all sessions of a user, or of a session at the provider, that began until then have ended. It needs no list of sessions.
   const noteKey = (kind: 'sub' | 'sid' | 'sub without sid', value: string): string =>
     hashOf('ended', kind, issuer, value)
-  const wasEnded = async ({ tokens, signedInAt }: SessionRecord): Promise<boolean> => {
+  const wasEnded = async (key: string, { tokens, signedInAt }: SessionRecord): Promise<boolean> => {
     const notes = await Promise.all(
       [
+        endedKey(key),
         noteKey('sub', tokens.subject),
         sidOf(tokens) === undefined
           ? noteKey('sub without sid', tokens.subject)
           : noteKey('sid', sidOf(tokens)!),
-      ].map(async (key) => {
-        const sealed = await store.get(key)
-        return sealed === undefined ? undefined : await sealer.open(key, sealed)
+      ].map(async (note) => {
+        const sealed = await store.get(note)
+        return sealed === undefined ? undefined : await sealer.open(note, sealed)
       }),
     )
     return notes.some((note) => {
@@ -159,7 +161,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
   /** The note of a sign-out, for a refresh that writes the session again. */
   const endedKey = (key: string): string => hashOf('ended', 'session', key)
 
-  const forget = async (each: Held, reason: string): Promise<void> => {
+  const forget = (each: LocalSession, reason: string): void => {
     if (each.hasEnded) return
     each.hasEnded = true
     held.delete(each.key)
@@ -169,19 +171,19 @@ export function createSessions(settings: SessionsSettings): Sessions {
     for (const { pool } of each.pools) void pool.close().catch(() => {})
   }
   /** Ends it for every process. */
-  const destroy = async (each: Held, reason: string): Promise<void> => {
+  const destroy = async (each: LocalSession, reason: string): Promise<void> => {
     await store.destroy(each.key)
-    await forget(each, reason)
+    forget(each, reason)
   }
 
-  const hold = (key: string, record: SessionRecord): Held => {
+  const hold = (key: string, record: SessionRecord): LocalSession => {
     const known = held.get(key)
     if (known !== undefined) {
       if (record.generation > known.record.generation) known.record = record
       known.lastUsedAt = now()
       return known
     }
-    const each: Held = {
+    const each: LocalSession = {
       key,
       subject: record.tokens.subject,
       sid: sidOf(record.tokens),
@@ -195,19 +197,22 @@ export function createSessions(settings: SessionsSettings): Sessions {
       refreshAfter: 0,
     }
     held.set(key, each)
-    dropExpired()
+    // It must not keep the process alive.
+    sweep ??= setInterval(dropExpired, DROP_EVERY_MS).unref()
     return each
   }
   /** Sessions whose browser never came back: the store has forgotten them, too. */
   const dropExpired = (): void => {
-    if (now() - droppedAt < DROP_EVERY_MS) return
-    droppedAt = now()
-    const expired = [...held.values()].filter(
-      (each) => now() - each.lastUsedAt > limits.idleSecs * 1_000 || secondsLeft(each.record) <= 0,
-    )
-    for (const each of expired) void forget(each, 'it was not used')
+    for (const each of held.values()) if (isOver(each)) forget(each, 'it was not used')
   }
-  let droppedAt = now()
+  let sweep: NodeJS.Timeout | undefined
+  const isOver = ({ lastUsedAt, record }: LocalSession): boolean =>
+    now() - lastUsedAt > limits.idleSecs * 1_000 || secondsLeft(record) <= 0
+  /** Throws if the session is over, also of an object that the application has kept. */
+  const requireSession = (each: LocalSession): void => {
+    if (!each.hasEnded && isOver(each)) forget(each, 'its time is over')
+    if (each.hasEnded) throw sessionEnded()
+  }
 
   const hasExpired = ({ tokens: { expiresAt } }: SessionRecord): boolean =>
     expiresAt - now() < REFRESH_BEFORE_MS
@@ -215,32 +220,35 @@ export function createSessions(settings: SessionsSettings): Sessions {
    * Refreshes the tokens. Providers that rotate refresh tokens take a second use for theft, and end the session. So one process does it,
    * and the others wait for its result: the store has no locks, but the last one to write its name has it.
    */
-  const refresh = async (each: Held): Promise<void> => {
+  const lockSecs = Math.ceil((REFRESH_REQUESTS * limits.requestTimeoutMs) / 1_000)
+  const refresh = async (each: LocalSession): Promise<void> => {
     const lock = hashOf('refresh', each.key)
     const mine = await sealer.seal(lock, { by: randomUUID() })
-    for (let turn = 0; turn < REFRESH_TURNS; turn++) {
+    const giveUpAt = now() + 2 * lockSecs * 1_000
+    while (now() < giveUpAt) {
       const stored = await read(each.key)
       if (stored === undefined) {
-        await forget(each, 'it is no longer in the store')
+        forget(each, 'it is no longer in the store')
         throw sessionEnded()
       }
       each.record = stored
       if (!hasExpired(stored)) return
       if ((await store.get(lock)) === undefined) {
-        await store.set(lock, mine, REFRESH_LOCK_SECS)
-        await pause(REFRESH_PAUSE_MS)
+        await store.set(lock, mine, lockSecs)
+        await sleep(REFRESH_PAUSE_MS, undefined)
         if ((await store.get(lock)) === mine) {
           // Another process may have finished between the read and the lock.
           const latest = await read(each.key)
           if (latest !== undefined && !hasExpired(latest)) {
             each.record = latest
             await store.destroy(lock)
-            return undefined
+            return
           }
-          return await refreshNow(each, lock, mine)
+          await refreshNow(each, lock, mine)
+          return
         }
       }
-      await pause(REFRESH_PAUSE_MS)
+      await sleep(REFRESH_PAUSE_MS, undefined)
     }
     throw new PgIamError(
       'ERR_SIGN_IN_UNAVAILABLE',
@@ -248,7 +256,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
       { retryable: true },
     )
   }
-  const refreshNow = async (each: Held, lock: string, mine: string): Promise<void> => {
+  const refreshNow = async (each: LocalSession, lock: string, mine: string): Promise<void> => {
     try {
       const tokens = await provider.refresh(each.record.tokens)
       // The refresh may take longer than a sign-out in another process, which must not be undone.
@@ -270,14 +278,14 @@ export function createSessions(settings: SessionsSettings): Sessions {
   }
 
   /** The tokens of a session, valid now. */
-  const freshTokens = async (each: Held): Promise<UserTokens> => {
-    if (each.hasEnded) throw sessionEnded()
+  const freshTokens = async (each: LocalSession): Promise<UserTokens> => {
+    requireSession(each)
     if (hasExpired(each.record)) await each.refresh()
-    if (each.hasEnded) throw sessionEnded()
+    requireSession(each)
     return each.record.tokens
   }
 
-  const identityOf = (each: Held): SignedInIdentity => ({
+  const identityOf = (each: LocalSession): SignedInIdentity => ({
     issuer,
     subject: each.subject,
     get claims() {
@@ -296,8 +304,12 @@ export function createSessions(settings: SessionsSettings): Sessions {
     exchangeToken: (grantType, parameters) => provider.exchangeToken(grantType, parameters),
   })
 
-  const loginOf = (each: Held, createLogin: (options: never) => Login, options: object): Login => {
-    if (each.hasEnded) throw sessionEnded()
+  const loginOf = (
+    each: LocalSession,
+    createLogin: (options: never) => Login,
+    options: object,
+  ): Login => {
+    requireSession(each)
     if (typeof createLogin !== 'function')
       throw invalidOption('provider', 'a function such as redshift', createLogin)
     if (!isPlainObject(options)) throw invalidOption('options', 'an object', options)
@@ -312,7 +324,10 @@ export function createSessions(settings: SessionsSettings): Sessions {
       (one) => one.provider === createLogin && isDeepStrictEqual(one.options, options),
     )
     if (known !== undefined) return known.login
-    each.credentials ??= endedWith(each, checkedCredentials(settings.credentials(identityOf(each))))
+    each.credentials ??= endedWith(
+      () => requireSession(each),
+      checkedCredentials(settings.credentials(identityOf(each))),
+    )
     const login = createLogin({ ...options, credentials: each.credentials } as never)
     if (internalsOf(login) === undefined)
       throw invalidOption('provider', 'a function that returns a login', createLogin)
@@ -320,12 +335,12 @@ export function createSessions(settings: SessionsSettings): Sessions {
     return login
   }
 
-  const poolOf = (each: Held, login: Login, config: PoolConfig): Pool => {
-    if (each.hasEnded) throw sessionEnded()
+  const poolOf = (each: LocalSession, login: Login, config: PoolConfig): Pool => {
+    requireSession(each)
     if (!each.logins.some((one) => one.login === login))
       throw invalidOption('login', 'a login of this session', login)
     const known = each.pools.find(
-      (one) => one.login === login && isDeepStrictEqual(one.config, config),
+      (one) => one.login === login && !one.pool.isClosed() && isDeepStrictEqual(one.config, config),
     )
     if (known !== undefined) return known.pool.pool
     const pool = pools.create(hashOf('user', issuer, each.subject), login, config)
@@ -333,7 +348,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
     return pool.pool
   }
 
-  const sessionOf = (each: Held): Session => {
+  const sessionOf = (each: LocalSession): Session => {
     const { record, key } = each
     const { tokens, signedInAt } = record
     return {
@@ -377,11 +392,11 @@ export function createSessions(settings: SessionsSettings): Sessions {
       const record = await read(key)
       if (record === undefined) {
         const known = held.get(key)
-        if (known !== undefined) await forget(known, 'it is no longer in the store')
+        if (known !== undefined) forget(known, 'it is no longer in the store')
         return undefined
       }
       const each = hold(key, record)
-      if (secondsLeft(record) <= 0 || (await wasEnded(record))) {
+      if (secondsLeft(record) <= 0 || (await wasEnded(key, record))) {
         await destroy(each, secondsLeft(record) <= 0 ? 'its time is over' : 'it was ended')
         return undefined
       }
@@ -410,11 +425,11 @@ export function createSessions(settings: SessionsSettings): Sessions {
       const record = await read(key)
       if (record !== undefined) {
         const note = endedKey(key)
-        await store.set(note, await sealer.seal(note, {}), ENDED_NOTE_SECS)
+        await store.set(note, await sealer.seal(note, { until: now() }), ENDED_NOTE_SECS)
       }
       await store.destroy(key)
       const known = held.get(key)
-      if (known !== undefined) await forget(known, 'the user has signed out')
+      if (known !== undefined) forget(known, 'the user has signed out')
       return record?.tokens
     },
 
@@ -430,7 +445,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
             ]
       for (const note of notes)
         await store.set(note, await sealer.seal(note, { until }), limits.sessionSecs)
-      const isMeant = (each: Held): boolean =>
+      const isMeant = (each: LocalSession): boolean =>
         sid === undefined || each.sid === undefined ? each.subject === subject : each.sid === sid
       await Promise.all(
         [...held.values()]
@@ -447,15 +462,16 @@ export function createSessions(settings: SessionsSettings): Sessions {
     },
 
     async close() {
-      await Promise.all([...held.values()].map((each) => forget(each, 'the application closes')))
+      clearInterval(sweep)
+      for (const each of held.values()) forget(each, 'the application closes')
       // Queries may finish. A client that is never given back must not keep the application from ending.
       await Promise.race([pools.close(), pause(CLOSE_MS, undefined, { ref: false })])
     },
   }
 }
 
+/** How long queries may finish when the application closes. */
 const CLOSE_MS = 10_000
-
 /** How often sessions that have expired are looked for. */
 const DROP_EVERY_MS = 60_000
 /** The number of sessions whose last use is remembered. */
@@ -464,11 +480,11 @@ const TOUCH_MS = 60_000
 /** Tokens are refreshed before they expire, in milliseconds. */
 const REFRESH_BEFORE_MS = 30_000
 const REFRESH_AGAIN_MS = 5_000
-const REFRESH_LOCK_SECS = 15
+/** Metadata, tokens and keys of the provider, and one for the store. */
+const REFRESH_REQUESTS = 4
 /** Longer than a refresh takes, with the time limits of its requests. */
 const ENDED_NOTE_SECS = 600
 const REFRESH_PAUSE_MS = 50
-const REFRESH_TURNS = 300
 
 const OWN_CREDENTIALS = [
   'credentials',
@@ -490,12 +506,9 @@ function checkedCredentials(given: unknown): ReturnType<IdentityCredentials> {
 
 /** Credentials that are no longer given when the session has ended. */
 function endedWith(
-  each: { readonly hasEnded: boolean },
+  check: () => void,
   credentials: ReturnType<IdentityCredentials>,
 ): ReturnType<IdentityCredentials> {
-  const check = (): void => {
-    if (each.hasEnded) throw sessionEnded()
-  }
   if (typeof credentials === 'function') {
     return async (options) => {
       check()

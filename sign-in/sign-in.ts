@@ -244,7 +244,8 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
         }
       }).then((response) => {
         // One attempt has one callback, also if it failed.
-        if (response.status >= 400 && cookiesOf(request).has(name))
+        const isExpired = response.headers.getSetCookie().some((each) => each.startsWith(name))
+        if (!isExpired && cookiesOf(request).has(name))
           response.headers.append('set-cookie', expiredCookie(name))
         return response
       })
@@ -282,7 +283,7 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
       answerProvider(request, given.logger, async () => {
         const token = await logoutTokenOf(request)
         const notice = await provider.verifyLogoutToken(token)
-        const use = `logout ${notice.tokenId}`
+        const use = `logout ${notice.jti}`
         if (await sessions.wasUsed(use))
           throw new PgIamError('ERR_SIGN_IN_INVALID', 'the logout token was used before')
         await sessions.endAll(notice)

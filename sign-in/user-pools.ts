@@ -21,6 +21,8 @@ export interface PoolLimits {
 /** A pool of one user. It opens no connection before it is used. */
 export interface UserPool {
   readonly pool: Pool
+  /** Whether it was ended, by `close` or by the application. */
+  isClosed(): boolean
   /** Ends it for good: its connections as soon as they are free, and every later query with `ERR_SESSION_ENDED`. */
   close(): Promise<void>
 }
@@ -35,7 +37,7 @@ export interface UserPools {
 
 interface Waiting {
   readonly slot: Slot
-  readonly resolve: () => void
+  readonly serve: () => void
   readonly reject: (error: Error) => void
 }
 
@@ -47,10 +49,9 @@ interface Slot {
   /** Connections that were asked for or are in use. */
   uses: number
   lastUsedAt: number
-  isClosed: boolean
   /** Its connections are being closed. They count until that is done. */
   ending: Promise<void> | undefined
-  /** Fires when the pool is closed for good. */
+  /** Aborts with the error of later queries when the pool is closed for good. */
   readonly closed: AbortController
 }
 
@@ -65,7 +66,6 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
   let waiting: Waiting[] = []
   let sweep: NodeJS.Timeout | undefined
 
-  const isActive = ({ inner, ending }: Slot): boolean => inner !== undefined || ending !== undefined
   const activeOf = (user: string): Slot[] => [...active].filter((slot) => slot.user === user)
 
   const endConnections = (slot: Slot): Promise<void> => {
@@ -102,48 +102,43 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
   const serveWaiting = (): void => {
     for (const each of waiting.slice()) {
       if (each.slot.inner === undefined && !makeRoom(each.slot)) continue
-      each.resolve()
+      each.serve()
     }
   }
 
-  const openIn = (slot: Slot, open: () => Pool): void => {
+  const use = (slot: Slot, open: () => Pool): Pool => {
     slot.inner ??= open()
+    slot.uses++
     active.add(slot)
+    slot.lastUsedAt = now()
+    scheduleSweep()
+    return slot.inner
   }
 
   const enter = async (slot: Slot, open: () => Pool): Promise<Pool> => {
-    if (slot.isClosed) throw sessionEnded()
-    if (slot.inner === undefined && (waiting.length > 0 || !makeRoom(slot))) {
-      await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => entry.reject(noPool(limits)), limits.poolWaitMs)
-        const leave = (): void => {
-          clearTimeout(timer)
-          waiting = waiting.filter((each) => each !== entry)
-        }
-        const entry: Waiting = {
-          slot,
-          resolve: () => {
-            leave()
-            // At once, so that the next one in the queue sees that the place is taken.
-            openIn(slot, open)
-            slot.uses++
-            resolve()
-          },
-          reject: (error) => {
-            leave()
-            reject(error)
-          },
-        }
-        waiting.push(entry)
-        serveWaiting()
-      })
-    } else {
-      openIn(slot, open)
-      slot.uses++
-    }
-    slot.lastUsedAt = now()
-    scheduleSweep()
-    return slot.inner!
+    slot.closed.signal.throwIfAborted()
+    if (slot.inner !== undefined || (waiting.length === 0 && makeRoom(slot))) return use(slot, open)
+    return new Promise<Pool>((resolve, reject) => {
+      const timer = setTimeout(() => entry.reject(noPool(limits)), limits.poolWaitMs)
+      const leaveQueue = (): void => {
+        clearTimeout(timer)
+        waiting = waiting.filter((each) => each !== entry)
+      }
+      const entry: Waiting = {
+        slot,
+        serve: () => {
+          leaveQueue()
+          // Now, so that the next one in the queue sees that the place is taken.
+          resolve(use(slot, open))
+        },
+        reject: (error) => {
+          leaveQueue()
+          reject(error)
+        },
+      }
+      waiting.push(entry)
+      serveWaiting()
+    })
   }
 
   const leave = (slot: Slot): void => {
@@ -167,11 +162,10 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
     sweep.unref()
   }
 
-  const closeSlot = async (slot: Slot): Promise<void> => {
-    slot.isClosed = true
-    slot.closed.abort()
-    for (const each of waiting) if (each.slot === slot) each.reject(sessionEnded())
-    if (isActive(slot)) await endConnections(slot)
+  const closeSlot = async (slot: Slot, reason: PgIamError): Promise<void> => {
+    slot.closed.abort(reason)
+    for (const each of waiting) if (each.slot === slot) each.reject(reason)
+    await endConnections(slot)
     slots.delete(slot)
   }
 
@@ -185,30 +179,44 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
         inner: undefined,
         uses: 0,
         lastUsedAt: now(),
-        isClosed: false,
         ending: undefined,
         closed,
       }
       slots.add(slot)
-      const pool = new PoolOfUser(
+      const pool: PoolOfUser = new PoolOfUser(
         pgConfig(login, config),
         slot,
-        () => enter(slot, () => createPool(login, config)),
+        () => enter(slot, () => forwardEvents(createPool(login, config), pool)),
         () => leave(slot),
-        () => closeSlot(slot),
+        () => closeSlot(slot, new PgIamError('ERR_CLOSED', 'the pool was ended')),
       )
-      return { pool, close: () => closeSlot(slot) }
+      // As createPool() does: the loss of an idle connection must not end the process.
+      pool.on('error', () => {})
+      return {
+        pool,
+        isClosed: () => closed.signal.aborted,
+        close: () => closeSlot(slot, sessionEnded()),
+      }
     },
     active: () => active.size,
     async close() {
       clearTimeout(sweep)
-      await Promise.all([...slots].map(closeSlot))
+      await Promise.all([...slots].map((slot) => closeSlot(slot, sessionEnded())))
     },
   }
 }
 
+const EVENTS = ['connect', 'acquire', 'release', 'remove', 'error'] as const
+
+/** The application listens to the pool that it has. */
+function forwardEvents(inner: Pool, outer: Pool): Pool {
+  for (const name of EVENTS)
+    inner.on(name as 'connect', (...values) => void outer.emit(name, ...values))
+  return inner
+}
+
 /**
- * What the application gets: a pool of pg whose connections may be closed and opened anew between two queries. `query` of pg-pool 3.14 calls
+ * What the application gets: a pool of pg whose connections may be closed, and opened again, between two queries. `query` of pg-pool 3.14 calls
  * `connect` with a callback.
  */
 class PoolOfUser extends Pool {
@@ -274,7 +282,7 @@ class PoolOfUser extends Pool {
         (late) => late.release(),
         () => {},
       )
-      throw this.#closed.aborted ? sessionEnded() : error
+      throw this.#closed.aborted ? (this.#closed.reason as Error) : error
     }
     const { release } = client
     // Once for each client: the pool's event "release" also comes for connections that it tests itself.

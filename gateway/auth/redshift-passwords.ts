@@ -90,7 +90,7 @@ export function createRedshiftPasswords({ principals, regions, clock }: Password
 
 /** More are throttled, as by AWS. Each login is compared with all of them. */
 const MAX_PASSWORDS = 1_000
-/** How long an expired password is told from an unknown one. */
+/** How long an expired password is remembered, so that the refusal can say that it has expired. */
 const REMEMBERED_MS = 3_600_000
 
 function isHostOf(host: string, { kind, name, customDomain }: RedshiftTarget): boolean {

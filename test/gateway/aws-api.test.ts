@@ -1,4 +1,4 @@
-/** The API of the gateway that stands for those of AWS, called by the AWS SDK and by hand. */
+/** The emulated AWS APIs, called by the AWS SDK and by hand-made requests. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'

@@ -1,4 +1,4 @@
-/** A real OpenID provider in a process of its own, and a browser without a screen. */
+/** A real OpenID provider in a separate process, and a client that keeps cookies like a browser. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

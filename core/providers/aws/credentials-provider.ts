@@ -219,7 +219,9 @@ const ROLE_CHECKS = {
   durationSecs: integerWithin(900, 43_200, 'seconds'),
 } as const
 
-async function loadCredentialProviders(): Promise<typeof import('@aws-sdk/credential-providers')> {
+export async function loadCredentialProviders(): Promise<
+  typeof import('@aws-sdk/credential-providers')
+> {
   try {
     return await import('@aws-sdk/credential-providers')
   } catch (error) {

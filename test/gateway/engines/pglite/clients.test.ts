@@ -13,7 +13,7 @@ describe('a gateway with PGlite', () => {
 
   describeClientChecks(() => gateway)
 
-  it('gives each session a process ID of its own, although one backend serves them all', async () => {
+  it('gives each session its own process ID, although one backend serves them all', async () => {
     const killed = new Client(pgSettings(gateway)) as Client & { processID: number }
     killed.on('error', () => {})
     await killed.connect()
