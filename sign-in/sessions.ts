@@ -111,7 +111,7 @@ interface LocalSession {
   /** Made with the first login. */
   credentials: ReturnType<IdentityCredentials> | undefined
   readonly logins: { provider: unknown; options: unknown; login: Login }[]
-  readonly pools: { login: Login; config: PoolConfig; pool: UserPool }[]
+  pools: { login: Login; config: PoolConfig; pool: UserPool }[]
   readonly refresh: () => Promise<void>
   lastUsedAt: number
   /** After a refresh that failed: when requests try it again. */
@@ -344,6 +344,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
     )
     if (known !== undefined) return known.pool.pool
     const pool = pools.create(hashOf('user', issuer, each.subject), login, config)
+    each.pools = each.pools.filter((one) => !one.pool.isClosed())
     each.pools.push({ login, config: { ...config }, pool })
     return pool.pool
   }

@@ -8,6 +8,7 @@ import {
 } from '../../sign-in/sign-in.js'
 import { createMemoryStore, type SessionStore } from '../../sign-in/session-store.js'
 import type { Session } from '../../sign-in/sessions.js'
+import { eventually } from '../support/eventually.js'
 import { Browser, type ProviderProcess, startProvider } from './identity-provider.js'
 
 const ORIGIN = 'http://localhost:3999'
@@ -464,20 +465,50 @@ describe('a session', () => {
 })
 
 describe('a session that nobody uses any more', () => {
-  it('is dropped with its pools when its time is over, although its browser never comes back', async () => {
-    const patient = await startProvider({ clients: [CLIENT], tokenSecs: 200_000 })
+  let patient: ProviderProcess
+  beforeAll(async () => {
+    patient = await startProvider({ clients: [CLIENT], tokenSecs: 200_000 })
+  })
+  afterAll(() => patient.close())
+  beforeEach(async () => {
     await signIn.close()
     signIn = create({ issuer: patient.issuer })
+  })
+
+  it('gives neither logins nor queries when its time is over, also from an object that was kept', async () => {
     const browser = new Browser()
     await signedIn(browser)
     const session = (await sessionOf(browser))!
-    const pool = session.pool(session.login(auroraDsql, { host: HOST, user: 'app' }))
+    const login = session.login(auroraDsql, { host: HOST, user: 'app' })
+    const pool = session.pool(login)
     aheadMs += 3_602_000
-    const other = new Browser()
-    await signedIn(other, 'bob')
-    await sessionOf(other)
-    await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
-    await patient.close()
+    const ended = { code: 'ERR_SESSION_ENDED' }
+    await expect(pool.query('SELECT 1')).rejects.toMatchObject(ended)
+    const other = { host: HOST, user: 'other' }
+    expect(() => session.login(auroraDsql, other)).toThrow(expect.objectContaining(ended))
+    expect(() => session.pool(login, { max: 2 })).toThrow(expect.objectContaining(ended))
+  })
+
+  it('is dropped with its pools although its browser never comes back', async () => {
+    // All but setInterval().
+    jest.useFakeTimers({
+      doNotFake: [
+        ...(['Date', 'hrtime', 'nextTick', 'performance', 'queueMicrotask'] as const),
+        ...(['setImmediate', 'clearImmediate', 'setTimeout', 'clearTimeout'] as const),
+      ],
+    })
+    try {
+      const browser = new Browser()
+      await signedIn(browser)
+      await sessionOf(browser)
+      jest.advanceTimersByTime(60_000)
+      expect(logged.join('\n')).not.toContain('a session has ended')
+      aheadMs += 3_602_000
+      jest.advanceTimersByTime(60_000)
+      expect(logged.join('\n')).toContain('a session has ended')
+    } finally {
+      jest.useRealTimers()
+    }
   })
 })
 
@@ -546,6 +577,42 @@ describe('the tokens of a session', () => {
       expect.objectContaining({ code: 'ERR_SESSION_ENDED' }),
     )
     await next.close()
+  })
+
+  it('are refreshed by one process also if the provider takes nearly all of its time limits', async () => {
+    const browser = new Browser()
+    const own = await startProvider(SHORT)
+    await signIn.close()
+    let reads = 0
+    const other = create({
+      issuer: own.issuer,
+      store: { ...store, get: (key) => (reads++, store.get(key)) },
+    })
+    let others: Promise<Session | undefined> | undefined
+    let isRefreshing = false
+    signIn = create({
+      issuer: own.issuer,
+      store: {
+        ...store,
+        async set(key, value, ttl) {
+          // The session, which is longer than any note.
+          if (isRefreshing && value.length > 1_000) {
+            isRefreshing = false
+            aheadMs += 20_000
+            others = other.session(browser.request(`${ORIGIN}/`))
+            await Promise.race([others, eventually('the other process to wait', () => reads > 14)])
+          }
+          await store.set(key, value, ttl)
+        },
+      },
+    })
+    await signedIn(browser)
+    aheadMs += 40_000
+    isRefreshing = true
+    expect(await sessionOf(browser)).toBeDefined()
+    expect(await others).toMatchObject({ subject: 'alice' })
+    await other.close()
+    await own.close()
   })
 
   it('do not bring a session back that was signed out in another process during their refresh', async () => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { customLogin } from '../../core/index.js'
 import { pgTransaction } from '../../adapters/pg.js'
 import { createUserPools, type PoolLimits, type UserPools } from '../../sign-in/user-pools.js'
@@ -133,6 +134,30 @@ describe('the pools of users', () => {
       code: '28P01',
     })
     expect((await open('alice').pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  })
+
+  it('that the application ends are not opened again, and their queries say so', async () => {
+    pools = createUserPools(LIMITS, () => ++now)
+    const one = open('alice')
+    await one.pool.query('SELECT 1')
+    await one.pool.end()
+    expect(one.isClosed()).toBe(true)
+    expect(pools.active()).toBe(0)
+    await expect(one.pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  it('pass on the events of the pool that has their connections', async () => {
+    pools = createUserPools(LIMITS, () => ++now)
+    const { pool } = open('alice')
+    const events: string[] = []
+    for (const name of ['connect', 'acquire', 'release', 'remove'] as const)
+      pool.on(name, () => void events.push(name))
+    await pool.query('SELECT 1')
+    const removed = once(pool, 'remove')
+    await pool.end()
+    // After the end of the pool: pg-pool 3.14 does not wait for its last connection to close.
+    await removed
+    expect(events).toEqual(['connect', 'acquire', 'release', 'remove'])
   })
 
   it('end with their session: running queries finish, waiting and later ones fail', async () => {
