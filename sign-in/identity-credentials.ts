@@ -1,12 +1,9 @@
 /** From the identity of a signed-in user to credentials of a cloud. */
-import {
-  loadCredentialProviders,
-  redactSdkError,
-} from '../core/providers/aws/credentials-provider.js'
+import { webTokenCredentials } from '../core/providers/aws/credentials-provider.js'
 import type { AwsCredentials, AwsCredentialsProvider } from '../core/providers/aws/credentials.js'
 import type { AzureTokenCredential } from '../core/providers/entra/token.js'
 import { singleFlight } from '../core/async.js'
-import { PgIamError } from '../core/errors.js'
+import { isPgIamError, PgIamError } from '../core/errors.js'
 import {
   type Check,
   checkOptions,
@@ -83,22 +80,20 @@ export function webIdentity(options: WebIdentityOptions): IdentityCredentials {
         sessionName === undefined ? nameOf(identity) : valueOf(sessionName, identity),
         'sessionName',
       )
-      const { fromWebToken } = await loadCredentialProviders()
       const webIdentityToken = await identity.idToken()
       try {
-        return await redactSdkError(
-          fromWebToken({
-            roleArn: role,
-            roleSessionName,
-            webIdentityToken,
-            durationSeconds: durationSecs,
-            clientConfig: {
-              ...(region === undefined ? {} : { region }),
-              ...(endpoint === undefined ? {} : { endpoint }),
-            },
-          })(),
-        )
+        return await webTokenCredentials({
+          roleArn: role,
+          roleSessionName,
+          webIdentityToken,
+          durationSeconds: durationSecs,
+          clientConfig: {
+            ...(region === undefined ? {} : { region }),
+            ...(endpoint === undefined ? {} : { endpoint }),
+          },
+        })
       } catch (cause) {
+        if (isPgIamError(cause)) throw cause
         throw new PgIamError(
           'ERR_CREDENTIALS_UNAVAILABLE',
           `AWS STS refused to issue credentials of ${role} (${nameOfError(cause)})`,

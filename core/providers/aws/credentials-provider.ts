@@ -185,6 +185,20 @@ export function assumedRole(
   }
 }
 
+export interface WebTokenRequest {
+  readonly roleArn: string
+  readonly roleSessionName: string
+  readonly webIdentityToken: string
+  readonly durationSeconds: number
+  readonly clientConfig: { readonly region?: string; readonly endpoint?: string }
+}
+
+/** Resolves with credentials of a role for an ID token, or rejects with `ERR_PEER_MISSING` or the SDK's error, without the token. */
+export async function webTokenCredentials(request: WebTokenRequest): Promise<AwsCredentials> {
+  const { fromWebToken } = await loadCredentialProviders()
+  return redactSdkError(fromWebToken(request)())
+}
+
 /** The `assumeRole` option: a role, or a chain of roles. */
 export const assumeRole: Check<NonEmpty<AssumeRoleOptions>> = (value, name) => {
   const roles = oneOrMore(role)(value, name)
@@ -219,9 +233,7 @@ const ROLE_CHECKS = {
   durationSecs: integerWithin(900, 43_200, 'seconds'),
 } as const
 
-export async function loadCredentialProviders(): Promise<
-  typeof import('@aws-sdk/credential-providers')
-> {
+async function loadCredentialProviders(): Promise<typeof import('@aws-sdk/credential-providers')> {
   try {
     return await import('@aws-sdk/credential-providers')
   } catch (error) {

@@ -45,38 +45,43 @@ export function importsOf(from: string): Import[] {
   }))
 }
 
-/** Walks a syntax tree for all nodes that refer to a module. */
-function specifiersIn(node: unknown): { specifier: string; isEager: boolean }[] {
-  if (Array.isArray(node)) return node.flatMap(specifiersIn)
-  if (typeof node !== 'object' || node === null) return []
-  const { type, source, typeOnly, specifiers, callee, argument } = node as Record<string, unknown>
-  const inside = Object.values(node).flatMap(specifiersIn)
-  const text = (value: unknown): string | undefined => {
-    const { type: kind, value: content } = (value ?? {}) as { type?: string; value?: string }
-    return kind === 'StringLiteral' ? content : undefined
+/** Walks a syntax tree for all nodes that refer to a module. There are millions of them. */
+function specifiersIn(tree: object): { specifier: string; isEager: boolean }[] {
+  const found: { specifier: string; isEager: boolean }[] = []
+  const rest: object[] = [tree]
+  for (let node = rest.pop(); node !== undefined; node = rest.pop()) {
+    const [value, isEager] = referenceOf(node as Record<string, unknown>)
+    const { type, value: specifier } = (value ?? {}) as { type?: string; value?: string }
+    if (type === 'StringLiteral') found.push({ specifier: specifier!, isEager })
+    for (const key in node) {
+      const child = (node as Record<string, unknown>)[key]
+      if (typeof child === 'object' && child !== null && key !== 'span') rest.push(child)
+    }
   }
-  const found = (specifier: string | undefined, isEager: boolean): typeof inside =>
-    typeof specifier === 'string' ? [{ specifier, isEager }, ...inside] : inside
-  switch (type) {
+  return found
+}
+
+/** The syntax node of the specifier, if this one refers to a module, and whether it is loaded with the file. */
+function referenceOf(node: Record<string, unknown>): [specifier: unknown, isEager: boolean] {
+  switch (node['type']) {
     case 'ImportDeclaration':
     case 'ExportNamedDeclaration':
     case 'ExportAllDeclaration': {
-      const named = (specifiers ?? []) as { isTypeOnly?: boolean }[]
+      const named = (node['specifiers'] ?? []) as { isTypeOnly?: boolean }[]
       const areTypes =
-        typeOnly === true || (named.length > 0 && named.every((one) => one.isTypeOnly === true))
-      return found(text(source), !areTypes)
+        node['typeOnly'] === true || (named.length > 0 && named.every((one) => one.isTypeOnly))
+      return [node['source'], !areTypes]
     }
     case 'CallExpression': {
-      const { type: kind, value: name } = callee as { type: string; value?: string }
-      const [first] = (node as { arguments: { expression: unknown }[] }).arguments
-      if (kind === 'Import') return found(text(first?.expression), false)
-      return kind === 'Identifier' && name === 'require'
-        ? found(text(first?.expression), true)
-        : inside
+      const { type, value } = node['callee'] as { type: string; value?: string }
+      const [first] = node['arguments'] as { expression: unknown }[]
+      if (type === 'Import') return [first?.expression, false]
+      const isRequire = type === 'Identifier' && value === 'require'
+      return [isRequire ? first?.expression : undefined, true]
     }
     case 'TsImportType':
-      return found(text(argument), false)
+      return [node['argument'], false]
     default:
-      return inside
+      return [undefined, false]
   }
 }
