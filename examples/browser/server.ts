@@ -11,7 +11,9 @@ import { json } from 'node:stream/consumers'
 import { type Gateway, startGateway } from 'pg-iam/gateway'
 import { createPool } from 'pg-iam/pg'
 import sirv from 'sirv'
-import { build } from 'vite'
+
+/** `npm run build:pages` builds it. Vite needs no polyfills for pg-iam. */
+const PAGE = join(process.cwd(), 'build/examples/browser/page')
 
 /** A real application verifies who signs in. */
 const USERS: ReadonlySet<string> = new Set(['alice', 'bob'])
@@ -24,8 +26,7 @@ export interface BrowserExample {
 
 /** @param credentialSecs the lifetime of the credentials, which is that of the tokens, too, if it is shorter than 15 minutes */
 export async function start({ port = 0, credentialSecs = 900 } = {}): Promise<BrowserExample> {
-  const page = await buildPage()
-  const files = sirv(page, { etag: true, setHeaders: setSecurityHeaders })
+  const files = sirv(PAGE, { etag: true, setHeaders: setSecurityHeaders })
   const sessions = new Map<string, string>()
   let gateway: Gateway | undefined
 
@@ -96,17 +97,6 @@ interface Answer {
   readonly status?: number
   readonly body?: object
   readonly cookie?: string
-}
-
-/** Vite needs no polyfills for pg-iam. */
-async function buildPage(): Promise<string> {
-  const outDir = join(process.cwd(), 'build/examples/browser/page')
-  await build({
-    root: join(process.cwd(), 'examples/browser/page'),
-    logLevel: 'warn',
-    build: { outDir, emptyOutDir: true, target: 'es2023' },
-  })
-  return outDir
 }
 
 function setSecurityHeaders(response: ServerResponse): void {

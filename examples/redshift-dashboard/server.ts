@@ -21,9 +21,10 @@ import {
   webIdentity,
 } from 'pg-iam/sign-in'
 import sirv from 'sirv'
-import { build } from 'vite'
 import { type RunningIdentityProvider, startIdentityProvider } from './identity-provider.js'
 
+/** `npm run build:pages` builds it. */
+const PAGE = join(process.cwd(), 'build/examples/redshift-dashboard/page')
 const HOST = 'analytics.abcdefghijkl.eu-west-1.redshift.amazonaws.com'
 const CLIENT_ID = 'dashboard'
 
@@ -53,7 +54,7 @@ export async function start({
   users = ['alice', 'bob'],
   login: own = {},
 }: DashboardOptions = {}): Promise<Dashboard> {
-  const files = sirv(await buildPage(), { etag: true })
+  const files = sirv(PAGE, { etag: true })
   const server = createServer()
   server.listen(port, '127.0.0.1')
   await once(server, 'listening')
@@ -256,16 +257,6 @@ function errorPage(code: string): Response {
   }
   const status = statuses[code] ?? 400
   return new Response(html, { status, headers: { 'content-type': 'text/html; charset=utf-8' } })
-}
-
-async function buildPage(): Promise<string> {
-  const outDir = join(process.cwd(), 'build/examples/redshift-dashboard/page')
-  await build({
-    root: join(process.cwd(), 'examples/redshift-dashboard/page'),
-    logLevel: 'warn',
-    build: { outDir, emptyOutDir: true, target: 'es2023', modulePreload: { polyfill: false } },
-  })
-  return outDir
 }
 
 // The stand-in for Redshift, with its data. Each user sees the rows of their own regions.

@@ -46,6 +46,10 @@ async function startDashboard(options: object = {}): Promise<Dashboard> {
   let output = ''
   for (const stream of [child.stdout!, child.stderr!])
     stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk))
+  child.once('exit', (code, signal) => {
+    if (signal !== 'SIGTERM')
+      process.stderr.write(`the dashboard has ended (${signal ?? code}): ${output}\n`)
+  })
   const [{ url }] = (await once(child, 'message')) as [{ url: string }]
   let last = 0
   return {

@@ -32,6 +32,8 @@ function serve(port: number): Promise<Gateway> {
     port,
     clusters: [HOST],
     engine: 'postgres',
+    // A busy machine takes long to send 100 MB.
+    loginTimeoutMs: 300_000,
     principals: [{ ...PRINCIPAL, roles: ['app', 'admin'] }],
     tls: { key: certificates.privateKey, cert: certificates.certificate },
     logger: { debug() {}, info() {}, warn, error: warn },

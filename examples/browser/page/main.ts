@@ -94,13 +94,21 @@ function openClinic({ user, host, connectTo }: Session) {
     showStatus()
   }
   const add = (visit: Record<string, unknown>) => sql`INSERT INTO visit ${sql(visit)}`
-  const raise = () =>
-    sql.begin(async (transaction) => {
-      await transaction`UPDATE visit SET fee = fee + 1`
-      // Long enough for the other one to begin.
-      await new Promise((resolve) => setTimeout(resolve, 200))
-    })
-  return { list, add, raise, close: () => sql.end({ timeout: 1 }) }
+  /** Two transactions that conflict: each waits until the other has its snapshot, too. */
+  const raiseTwice = async (): Promise<void> => {
+    let begun = 0
+    let bothHaveBegun = (): void => {}
+    const together = new Promise<void>((resolve) => (bothHaveBegun = resolve))
+    const raise = () =>
+      sql.begin(async (transaction) => {
+        await transaction`SELECT count(*) FROM visit`
+        if (++begun === 2) bothHaveBegun()
+        await together
+        await transaction`UPDATE visit SET fee = fee + 1`
+      })
+    await Promise.all([raise().finally(bothHaveBegun), raise().finally(bothHaveBegun)])
+  }
+  return { list, add, raiseTwice, close: () => sql.end({ timeout: 1 }) }
 }
 
 let clinic: ReturnType<typeof openClinic> | undefined
@@ -156,7 +164,7 @@ form.addEventListener('submit', (event) => {
 })
 
 onClick('raise', async () => {
-  await Promise.all([clinic!.raise(), clinic!.raise()])
+  await clinic!.raiseTwice()
   await clinic!.list()
   return 'Both transactions are done: all fees are 2 higher.'
 })
