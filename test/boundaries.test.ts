@@ -199,6 +199,15 @@ describe('the sources', () => {
   })
 })
 
+describe('the sources and the examples', () => {
+  it('use no AbortSignal.any(), which Node 20 may collect as garbage before it aborts', () => {
+    const wrong = [...Object.keys(LAYERS), 'examples']
+      .flatMap(sourcesIn)
+      .filter((file) => /^(?!\s*(?:\/\/|\*)).*AbortSignal\.any\(/m.test(readFileSync(file, 'utf8')))
+    expect(wrong).toEqual([])
+  })
+})
+
 describe('package.json', () => {
   const { dependencies = {}, devDependencies, peerDependencies, peerDependenciesMeta } = packageJson
   const isPackage = ({ specifier, to }: Import): boolean =>

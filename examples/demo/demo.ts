@@ -75,15 +75,22 @@ async function showWork(
     else screen.print(statusLine(clients, secondsPassed()))
   }
   const ticks = setInterval(show, screen.isLive ? REPAINT_MS : STATUS_LINE_MS)
-  // It may be aborted already: Ctrl-C during the start.
-  const end = AbortSignal.any([signal, AbortSignal.timeout(seconds * 1_000)])
+  const end = new AbortController()
+  // Not AbortSignal.any(): Node 20 may collect its signal of AbortSignal.timeout() as garbage before that aborts.
+  const stop = (): void => end.abort()
+  const timer = setTimeout(stop, seconds * 1_000)
+  signal.addEventListener('abort', stop)
+  // Ctrl-C during the start.
+  if (signal.aborted) stop()
   try {
     const work = participants.map((participant) =>
-      runWorkload(participant, ledger.accountsOf(participant.client.name), end),
+      runWorkload(participant, ledger.accountsOf(participant.client.name), end.signal),
     )
     await Promise.all(work)
   } finally {
     clearInterval(ticks)
+    clearTimeout(timer)
+    signal.removeEventListener('abort', stop)
   }
 }
 
