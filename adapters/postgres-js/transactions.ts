@@ -439,12 +439,12 @@ export function safeReserve(
       // Postgres.js does not hand out the connection, and the query is repeated.
       let reservation: Reservation | undefined
       const onexecute = (connection: Connection): void => {
-        reservation = new Reservation(sql, connection, query.state!, repeatReady, onLoss)
+        reservation = new Reservation(sql, connection, query.state!, repeatReady)
       }
       const query = sql.unsafe('', [], { onexecute } as never) as unknown as Query
       try {
         await query
-        if (reservation !== undefined) return reservation.sql
+        if (reservation !== undefined) return reservation.handOut(onLoss)
       } catch (error) {
         // A late cancel request for the previous query can fail the empty one. The connection is fine, and is released.
         reservation?.release()
@@ -463,7 +463,7 @@ class Reservation implements ConnectionUse {
   readonly #connection: Connection
   readonly #state: BackendState
   readonly #repeatReady: RepeatReady
-  readonly #onLoss: (() => void) | undefined
+  #onLoss: (() => void) | undefined
   /** The queries without a reply so far. */
   readonly #unanswered = new Set<Query>()
   /** Those that Postgres.js accepts only after all previous ones have been answered. */
@@ -476,15 +476,8 @@ class Reservation implements ConnectionUse {
   #loss: { error: unknown } | undefined
 
   /** Must be called in `onexecute`. That returns nothing, so Postgres.js assigns no other query to the connection. */
-  constructor(
-    pool: Sql,
-    connection: Connection,
-    state: BackendState,
-    repeatReady: RepeatReady,
-    onLoss: (() => void) | undefined,
-  ) {
+  constructor(pool: Sql, connection: Connection, state: BackendState, repeatReady: RepeatReady) {
     this.#pool = pool
-    this.#onLoss = onLoss
     this.#connection = connection
     this.#state = state
     this.#repeatReady = repeatReady
@@ -501,6 +494,13 @@ class Reservation implements ConnectionUse {
 
   get closedError(): unknown {
     return this.#loss === undefined ? releasedError() : this.#loss.error
+  }
+
+  /** Returns the `sql` for the caller, who learns of a loss from now on. */
+  handOut(onLoss: (() => void) | undefined): ReservedSql {
+    this.#onLoss = onLoss
+    if (this.#loss !== undefined) onLoss?.()
+    return this.sql
   }
 
   send(query: Query): void {
@@ -586,7 +586,7 @@ class Reservation implements ConnectionUse {
     // Postgres.js has rejected the queries that were sent, but does not know those that waited for them.
     for (const query of this.#unanswered) query.reject(loss)
     this.#unanswered.clear()
-    this.#onLoss?.()
+    if (!this.#isReleased) this.#onLoss?.()
   }
 }
 

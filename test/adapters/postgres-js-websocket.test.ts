@@ -63,6 +63,21 @@ describe('createWebSocketSql', () => {
     reserved.release()
   })
 
+  it('does not call onReservedConnectionClose for a connection that is lost before reserve() resolves with another one', async () => {
+    const closed: string[] = []
+    const sql = open({ onReservedConnectionClose: (id) => void closed.push(id) })
+    await sql`SELECT 1`
+    const sleeping = sql`SELECT pg_sleep(600)`.catch((error: unknown) => error)
+    // Behind the query on the only connection.
+    const reserving = sql.reserve()
+    await server().endSessions()
+    await sleeping
+    const reserved = await reserving
+    expect([...(await reserved`SELECT 1 AS one`)]).toEqual([{ one: 1 }])
+    expect(closed).toEqual([])
+    reserved.release()
+  })
+
   it.each([
     ['connectionCheck', { connectionCheck: 1 }],
     ['connectionId', { connectionId: 1 }],
