@@ -1,4 +1,6 @@
-import { availableParallelism } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { memoryFolder } from './test/support/memory-folder.mjs'
 import { TIERS } from './test/tiers.mjs'
 
 /** MikroORM and Kysely 0.29 have no version for Node 20, and are ESM only. */
@@ -18,9 +20,16 @@ const LEFT_OUT = Object.entries(TIERS).flatMap(([tier, folders]) =>
     : folders.map((place) => `<rootDir>/${place.endsWith('.ts') ? place : `${place}/`}`),
 )
 
+/** Where it is by default, but for what follows. */
+const CACHE = join(tmpdir(), `jest-${process.getuid?.() ?? ''}`)
+// The workers inherit it.
+const IN_MEMORY = process.env.TMPDIR === undefined ? memoryFolder() : undefined
+if (IN_MEMORY !== undefined) process.env.TMPDIR = IN_MEMORY
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
+  cacheDirectory: CACHE,
   // Coverage counts only files below `roots`, so the sources are among them.
   roots: [
     'wire',
@@ -63,7 +72,7 @@ export default {
   // Tests wait for lifetimes, time limits and other processes. Three workers for each core keep the cores busy.
   maxWorkers: Math.min(3 * availableParallelism(), 8),
   collectCoverageFrom: [
-    '{core,adapters,dsql,migrations,gateway,cli,register}/**/*.ts',
+    '{core,adapters,dsql,migrations,gateway,cli,register,sign-in}/**/*.ts',
     '!**/index.ts',
   ],
   restoreMocks: true,

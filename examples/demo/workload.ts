@@ -7,7 +7,7 @@ import type { Counts, Participant } from './participants.js'
 const POOL_SIZE = 3
 
 /** The pause between two rounds. All clients share one machine with the gateway and the database. */
-const PAUSE_MS = 100
+const PAUSE_MS = 250
 
 const ERRORS_KEPT = 3
 

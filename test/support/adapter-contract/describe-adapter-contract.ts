@@ -123,7 +123,11 @@ function noProcess(): never {
 
 /** A second entry that gives the same options as the first connects in the same way, but a hook does not. */
 function sectionsOfEntry({ refusesAt }: ClientEntry, isFirst: boolean): readonly Section[] {
-  if (isFirst || refusesAt === 'connection') return [...SECTIONS, VERIFIED_TLS, ...OPTIONS]
+  if (isFirst) return [...SECTIONS, VERIFIED_TLS, ...OPTIONS]
+  if (refusesAt === 'connection') {
+    const others = SECTIONS.filter(([, section]) => section !== describeBurst)
+    return [...others.map(again), VERIFIED_TLS, ...OPTIONS]
+  }
   return [LOGIN, ONE_TOKEN_AGAIN, ...OPTIONS]
 }
 
@@ -132,7 +136,9 @@ function sectionsOfPlace(engine: EngineName, scope: Scope): readonly Section[] {
     return engine === 'PGlite' ? SECTIONS : [...SECTIONS, VERIFIED_TLS, ...BEYOND_LOGIN]
   if (scope === 'login') return [LOGIN]
   // A failing provider needs a process of its own. The tests of each provider in test/core show its errors.
-  return OF_PROVIDER.filter(([, section]) => !NEED_PROCESS.has(section)).map((section) =>
-    section === ONE_TOKEN ? ONE_TOKEN_AGAIN : section,
-  )
+  return OF_PROVIDER.filter(([, section]) => !NEED_PROCESS.has(section)).map(again)
+}
+
+function again(section: Section): Section {
+  return section === ONE_TOKEN ? ONE_TOKEN_AGAIN : section
 }
