@@ -34,7 +34,7 @@
  * | `ERR_SIGN_IN_INVALID` | an answer or a token of the identity provider is not valid | no |
  * | `ERR_SIGN_IN_UNAVAILABLE` | the identity provider did not answer | yes |
  * | `ERR_SIGN_IN_LIMIT` | the store is full, or no pool of a signed-in user became free in time | yes |
- * | `ERR_SIGN_IN_STORE` | the file of a session store cannot be read | no |
+ * | `ERR_SIGN_IN_STORE` | the store of sessions failed, or the file of a sign-in cannot be read | if the store failed |
  * | `ERR_SESSION_ENDED` | the session of a signed-in user has ended, or its tokens can no longer be refreshed | no |
  * | `ERR_CLOSED` | a closed object was used | no |
  */

@@ -9,7 +9,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { dirname } from 'node:path'
 import { singleFlight, withTimeout } from '../core/async.js'
-import { isPgIamError, PgIamError } from '../core/errors.js'
+import { PgIamError } from '../core/errors.js'
 import {
   type Check,
   checkOptions,
@@ -27,7 +27,7 @@ import {
   type UserTokens,
 } from './identity-provider.js'
 import { createSealer, sealingKeys } from './sealing.js'
-import { createFileStore, signInFile } from './session-store.js'
+import { createFileStore, signInFile, withFileLock } from './session-store.js'
 
 /** The provider of a sign-in, which is saved with its tokens. */
 export interface SignInProfile {
@@ -123,27 +123,21 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
     const provider = providerOf(record.profile)
     let { tokens } = record
     const isFresh = (): boolean => tokens.expiresAt - Date.now() > REFRESH_BEFORE_MS
-    const fresh = singleFlight(async (): Promise<UserTokens> => {
-      if (isFresh()) return tokens
-      // Another run of the tool may have refreshed them, which makes the refresh token here a used one.
+    const fresh = singleFlight(async (): Promise<UserTokens> =>
+      // One run of the tool refreshes them, because providers take a second use of a refresh token for theft.
+      isFresh() ? tokens : withFileLock(`${file}.refresh`, refresh),
+    )
+    const refresh = async (): Promise<UserTokens> => {
       const stored = await read()
       // Another sign-in in the meantime is another identity.
       if (stored?.signedInAt !== record.signedInAt) throw sessionEnded()
       ;({ tokens } = stored)
       if (isFresh()) return tokens
-      try {
-        tokens = await provider.refresh(tokens)
-      } catch (error) {
-        const next = isPgIamError(error, 'ERR_SESSION_ENDED') ? await read() : undefined
-        if (next?.signedInAt !== record.signedInAt || next.tokens.expiresAt === tokens.expiresAt)
-          throw error
-        ;({ tokens } = next)
-        return tokens
-      }
+      tokens = await provider.refresh(tokens)
       if ((await read())?.signedInAt !== record.signedInAt) throw sessionEnded()
       await write({ ...record, tokens })
       return tokens
-    })
+    }
     return {
       profile: record.profile,
       signedInAt: new Date(record.signedInAt),
@@ -163,6 +157,9 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
     async signIn(given, method) {
       const profile = checkProfile(given)
       const provider = providerOf(profile)
+      // Before the user does anything: a file that cannot be read is replaced, and one that cannot be written is reported.
+      await store.get(NAME).catch(() => rm(file, { force: true }))
+      await sealer()
       const tokens =
         'open' in method
           ? await inBrowser(provider, method.open)
@@ -178,7 +175,11 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
     async signOut() {
       // A file with another key can be deleted, but its tokens cannot be revoked.
       const record = await read().catch(() => undefined)
-      const hadOne = (await store.get(NAME)) !== undefined
+      const sealed = await store.get(NAME).catch(async () => {
+        await rm(file, { force: true })
+        return 'damaged'
+      })
+      const hadOne = sealed !== undefined
       await store.destroy(NAME)
       await store.destroy(PROFILE)
       if (record !== undefined) await providerOf(record.profile).revoke(record.tokens)
@@ -244,7 +245,9 @@ async function inBrowser(
   try {
     const callback = new Promise<{ url: URL; answer: (text: string) => void }>((resolve) => {
       server.on('request', (request, response) => {
-        const url = new URL(request.url ?? '/', redirectUri)
+        // `//` is no address, for example.
+        const target = request.url ?? '/'
+        const url = URL.canParse(target, redirectUri) ? new URL(target, redirectUri) : undefined
         const answer = (message: string): void => {
           response
             .writeHead(200, {
@@ -256,9 +259,8 @@ async function inBrowser(
             .end(`${message}\n`)
         }
         // Other programs on this machine can send requests, too. They do not know the state.
-        const isOurs =
-          url.pathname === '/callback' && url.searchParams.get('state') === secrets.state
-        if (isOurs) resolve({ url, answer })
+        if (url?.pathname === '/callback' && url.searchParams.get('state') === secrets.state)
+          resolve({ url, answer })
         else response.writeHead(404, { connection: 'close' }).end()
       })
     })
@@ -274,6 +276,8 @@ async function inBrowser(
     }
   } finally {
     server.close()
+    // The browser has read the answer by then. A connection on which nothing came would keep the process running.
+    setTimeout(() => server.closeAllConnections(), 1_000).unref()
   }
 }
 

@@ -124,23 +124,27 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
       ? discovered.config
       : discover()
 
-  /** Runs one request to the provider, with its errors in terms of pg-iam. */
+  /** Runs one request to the provider, with its errors in terms of pg-iam, without the secrets that the provider may have repeated. */
   const ask = async <T>(
     step: Step,
     work: (client: OpenId, config: Configuration) => Promise<T>,
+    secrets: readonly (string | null | undefined)[] = [],
   ): Promise<T> => {
     const client = await loadOpenId()
     try {
       return await work(client, await configuration())
     } catch (error) {
-      throw signInError(error, step, issuer)
+      const known = [clientSecret, ...secrets].filter((secret) => isSecret(secret))
+      throw signInError(error, step, issuer, (text) =>
+        known.reduce((rest, secret) => rest.replaceAll(secret, '***'), text),
+      )
     }
   }
 
   const received = (response: TokenResponse, before?: UserTokens): UserTokens => {
-    // Providers may leave claims out when they refresh, such as the `sid` that a back-channel logout names.
     const renewed: Readonly<Record<string, unknown>> | undefined = response.claims()
-    const claims = renewed === undefined ? before?.claims : { ...before?.claims, ...renewed }
+    const claims =
+      renewed === undefined ? before?.claims : { ...ofSignIn(before?.claims), ...renewed }
     const idToken = response.id_token ?? before?.idToken
     if (claims === undefined || idToken === undefined)
       throw new PgIamError('ERR_SIGN_IN_INVALID', `${issuer} issued no ID token`, {
@@ -156,7 +160,8 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
       throw new PgIamError('ERR_SIGN_IN_INVALID', `the ID token of ${issuer} is from the future`, {
         hint: 'Check the clock of this host, or raise "limits.clockSkewSecs".',
       })
-    const seconds = response.expiresIn()
+    const expiresIn = response.expiresIn()
+    const seconds = expiresIn === undefined ? undefined : Math.min(expiresIn, LONGEST_TOKEN_SECS)
     const idTokenExpiresAt =
       renewed === undefined ? (before?.idTokenExpiresAt ?? 0) : Number(claims['exp']) * 1_000
     const accessTokenExpiresAt = now() + (seconds ?? DEFAULT_TOKEN_SECS) * 1_000
@@ -214,24 +219,28 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
       }),
 
     exchangeCode: (callback, { state, nonce, codeVerifier }) =>
-      ask('the sign-in failed', async (client, config) =>
-        received(
-          await client.authorizationCodeGrant(config, callback, {
-            expectedState: state,
-            expectedNonce: nonce,
-            pkceCodeVerifier: codeVerifier,
-            idTokenExpected: true,
-          }),
-        ),
+      ask(
+        'the sign-in failed',
+        async (client, config) =>
+          received(
+            await client.authorizationCodeGrant(config, callback, {
+              expectedState: state,
+              expectedNonce: nonce,
+              pkceCodeVerifier: codeVerifier,
+              idTokenExpected: true,
+            }),
+          ),
+        [callback.searchParams.get('code'), state, nonce, codeVerifier],
       ),
 
     deviceCode: () =>
       ask('could not start the sign-in', async (client, config) => {
         const started = await client.initiateDeviceAuthorization(config, { scope: scope(config) })
         return {
-          verificationUri: started.verification_uri,
-          verificationUriComplete: started.verification_uri_complete,
-          userCode: started.user_code,
+          verificationUri: shown(started.verification_uri),
+          verificationUriComplete:
+            started.verification_uri_complete && shown(started.verification_uri_complete),
+          userCode: shown(started.user_code),
           wait: (signal) =>
             ask('the sign-in failed', async () =>
               received(
@@ -246,28 +255,39 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
     refresh(tokens) {
       const { refreshToken } = tokens
       if (refreshToken === undefined) return Promise.reject(sessionEnded('its tokens have expired'))
-      return ask('could not refresh the tokens', async (client, config) =>
-        received(await client.refreshTokenGrant(config, refreshToken), tokens),
+      return ask(
+        'could not refresh the tokens',
+        async (client, config) =>
+          received(await client.refreshTokenGrant(config, refreshToken), tokens),
+        [refreshToken],
       )
     },
 
     exchangeToken: (grantType, parameters) =>
-      ask('could not exchange the token', async (client, config) => {
-        const response = await client.genericGrantRequest(config, grantType, parameters)
-        return {
-          token: response.access_token,
-          expiresAt: now() + (response.expiresIn() ?? 300) * 1_000,
-        }
-      }),
+      ask(
+        'could not exchange the token',
+        async (client, config) => {
+          const response = await client.genericGrantRequest(config, grantType, parameters)
+          const seconds = Math.min(response.expiresIn() ?? DEFAULT_TOKEN_SECS, LONGEST_TOKEN_SECS)
+          return { token: response.access_token, expiresAt: now() + seconds * 1_000 }
+        },
+        Object.entries(parameters).flatMap(([name, value]) =>
+          /(?:assertion|_token)$/.test(name) ? [value] : [],
+        ),
+      ),
 
     revoke: ({ refreshToken, accessToken }) =>
-      ask('could not revoke the tokens', async (client, config) => {
-        if (config.serverMetadata().revocation_endpoint === undefined) return
-        // Providers revoke the access tokens of a refresh token with it (RFC 7009, section 2.1).
-        await client.tokenRevocation(config, refreshToken ?? accessToken, {
-          token_type_hint: refreshToken === undefined ? 'access_token' : 'refresh_token',
-        })
-      }),
+      ask(
+        'could not revoke the tokens',
+        async (client, config) => {
+          if (config.serverMetadata().revocation_endpoint === undefined) return
+          // Providers revoke the access tokens of a refresh token with it (RFC 7009, section 2.1).
+          await client.tokenRevocation(config, refreshToken ?? accessToken, {
+            token_type_hint: refreshToken === undefined ? 'access_token' : 'refresh_token',
+          })
+        },
+        [refreshToken, accessToken],
+      ),
 
     endSessionUrl: ({ claims }, returnTo) =>
       ask('could not sign out at the provider', async (client, config) => {
@@ -315,13 +335,29 @@ export function createIdentityProvider(settings: ProviderSettings): IdentityProv
       } catch (error) {
         throw logoutTokenError(error, issuer)
       }
-      return noticeOf(payload, type, settings.clockSkewSecs)
+      return noticeOf(payload, type, settings.clockSkewSecs, now())
     },
   }
 }
 
 /** For providers that say nothing, which RFC 6749 only recommends. */
 const DEFAULT_TOKEN_SECS = 300
+/** A provider may send any number. */
+const LONGEST_TOKEN_SECS = 365 * 86_400
+
+/**
+ * The claims that describe the sign-in, such as the `sid` that a back-channel logout names. Providers may leave them out when they refresh.
+ * All others may have been withdrawn.
+ */
+function ofSignIn(claims: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+  const names = ['sid', 'auth_time', 'acr', 'amr']
+  return Object.fromEntries(Object.entries(claims).filter(([name]) => names.includes(name)))
+}
+
+/** Short ones would blank ordinary words. */
+function isSecret(text: string | null | undefined): text is string {
+  return typeof text === 'string' && text.length >= 8
+}
 
 /** How long the provider's metadata are kept, in milliseconds. */
 const DISCOVERY_MS = 3_600_000
@@ -349,6 +385,7 @@ function noticeOf(
   claims: Record<string, unknown>,
   type: string | undefined,
   clockSkewSecs: number,
+  receivedAt: number,
 ): LogoutTokenClaims {
   const { sub, sid, nonce, events, jti } = claims
   // The specification recommends `logout+jwt`. Some providers send `JWT` or nothing.
@@ -368,7 +405,8 @@ function noticeOf(
     subject: isGiven(sub) ? sub : undefined,
     sid: isGiven(sid) ? sid : undefined,
     jti,
-    until: (Number(claims['iat']) + clockSkewSecs) * 1_000,
+    // Not those that begin after it has come.
+    until: Math.min((Number(claims['iat']) + clockSkewSecs) * 1_000, receivedAt),
   }
 }
 
@@ -415,7 +453,12 @@ interface OpenIdError {
   readonly cause?: unknown
 }
 
-function signInError(error: unknown, step: Step, issuer: string): PgIamError {
+function signInError(
+  error: unknown,
+  step: Step,
+  issuer: string,
+  redact: (text: string) => string,
+): PgIamError {
   if (isOwn(error)) return error
   const {
     code,
@@ -425,9 +468,9 @@ function signInError(error: unknown, step: Step, issuer: string): PgIamError {
     cause,
   } = (error ?? {}) as OpenIdError
   if (oauthError !== undefined) {
-    const told = `${step}: ${issuer} answered ${shown(oauthError)}${
-      description === undefined ? '' : `, ${shown(description)}`
-    }`
+    // They should be texts, but a provider may send anything.
+    const texts = [oauthError, description].filter((text) => typeof text === 'string')
+    const told = `${step}: ${issuer} answered ${texts.map((text) => shown(redact(text))).join(', ')}`
     if (step === 'could not refresh the tokens' && oauthError === 'invalid_grant')
       return sessionEnded('its tokens can no longer be refreshed')
     if (TEMPORARY.has(oauthError) || (status ?? 0) >= 500)
@@ -448,7 +491,7 @@ function signInError(error: unknown, step: Step, issuer: string): PgIamError {
     (response !== undefined && (response.status >= 500 || response.status === 429))
   )
     return unavailable(step, issuer, error)
-  return made('ERR_SIGN_IN_INVALID', `${step}: ${reasonOf(error)}`)
+  return made('ERR_SIGN_IN_INVALID', `${step}: ${redact(reasonOf(error))}`)
 }
 
 const DENIED = new Set([

@@ -1,8 +1,9 @@
 /** Where sessions are stored: the interface, memory, an encrypted file, and the stores of express-session. */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { link, mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { PgIamError } from '../core/errors.js'
+import { isPgIamError, PgIamError } from '../core/errors.js'
 import {
   type Check,
   checkClient,
@@ -10,7 +11,7 @@ import {
   integerWithin,
   invalidOption,
 } from '../core/options/check.js'
-import { createMutex } from '../core/async.js'
+import { createMutex, sleep } from '../core/async.js'
 
 /**
  * Stores texts for a limited time. Every value is encrypted, and every key is a hash: the store learns neither tokens nor cookies.
@@ -36,10 +37,41 @@ export const sessionStore: Check<SessionStore> = (value, name) => {
 const STORE =
   'a store with get, set, touch and destroy, such as memoryStore() or expressSessionStore() returns'
 
+/** The same store, with its errors as `ERR_SIGN_IN_STORE`. `slowestMs` tells how long its calls take. */
+export function watchStore(store: SessionStore): SessionStore & { slowestMs(): number } {
+  let slowest = 0
+  const call = async <T>(work: () => Promise<T>): Promise<T> => {
+    const startedAt = performance.now()
+    try {
+      return await work()
+    } catch (cause) {
+      if (isPgIamError(cause)) throw cause
+      const reason = cause instanceof Error ? cause.message : 'unknown error'
+      throw new PgIamError('ERR_SIGN_IN_STORE', `the session store failed: ${reason}`, {
+        cause,
+        retryable: true,
+      })
+    } finally {
+      slowest = Math.max(slowest * 0.99, performance.now() - startedAt)
+    }
+  }
+  return {
+    // Stores in JavaScript may resolve with null.
+    get: (key) => call(async () => (await store.get(key)) ?? undefined),
+    set: (key, value, ttlSecs) => call(() => store.set(key, value, ttlSecs)),
+    touch: (key, ttlSecs) => call(() => store.touch(key, ttlSecs)),
+    destroy: (key) => call(() => store.destroy(key)),
+    slowestMs: () => slowest,
+  }
+}
+
 // In memory.
 
 export interface MemoryStoreOptions {
-  /** The number of values to keep, from 1 to 1,000,000; further ones are refused. A session needs one, and its sign-in and sign-out one for minutes. Default 10,000. */
+  /**
+   * The number of values to keep, from 1 to 1,000,000; further ones are refused. A session needs two, and its sign-in and sign-out one for
+   * minutes. Default 20,000.
+   */
   maxEntries?: number
 }
 
@@ -56,7 +88,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
 
 /** The same with the clock as a parameter. */
 export function createMemoryStore(options: MemoryStoreOptions, now: () => number): SessionStore {
-  const { maxEntries = 10_000 } = checkOptions(options, {
+  const { maxEntries = 20_000 } = checkOptions(options, {
     maxEntries: integerWithin(1, 1_000_000),
   })
   const entries = new Map<string, { value: string; until: number }>()
@@ -115,7 +147,7 @@ type FileEntries = Record<string, { value: string; until: number }>
 /** The same with the clock as a parameter. */
 export function createFileStore(path: string, now: () => number): SessionStore {
   if (typeof path !== 'string' || path === '') throw invalidOption('path', 'a file name', path)
-  // Changes of this process take turns. Those of another process replace the file as a whole.
+  // Changes of this process take turns here, and those of several processes by the lock file.
   const mutex = createMutex()
   const read = async (): Promise<FileEntries> => {
     let content: string
@@ -138,26 +170,32 @@ export function createFileStore(path: string, now: () => number): SessionStore {
   const change = async (edit: (entries: FileEntries) => void): Promise<void> => {
     const release = await mutex.acquire(new AbortController().signal)
     try {
-      const entries = await read()
-      edit(entries)
-      if (Object.keys(entries).length === 0) {
-        await rm(path, { force: true })
-        return
-      }
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-      const temporary = `${path}.${process.pid}.tmp`
-      const file = await open(temporary, 'w', 0o600)
+      await withFileLock(path, () => rewrite(edit))
+    } finally {
+      release()
+    }
+  }
+  const rewrite = async (edit: (entries: FileEntries) => void): Promise<void> => {
+    const entries = await read()
+    edit(entries)
+    if (Object.keys(entries).length === 0) {
+      await rm(path, { force: true })
+      return
+    }
+    // A name that nobody can foresee, so that nobody can put a link there.
+    const temporary = `${path}.${randomUUID()}.tmp`
+    try {
+      const file = await open(temporary, 'wx', 0o600)
       try {
-        // The file may be left from a process that was killed, with another mode.
-        await file.chmod(0o600)
         await file.writeFile(JSON.stringify(entries))
         await file.sync()
       } finally {
         await file.close()
       }
       await rename(temporary, path)
-    } finally {
-      release()
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw error
     }
   }
   return {
@@ -178,6 +216,56 @@ export function createFileStore(path: string, now: () => number): SessionStore {
       }),
   }
 }
+
+/**
+ * Runs `work` while no other process has the lock of `path`. A lock is a file, whose time its holder renews. One whose holder was killed is
+ * removed after some seconds.
+ */
+export async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const lock = `${path}.lock`
+  await mkdir(dirname(lock), { recursive: true, mode: 0o700 })
+  while (!(await createLock(lock))) {
+    await removeAbandoned(lock)
+    await sleep(LOCK_PAUSE_MS, undefined)
+  }
+  const renew = (): void => void utimes(lock, new Date(), new Date()).catch(() => {})
+  const timer = setInterval(renew, LOCK_RENEW_MS).unref()
+  try {
+    return await work()
+  } finally {
+    clearInterval(timer)
+    await rm(lock, { force: true })
+  }
+}
+
+async function createLock(lock: string): Promise<boolean> {
+  try {
+    await (await open(lock, 'wx', 0o600)).close()
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+async function removeAbandoned(lock: string): Promise<void> {
+  const isAbandoned = async (file: string): Promise<boolean> =>
+    Date.now() - (await stat(file)).mtimeMs > LOCK_ABANDONED_MS
+  const aside = `${lock}.${randomUUID()}`
+  try {
+    if (!(await isAbandoned(lock))) return
+    await rename(lock, aside)
+    // Another process may have removed it first, and this is the lock that it has made.
+    if (!(await isAbandoned(aside))) await link(aside, lock)
+    await rm(aside)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}
+
+const LOCK_PAUSE_MS = 20
+const LOCK_RENEW_MS = 2_000
+const LOCK_ABANDONED_MS = 10_000
 
 // Stores of express-session 1.x: Redis, PostgreSQL, DynamoDB and others.
 

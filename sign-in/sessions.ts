@@ -4,7 +4,6 @@
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { isDeepStrictEqual } from 'node:util'
 import type { Pool, PoolConfig } from 'pg'
 import { singleFlight, sleep } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
@@ -19,7 +18,7 @@ import {
   type UserTokens,
 } from './identity-provider.js'
 import type { Sealer } from './sealing.js'
-import type { SessionStore } from './session-store.js'
+import type { watchStore } from './session-store.js'
 import type { UserPool, UserPools } from './user-pools.js'
 
 /** The session of a signed-in user. It contains no token that could be printed. */
@@ -64,7 +63,7 @@ interface SessionRecord {
   readonly tokens: UserTokens
   /** Epoch milliseconds. */
   readonly signedInAt: number
-  /** Counts the refreshes, so that another process's is noticed. */
+  /** Counts the refreshes: of two records, the one with the higher number has the valid refresh token. */
   readonly generation: number
 }
 
@@ -76,8 +75,10 @@ export interface SessionLimits {
 
 export interface SessionsSettings {
   readonly issuer: string
+  /** Identifies the application: another one, with the same store and keys, does not have its sessions. */
+  readonly application: string
   readonly provider: IdentityProvider
-  readonly store: SessionStore
+  readonly store: ReturnType<typeof watchStore>
   readonly sealer: Sealer
   readonly credentials: IdentityCredentials
   readonly limits: SessionLimits
@@ -122,10 +123,22 @@ export function createSessions(settings: SessionsSettings): Sessions {
   const { issuer, provider, store, sealer, limits, pools, logger, now } = settings
   /** By the key in the store. */
   const held = new Map<string, LocalSession>()
+  let isClosed = false
 
+  /** The store learns a hash of the cookie, from which nobody can make the cookie. */
+  const keyOf = (cookie: string): string => hashOf('session', settings.application, cookie)
   const write = async (key: string, record: SessionRecord): Promise<void> => {
-    const ttlSecs = Math.min(limits.idleSecs, secondsLeft(record))
-    await store.set(key, await sealer.seal(key, record), Math.max(1, ttlSecs))
+    await store.set(key, await sealer.seal(key, record), Math.max(1, secondsLeft(record)))
+  }
+  // That a session was used has a key of its own. Stores that touch a value by writing it again would otherwise bring back a session that
+  // has ended meanwhile, or its tokens from before a refresh.
+  const usedKey = (key: string): string => hashOf('used', key)
+  const markInUse = async (key: string): Promise<void> => {
+    const used = usedKey(key)
+    await store.set(used, await sealer.seal(used, {}), limits.idleSecs)
+  }
+  const erase = async (key: string): Promise<void> => {
+    await Promise.all([store.destroy(key), store.destroy(usedKey(key))])
   }
   const read = async (key: string): Promise<SessionRecord | undefined> => {
     const sealed = await store.get(key)
@@ -172,8 +185,8 @@ export function createSessions(settings: SessionsSettings): Sessions {
   }
   /** Ends it for every process. */
   const destroy = async (each: LocalSession, reason: string): Promise<void> => {
-    await store.destroy(each.key)
     forget(each, reason)
+    await erase(each.key)
   }
 
   const hold = (key: string, record: SessionRecord): LocalSession => {
@@ -231,16 +244,20 @@ export function createSessions(settings: SessionsSettings): Sessions {
         forget(each, 'it is no longer in the store')
         throw sessionEnded()
       }
-      each.record = stored
-      if (!hasExpired(stored)) return
+      await takeNewer(each, stored)
+      if (!hasExpired(each.record)) return
       if ((await store.get(lock)) === undefined) {
         await store.set(lock, mine, lockSecs)
-        await sleep(REFRESH_PAUSE_MS, undefined)
+        // A process that has seen no lock, too, writes its own meanwhile.
+        await sleep(
+          REFRESH_PAUSE_MS + Math.min(4 * store.slowestMs(), REFRESH_PAUSE_MAX_MS),
+          undefined,
+        )
         if ((await store.get(lock)) === mine) {
           // Another process may have finished between the read and the lock.
           const latest = await read(each.key)
-          if (latest !== undefined && !hasExpired(latest)) {
-            each.record = latest
+          if (latest !== undefined) await takeNewer(each, latest)
+          if (!hasExpired(each.record)) {
             await store.destroy(lock)
             return
           }
@@ -256,6 +273,29 @@ export function createSessions(settings: SessionsSettings): Sessions {
       { retryable: true },
     )
   }
+  /** Never goes back: a store may answer with an old value, and a write may have failed. The refresh token of an old record is a used one. */
+  const takeNewer = async (each: LocalSession, stored: SessionRecord): Promise<void> => {
+    if (stored.generation >= each.record.generation) each.record = stored
+    else await writeRefreshed(each)
+  }
+  /** Without this record, the other processes only have a used refresh token. */
+  const writeRefreshed = async (each: LocalSession): Promise<void> => {
+    for (let turn = 1; ; turn++) {
+      try {
+        return await write(each.key, each.record)
+      } catch (error) {
+        if (turn < WRITE_TURNS) await sleep(REFRESH_PAUSE_MS, undefined)
+        else {
+          // The next request writes it again. This process goes on with what it has.
+          logger?.error('pg-iam: refreshed tokens could not be stored', {
+            session: idOf(each.key),
+            error,
+          })
+          return
+        }
+      }
+    }
+  }
   const refreshNow = async (each: LocalSession, lock: string, mine: string): Promise<void> => {
     try {
       const tokens = await provider.refresh(each.record.tokens)
@@ -266,7 +306,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
         tokens,
         generation: each.record.generation + 1,
       }
-      await write(each.key, each.record)
+      await writeRefreshed(each)
       // A sign-out in another process may have come before the write, which would undo it.
       if ((await store.get(endedKey(each.key))) !== undefined) throw sessionEnded()
     } catch (error) {
@@ -321,7 +361,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
       )
     }
     const known = each.logins.find(
-      (one) => one.provider === createLogin && isDeepStrictEqual(one.options, options),
+      (one) => one.provider === createLogin && isSame(one.options, options),
     )
     if (known !== undefined) return known.login
     each.credentials ??= endedWith(
@@ -337,14 +377,21 @@ export function createSessions(settings: SessionsSettings): Sessions {
 
   const poolOf = (each: LocalSession, login: Login, config: PoolConfig): Pool => {
     requireSession(each)
+    if (!isPlainObject(config)) throw invalidOption('config', 'an object', config)
     if (!each.logins.some((one) => one.login === login))
       throw invalidOption('login', 'a login of this session', login)
     const known = each.pools.find(
-      (one) => one.login === login && !one.pool.isClosed() && isDeepStrictEqual(one.config, config),
+      (one) => one.login === login && !one.pool.isClosed() && isSame(one.config, config),
     )
     if (known !== undefined) return known.pool.pool
     const pool = pools.create(hashOf('user', issuer, each.subject), login, config)
     each.pools = each.pools.filter((one) => !one.pool.isClosed())
+    if (each.pools.length === MANY_POOLS) {
+      process.emitWarning(
+        `one session has ${MANY_POOLS} pools. Give session.pool() the same functions and objects each time, which share a pool.`,
+        { type: 'PgIamWarning', code: 'PG_IAM_MANY_POOLS' },
+      )
+    }
     each.pools.push({ login, config: { ...config }, pool })
     return pool.pool
   }
@@ -356,7 +403,8 @@ export function createSessions(settings: SessionsSettings): Sessions {
       id: idOf(key),
       issuer,
       subject: tokens.subject,
-      claims: tokens.claims,
+      // A copy: what one request changes is not for the others.
+      claims: structuredClone(tokens.claims),
       signedInAt: new Date(signedInAt),
       expiresAt: new Date(endsAt(record)),
       idleExpiresAt: new Date(
@@ -370,40 +418,48 @@ export function createSessions(settings: SessionsSettings): Sessions {
 
   /** The last time that the store was told of a use, by key. */
   const touched = new Map<string, number>()
-  const touch = async (key: string, record: SessionRecord): Promise<void> => {
+  const touch = async (key: string): Promise<void> => {
     const before = touched.get(key)
-    if (before !== undefined && now() - before < Math.min(TOUCH_MS, limits.idleSecs * 100)) return
+    const sinceMs = now() - (before ?? -Infinity)
+    // A clock that was put back makes it negative.
+    if (sinceMs >= 0 && sinceMs < Math.min(TOUCH_MS, limits.idleSecs * 100)) return
     touched.delete(key)
     touched.set(key, now())
     if (touched.size > TOUCHED_SESSIONS) touched.delete(touched.keys().next().value!)
-    await store.touch(key, Math.max(1, Math.min(limits.idleSecs, secondsLeft(record))))
+    await store.touch(usedKey(key), limits.idleSecs)
   }
 
   return {
     async create(tokens) {
       const cookie = randomBytes(32).toString('base64url')
       const key = keyOf(cookie)
-      await write(key, { tokens, signedInAt: now(), generation: 0 })
+      await Promise.all([write(key, { tokens, signedInAt: now(), generation: 0 }), markInUse(key)])
       logger?.info('pg-iam: a user has signed in', { session: idOf(key), subject: tokens.subject })
       return cookie
     },
 
     async load(cookie) {
+      if (isClosed) throw new PgIamError('ERR_CLOSED', 'the sign-in was closed')
       const key = keyOf(cookie)
-      const record = await read(key)
-      if (record === undefined) {
+      const [record, used] = await Promise.all([read(key), store.get(usedKey(key))])
+      if (record === undefined || used === undefined) {
         const known = held.get(key)
         if (known !== undefined) forget(known, 'it is no longer in the store')
+        if (record !== undefined) await erase(key)
         return undefined
       }
       const each = hold(key, record)
+      if (record.generation < each.record.generation) await writeRefreshed(each)
       if (secondsLeft(record) <= 0 || (await wasEnded(key, record))) {
         await destroy(each, secondsLeft(record) <= 0 ? 'its time is over' : 'it was ended')
         return undefined
       }
       if (hasExpired(each.record) && now() >= each.refreshAfter) {
         try {
-          await each.refresh()
+          // A refresh by another process that was killed takes until its lock expires. This request goes on with the tokens that there are.
+          const work = each.refresh()
+          work.catch(() => {})
+          await Promise.race([work, sleep(Math.min(limits.requestTimeoutMs, LOAD_MS), undefined)])
         } catch (error) {
           if (isPgIamError(error, 'ERR_SESSION_ENDED')) {
             await destroy(each, error.message)
@@ -417,21 +473,29 @@ export function createSessions(settings: SessionsSettings): Sessions {
           })
         }
       }
-      await touch(key, each.record)
+      await touch(key)
       return each.hasEnded ? undefined : sessionOf(each)
     },
 
     async end(cookie) {
       const key = keyOf(cookie)
-      const record = await read(key)
-      if (record !== undefined) {
-        const note = endedKey(key)
-        await store.set(note, await sealer.seal(note, { until: now() }), ENDED_NOTE_SECS)
-      }
-      await store.destroy(key)
       const known = held.get(key)
       if (known !== undefined) forget(known, 'the user has signed out')
-      return record?.tokens
+      const record = await read(key)
+      if (record === undefined) return undefined
+      // Erased first, so that a full store has room for the note, and again, in case that a refresh has written it in between. The note is
+      // there for as long as the session could be, until it is certain that it is not.
+      // If that fails, the note ends the session nonetheless, and the second attempt reports it.
+      await erase(key).catch(() => {})
+      const note = endedKey(key)
+      await store.set(
+        note,
+        await sealer.seal(note, { until: now() }),
+        Math.max(ENDED_NOTE_SECS, secondsLeft(record)),
+      )
+      await erase(key)
+      await store.touch(note, ENDED_NOTE_SECS)
+      return record.tokens
     },
 
     async endAll({ subject, sid, until }) {
@@ -444,8 +508,13 @@ export function createSessions(settings: SessionsSettings): Sessions {
               noteKey('sid', sid),
               ...(subject === undefined ? [] : [noteKey('sub without sid', subject)]),
             ]
-      for (const note of notes)
-        await store.set(note, await sealer.seal(note, { until }), limits.sessionSecs)
+      for (const note of notes) {
+        // Notices may come in another order.
+        const sealed = await store.get(note)
+        const before = sealed === undefined ? undefined : await sealer.open(note, sealed)
+        const latest = Math.max(until, ((before ?? {}) as { until?: number }).until ?? 0)
+        await store.set(note, await sealer.seal(note, { until: latest }), limits.sessionSecs)
+      }
       const isMeant = (each: LocalSession): boolean =>
         sid === undefined || each.sid === undefined ? each.subject === subject : each.sid === sid
       await Promise.all(
@@ -463,6 +532,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
     },
 
     async close() {
+      isClosed = true
       clearInterval(sweep)
       for (const each of held.values()) forget(each, 'the application closes')
       // Queries may finish. A client that is never given back must not keep the application from ending.
@@ -486,6 +556,11 @@ const REFRESH_REQUESTS = 4
 /** Longer than a refresh takes, with the time limits of its requests. */
 const ENDED_NOTE_SECS = 600
 const REFRESH_PAUSE_MS = 50
+const REFRESH_PAUSE_MAX_MS = 2_000
+const WRITE_TURNS = 3
+/** How long a request waits for a refresh. */
+const LOAD_MS = 5_000
+const MANY_POOLS = 50
 
 const OWN_CREDENTIALS = [
   'credentials',
@@ -533,9 +608,17 @@ function sidOf({ claims }: UserTokens): string | undefined {
   return typeof sid === 'string' ? sid : undefined
 }
 
-/** The store learns a hash of the cookie, from which nobody can make the cookie. */
-function keyOf(cookie: string): string {
-  return hashOf('session', cookie)
+/** Whether both have the same values. Objects of classes are compared by identity: their private fields cannot be seen. */
+function isSame(one: unknown, other: unknown): boolean {
+  if (Object.is(one, other)) return true
+  if (Array.isArray(one) && Array.isArray(other))
+    return one.length === other.length && one.every((each, index) => isSame(each, other[index]))
+  if (!isPlainObject(one) || !isPlainObject(other)) return false
+  const keys = Object.keys(one)
+  return (
+    keys.length === Object.keys(other).length &&
+    keys.every((key) => Object.hasOwn(other, key) && isSame(one[key], other[key]))
+  )
 }
 
 function idOf(key: string): string {

@@ -22,7 +22,7 @@ import {
   LOGOUT_TOKEN_SECS,
 } from './identity-provider.js'
 import { createSealer, sealingKeys } from './sealing.js'
-import { createMemoryStore, sessionStore, type SessionStore } from './session-store.js'
+import { createMemoryStore, sessionStore, type SessionStore, watchStore } from './session-store.js'
 import { createSessions, type Session } from './sessions.js'
 import { createUserPools } from './user-pools.js'
 
@@ -107,7 +107,8 @@ export interface SignIn {
  * Returns the handlers with which a web application lets users sign in, and query a database as themselves.
  *
  * The authorization-code flow with PKCE (RFC 6749, RFC 7636, RFC 9700, RFC 9207), with sessions on the server. The browser has only a
- * random cookie. Errors of the store reject as they are. Needs `openid-client` and `jose`.
+ * random cookie. Errors of the store are
+ * `ERR_SIGN_IN_STORE`: pages with 503, with which `session` rejects. Needs `openid-client` and `jose`.
  *
  * Exported from `'pg-iam/sign-in'`.
  *
@@ -134,8 +135,9 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
   })
   const sessions = createSessions({
     issuer,
+    application: JSON.stringify([issuer, given.clientId, redirectUri]),
     provider,
-    store: given.store ?? defaultStore(now),
+    store: watchStore(given.store ?? defaultStore(now)),
     sealer,
     credentials: given.credentials,
     limits,
@@ -218,17 +220,14 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
             { hint: 'Sign in again.' },
           )
         }
-        if (exchanging.has(secrets.state) || (await sessions.wasUsed(secrets.state))) {
-          throw new PgIamError('ERR_SIGN_IN_STATE', 'this callback was used before', {
-            hint: 'Sign in again.',
-          })
-        }
+        if (exchanging.has(secrets.state)) throw usedBefore()
         // The registered address: behind a proxy, the one of the request has another scheme or host.
         const callback = new URL(redirectUri)
         callback.search = search
         // A provider that gets a code twice ends what it issued for it (RFC 6749, section 4.1.2).
         exchanging.add(secrets.state)
         try {
+          if (await sessions.wasUsed(secrets.state)) throw usedBefore()
           const tokens = await provider.exchangeCode(callback, secrets)
           // Only now: visitors without an account must not be able to fill the store.
           await sessions.markUsed(secrets.state, limits.attemptSecs)
@@ -256,8 +255,8 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
       return value === undefined ? undefined : sessions.load(value)
     },
 
-    signOut: (request, signOutOptions = {}) =>
-      answer(request, ['POST'], async () => {
+    signOut: async (request, signOutOptions = {}) => {
+      const response = await answer(request, ['POST'], async () => {
         const { everywhere = false } = checkOptions(signOutOptions, {
           everywhere: boolean,
         })
@@ -277,7 +276,11 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
         await provider.revoke(tokens).catch(warn)
         const url = await provider.endSessionUrl(tokens, home).catch(warn)
         return redirect(url ?? home, [expiredCookie(SESSION)])
-      }),
+      })
+      // Also if the store fails: without its cookie, this browser has no session.
+      if (response.status >= 500) response.headers.append('set-cookie', expiredCookie(SESSION))
+      return response
+    },
 
     backChannelLogout: (request) =>
       answerProvider(request, given.logger, async () => {
@@ -293,6 +296,12 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
 
     close: () => sessions.close(),
   }
+}
+
+function usedBefore(): PgIamError {
+  return new PgIamError('ERR_SIGN_IN_STATE', 'this callback was used before', {
+    hint: 'Sign in again.',
+  })
 }
 
 /** One attempt to sign in, encrypted in a cookie of the browser that began it. */
@@ -451,15 +460,24 @@ function expiredCookie(name: string): string {
   return cookie(name, '', 0)
 }
 
-/** Of several cookies with one name, browsers send the one with the longest path first. */
+/**
+ * Of several cookies with one name, browsers send the one with the longest path first.
+ *
+ * Only spaces and tabs around a name are left out (RFC 6265, section 5.4): with another character before it, `__Host-` is no prefix for a
+ * browser, which takes such a cookie from a subdomain.
+ */
 function cookiesOf(request: Request): Map<string, string> {
   const found = new Map<string, string>()
   for (const part of (request.headers.get('cookie') ?? '').split(';')) {
     const end = part.indexOf('=')
-    const name = part.slice(0, end).trim()
-    if (end !== -1 && !found.has(name)) found.set(name, part.slice(end + 1).trim())
+    const name = withoutSpaces(part.slice(0, end))
+    if (end !== -1 && !found.has(name)) found.set(name, withoutSpaces(part.slice(end + 1)))
   }
   return found
+}
+
+function withoutSpaces(part: string): string {
+  return part.replaceAll(/^[ \t]+|[ \t]+$/g, '')
 }
 
 // Requests and responses.
@@ -477,18 +495,17 @@ function redirect(location: string, cookies: readonly string[]): Response {
 /** A path of the application, for a redirect that must not lead elsewhere. Everything else is `/`. */
 function pathOf(given: string | null, origin: string): string {
   // `//host` and `/\host` are other hosts for a browser, and it ignores tabs and line breaks.
-  // Longer ones would make a cookie that browsers drop.
   if (
     given === null ||
-    given.length > 1_024 ||
     !/^\/(?![/\\])/.test(given) ||
     // oxlint-disable-next-line no-control-regex
     /[\u0000-\u001f\\]/.test(given)
   )
     return '/'
   const { pathname, search, hash } = new URL(given, origin)
-  // `/..//host` is `//host` without its dots.
-  return pathname.startsWith('//') ? '/' : pathname + search + hash
+  const path = pathname + search + hash
+  // `/..//host` is `//host` without its dots. Long ones would make a cookie that browsers drop.
+  return pathname.startsWith('//') || path.length > 1_024 ? '/' : path
 }
 
 /** A form of another site could sign users out. Browsers say where a request comes from. */
@@ -510,11 +527,16 @@ async function logoutTokenOf(request: Request): Promise<string> {
     throw new PgIamError('ERR_SIGN_IN_INVALID', 'the request is too long')
   let body = ''
   const decoder = new TextDecoder()
-  for await (const chunk of request.body ?? []) {
-    body += decoder.decode(chunk as Uint8Array, { stream: true })
-    if (body.length > MAX_LOGOUT_BYTES)
-      throw new PgIamError('ERR_SIGN_IN_INVALID', 'the request is too long')
+  try {
+    for await (const chunk of request.body ?? []) {
+      body += decoder.decode(chunk as Uint8Array, { stream: true })
+      if (body.length > MAX_LOGOUT_BYTES) break
+    }
+  } catch (cause) {
+    throw new PgIamError('ERR_SIGN_IN_INVALID', 'the request could not be read', { cause })
   }
+  if (body.length > MAX_LOGOUT_BYTES)
+    throw new PgIamError('ERR_SIGN_IN_INVALID', 'the request is too long')
   const tokens = new URLSearchParams(body).getAll('logout_token')
   if (tokens.length !== 1)
     throw new PgIamError('ERR_SIGN_IN_INVALID', 'the request has no "logout_token", or several')
@@ -527,18 +549,19 @@ async function answerProvider(
   log: Logger | undefined,
   handle: () => Promise<void>,
 ): Promise<Response> {
-  const headers = { 'cache-control': 'no-store' }
   if (request.method !== 'POST')
-    return new Response(null, { status: 405, headers: { ...headers, allow: 'POST' } })
+    return new Response(null, { status: 405, headers: { ...PRIVATE, allow: 'POST' } })
   try {
     await handle()
-    return new Response(null, { status: 200, headers })
+    return new Response(null, { status: 200, headers: PRIVATE })
   } catch (error) {
     if (!isPgIamError(error)) throw error
     log?.warn(`pg-iam: ${error.message}`, { code: error.code })
+    const isTemporary = STATUS[error.code] === 503
     return Response.json(
-      { error: 'invalid_request', error_description: error.message },
-      { status: STATUS[error.code] === 503 ? 503 : 400, headers },
+      // Anybody may ask. What does not answer, and where it is, is for the log.
+      { error: 'invalid_request', error_description: isTemporary ? error.code : error.message },
+      { status: isTemporary ? 503 : 400, headers: PRIVATE },
     )
   }
 }
@@ -547,6 +570,7 @@ const STATUS: Partial<Record<PgIamErrorCode, number>> = {
   ERR_SIGN_IN_DENIED: 403,
   ERR_SIGN_IN_UNAVAILABLE: 503,
   ERR_SIGN_IN_LIMIT: 503,
+  ERR_SIGN_IN_STORE: 503,
   ERR_PEER_MISSING: 500,
 }
 
@@ -555,6 +579,7 @@ const TITLES: Partial<Record<PgIamErrorCode, string>> = {
   ERR_SIGN_IN_EXPIRED: 'The sign-in took too long',
   ERR_SIGN_IN_UNAVAILABLE: 'The sign-in is not available at the moment',
   ERR_SIGN_IN_LIMIT: 'The sign-in is not available at the moment',
+  ERR_SIGN_IN_STORE: 'The sign-in is not available at the moment',
 }
 
 /** It contains nothing that came with the request. */

@@ -48,6 +48,8 @@ interface Slot {
   inner: Pool | undefined
   /** Connections that were asked for or are in use. */
   uses: number
+  /** Those that the application has. */
+  readonly clients: Set<PoolClient>
   lastUsedAt: number
   /** Its connections are being closed. They count until that is done. */
   ending: Promise<void> | undefined
@@ -164,13 +166,16 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
 
   const closeSlot = async (slot: Slot, reason: PgIamError): Promise<void> => {
     slot.closed.abort(reason)
+    for (const client of slot.clients) refuseQueries(client, reason)
     for (const each of waiting) if (each.slot === slot) each.reject(reason)
     await endConnections(slot)
     slots.delete(slot)
   }
 
   return {
-    create(user, login, config) {
+    create(user, login, given) {
+      // The pool may be opened again when the application has changed its object.
+      const config = { ...given }
       const closed = new AbortController()
       // Each query that waits for a connection listens.
       setMaxListeners(0, closed.signal)
@@ -178,6 +183,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
         user,
         inner: undefined,
         uses: 0,
+        clients: new Set(),
         lastUsedAt: now(),
         ending: undefined,
         closed,
@@ -201,6 +207,7 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
     active: () => active.size,
     async close() {
       clearTimeout(sweep)
+      sweep = undefined
       await Promise.all([...slots].map((slot) => closeSlot(slot, sessionEnded())))
     },
   }
@@ -224,6 +231,7 @@ class PoolOfUser extends Pool {
   readonly #leave: () => void
   readonly #close: () => Promise<void>
   readonly #closed: AbortSignal
+  readonly #clients: Set<PoolClient>
 
   constructor(
     config: PoolConfig,
@@ -237,6 +245,7 @@ class PoolOfUser extends Pool {
     this.#leave = leave
     this.#close = close
     this.#closed = slot.closed.signal
+    this.#clients = slot.clients
     // Accessors of pg-pool's prototype, which its types declare as properties.
     Object.defineProperties(this, {
       totalCount: { get: () => slot.inner?.totalCount ?? 0 },
@@ -263,7 +272,8 @@ class PoolOfUser extends Pool {
     const work = this.#connect()
     if (callback === undefined) return work
     work.then(
-      (client) => callback(undefined, client, (error) => client.release(error as Error)),
+      // This release: later, the same client has that of the next one who gets it.
+      (client) => callback(undefined, client, client.release as (error?: unknown) => void),
       (error: Error) => callback(error, undefined, () => {}),
     )
     return undefined
@@ -285,12 +295,18 @@ class PoolOfUser extends Pool {
       throw this.#closed.aborted ? (this.#closed.reason as Error) : error
     }
     const { release } = client
+    let isReleased = false
     // Once for each client: the pool's event "release" also comes for connections that it tests itself.
     client.release = (error) => {
-      client.release = release
-      release.call(client, error)
+      if (isReleased)
+        throw new Error('Release called on client which has already been released to the pool.')
+      isReleased = true
+      this.#clients.delete(client)
+      // A connection whose queries are refused is of no use to others.
+      release.call(client, error ?? this.#closed.aborted)
       this.#leave()
     }
+    this.#clients.add(client)
     return client
   }
 
@@ -302,6 +318,24 @@ class PoolOfUser extends Pool {
     work.then(callback, callback)
     return undefined
   }
+}
+
+/** Its running query finishes, and all later ones fail. The client itself is destroyed when it is given back. */
+function refuseQueries(client: PoolClient, reason: Error): void {
+  const refuse = (query: unknown, ...rest: readonly unknown[]): unknown => {
+    const callback = [query, ...rest].findLast((value) => typeof value === 'function')
+    const { callback: inConfig, handleError } = Object(query) as Partial<
+      Record<'callback' | 'handleError', (error: Error, connection?: unknown) => void>
+    >
+    const report = (callback as typeof inConfig) ?? inConfig
+    if (report !== undefined) process.nextTick(report, reason)
+    // A cursor, or another object that pg submits.
+    else if (handleError !== undefined)
+      process.nextTick(() => handleError.call(query, reason, client))
+    else return Promise.reject(reason)
+    return query
+  }
+  client.query = refuse as typeof client.query
 }
 
 function noPool({ pools, poolsPerUser, poolWaitMs }: PoolLimits): PgIamError {

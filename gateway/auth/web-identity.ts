@@ -65,7 +65,9 @@ export function createWebIdentity(
             currentDate: new Date(clock()),
           },
         )
-        return { subject: String(payload.sub) }
+        const subject: unknown = payload.sub
+        if (typeof subject !== 'string') throw new errors.JWSInvalid('its "sub" is no text')
+        return { subject }
       } catch (error) {
         if (isPgIamError(error)) throw error
         return faultOf(error as JoseFailure)

@@ -1,8 +1,17 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Gateway } from '../../gateway/index.js'
 import { usePostgres } from '../gateway/upstream-gateway.js'
+import { createCommandLineSignIn } from '../../sign-in/command-line.js'
 import { Browser, type ProviderProcess, startProvider } from '../sign-in/identity-provider.js'
 import { runCommand, startCommand, type Ended } from './support/command.js'
 
@@ -66,6 +75,7 @@ async function logIn(user: string | undefined, ...more: string[]): Promise<Ended
   // Another program of this machine that does not know the state.
   const { origin } = new URL(callback)
   expect((await fetch(`${origin}/callback?code=x&state=y`)).status).toBe(404)
+  expect((await fetch(`${origin}//`)).status).toBe(404)
   const answer = await (await fetch(callback)).text()
   const ended = await command.ended
   if (user !== undefined) expect(ended.stderr).not.toContain('error')
@@ -180,7 +190,40 @@ describe('pg-iam login', () => {
   })
 })
 
+describe('the tokens of a sign-in', () => {
+  it('are refreshed by one of several commands that run at once', async () => {
+    // They have to be refreshed when 60 seconds are left.
+    const own = await startProvider({ clients: [CLIENT], tokenSecs: 60 })
+    const file = join(home, 'sign-in.json')
+    const signIn = createCommandLineSignIn({ file })
+    const profile = { issuer: own.issuer, clientId: 'command-line' }
+    const browser = new Browser()
+    await signIn.signIn(profile, {
+      open: (url) =>
+        void browser.signInAtProvider(url, 'alice').then((callback) => fetch(callback)),
+    })
+    const others = [1, 2, 3].map(() => createCommandLineSignIn({ file }))
+    for (let turn = 0; turn < 2; turn++) {
+      const saved = await Promise.all(others.map((other) => other.saved()))
+      const tokens = await Promise.all(saved.map((each) => each!.identity.accessToken()))
+      expect(tokens.every((token) => token.length > 0)).toBe(true)
+    }
+    await own.close()
+  })
+})
+
 describe('pg-iam logout', () => {
+  it('deletes a file that is damaged, and login replaces it', async () => {
+    expect(await logIn('alice')).toMatchObject({ code: 0 })
+    const file = join(home, '.config/pg-iam/sign-in.json')
+    writeFileSync(file, '{')
+    expect((await run('logout')).code).toBe(0)
+    expect(existsSync(file)).toBe(false)
+    writeFileSync(file, '{')
+    expect(await logIn('alice')).toMatchObject({ code: 0 })
+    expect((await run('whoami')).code).toBe(0)
+  })
+
   it('deletes and revokes the tokens, after which nobody is signed in', async () => {
     await logIn('alice')
     expect(await run('logout')).toMatchObject({ code: 0, stdout: 'signed out\n', stderr: '' })

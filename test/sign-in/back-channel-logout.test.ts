@@ -1,7 +1,11 @@
-/** Logout tokens of an issuer that sends anything: each deviation is refused, and ends no session. */
+/** Tokens of an issuer that sends anything. Of logout tokens, each deviation is refused, and ends no session. */
 import { SignJWT } from 'jose'
-import { createSignIn, memoryStore, type SignIn } from '../../sign-in/index.js'
-import { type LoopbackServer, startLoopback } from '../support/issuers/loopback-server.js'
+import { createSignIn, memoryStore, type Session, type SignIn } from '../../sign-in/index.js'
+import {
+  type LoopbackAnswer,
+  type LoopbackServer,
+  startLoopback,
+} from '../support/issuers/loopback-server.js'
 import { createSigningKeys, type SigningKeys } from '../support/issuers/signing-keys.js'
 
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
@@ -11,10 +15,13 @@ let issuer: LoopbackServer
 let signIn: SignIn
 let logged: string[]
 let answersKeys = true
+/** The answer of the token endpoint. */
+let tokens: (form: URLSearchParams) => LoopbackAnswer
 
 beforeAll(async () => {
   keys = await createSigningKeys()
-  issuer = await startLoopback(({ path }) => {
+  issuer = await startLoopback(({ path, form }) => {
+    if (path === '/token') return tokens(form)
     if (path === '/.well-known/openid-configuration') {
       return {
         body: {
@@ -90,6 +97,79 @@ async function expectRefused(response: Response, reason: string, token = ''): Pr
   if (token.length > 40) expect(logged.join()).not.toContain(token.slice(20, 60))
 }
 
+/** Begins a sign-in, and resolves with the callback's request for it, and the nonce of its ID token. */
+async function begin(): Promise<{ callback: Request; nonce: string }> {
+  const started = await signIn.start(new Request('http://localhost:3999/sign-in'))
+  const { searchParams } = new URL(started.headers.get('location')!)
+  const [cookie] = started.headers.getSetCookie()[0]!.split(';')
+  const url = `http://localhost:3999/callback?code=${CODE}&state=${searchParams.get('state')}`
+  return {
+    callback: new Request(url, { headers: { cookie: cookie! } }),
+    nonce: searchParams.get('nonce')!,
+  }
+}
+
+const CODE = 'the-code-of-alice'
+
+async function answerOf(idClaims: object): Promise<LoopbackAnswer> {
+  const { jti: _jti, events: _events, ...others } = claims(idClaims)
+  const rest = { token_type: 'Bearer', access_token: 'access', refresh_token: 'refresh' }
+  return { body: { ...rest, expires_in: 60, id_token: await keys.sign(others) } }
+}
+
+/** Signs in, and resolves with the cookie of the session. */
+async function signedIn(idClaims: object = {}): Promise<string> {
+  const { callback, nonce } = await begin()
+  const answer = await answerOf({ nonce, ...idClaims })
+  tokens = () => answer
+  const response = await signIn.callback(callback)
+  expect(response.status).toBe(303)
+  return response.headers.getSetCookie()[0]!.split(';')[0]!
+}
+
+const sessionOf = (cookie: string): Promise<Session | undefined> =>
+  signIn.session(new Request('http://localhost:3999/', { headers: { cookie } }))
+
+describe('the claims of a session', () => {
+  it('are those of the last refresh, but for what describes the sign-in', async () => {
+    const soon = now() + 15
+    const cookie = await signedIn({ exp: soon, groups: ['admins'], sid: 'one', name: 'Alice' })
+    const answer = await answerOf({ name: 'Alice Smith' })
+    tokens = () => answer
+    const { groups, sid, name } = (await sessionOf(cookie))!.claims
+    expect({ groups, sid, name }).toEqual({ sid: 'one', name: 'Alice Smith' })
+  })
+})
+
+describe('an error of the token endpoint', () => {
+  it('is reported without the code and the verifier that it repeats', async () => {
+    const { callback } = await begin()
+    let verifier = ''
+    tokens = (form) => {
+      verifier = form.get('code_verifier')!
+      const text = `no grant for ${form.get('code')} with ${verifier}`
+      return { status: 400, body: { error: 'invalid_request', error_description: text } }
+    }
+    expect((await signIn.callback(callback)).status).toBe(400)
+    expect(logged.join()).toContain('no grant for *** with ***')
+    expect(verifier).toHaveLength(43)
+    expect(logged.join()).not.toContain(verifier)
+  })
+
+  it.each([{ error: 'invalid_request', error_description: 7 }, { error: 8 }, [], 'text', null])(
+    'is an error page, also for %j',
+    async (body) => {
+      const { callback } = await begin()
+      tokens = () => ({ status: 400, body })
+      const response = await signIn.callback(callback)
+      expect([response.status, await response.text()]).toEqual([
+        expect.any(Number),
+        expect.stringContaining('ERR_SIGN_IN_'),
+      ])
+    },
+  )
+})
+
 describe('a logout token', () => {
   it.each([
     ['with a subject', {}],
@@ -141,6 +221,19 @@ describe('a logout token', () => {
       await createSigningKeys()
     ).sign(claims(), { header: { typ: 'logout+jwt' } })
     await expectRefused(await send(strange), 'no applicable key', strange)
+  })
+
+  it('ends the sessions of the latest of several that come in another order', async () => {
+    const cookie = await signedIn({ iat: now() - 50 })
+    const [newer, older] = [await signed(), await signed({ iat: now() - 100 })]
+    expect((await send(newer)).status).toBe(200)
+    expect((await send(older)).status).toBe(200)
+    expect(await sessionOf(cookie)).toBeUndefined()
+  })
+
+  it('does not end a session that begins after it has come', async () => {
+    expect((await send(await signed())).status).toBe(200)
+    expect(await sessionOf(await signedIn())).toBeDefined()
   })
 
   it('is refused a second time', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -57,6 +57,24 @@ describe('the memory store', () => {
 })
 
 describe('the file store', () => {
+  it('keeps what several of it, as those of several processes, write to one file at once', async () => {
+    const path = join(folder, 'shared.json')
+    const stores = [1, 2, 3].map(() => createFileStore(path, () => now))
+    const names = Array.from({ length: 60 }, (_, index) => `${index}`)
+    await Promise.all(names.map((name, index) => stores[index % 3]!.set(name, name, 10)))
+    expect(await Promise.all(names.map((name) => stores[0]!.get(name)))).toEqual(names)
+  })
+
+  it('goes on if a process that was killed has left its lock', async () => {
+    const path = join(folder, 'locked.json')
+    writeFileSync(`${path}.lock`, '')
+    utimesSync(`${path}.lock`, new Date(0), new Date(0))
+    const store = createFileStore(path, () => now)
+    await store.set('a', 'one', 10)
+    expect(await store.get('a')).toBe('one')
+    expect(readdirSync(folder).filter((name) => name.startsWith('locked'))).toEqual(['locked.json'])
+  })
+
   it('writes a file that only its owner can read', async () => {
     const path = join(folder, 'private.json')
     writeFileSync(path, '{}', { mode: 0o644 })

@@ -246,6 +246,34 @@ describe('a sign-in', () => {
     await expectRefused(copy, url, 400, 'ERR_SIGN_IN_STATE')
   })
 
+  it('exchanges its code once for two callbacks at once, however slow the store is', async () => {
+    const own = await startProvider({ clients: [CLIENT], tokenSecs: 60 })
+    const slowly = async <T>(work: () => Promise<T>): Promise<T> => {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      return work()
+    }
+    await signIn.close()
+    signIn = create({
+      issuer: own.issuer,
+      store: {
+        get: (key) => slowly(() => store.get(key)),
+        set: (key, value, ttl) => slowly(() => store.set(key, value, ttl)),
+        touch: (key, ttl) => slowly(() => store.touch(key, ttl)),
+        destroy: (key) => slowly(() => store.destroy(key)),
+      },
+    })
+    const browser = new Browser()
+    const url = await callbackOf(browser, 'alice')
+    const responses = await Promise.all([1, 2].map(() => signIn.callback(browser.request(url))))
+    const statuses = responses.map(({ status }) => status)
+    expect(statuses.toSorted((one, other) => one - other)).toEqual([303, 400])
+    browser.keep(url, responses[statuses.indexOf(303)]!)
+    // The provider ends what it issued for a code that comes twice.
+    aheadMs += 40_000
+    expect(await sessionOf(browser)).toMatchObject({ subject: 'alice' })
+    await own.close()
+  })
+
   it('is refused if the code was exchanged already, by whoever got it', async () => {
     const browser = new Browser()
     const url = await callbackOf(browser, 'alice')
@@ -442,6 +470,66 @@ describe('a session', () => {
     expect(await sessionOf(alice)).toMatchObject({ subject: 'alice' })
   })
 
+  it('is unknown to another application with the same store and keys', async () => {
+    const browser = new Browser()
+    await signedIn(browser)
+    const others = [
+      create({ clientId: 'other' }),
+      create({ redirectUri: 'http://localhost:4000/callback' }),
+      create({ issuer: 'http://localhost:4001' }),
+    ]
+    for (const other of others) {
+      expect(await other.session(browser.request(`${ORIGIN}/`))).toBeUndefined()
+      await other.close()
+    }
+    expect(await sessionOf(browser)).toBeDefined()
+  })
+
+  it('is not that of a cookie whose name begins with another space, which a subdomain can set', async () => {
+    const browser = new Browser()
+    await signedIn(browser)
+    const [[name, value]] = [...browser.cookies(ORIGIN)] as [[string, string]]
+    const session = (cookie: string) =>
+      signIn.session(new Request(ORIGIN, { headers: { cookie: `first=1; ${cookie}` } }))
+    expect(await session(`${name}=${value}`)).toBeDefined()
+    expect(await session(`\u00a0${name}=${value}`)).toBeUndefined()
+  })
+
+  it('gives each request its own copy of the claims', async () => {
+    const browser = new Browser()
+    await signedIn(browser)
+    const { claims } = (await sessionOf(browser))!
+    Object.assign(claims, { sub: 'changed' })
+    expect((await sessionOf(browser))!.claims).toMatchObject({ sub: 'alice' })
+  })
+
+  it('is not loaded after close()', async () => {
+    const browser = new Browser()
+    await signedIn(browser)
+    await signIn.close()
+    await expect(sessionOf(browser)).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  it('shares logins and pools for the same options, in which objects of classes are the same object', async () => {
+    const browser = new Browser()
+    await signedIn(browser)
+    const session = (await sessionOf(browser))!
+    class Secret {
+      readonly #value: number
+      constructor(value: number) {
+        this.#value = value
+      }
+      getTypeParser = (): number => this.#value
+    }
+    const login = session.login(auroraDsql, { host: HOST, user: 'app' })
+    expect(session.login(auroraDsql, { host: HOST, user: 'app' })).toBe(login)
+    const [one, two] = [new Secret(1), new Secret(2)] as never[]
+    const pool = session.pool(login, { types: one })
+    expect(session.pool(login, { types: one })).toBe(pool)
+    expect(session.pool(login, { types: two })).not.toBe(pool)
+    expect(() => session.pool(login, null as never)).toThrow('"config" must be an object')
+  })
+
   it('survives a rotation of keys, and ends when its key is gone', async () => {
     const browser = new Browser()
     await signedIn(browser)
@@ -514,6 +602,7 @@ describe('a session that nobody uses any more', () => {
 
 describe('the tokens of a session', () => {
   const SHORT = { clients: [CLIENT], tokenSecs: 60 }
+  let isBroken = false
 
   it('are refreshed when they expire, once for many requests and processes, with rotation', async () => {
     const own = await startProvider({ clients: [CLIENT], tokenSecs: 300 })
@@ -612,6 +701,45 @@ describe('the tokens of a session', () => {
     expect(await sessionOf(browser)).toBeDefined()
     expect(await others).toMatchObject({ subject: 'alice' })
     await other.close()
+    await own.close()
+  })
+
+  it.each<[string, (reads: string[]) => Partial<SessionStore>]>([
+    [
+      'the store fails to write them',
+      () => ({
+        async set(key, value, ttl) {
+          if (isBroken && value.length > 1_000) throw new Error('the store is down')
+          await store.set(key, value, ttl)
+        },
+      }),
+    ],
+    [
+      'the store answers with the old ones once',
+      (reads) => ({
+        async get(key) {
+          const value = await store.get(key)
+          if (value === undefined || value.length < 1_000) return value
+          reads.push(value)
+          if (isBroken || reads.at(-1) === reads.at(-2)) return value
+          return reads.at(-2) ?? value
+        },
+      }),
+    ],
+  ])('do not end the session if %s', async (_what, broken) => {
+    const browser = new Browser()
+    const own = await startProvider(SHORT)
+    await signIn.close()
+    isBroken = false
+    signIn = create({ issuer: own.issuer, store: { ...store, ...broken([]) } })
+    await signedIn(browser)
+    for (let turn = 0; turn < 4; turn++) {
+      aheadMs += 40_000
+      isBroken = turn % 2 === 0
+      expect(await sessionOf(browser)).toMatchObject({ subject: 'alice' })
+      isBroken = false
+      expect(await sessionOf(browser)).toMatchObject({ subject: 'alice' })
+    }
     await own.close()
   })
 
@@ -727,6 +855,80 @@ describe('a sign-out', () => {
     const response = await signOut(browser)
     expect(response.status).toBe(303)
     expect(await sessionOf(browser)).toBeUndefined()
+  })
+
+  it('is for good, also with a store that touches a value by writing it again, at any moment', async () => {
+    const patient = await startProvider({ clients: [CLIENT], tokenSecs: 200_000 })
+    await signIn.close()
+    const waiting: (() => void)[] = []
+    let isSlow = false
+    signIn = create({
+      issuer: patient.issuer,
+      store: {
+        ...store,
+        async touch(key, ttl) {
+          const value = await store.get(key)
+          if (isSlow) await new Promise<void>((resolve) => waiting.push(resolve))
+          if (value !== undefined) await store.set(key, value, ttl)
+        },
+      },
+    })
+    const browser = new Browser()
+    await signedIn(browser)
+    isSlow = true
+    const loading = sessionOf(browser)
+    await eventually('the touch', () => waiting.length > 0)
+    isSlow = false
+    const request = browser.request(`${ORIGIN}/sign-out`, { method: 'POST' })
+    expect((await signIn.signOut(request)).status).toBe(303)
+    waiting[0]!()
+    await loading
+    // Notes of sign-outs are kept for ten minutes.
+    aheadMs += 601_000
+    expect(await sessionOf(browser)).toBeUndefined()
+    await patient.close()
+  })
+
+  it('is for good, also if the store fails to destroy the session', async () => {
+    await signIn.close()
+    let isDown = false
+    signIn = create({
+      store: {
+        ...store,
+        async destroy(key) {
+          if (isDown) throw new Error('the store is down')
+          await store.destroy(key)
+        },
+      },
+    })
+    const browser = new Browser()
+    await signedIn(browser)
+    const copy = new Browser()
+    for (const [name, value] of browser.cookies(ORIGIN)) copy.setCookie(ORIGIN, name, value)
+    isDown = true
+    const url = `${ORIGIN}/sign-out`
+    const response = await signIn.signOut(browser.request(url, { method: 'POST' }))
+    expect([response.status, await page(browser.keep(url, response))]).toEqual([
+      503,
+      expect.stringContaining('ERR_SIGN_IN_STORE'),
+    ])
+    expect(browser.cookies(ORIGIN).size).toBe(0)
+    isDown = false
+    aheadMs += 601_000
+    expect(await sessionOf(copy)).toBeUndefined()
+  })
+
+  it('works while the memory store is full', async () => {
+    await signIn.close()
+    store = createMemoryStore({ maxEntries: 3 }, clock)
+    signIn = create()
+    const browser = new Browser()
+    await signedIn(browser)
+    const copy = new Browser()
+    for (const [name, value] of browser.cookies(ORIGIN)) copy.setCookie(ORIGIN, name, value)
+    const response = await signIn.signOut(browser.request(`${ORIGIN}/sign-out`, { method: 'POST' }))
+    expect(response.status).toBe(303)
+    expect(await sessionOf(copy)).toBeUndefined()
   })
 
   it('ends no other session of the user, or with everywhere all of them', async () => {

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import Cursor from 'pg-cursor'
 import { customLogin } from '../../core/index.js'
 import { pgTransaction } from '../../adapters/pg.js'
 import { createUserPools, type PoolLimits, type UserPools } from '../../sign-in/user-pools.js'
@@ -176,6 +177,42 @@ describe('the pools of users', () => {
     await Promise.all(ended)
     await expect(alice.pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_SESSION_ENDED' })
     await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
+  })
+
+  it('refuse what a connection is asked for after the end of the session, whoever has it', async () => {
+    pools = createUserPools(LIMITS, () => ++now)
+    const { pool, close } = open('alice')
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    const closed = close()
+    const ended = { code: 'ERR_SESSION_ENDED' }
+    await expect(client.query('SELECT 1')).rejects.toMatchObject(ended)
+    await expect(
+      new Promise((resolve, reject) =>
+        client.query('SELECT 1', (error: Error, result: unknown) =>
+          error === null || error === undefined ? resolve(result) : reject(error),
+        ),
+      ),
+    ).rejects.toMatchObject(ended)
+    await expect(client.query(new Cursor('SELECT 1')).read(1)).rejects.toMatchObject(ended)
+    client.release()
+    await closed
+    await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
+  })
+
+  it('give a connection back once for each who had it', async () => {
+    pools = createUserPools(LIMITS, () => ++now)
+    const { pool } = open('alice', { max: 1 })
+    const done = await new Promise<() => void>((resolve) =>
+      pool.connect((_error, _client, release) => resolve(release)),
+    )
+    done()
+    const client = await pool.connect()
+    expect(() => done()).toThrow('already been released')
+    expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    expect(pool.idleCount).toBe(0)
+    client.release()
+    expect(() => client.release()).toThrow('already been released')
   })
 
   it('end with their session also for queries that wait for one of their connections', async () => {
