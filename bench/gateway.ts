@@ -1,10 +1,8 @@
 /**
  * `npm run bench:gateway`: PostgreSQL through the gateway, compared with PostgreSQL's own TLS and with a relay.
  *
- * The gateway is a separate process in front of that PostgreSQL server, and uses its Unix socket. It uses TLS with the same type of
- * certificate, and verifies an RDS token where PostgreSQL checks a password. The relay is a Node process that terminates TLS and forwards
- * bytes, also those of the password that PostgreSQL checks behind it: no gateway in Node can be faster. The gateway and the relay share no CPU
- * with the other processes.
+ * The gateway is a process in front of that server's Unix socket, with the same type of certificate. It verifies an RDS token where
+ * PostgreSQL checks a password. The relay only terminates TLS and forwards bytes: no gateway in Node is faster. Both have their own CPU.
  */
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,10 +23,7 @@ import { startProcess } from './process.js'
 import { poolCompetitor } from './queries.js'
 import { competitor, type Competitor, type Effort } from './rounds.js'
 
-/**
- * By default, PostgreSQL before version 18 accepts only this curve. Clients that start with another one, such as X25519, have to repeat
- * the ClientHello, which would give the gateway an advantage.
- */
+/** By default, PostgreSQL before 18 accepts only this curve: clients that start with another one repeat the ClientHello. */
 const CURVE = 'prime256v1'
 
 export const gateway: Benchmark = async (context) => {

@@ -267,7 +267,7 @@ describe('a password of Redshift', () => {
     })
   })
 
-  it('is the same for the database user of a role, and for a user of its own', async () => {
+  it('logs in the user that GetClusterCredentials names, and for a workgroup the user of the role', async () => {
     const { credentials } = gateway
     const to = { region: 'eu-west-1', credentials, endpoint: gateway.awsEndpointUrl! }
     const chosen = new GetClusterCredentialsCommand({
