@@ -5,7 +5,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Pool, PoolConfig } from 'pg'
-import { singleFlight, sleep } from '../core/async.js'
+import { singleFlight, sleep, withTimeout } from '../core/async.js'
 import { isPgIamError, PgIamError } from '../core/errors.js'
 import type { Logger } from '../core/events.js'
 import { internalsOf, type Login } from '../core/login.js'
@@ -229,11 +229,11 @@ export function createSessions(settings: SessionsSettings): Sessions {
 
   const hasExpired = ({ tokens: { expiresAt } }: SessionRecord): boolean =>
     expiresAt - now() < REFRESH_BEFORE_MS
+  const lockSecs = Math.ceil((REFRESH_REQUESTS * limits.requestTimeoutMs) / 1_000)
   /**
    * Refreshes the tokens. Providers that rotate refresh tokens take a second use for theft, and end the session. So one process does it,
    * and the others wait for its result: the store has no locks, but the last one to write its name has it.
    */
-  const lockSecs = Math.ceil((REFRESH_REQUESTS * limits.requestTimeoutMs) / 1_000)
   const refresh = async (each: LocalSession): Promise<void> => {
     const lock = hashOf('refresh', each.key)
     const mine = await sealer.seal(lock, { by: randomUUID() })
@@ -267,11 +267,7 @@ export function createSessions(settings: SessionsSettings): Sessions {
       }
       await sleep(REFRESH_PAUSE_MS, undefined)
     }
-    throw new PgIamError(
-      'ERR_SIGN_IN_UNAVAILABLE',
-      'another process did not finish to refresh the tokens of this session',
-      { retryable: true },
-    )
+    throw refreshTakesLong()
   }
   /** Never goes back: a store may answer with an old value, and a write may have failed. The refresh token of an old record is a used one. */
   const takeNewer = async (each: LocalSession, stored: SessionRecord): Promise<void> => {
@@ -456,10 +452,9 @@ export function createSessions(settings: SessionsSettings): Sessions {
       }
       if (hasExpired(each.record) && now() >= each.refreshAfter) {
         try {
-          // A refresh by another process that was killed takes until its lock expires. This request goes on with the tokens that there are.
-          const work = each.refresh()
-          work.catch(() => {})
-          await Promise.race([work, sleep(Math.min(limits.requestTimeoutMs, LOAD_MS), undefined)])
+          // A process that was killed in a refresh keeps the others waiting until its lock expires.
+          const waitMs = Math.min(limits.requestTimeoutMs, LOAD_MS)
+          await withTimeout(each.refresh(), waitMs, refreshTakesLong)
         } catch (error) {
           if (isPgIamError(error, 'ERR_SESSION_ENDED')) {
             await destroy(each, error.message)
@@ -558,9 +553,17 @@ const ENDED_NOTE_SECS = 600
 const REFRESH_PAUSE_MS = 50
 const REFRESH_PAUSE_MAX_MS = 2_000
 const WRITE_TURNS = 3
-/** How long a request waits for a refresh. */
+/** How long a request waits for a refresh, before it goes on with the tokens that there are. */
 const LOAD_MS = 5_000
 const MANY_POOLS = 50
+
+function refreshTakesLong(): PgIamError {
+  return new PgIamError(
+    'ERR_SIGN_IN_UNAVAILABLE',
+    'the refresh of the tokens of this session takes too long',
+    { retryable: true },
+  )
+}
 
 const OWN_CREDENTIALS = [
   'credentials',
