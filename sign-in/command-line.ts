@@ -157,7 +157,7 @@ export function createCommandLineSignIn(options: CommandLineSignInOptions = {}):
     async signIn(given, method) {
       const profile = checkProfile(given)
       const provider = providerOf(profile)
-      // Before the user does anything: a file that cannot be read is replaced, and one that cannot be written is reported.
+      // Before the user does anything: a damaged file is removed, and a key that cannot be read or written is reported.
       await store.get(NAME).catch(() => rm(file, { force: true }))
       await sealer()
       const tokens =

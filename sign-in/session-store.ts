@@ -257,9 +257,11 @@ async function removeAbandoned(lock: string): Promise<void> {
     await rename(lock, aside)
     // Another process may have removed it first, and this is the lock that it has made.
     if (!(await isAbandoned(aside))) await link(aside, lock)
-    await rm(aside)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    // Another process has removed it, or has made the next one.
+    if (!['ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  } finally {
+    await rm(aside, { force: true })
   }
 }
 

@@ -130,8 +130,8 @@ export function createSessions(settings: SessionsSettings): Sessions {
   const write = async (key: string, record: SessionRecord): Promise<void> => {
     await store.set(key, await sealer.seal(key, record), Math.max(1, secondsLeft(record)))
   }
-  // That a session was used has a key of its own. Stores that touch a value by writing it again would otherwise bring back a session that
-  // has ended meanwhile, or its tokens from before a refresh.
+  // The last use of a session has a separate key. A store whose touch() writes the whole value could otherwise restore a session that has
+  // ended, or its tokens from before a refresh.
   const usedKey = (key: string): string => hashOf('used', key)
   const markInUse = async (key: string): Promise<void> => {
     const used = usedKey(key)
@@ -152,6 +152,12 @@ export function createSessions(settings: SessionsSettings): Sessions {
   // A note that all sessions of a user, or of a session at the provider, that began until then have ended. It needs no list of sessions.
   const noteKey = (kind: 'sub' | 'sid' | 'sub without sid', value: string): string =>
     hashOf('ended', kind, issuer, value)
+  /** Sessions that began until then have ended, in epoch milliseconds; 0 if there is no such note. */
+  const endOf = async (note: string): Promise<number> => {
+    const sealed = await store.get(note)
+    const opened = sealed === undefined ? undefined : await sealer.open(note, sealed)
+    return ((opened ?? {}) as { until?: number }).until ?? 0
+  }
   const wasEnded = async (key: string, { tokens, signedInAt }: SessionRecord): Promise<boolean> => {
     const notes = await Promise.all(
       [
@@ -160,15 +166,9 @@ export function createSessions(settings: SessionsSettings): Sessions {
         sidOf(tokens) === undefined
           ? noteKey('sub without sid', tokens.subject)
           : noteKey('sid', sidOf(tokens)!),
-      ].map(async (note) => {
-        const sealed = await store.get(note)
-        return sealed === undefined ? undefined : await sealer.open(note, sealed)
-      }),
+      ].map(endOf),
     )
-    return notes.some((note) => {
-      const { until = 0 } = (note ?? {}) as { until?: number }
-      return until >= signedInAt
-    })
+    return notes.some((until) => until >= signedInAt)
   }
 
   /** The note of a sign-out, for a refresh that writes the session again. */
@@ -504,10 +504,8 @@ export function createSessions(settings: SessionsSettings): Sessions {
               ...(subject === undefined ? [] : [noteKey('sub without sid', subject)]),
             ]
       for (const note of notes) {
-        // Notices may come in another order.
-        const sealed = await store.get(note)
-        const before = sealed === undefined ? undefined : await sealer.open(note, sealed)
-        const latest = Math.max(until, ((before ?? {}) as { until?: number }).until ?? 0)
+        // Notices may arrive in another order.
+        const latest = Math.max(until, await endOf(note))
         await store.set(note, await sealer.seal(note, { until: latest }), limits.sessionSecs)
       }
       const isMeant = (each: LocalSession): boolean =>
@@ -529,14 +527,18 @@ export function createSessions(settings: SessionsSettings): Sessions {
     async close() {
       isClosed = true
       clearInterval(sweep)
-      for (const each of held.values()) forget(each, 'the application closes')
-      // Queries may finish. A client that is never given back must not keep the application from ending.
+      for (const each of held.values()) {
+        each.hasEnded = true
+        for (const { login } of each.logins) internalsOf(login)?.end(sessionEnded())
+      }
+      held.clear()
+      // Transactions may finish. A client that is never given back must not keep the application from ending.
       await Promise.race([pools.close(), pause(CLOSE_MS, undefined, { ref: false })])
     },
   }
 }
 
-/** How long queries may finish when the application closes. */
+/** How long transactions may take to finish when the application closes. */
 const CLOSE_MS = 10_000
 /** How often sessions that have expired are looked for. */
 const DROP_EVERY_MS = 60_000

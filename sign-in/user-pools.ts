@@ -23,7 +23,10 @@ export interface UserPool {
   readonly pool: Pool
   /** Whether it was ended, by `close` or by the application. */
   isClosed(): boolean
-  /** Ends it for good: its connections as soon as they are free, and every later query with `ERR_SESSION_ENDED`. */
+  /**
+   * Ends it with its session. Later queries reject with `ERR_SESSION_ENDED`, also on a connection that was taken from it before. When the
+   * application ends a pool, such a connection works until it is released, as with pg.
+   */
   close(): Promise<void>
 }
 
@@ -32,6 +35,7 @@ export interface UserPools {
   create(user: string, login: Login, config: PoolConfig): UserPool
   /** The number of pools with connections. */
   active(): number
+  /** Ends all of them for the application, which may finish its transactions. */
   close(): Promise<void>
 }
 
@@ -166,7 +170,6 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
 
   const closeSlot = async (slot: Slot, reason: PgIamError): Promise<void> => {
     slot.closed.abort(reason)
-    for (const client of slot.clients) refuseQueries(client, reason)
     for (const each of waiting) if (each.slot === slot) each.reject(reason)
     await endConnections(slot)
     slots.delete(slot)
@@ -201,14 +204,19 @@ export function createUserPools(limits: PoolLimits, now: () => number = Date.now
       return {
         pool,
         isClosed: () => closed.signal.aborted,
-        close: () => closeSlot(slot, sessionEnded()),
+        close() {
+          const reason = sessionEnded()
+          for (const client of slot.clients) refuseQueries(client, reason)
+          return closeSlot(slot, reason)
+        },
       }
     },
     active: () => active.size,
     async close() {
       clearTimeout(sweep)
       sweep = undefined
-      await Promise.all([...slots].map((slot) => closeSlot(slot, sessionEnded())))
+      const reason = new PgIamError('ERR_CLOSED', 'the sign-in was closed')
+      await Promise.all([...slots].map((slot) => closeSlot(slot, reason)))
     },
   }
 }

@@ -131,7 +131,7 @@ const sessionOf = (cookie: string): Promise<Session | undefined> =>
   signIn.session(new Request('http://localhost:3999/', { headers: { cookie } }))
 
 describe('the claims of a session', () => {
-  it('are those of the last refresh, but for what describes the sign-in', async () => {
+  it('are those of the last ID token, except the claims that describe the sign-in', async () => {
     const soon = now() + 15
     const cookie = await signedIn({ exp: soon, groups: ['admins'], sid: 'one', name: 'Alice' })
     const answer = await answerOf({ name: 'Alice Smith' })

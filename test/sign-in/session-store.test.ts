@@ -57,7 +57,7 @@ describe('the memory store', () => {
 })
 
 describe('the file store', () => {
-  it('keeps what several of it, as those of several processes, write to one file at once', async () => {
+  it('keeps all values that several stores write to one file at once', async () => {
     const path = join(folder, 'shared.json')
     const stores = [1, 2, 3].map(() => createFileStore(path, () => now))
     const names = Array.from({ length: 60 }, (_, index) => `${index}`)

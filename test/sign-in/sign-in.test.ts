@@ -485,7 +485,7 @@ describe('a session', () => {
     expect(await sessionOf(browser)).toBeDefined()
   })
 
-  it('is not that of a cookie whose name begins with another space, which a subdomain can set', async () => {
+  it('is not read from a cookie with a no-break space before its name, which a subdomain can set', async () => {
     const browser = new Browser()
     await signedIn(browser)
     const [[name, value]] = [...browser.cookies(ORIGIN)] as [[string, string]]
@@ -563,7 +563,7 @@ describe('a session that nobody uses any more', () => {
     signIn = create({ issuer: patient.issuer })
   })
 
-  it('gives neither logins nor queries when its time is over, also from an object that was kept', async () => {
+  it('gives no login and runs no query after it has expired, also through a session object that was kept', async () => {
     const browser = new Browser()
     await signedIn(browser)
     const session = (await sessionOf(browser))!
@@ -880,7 +880,7 @@ describe('a sign-out', () => {
     expect(await sessionOf(browser)).toBeUndefined()
   })
 
-  it('is for good, also with a store that touches a value by writing it again, at any moment', async () => {
+  it('cannot be undone by a store whose touch() writes the whole value', async () => {
     const patient = await startProvider({ clients: [CLIENT], tokenSecs: 200_000 })
     await signIn.close()
     const waiting: (() => void)[] = []
@@ -912,7 +912,7 @@ describe('a sign-out', () => {
     await patient.close()
   })
 
-  it('is for good, also if the store fails to destroy the session', async () => {
+  it('ends the session although the store fails to destroy it', async () => {
     await signIn.close()
     let isDown = false
     signIn = create({

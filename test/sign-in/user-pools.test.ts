@@ -137,7 +137,7 @@ describe('the pools of users', () => {
     expect((await open('alice').pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
   })
 
-  it('that the application ends are not opened again, and their queries say so', async () => {
+  it('reject queries with ERR_CLOSED after the application has ended them', async () => {
     pools = createUserPools(LIMITS, () => ++now)
     const one = open('alice')
     await one.pool.query('SELECT 1')
@@ -179,7 +179,7 @@ describe('the pools of users', () => {
     await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
   })
 
-  it('refuse what a connection is asked for after the end of the session, whoever has it', async () => {
+  it('reject queries on a connection that was taken from the pool before the session ended', async () => {
     pools = createUserPools(LIMITS, () => ++now)
     const { pool, close } = open('alice')
     const client = await pool.connect()
@@ -200,7 +200,23 @@ describe('the pools of users', () => {
     await eventually('the connections to be closed', () => gateway.stats().connectionsOpen === 0)
   })
 
-  it('give a connection back once for each who had it', async () => {
+  it.each(['pool.end()', 'signIn.close()'])(
+    'let a transaction finish when the application calls %s',
+    async (call) => {
+      pools = createUserPools(LIMITS, () => ++now)
+      const { pool } = open('alice')
+      const client = await pool.connect()
+      await client.query('BEGIN')
+      const ended = call === 'pool.end()' ? pool.end() : pools.close()
+      expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+      await client.query('COMMIT')
+      client.release()
+      await ended
+      await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    },
+  )
+
+  it('release a connection once for each checkout', async () => {
     pools = createUserPools(LIMITS, () => ++now)
     const { pool } = open('alice', { max: 1 })
     const done = await new Promise<() => void>((resolve) =>
