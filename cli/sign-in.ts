@@ -14,7 +14,7 @@ export async function runLogin({ flags, io, printer, isJson }: CommandContext): 
   if (issuer === undefined || clientId === undefined) {
     throw usageError(
       `"--${issuer === undefined ? 'issuer' : 'client-id'}" must be given`,
-      'They are the URL of the identity provider, and the ID of a public client that is registered there.',
+      '--issuer is the URL of the identity provider. --client-id is the ID of a public client that is registered there.',
     )
   }
   const scopes = flags['scope'] as readonly string[] | undefined

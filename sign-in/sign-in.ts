@@ -153,6 +153,7 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
     methods: readonly string[],
     handle: () => Promise<Response>,
   ): Promise<Response> => {
+    requireWebRequest(request)
     let response: Response
     try {
       if (!methods.includes(request.method)) {
@@ -202,7 +203,8 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
         ])
       }),
 
-    callback(request) {
+    async callback(request) {
+      requireWebRequest(request)
       const { search, searchParams } = new URL(request.url)
       const states = searchParams.getAll('state')
       const name = attemptCookie(states[0] ?? '')
@@ -251,6 +253,7 @@ export function createSignInAt(options: SignInOptions, now: () => number): SignI
     },
 
     async session(request) {
+      requireWebRequest(request)
       const value = cookiesOf(request).get(SESSION)
       return value === undefined ? undefined : sessions.load(value)
     },
@@ -482,6 +485,15 @@ function withoutSpaces(part: string): string {
 
 // Requests and responses.
 
+/** Also of another implementation than Node's. A request of Node's own server has a path instead of a URL, and other headers. */
+function requireWebRequest(request: Request): void {
+  const { url, headers } = Object(request) as Partial<Request>
+  if (typeof url === 'string' && URL.canParse(url) && typeof headers?.get === 'function') return
+  throw new PgIamError('ERR_OPTION_INVALID', '"request" must be a Web Request', {
+    hint: "Node's own server needs an adapter, such as the one in docs/redshift-tutorial.md.",
+  })
+}
+
 /** Of every response: not kept by any cache, and no address in the next request. */
 const PRIVATE = { 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' } as const
 
@@ -549,6 +561,7 @@ async function answerProvider(
   log: Logger | undefined,
   handle: () => Promise<void>,
 ): Promise<Response> {
+  requireWebRequest(request)
   if (request.method !== 'POST')
     return new Response(null, { status: 405, headers: { ...PRIVATE, allow: 'POST' } })
   try {

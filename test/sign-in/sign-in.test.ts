@@ -328,6 +328,12 @@ describe('a sign-in', () => {
     expect([asked.status, asked.headers.get('allow')]).toEqual([405, 'POST'])
   })
 
+  it("refuses a request of Node's own server, which is no Web Request", async () => {
+    const request = { url: '/sign-in', method: 'GET', headers: { host: 'localhost' } } as never
+    for (const handler of ['start', 'callback', 'session', 'signOut', 'backChannelLogout'] as const)
+      await expect(signIn[handler](request)).rejects.toThrow('"request" must be a Web Request')
+  })
+
   it('shows the page of the application for an error, if it has one', async () => {
     await signIn.close()
     signIn = create({ errorPage: ({ code }) => new Response(`ours: ${code}`, { status: 418 }) })
